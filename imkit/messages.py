@@ -1,0 +1,432 @@
+"""What a message is: `Message`, the nine bodies, `ThreadRef`, and the events. Pure data, frozen.
+
+Source: the content types of fact sheet section 4, the thread mark of section 5, the notices of sections 6 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from os import PathLike
+from typing import Any, ClassVar, Literal
+
+from imkit.escape import for_html, for_terminal
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, where datetime ends
+
+
+def from_milliseconds(milliseconds: int) -> datetime:
+    """Return the aware UTC time of `milliseconds` since the epoch, clamped to what `datetime` can hold.
+
+    Example:
+        >>> from_milliseconds(1_795_390_333_491).isoformat()
+        '2026-11-22T21:32:13.491000+00:00'
+    """
+    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, 0), _LAST_MILLISECOND))
+
+
+def to_milliseconds(time: datetime) -> int:
+    """Return the milliseconds since the epoch of an aware `time`.
+
+    Example:
+        >>> to_milliseconds(from_milliseconds(1_795_390_333_491))
+        1795390333491
+    """
+    return (time - _EPOCH) // timedelta(milliseconds=1)
+
+
+# ------------------------------------------------------------------ the bodies
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What every body has: `ext`, the application's own attributes, a JSON object."""
+
+    type: ClassVar[str] = ""
+    ext: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def summary_text(self) -> str | None:
+        """What a table or a feed shows of it, or `None`."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Body):
+    """Plain text (文本).
+
+    Example:
+        >>> Text("hello", ext={"mood": "good"}).text
+        'hello'
+    """
+
+    type: ClassVar[str] = "txt"
+    text: str = ""
+
+    @property
+    def summary_text(self) -> str | None:
+        """The text."""
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment(Body):
+    """What the four attachment bodies share: something to upload, or somewhere to find it.
+
+    Args:
+        file: a path or the bytes to upload when it is sent; never set on a received message.
+        url: where the file is; set on a received message, or to send what is on the web already.
+        file_name: as the sender called it. Hostile input: `session.download` makes it a safe name.
+        file_size: in bytes.
+        secret: the share-secret that opens `url`; kept out of the repr.
+    """
+
+    file: str | PathLike[str] | bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, kw_only=True)
+    file_name: str | None = field(default=None, kw_only=True)
+    file_size: int | None = field(default=None, kw_only=True)
+    secret: str | None = field(default=None, kw_only=True, repr=False)
+
+    @property
+    def summary_text(self) -> str | None:
+        """The file's name."""
+        return self.file_name
+
+
+@dataclass(frozen=True, slots=True)
+class Image(Attachment):
+    """A picture (图片): `width` and `height` in pixels; `animated` for a GIF."""
+
+    type: ClassVar[str] = "img"
+    width: float | None = field(default=None, kw_only=True)
+    height: float | None = field(default=None, kw_only=True)
+    animated: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Audio(Attachment):
+    """A recording (语音): `duration` in seconds."""
+
+    type: ClassVar[str] = "audio"
+    duration: int | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Video(Attachment):
+    """A film (视频): `duration` in seconds, and a still picture of it at `thumbnail_url`."""
+
+    type: ClassVar[str] = "video"
+    duration: int | None = field(default=None, kw_only=True)
+    thumbnail_url: str | None = field(default=None, kw_only=True)
+    thumbnail_secret: str | None = field(default=None, kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class File(Attachment):
+    """Any other file (文件)."""
+
+    type: ClassVar[str] = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Location(Body):
+    """A place (位置): `lat` and `lng` in degrees."""
+
+    type: ClassVar[str] = "loc"
+    lat: float = 0.0
+    lng: float = 0.0
+    address: str = ""
+    building_name: str = field(default="", kw_only=True)
+
+    @property
+    def summary_text(self) -> str | None:
+        """The address."""
+        return self.address or None
+
+
+@dataclass(frozen=True, slots=True)
+class Command(Body):
+    """A command (透传): an `action` for programs; never shown, not kept in roaming history."""
+
+    type: ClassVar[str] = "cmd"
+    action: str = ""
+
+    @property
+    def summary_text(self) -> str | None:
+        """The action."""
+        return self.action
+
+
+@dataclass(frozen=True, slots=True)
+class Custom(Body):
+    """An application's own kind (自定义): an `event` name and `params`, text to text."""
+
+    type: ClassVar[str] = "custom"
+    event: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary_text(self) -> str | None:
+        """The event's name."""
+        return self.event
+
+
+@dataclass(frozen=True, slots=True)
+class Combine(Body):
+    """Several messages forwarded as one (合并消息); `session.unpack` opens a received one.
+
+    Args:
+        title: the heading.
+        messages: what to bundle, when sending; a received one holds them in the file at `url`.
+        summary: the preview below the heading.
+        fallback: what a client shows that knows no bundles.
+        level: how deep bundles lie within each other here, from 1.
+    """
+
+    type: ClassVar[str] = "combine"
+    title: str = ""
+    messages: Sequence[Message] = field(default=(), repr=False)
+    summary: str = field(default="", kw_only=True)
+    fallback: str = field(default="", kw_only=True)
+    level: int = field(default=1, kw_only=True)
+    url: str | None = field(default=None, kw_only=True)
+    file_name: str | None = field(default=None, kw_only=True)
+    file_size: int | None = field(default=None, kw_only=True)
+    secret: str | None = field(default=None, kw_only=True, repr=False)
+
+    @property
+    def summary_text(self) -> str | None:
+        """The title."""
+        return self.title
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Body):
+    """What this version of imkit cannot read: `reason` says why, `data` keeps the bytes as they came."""
+
+    type: ClassVar[str] = "unknown"
+    data: bytes = field(default=b"", repr=False)
+    reason: str = ""
+
+    @property
+    def summary_text(self) -> str | None:
+        """Nothing: nobody knows what it says."""
+        return None
+
+
+# --------------------------------------------------------------- the message
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRef:
+    """Where a thread message belongs: its thread, the group, and the message the thread hangs on.
+
+    Source: the downlink thread mark, fact sheet section 5.
+    """
+
+    thread_id: str
+    name: str
+    group_id: str
+    parent_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadOverview:
+    """What a parent message in the group's history tells of the thread on it (fact sheet section 5, last line)."""
+
+    thread_id: str
+    name: str
+    group_id: str
+    message_count: int
+    created: datetime
+    updated: datetime
+    last_message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, as the server gave it.
+
+    Args:
+        id: the server's id, 19 decimal digits: a string, because it is beyond what a float holds.
+        sender: the user id of who sent it.
+        to: the id of the thread or group (or user) it was sent to.
+        time: the server's time, aware, UTC, milliseconds.
+        body: one of the nine bodies, or `Unknown`.
+        thread: its thread, or `None` for a plain group message.
+        edited_at: when it was last edited, or `None`.
+        edit_count: how often.
+        reactions: who reacted how, as the service reports it.
+        resource: the device it was sent from.
+        chat: ``"group"`` (groups and threads), ``"user"`` or ``"room"``.
+        overview: on a parent message read from the group's history, the thread on it.
+
+    Example:
+        >>> message = Message("1882603211714461703", "alice", "42", from_milliseconds(0), Text("tea?"))
+        >>> message
+        <Message 1882603211714461703 txt from alice at 1970-01-01 00:00:00 UTC: 'tea?'>
+    """
+
+    id: str
+    sender: str
+    to: str
+    time: datetime
+    body: Body
+    thread: ThreadRef | None = None
+    edited_at: datetime | None = None
+    edit_count: int = 0
+    reactions: Sequence[Mapping[str, Any]] = ()
+    resource: str = ""
+    chat: Literal["group", "user", "room"] = "group"
+    overview: ThreadOverview | None = None
+
+    @property
+    def type(self) -> str:
+        """txt, img, audio, video, file, loc, cmd, custom, combine or unknown."""
+        return self.body.type
+
+    @property
+    def text(self) -> str | None:
+        """What a table shows of the body: a text, a title, a custom event's name, a file's name…"""
+        return self.body.summary_text
+
+    @property
+    def ext(self) -> Mapping[str, Any]:
+        """The application's own attributes."""
+        return self.body.ext
+
+    def __repr__(self) -> str:
+        text = self.text
+        said = f": '{for_terminal(text, 60)}'" if text is not None else ""
+        edited = f", edited {self.edit_count}x" if self.edit_count else ""
+        return (
+            f"<Message {for_terminal(self.id)} {self.type} from {for_terminal(self.sender, 64)} "
+            f"at {self.time:%Y-%m-%d %H:%M:%S} UTC{edited}{said}>"
+        )
+
+    def _repr_html_(self) -> str:
+        where = f" in {for_html(self.thread.name)}" if self.thread else ""
+        said = for_html(self.text) if self.text is not None else f"<i>{for_html(self.type)}</i>"
+        return (
+            f"<div><b>{for_html(self.sender)}</b>{where} "
+            f"<small>{self.time:%Y-%m-%d %H:%M:%S} UTC · {for_html(self.id)}</small><br>"
+            f'<span style="white-space: pre-wrap">{said}</span></div>'
+        )
+
+
+# ---------------------------------------------------------------- the events
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a session was told. Every event below is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived(Event):
+    """Somebody (or this user, on another device) sent `message`."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEdited(Event):
+    """`operator` changed a message; `message` is what it says now, `count` how often it was edited."""
+
+    message: Message
+    operator: str
+    count: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecalled(Event):
+    """`by` took a message back (撤回).
+
+    `message` is what it said, if this session saw it, and `seconds_after` how long it stood; both are `None`
+    otherwise: the protocol tells no more than the id.
+    """
+
+    message_id: str
+    to: str
+    by: str
+    at: datetime
+    seconds_after: float | None = None
+    message: Message | None = None
+    ext: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadChanged(Event):
+    """A thread was created, changed (renamed, or a message came or went) or destroyed, or lost a member.
+
+    Every member of the parent group hears it. `message_count` and `last_message` come with the changes that a
+    message made; `user` is who was removed.
+    """
+
+    operation: Literal["create", "update", "destroy", "member_removed"]
+    thread_id: str
+    name: str
+    group_id: str
+    operator: str
+    parent_id: str = ""
+    at: datetime | None = None
+    created: datetime | None = None
+    message_count: int | None = None
+    last_message: Message | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChanged(Event):
+    """This user did something to a thread on another device: `operation` create, destroy, join, leave or rename."""
+
+    operation: Literal["create", "destroy", "join", "leave", "rename"]
+    thread_id: str
+    name: str
+    group_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChanged(Event):
+    """Something changed in a group: `operation` is the SDK's word for it, such as ``directJoined``."""
+
+    operation: str
+    group_id: str
+    operator: str
+    users: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Event):
+    """The connection stands, after a login or again after it was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected(Event):
+    """The connection is gone; the session tries to get it back unless a `LoggedOut` follows."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExpiring(Event):
+    """The token ends at `expires_at`; with a token callable imkit renews it by itself."""
+
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut(Event):
+    """The session is over: closed here, replaced by a later login, or ended by the service."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Event):
+    """This consumer fell behind, and `count` events it asked for are gone."""
+
+    count: int

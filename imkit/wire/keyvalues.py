@@ -1,0 +1,140 @@
+"""Application attributes (ext) between Python's JSON values and the wire's typed KeyValue list.
+
+Source: fact sheet section 4, "ext/customExts KeyValue from JS".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+from imkit.errors import InvalidMessage
+from imkit.wire import schema
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+MAX_DEPTH = 64  # deeper than any real attribute, shallower than what exhausts a JSON parser's stack
+
+BOOL, INT, UINT, LLINT, FLOAT, DOUBLE, STRING, JSON_STRING = range(1, 9)
+
+
+def encode_ext(ext: Mapping[str, Any]) -> list[Any]:
+    """Turn application attributes into `KeyValue` messages, in the order given.
+
+    Args:
+        ext: a JSON object; integers within int64, finite floats, valid Unicode, at most 64 levels deep.
+
+    Returns:
+        One `KeyValue` for each key: strings, integers, floats and booleans typed, everything else as JSON text.
+
+    Raises:
+        InvalidMessage: something in it is no JSON, or would not survive the wire.
+
+    Example:
+        >>> [item.key for item in encode_ext({"mood": "好"})]
+        ['mood']
+    """
+    if not isinstance(ext, Mapping):
+        raise InvalidMessage(f"ext must be a JSON object (a dict), not {type(ext).__name__}")
+    items = []
+    for key, value in ext.items():
+        _check(key, value, MAX_DEPTH)
+        if isinstance(value, str):
+            items.append(schema.KeyValue(key=key, type=STRING, stringValue=value))
+        elif isinstance(value, bool):
+            items.append(schema.KeyValue(key=key, type=BOOL, varintValue=int(value)))
+        elif isinstance(value, int):
+            items.append(schema.KeyValue(key=key, type=INT, varintValue=value))
+        elif isinstance(value, float):
+            items.append(schema.KeyValue(key=key, type=DOUBLE, doubleValue=value))
+        else:
+            items.append(schema.KeyValue(key=key, type=JSON_STRING, stringValue=json_text(value)))
+    return items
+
+
+def decode_ext(items: Iterable[Any]) -> dict[str, Any]:
+    """Turn `KeyValue` messages into application attributes; what is no JSON stays as its text.
+
+    The official SDK drops a whole message over one bad JSON value; here only that value stays a string.
+
+    Example:
+        >>> decode_ext(encode_ext({"n": 1, "who": ["a", None]}))
+        {'n': 1, 'who': ['a', None]}
+    """
+    ext: dict[str, Any] = {}
+    for item in items:
+        kind = item.type if item.HasField("type") else 0
+        value: Any
+        if kind == STRING:
+            value = item.stringValue
+        elif kind == JSON_STRING:
+            value = _parse_json(item.stringValue)
+        elif kind == BOOL:
+            value = bool(item.varintValue)
+        elif kind in (INT, LLINT):
+            value = item.varintValue
+        elif kind == UINT:
+            value = item.varintValue % 2**64
+        elif kind == DOUBLE:
+            value = _finite(item.doubleValue)
+        elif kind == FLOAT:
+            value = _finite(item.floatValue)
+        else:
+            held = item.WhichOneof("value")
+            value = getattr(item, held) if held else None
+            value = _finite(value) if isinstance(value, float) else value
+        ext[item.key] = value
+    return ext
+
+
+def json_text(value: Any) -> str:
+    """Return the compact JSON text that JavaScript would write: no spaces, Unicode as it is."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _check(key: object, value: object, depth: int) -> None:
+    if not isinstance(key, str):
+        raise InvalidMessage(f"ext: a key must be a string, not {type(key).__name__}")
+    _check_text(key, key)
+    if isinstance(value, str):
+        _check_text(key, value)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidMessage(f"ext: {key!r} is {value}, which JSON cannot hold")
+    elif isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise InvalidMessage(f"ext: {key!r} is beyond 64 bits", hint="Send a number of that size as a string.")
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            raise InvalidMessage(f"ext: more than {MAX_DEPTH} levels deep")
+        for inner_key, inner in value.items() if isinstance(value, dict) else ((key, inner) for inner in value):
+            _check(inner_key, inner, depth - 1)
+    elif value is not None:
+        raise InvalidMessage(f"ext: {key!r} holds a {type(value).__name__}, which is no JSON")
+
+
+def _check_text(key: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidMessage(f"ext: {key!r} holds half a character (a lone surrogate)") from error
+
+
+def _finite(number: float) -> float | str:
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"  # as JavaScript prints them
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+        json_text(value).encode()  # what cannot be written again (a lone surrogate, an overflowed 1e999) stays text
+    except (ValueError, RecursionError):
+        return text
+    return value

@@ -1,0 +1,246 @@
+"""The MSYNC wire schema: protobuf classes built at import, in a descriptor pool of our own.
+
+Notebook environments are full of other packages' generated protobuf code, pinned to other
+runtimes. A private pool cannot clash with them, and there is no build step and no version check.
+
+Source: the field numbers and types of the official JavaScript SDK 4.21.1 (fact sheet, `msync.proto`).
+A test holds the tables below to a copy of that file.
+
+Example:
+    >>> from imkit.wire import schema
+    >>> jid = schema.JID(appKey="org#app", name="alice", domain="easemob.com")
+    >>> schema.JID.FromString(jid.SerializeToString()).name
+    'alice'
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+PACKAGE = "easemob.pb"
+
+# Enumerations: "<scope>.<name>" or "<name>" -> "VALUE number, ...".
+_ENUMS: dict[str, str] = {
+    "EncryptType": "ENCRYPT_NONE 0, ENCRYPT_AES_128_CBC 1, ENCRYPT_AES_256_CBC 2",
+    "KeyValue.ValueType": "BOOL 1, INT 2, UINT 3, LLINT 4, FLOAT 5, DOUBLE 6, STRING 7, JSON_STRING 8",
+    "Status.ErrorCode": (
+        "OK 0, FAIL 1, UNAUTHORIZED 2, MISSING_PARAMETER 3, WRONG_PARAMETER 4, REDIRECT 5, TOKEN_EXPIRED 6, "
+        "PERMISSION_DENIED 7, NO_ROUTE 8, UNKNOWN_COMMAND 9, PB_PARSER_ERROR 10, BIND_ANOTHER_DEVICE 11, "
+        "IM_FORBIDDEN 12, TOO_MANY_DEVICES 13, PLATFORM_LIMIT 14, USER_MUTED 15, ENCRYPT_DISABLE 16, "
+        "ENCRYPT_ENABLE 17, DECRYPT_FAILURE 18, PERMISSION_DENIED_EXTERNAL 19, RESOURCE_CHANGED 20"
+    ),
+    "MSync.Version": "MSYNC_V1 0, MSYNC_V2 1",
+    "MSync.Command": "SYNC 0, UNREAD 1, NOTICE 2, PROVISION 3, LOGOUT 4",
+    "Provision.OsType": "OS_IOS 0, OS_ANDROID 1, OS_LINUX 2, OS_OSX 3, OS_WIN 4, OS_CUSTOM 5, OS_OTHER 16",
+    "Provision.NetworkType": (
+        "NETWORK_NONE 0, NETWORK_WIFI 1, NETWORK_4G 2, NETWORK_3G 3, NETWORK_2G 4, NETWORK_WIRE 5"
+    ),
+    "Provision.CompressType": "COMPRESS_NONE 0, COMPRESS_ZLIB 1, COMPRESS_LZ4 2",
+    "Provision.CompressDirection": "ONLY_UP 0, ONLY_DOWN 1, BI 2",
+    "Meta.NameSpace": "STATISTIC 0, CHAT 1, MUC 2, ROSTER 3, CONFERENCE 4, NOTIFY 5, QUERY 6",
+    "Meta.RouteType": "ROUTE_ALL 0, ROUTE_ONLINE 1, ROUTE_DIRECT 2",
+    "MessageBody.Type": (
+        "NORMAL 0, CHAT 1, GROUPCHAT 2, CHATROOM 3, READ_ACK 4, DELIVER_ACK 5, RECALL 6, CHANNEL_ACK 7, EDIT 8"
+    ),
+    "MessageBody.EditScope": "BODY 1, BODY_AND_EXT 2",
+    "MessageBody.Content.Type": (
+        "TEXT 0, IMAGE 1, VIDEO 2, LOCATION 3, VOICE 4, FILE 5, COMMAND 6, CUSTOM 7, COMBINE 8"
+    ),
+    "MessageBody.Content.SubType": "SUB_COMBINE 0, SUB_GIF 1, SUB_STREAM 10",
+    "MessageBody.Stream.StreamStatus": "STREAM_START 0, STREAM_IN_PROGRESS 1, STREAM_COMPLETED 2, STREAM_FULL 3",
+    "MUCBody.Operation": (
+        "CREATE 0, DESTROY 1, JOIN 2, LEAVE 3, APPLY 4, APPLY_ACCEPT 5, APPLY_DECLINE 6, INVITE 7, "
+        "INVITE_ACCEPT 8, INVITE_DECLINE 9, KICK 10, GET_BLACKLIST 11, BAN 12, ALLOW 13, UPDATE 14, BLOCK 15, "
+        "UNBLOCK 16, PRESENCE 17, ABSENCE 18, DIRECT_JOINED 19, ASSIGN_OWNER 20, ADD_ADMIN 21, REMOVE_ADMIN 22, "
+        "ADD_MUTE 23, REMOVE_MUTE 24, UPDATE_ANNOUNCEMENT 25, DELETE_ANNOUNCEMENT 26, UPLOAD_FILE 27, "
+        "DELETE_FILE 28, ADD_USER_WHITE_LIST 29, REMOVE_USER_WHITE_LIST 30, BAN_GROUP 31, REMOVE_BAN_GROUP 32, "
+        "THREAD_CREATE 33, THREAD_DESTROY 34, THREAD_JOIN 35, THREAD_LEAVE 36, THREAD_KICK 37, THREAD_UPDATE 38, "
+        "THREAD_PRESENCE 39, THREAD_ABSENCE 40, DISABLE_GROUP 41, ABLE_GROUP 42, SET_METADATA 43, "
+        "DELETE_METADATA 44, GROUP_MEMBER_METADATA_UPDATE 45"
+    ),
+    "MUCBody.Setting.Type": (
+        "PRIVATE_OWNER_INVITE 0, PRIVATE_MEMBER_INVITE 1, PUBLIC_JOIN_APPROVAL 2, PUBLIC_JOIN_OPEN 3, "
+        "PUBLIC_ANONYMOUS 4"
+    ),
+    "MUCBody.Status.ErrorCode": (
+        "OK 0, PERMISSION_DENIED 1, WRONG_PARAMETER 2, MUC_NOT_EXIST 3, USER_NOT_EXIST 4, UNKNOWN 5"
+    ),
+    "MUCBody.EventInfo.EventType": "EVENT_NONE 0, CIRCLE_CHANNEL 1",
+    "RosterBody.Operation": (
+        "GET_ROSTER 0, GET_BLACKLIST 1, ADD 2, REMOVE 3, ACCEPT 4, DECLINE 5, BAN 6, ALLOW 7, REMOTE_ACCEPT 8, "
+        "REMOTE_DECLINE 9"
+    ),
+    "RosterBody.Status.ErrorCode": "OK 0, USER_NOT_EXIST 1, USER_ALREADY_FRIEND 2, USER_ALREADY_BLACKLIST 3",
+    "StatisticsBody.Operation": (
+        "INFORMATION 0, USER_REMOVED 1, USER_LOGIN_ANOTHER_DEVICE 2, USER_KICKED_BY_CHANGE_PASSWORD 3, "
+        "USER_KICKED_BY_OTHER_DEVICE 4"
+    ),
+    "StatisticsBody.OsType": "OS_IOS 0, OS_ANDROID 1, OS_LINUX 2, OS_OSX 3, OS_WIN 4, OS_CUSTOM 5, OS_OTHER 16",
+    "StatisticsBody.NetworkType": (
+        "NETWORK_NONE 0, NETWORK_WIFI 1, NETWORK_4G 2, NETWORK_3G 3, NETWORK_2G 4, NETWORK_WIRE 5"
+    ),
+}
+
+# Messages: name -> "number type name, ...". A type is a scalar or a path below PACKAGE. "*" before the type marks
+# a repeated field ("**": packed), "|" a member of the message's one oneof.
+_MESSAGES: dict[str, str] = {
+    "JID": "1 string appKey, 2 string name, 3 string domain, 4 string clientResource",
+    "KeyValue": (
+        "1 string key, 2 KeyValue.ValueType type, 3 |int64 varintValue, 4 |float floatValue, "
+        "5 |double doubleValue, 6 |string stringValue"
+    ),
+    "RedirectInfo": "1 string host, 2 uint32 port",
+    "Status": "1 Status.ErrorCode errorCode, 2 string reason, 3 *RedirectInfo redirectInfo",
+    "MSync": (
+        "1 MSync.Version version, 2 JID guid, 3 string auth, 4 uint32 compressAlgorimth, 5 uint32 crypto, "
+        "6 string userAgent, 7 uint64 pov, 8 MSync.Command command, 9 bytes payload, 10 uint32 deviceId, "
+        "11 *EncryptType encryptType, 12 string encryptKey, 20 uint64 traceId"
+    ),
+    "Provision": (
+        "1 Provision.OsType osType, 2 string version, 3 Provision.NetworkType networkType, 4 string appSign, "
+        "5 *Provision.CompressType compressType, 6 *EncryptType encryptType, 7 string encryptKey, 8 Status status, "
+        "9 string deviceUuid, 10 bool isManualLogin, 11 string password, 12 string deviceName, "
+        "13 string resource, 14 string auth, 16 string serviceId, 17 string actionVersion, 18 string authToken, "
+        "19 uint32 osCustomValue, 20 string sessionId, 21 string reason, "
+        "22 **Provision.CompressType protocolCompressType, 23 Provision.CompressDirection protocolCompressDirection"
+    ),
+    "Logout": "1 string sessionId, 2 string reason, 3 Status status",
+    "Meta": (
+        "1 uint64 id, 2 JID from, 3 JID to, 4 uint64 timestamp, 5 Meta.NameSpace ns, 6 bytes payload, "
+        "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers"
+    ),
+    "CommSyncUL": "1 Meta meta, 2 uint64 key, 3 JID queue, 4 bool isRoam, 5 uint64 lastFullRoamKey",
+    "CommSyncDL": (
+        "1 Status status, 2 uint64 metaId, 3 uint64 serverId, 4 *Meta metas, 5 uint64 nextKey, 6 JID queue, "
+        "7 bool isLast, 8 uint64 timestamp, 9 bool isRoam"
+    ),
+    "CommNotice": "1 JID queue",
+    "MetaQueue": "1 JID queue, 2 uint32 n",
+    "CommUnreadUL": "",
+    "CommUnreadDL": "1 Status status, 2 *MetaQueue unread, 3 uint64 timestamp",
+    "MessageBody": (
+        "1 MessageBody.Type type, 2 JID from, 3 JID to, 4 *MessageBody.Content contents, 5 *KeyValue ext, "
+        "6 uint64 ackMessageId, 7 MessageBody.MessageConfig msgConfig, 8 string ackContent, 9 string meta, "
+        "11 uint64 editMessageId, 12 MessageBody.EditScope editScope, 13 MessageBody.Stream stream"
+    ),
+    "MessageBody.Content": (
+        "1 MessageBody.Content.Type type, 2 string text, 3 double latitude, 4 double longitude, 5 string address, "
+        "6 string displayName, 7 string remotePath, 8 string secretKey, 9 int32 fileLength, 10 string action, "
+        "11 *KeyValue params, 12 int32 duration, 13 MessageBody.Content.Size size, 14 string thumbnailRemotePath, "
+        "15 string thumbnailSecretKey, 16 string thumbnailDisplayName, 17 int32 thumbnailFileLength, "
+        "18 MessageBody.Content.Size thumbnailSize, 19 string customEvent, 20 *KeyValue customExts, "
+        "21 string buildingName, 22 MessageBody.Content.SubType subType, 23 string title, 24 string summary, "
+        "25 int32 combineLevel"
+    ),
+    "MessageBody.Content.Size": "1 double width, 2 double height",
+    "MessageBody.MessageConfig": "1 bool allowGroupAck",
+    "MessageBody.Stream": (
+        "1 string streamType, 2 uint64 streamSeq, 3 MessageBody.Stream.StreamStatus streamStatus, "
+        "4 uint32 streamError, 5 int32 streamFinishReason"
+    ),
+    "MUCBody": (
+        "1 JID mucId, 2 MUCBody.Operation operation, 3 JID from, 4 *JID to, 5 MUCBody.Setting setting, "
+        "6 string reason, 7 bool isChatroom, 8 MUCBody.Status status, 9 bool isThread, 10 JID mucParentId, "
+        "11 string mucName, 12 MUCBody.EventInfo eventInfo, 13 int32 mucMemberCount, 14 string ext, "
+        "15 bool leaveOtherRooms, 16 *string members"
+    ),
+    "MUCBody.Setting": (
+        "1 string name, 2 string desc, 3 MUCBody.Setting.Type type, 4 int32 maxUsers, 5 string owner"
+    ),
+    "MUCBody.Status": "1 MUCBody.Status.ErrorCode errorCode, 2 string description, 3 string chatroomInfo",
+    "MUCBody.EventInfo": "1 MUCBody.EventInfo.EventType eventType, 2 string ext",
+    "RosterBody": (
+        "1 RosterBody.Operation operation, 2 RosterBody.Status status, 3 JID from, 4 *JID to, 5 string reason, "
+        "6 string rosterVer, 7 bool biDirection"
+    ),
+    "RosterBody.Status": "1 RosterBody.Status.ErrorCode errorCode, 2 string description",
+    "StatisticsBody": (
+        "1 StatisticsBody.Operation operation, 2 StatisticsBody.OsType os, 3 string version, "
+        "4 StatisticsBody.NetworkType network, 5 uint32 imTime, 6 uint32 chatTime, 7 string location, "
+        "10 string reason"
+    ),
+}
+
+_Field = descriptor_pb2.FieldDescriptorProto
+_SCALARS = {
+    "string": _Field.TYPE_STRING,
+    "bytes": _Field.TYPE_BYTES,
+    "bool": _Field.TYPE_BOOL,
+    "int32": _Field.TYPE_INT32,
+    "int64": _Field.TYPE_INT64,
+    "uint32": _Field.TYPE_UINT32,
+    "uint64": _Field.TYPE_UINT64,
+    "float": _Field.TYPE_FLOAT,
+    "double": _Field.TYPE_DOUBLE,
+}
+_FIELD = re.compile(r"(\d+) (\*{0,2})(\|?)([\w.]+) (\w+)")
+
+
+def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
+    file = descriptor_pb2.FileDescriptorProto(name="imkit/msync.proto", package=PACKAGE, syntax="proto2")
+    messages: dict[str, Any] = {}
+    for path, fields in _MESSAGES.items():  # a scope stands before what it holds
+        scope, _, name = path.rpartition(".")
+        message = messages[scope].nested_type.add(name=name) if scope else file.message_type.add(name=name)
+        messages[path] = message
+        for number, stars, oneof, kind, field_name in _FIELD.findall(fields):
+            field = message.field.add(name=field_name, number=int(number))
+            field.label = _Field.LABEL_REPEATED if stars else _Field.LABEL_OPTIONAL
+            if stars and kind in _ENUMS:
+                field.options.packed = stars == "**"
+            if oneof:
+                if not message.oneof_decl:
+                    message.oneof_decl.add(name="value")
+                field.oneof_index = 0
+            if kind in _SCALARS:
+                field.type = _SCALARS[kind]
+            else:
+                field.type = _Field.TYPE_ENUM if kind in _ENUMS else _Field.TYPE_MESSAGE
+                field.type_name = f".{PACKAGE}.{kind}"
+    for path, values in _ENUMS.items():
+        scope, _, name = path.rpartition(".")
+        enum = (messages[scope] if scope else file).enum_type.add(name=name)
+        for value in values.split(", "):
+            value_name, number = value.split(" ")
+            enum.value.add(name=value_name, number=int(number))
+    return file
+
+
+_pool = descriptor_pool.DescriptorPool()
+_pool.AddSerializedFile(_file_descriptor().SerializeToString())
+
+
+def message_class(path: str) -> Any:
+    """Return the protobuf class of a message, by its path below the package.
+
+    Args:
+        path: such as ``"Meta"`` or ``"MessageBody.Content"``.
+
+    Returns:
+        The class. Typed `Any`: it is made at run time, and no type checker can see its fields.
+
+    Raises:
+        KeyError: the schema has no such message.
+    """
+    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.{path}"))
+
+
+JID = message_class("JID")
+KeyValue = message_class("KeyValue")
+Status = message_class("Status")
+MSync = message_class("MSync")
+Provision = message_class("Provision")
+Logout = message_class("Logout")
+Meta = message_class("Meta")
+CommSyncUL = message_class("CommSyncUL")
+CommSyncDL = message_class("CommSyncDL")
+CommNotice = message_class("CommNotice")
+CommUnreadDL = message_class("CommUnreadDL")
+MessageBody = message_class("MessageBody")
+Content = message_class("MessageBody.Content")
+MUCBody = message_class("MUCBody")
+RosterBody = message_class("RosterBody")
+StatisticsBody = message_class("StatisticsBody")
