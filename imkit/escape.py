@@ -15,15 +15,15 @@ _REORDERING = frozenset(
 
 
 def for_terminal(text: str, limit: int | None = None) -> str:
-    """Return `text` on one line, with what could steer a terminal or reorder a line written as escapes.
+    r"""Return `text` on one line, with what could steer a terminal or reorder a line written as escapes.
 
     Args:
         text: anything.
         limit: cut to this many characters, with an ellipsis; `None` keeps all.
 
     Example:
-        >>> for_terminal("a\\x1b[2Jb")
-        'a\\\\x1b[2Jb'
+        >>> for_terminal("a\x1b[2Jb")
+        'a\\x1b[2Jb'
     """
     if limit is not None and len(text) > limit:
         text = text[: limit - 1] + "…"

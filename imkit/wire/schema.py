@@ -117,6 +117,11 @@ _MESSAGES: dict[str, str] = {
         "1 Status status, 2 uint64 metaId, 3 uint64 serverId, 4 *Meta metas, 5 uint64 nextKey, 6 JID queue, "
         "7 bool isLast, 8 uint64 timestamp, 9 bool isRoam"
     ),
+    # The same on the wire, with each Meta left as its bytes: one that cannot be read then spoils no other.
+    "LooseSyncDL": (
+        "1 Status status, 2 uint64 metaId, 3 uint64 serverId, 4 *bytes metas, 5 uint64 nextKey, 6 JID queue, "
+        "7 bool isLast, 8 uint64 timestamp, 9 bool isRoam"
+    ),
     "CommNotice": "1 JID queue",
     "MetaQueue": "1 JID queue, 2 uint32 n",
     "CommUnreadUL": "",
@@ -147,9 +152,7 @@ _MESSAGES: dict[str, str] = {
         "11 string mucName, 12 MUCBody.EventInfo eventInfo, 13 int32 mucMemberCount, 14 string ext, "
         "15 bool leaveOtherRooms, 16 *string members"
     ),
-    "MUCBody.Setting": (
-        "1 string name, 2 string desc, 3 MUCBody.Setting.Type type, 4 int32 maxUsers, 5 string owner"
-    ),
+    "MUCBody.Setting": ("1 string name, 2 string desc, 3 MUCBody.Setting.Type type, 4 int32 maxUsers, 5 string owner"),
     "MUCBody.Status": "1 MUCBody.Status.ErrorCode errorCode, 2 string description, 3 string chatroomInfo",
     "MUCBody.EventInfo": "1 MUCBody.EventInfo.EventType eventType, 2 string ext",
     "RosterBody": (
@@ -237,6 +240,7 @@ Logout = message_class("Logout")
 Meta = message_class("Meta")
 CommSyncUL = message_class("CommSyncUL")
 CommSyncDL = message_class("CommSyncDL")
+LooseSyncDL = message_class("LooseSyncDL")
 CommNotice = message_class("CommNotice")
 CommUnreadDL = message_class("CommUnreadDL")
 MessageBody = message_class("MessageBody")

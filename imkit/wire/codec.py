@@ -1,0 +1,162 @@
+"""The nine bodies ⇄ the Content of a MessageBody.
+
+Source: fact sheet section 4, "Content by type"; the recorded frames in `tests/golden`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from imkit.errors import InvalidMessage
+from imkit.messages import (
+    Attachment,
+    Audio,
+    Body,
+    Combine,
+    Command,
+    Custom,
+    File,
+    Image,
+    Location,
+    Text,
+    Unknown,
+    Video,
+)
+from imkit.wire import schema
+from imkit.wire.keyvalues import decode_ext, encode_ext
+
+TEXT, IMAGE, VIDEO, LOCATION, VOICE, FILE, COMMAND, CUSTOM, COMBINE = range(9)
+SUB_COMBINE, SUB_GIF = 0, 1
+
+
+def encode_content(body: Body) -> Any:
+    """Return the Content of one of the nine bodies.
+
+    Raises:
+        InvalidMessage: a field has the wrong type, or cannot be put on the wire.
+    """
+    encode = _CONTENT_ENCODERS.get(type(body))
+    if encode is None:
+        raise InvalidMessage(f"a {type(body).__name__} cannot be sent", hint="Send a str or one of the nine bodies.")
+    try:
+        content = schema.Content(**{key: value for key, value in encode(body).items() if value is not None})
+        content.SerializeToString()
+    except InvalidMessage:
+        raise
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidMessage(f"this {type(body).__name__} cannot be put on the wire: {error}") from error
+    return content
+
+
+def _attachment_fields(body: Attachment) -> dict[str, Any]:
+    return {
+        "displayName": body.file_name,
+        "remotePath": body.url,
+        "secretKey": body.secret,
+        "fileLength": body.file_size,
+        "thumbnailDisplayName": body.file_name,
+    }
+
+
+def _image_fields(body: Image) -> dict[str, Any]:
+    size = schema.message_class("MessageBody.Content.Size")(width=body.width or 0, height=body.height or 0)
+    gif = SUB_GIF if body.animated else None
+    return {"type": IMAGE, **_attachment_fields(body), "size": size, "subType": gif}
+
+
+def _video_fields(body: Video) -> dict[str, Any]:
+    thumbnail = {"thumbnailRemotePath": body.thumbnail_url, "thumbnailSecretKey": body.thumbnail_secret}
+    return {"type": VIDEO, **_attachment_fields(body), "duration": body.duration, **thumbnail}
+
+
+def _combine_fields(body: Combine) -> dict[str, Any]:
+    return {
+        "type": TEXT,
+        "subType": SUB_COMBINE,
+        "text": body.fallback,
+        "title": body.title,
+        "summary": body.summary,
+        "combineLevel": body.level,
+        "remotePath": body.url,
+        "secretKey": body.secret,
+        "fileLength": body.file_size,
+        "displayName": body.file_name,
+    }
+
+
+_CONTENT_ENCODERS: dict[type[Body], Callable[[Any], dict[str, Any]]] = {
+    Text: lambda body: {"type": TEXT, "text": body.text},
+    Image: _image_fields,
+    Video: _video_fields,
+    Audio: lambda body: {"type": VOICE, **_attachment_fields(body), "duration": body.duration},
+    File: lambda body: {"type": FILE, **_attachment_fields(body)},
+    Location: lambda body: {
+        "type": LOCATION,
+        "latitude": body.lat,
+        "longitude": body.lng,
+        "address": body.address,
+        "buildingName": body.building_name,
+    },
+    Command: lambda body: {"type": COMMAND, "action": body.action},
+    Custom: lambda body: {"type": CUSTOM, "customEvent": body.event, "customExts": encode_ext(body.params)},
+    Combine: _combine_fields,
+}
+
+
+def decode_content(body: Any) -> Body:
+    """Return the body of a MessageBody: its first content, which is all that the official SDK surfaces."""
+    ext = decode_ext(body.ext)
+    if not body.contents:
+        return Unknown(body.SerializeToString(), "no content", ext=ext)
+    content = body.contents[0]
+    if not content.HasField("type"):
+        return Unknown(content.SerializeToString(), "a content type this version does not know", ext=ext)
+    kind = content.type
+    if kind == TEXT:
+        if content.HasField("subType") and content.subType == SUB_COMBINE:
+            return Combine(
+                content.title,
+                summary=content.summary,
+                fallback=content.text,
+                level=content.combineLevel or 1,
+                url=content.remotePath or None,
+                file_name=content.displayName or None,
+                file_size=content.fileLength or None,
+                secret=content.secretKey or None,
+                ext=ext,
+            )
+        return Text(content.text, ext=ext)
+    if kind == LOCATION:
+        place = (content.latitude, content.longitude, content.address)
+        return Location(*place, building_name=content.buildingName, ext=ext)
+    if kind == COMMAND:
+        return Command(content.action, ext=ext)
+    if kind == CUSTOM:
+        return Custom(content.customEvent, decode_ext(content.customExts), ext=ext)
+    attachment: dict[str, Any] = {
+        "url": content.remotePath or None,
+        "file_name": content.displayName or None,
+        "file_size": content.fileLength or None,
+        "secret": content.secretKey or None,
+        "ext": ext,
+    }
+    if kind == IMAGE:
+        return Image(
+            **attachment,
+            width=content.size.width or None,
+            height=content.size.height or None,
+            animated=content.HasField("subType") and content.subType == SUB_GIF,
+        )
+    if kind == VIDEO:
+        return Video(
+            **attachment,
+            duration=content.duration or None,
+            thumbnail_url=content.thumbnailRemotePath or None,
+            thumbnail_secret=content.thumbnailSecretKey or None,
+        )
+    if kind == VOICE:
+        return Audio(**attachment, duration=content.duration or None)
+    if kind == FILE:
+        return File(**attachment)
+    return Unknown(content.SerializeToString(), f"content type {kind}", ext=ext)

@@ -1,0 +1,278 @@
+"""Meta → messages and events. No exception for bytes: what cannot be read becomes `Unknown`.
+
+Source: fact sheet sections 4 to 8; the recorded frames in `tests/golden`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from google.protobuf.message import DecodeError
+
+from imkit.messages import (
+    DeviceChanged,
+    Event,
+    GroupChanged,
+    Message,
+    MessageEdited,
+    MessageRecalled,
+    MessageReceived,
+    ThreadChanged,
+    ThreadOverview,
+    Unknown,
+    from_milliseconds,
+)
+from imkit.wire import schema
+from imkit.wire.codec import decode_content
+from imkit.wire.keyvalues import decode_ext
+from imkit.wire.last_message import message_from_json, thread_ref
+from imkit.wire.untrusted import json_object, mapping, number, text
+from imkit.wire.uplink import CHAT, RECALL_EXT, TYPE_CHAT, TYPE_EDIT, TYPE_GROUPCHAT, TYPE_RECALL
+
+logger = logging.getLogger("imkit.wire")
+
+STATISTIC, MUC, NOTIFY = 0, 2, 5  # namespaces, beside CHAT
+_TYPE_NORMAL, _TYPE_CHATROOM = 0, 3
+_CHATS: dict[int, Literal["group", "user", "room"]] = {
+    _TYPE_NORMAL: "group",
+    TYPE_CHAT: "user",
+    TYPE_GROUPCHAT: "group",
+    _TYPE_CHATROOM: "room",
+}
+_UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Kicked:
+    """The service ended this login: `code` is the official SDK's error type, `reason` its word for it."""
+
+    code: int
+    reason: str
+
+
+_KICKS = {
+    1: Kicked(207, "the user was removed"),
+    2: Kicked(206, "logged in elsewhere"),
+    3: Kicked(216, "the password was changed"),
+    4: Kicked(217, "kicked by another device"),
+}
+
+
+def parse_meta(data: bytes) -> Any:
+    """Return the Meta in `data`, or `None` where there is none to be read."""
+    try:
+        return schema.Meta.FromString(data)
+    except DecodeError:
+        return None
+
+
+def decode_meta(data: bytes, meta: Any = None) -> Event | Kicked | None:
+    """Return what one Meta tells: an event, the end of this login, or `None` where there is nothing to tell.
+
+    Never raises for what is in `data`: a Meta that cannot be read arrives as a `MessageReceived` whose body is
+    `Unknown`, with the bytes kept, so that the Metas around it are not lost.
+
+    Args:
+        data: the bytes of a Meta.
+        meta: the same, parsed, where the caller has it.
+    """
+    try:
+        return _decode(schema.Meta.FromString(data) if meta is None else meta)
+    except _UNREADABLE as error:
+        logger.warning("a Meta of %d bytes could not be read: %s", len(data), type(error).__name__)
+        return MessageReceived(_salvage(data, type(error).__name__))
+
+
+def _decode(meta: Any) -> Event | Kicked | None:
+    space = meta.ns if meta.HasField("ns") else None
+    if space == CHAT:
+        return _decode_chat(meta)
+    if space == NOTIFY:
+        return _decode_notify(meta)
+    if space == MUC:
+        return _decode_muc(schema.MUCBody.FromString(meta.payload))
+    if space == STATISTIC:
+        return _KICKS.get(schema.StatisticsBody.FromString(meta.payload).operation)
+    return None
+
+
+def _decode_chat(meta: Any) -> Event | None:
+    try:
+        body = schema.MessageBody.FromString(meta.payload)
+    except DecodeError:
+        return MessageReceived(_unreadable(meta, "the message body is no MessageBody"))
+    kind = body.type if body.HasField("type") else None
+    if kind == TYPE_RECALL:
+        return MessageRecalled(
+            message_id=str(body.ackMessageId),
+            to=meta.to.name or body.to.name,
+            by=_sender(meta, body),
+            at=from_milliseconds(meta.timestamp),
+            ext=str(decode_ext(meta.ext).get(RECALL_EXT, "")),
+        )
+    if kind == TYPE_EDIT:
+        message = _message(meta, body)
+        edit = mapping(json_object(body.meta), "edit_msg")
+        at = message.edited_at or from_milliseconds(meta.timestamp)
+        return MessageEdited(message, text(edit, "operator") or _sender(meta, body), message.edit_count, at)
+    if kind in _CHATS:
+        return MessageReceived(_message(meta, body))
+    if kind is None:
+        return MessageReceived(_unreadable(meta, "a message type this version does not know"))
+    return None  # read, delivery and channel acks
+
+
+def _decode_roamed(meta: Any) -> Message | None:
+    if meta.ns != CHAT or not meta.HasField("ns"):
+        return None
+    body = schema.MessageBody.FromString(meta.payload)
+    if body.HasField("type") and body.type not in _CHATS and body.type != TYPE_EDIT:
+        return None
+    return _message(meta, body)
+
+
+def decode_roamed(data: bytes) -> Message | None:
+    r"""Return the message of a Meta from roaming history, or `None` where it is no message (fact sheet section 8).
+
+    Never raises for what is in `data`: what cannot be read is `Unknown`, with its bytes.
+
+    Example:
+        >>> decode_roamed(b"\xff").body.reason
+        'DecodeError'
+    """
+    try:
+        return _decode_roamed(schema.Meta.FromString(data))
+    except _UNREADABLE as error:
+        return _salvage(data, type(error).__name__)
+
+
+def _message(meta: Any, body: Any) -> Message:
+    marks = json_object(body.meta)
+    edit = mapping(marks, "edit_msg")
+    edited = body.type == TYPE_EDIT and body.HasField("type")
+    count = number(edit, "count")
+    edit_time = number(edit, "edit_time") or (meta.timestamp if edited else 0)
+    sent = (number(edit, "send_time") if edited else 0) or meta.timestamp
+    to = meta.to.name or body.to.name
+    return Message(
+        id=str(body.editMessageId if edited else meta.id),
+        sender=(text(edit, "sender") if edited else "") or _sender(meta, body),
+        to=to,
+        time=from_milliseconds(sent),
+        body=decode_content(body),
+        thread=thread_ref(marks, to),
+        edited_at=from_milliseconds(edit_time) if edit_time else None,
+        edit_count=count,
+        resource=getattr(meta, "from").clientResource,
+        chat=_CHATS.get(body.type, "group"),
+        overview=_overview(marks),
+    )
+
+
+def _sender(meta: Any, body: Any) -> str:
+    name: str = getattr(body, "from").name or getattr(meta, "from").name
+    return name
+
+
+def _salvage(data: bytes, reason: str) -> Message:
+    try:
+        return _unreadable(schema.Meta.FromString(data), reason)
+    except _UNREADABLE:
+        return Message(id="", sender="", to="", time=from_milliseconds(0), body=Unknown(data, reason))
+
+
+def _unreadable(meta: Any, reason: str) -> Message:
+    return Message(
+        id=str(meta.id),
+        sender=getattr(meta, "from").name,
+        to=meta.to.name,
+        time=from_milliseconds(meta.timestamp),
+        body=Unknown(bytes(meta.payload), reason),
+    )
+
+
+_OPERATIONS: dict[str, Literal["create", "update", "destroy"]] = {
+    "create": "create",
+    "update": "update",
+    "update_msg": "update",
+    "delete": "destroy",
+}
+_DEVICE_OPERATIONS: dict[int, Literal["create", "destroy", "join", "leave", "rename"]] = {
+    33: "create",
+    34: "destroy",
+    35: "join",
+    36: "leave",
+    38: "rename",
+}
+_THREAD_KICK = 37
+_GROUP_OPERATIONS = {
+    1: "destroy",
+    10: "removeMember",
+    14: "updateInfo",
+    17: "memberPresence",
+    18: "memberAbsence",
+    19: "directJoined",
+    20: "changeOwner",
+    21: "setAdmin",
+    22: "removeAdmin",
+    23: "muteMember",
+    24: "unmuteMember",
+    31: "muteAllMembers",
+    32: "unmuteAllMembers",
+    41: "disable",
+    42: "enable",
+}
+
+
+def _decode_notify(meta: Any) -> Event | None:
+    notice = json_object(meta.payload)
+    data = mapping(notice, "data")
+    operation = _OPERATIONS.get(text(data, "operation"))
+    if notice.get("type") != "thread" or operation is None:
+        return None
+    at = from_milliseconds(number(data, "timestamp") or meta.timestamp)
+    counted = "message_count" in data and operation != "destroy"
+    return ThreadChanged(
+        operation=operation,
+        thread_id=text(data, "id"),
+        name=text(data, "name"),
+        group_id=text(data, "muc_parent_id"),
+        operator=text(data, "from"),
+        parent_id=text(data, "msg_parent_id"),
+        at=at,
+        created=at if operation == "create" else None,
+        message_count=number(data, "message_count") if counted else None,
+        last_message=message_from_json(data.get("last_message")),
+    )
+
+
+def _decode_muc(body: Any) -> Event | None:
+    operation = body.operation if body.HasField("operation") else -1
+    operator = getattr(body, "from").name
+    users = tuple(user.name for user in body.to)
+    if not body.isThread:
+        word = _GROUP_OPERATIONS.get(operation)
+        return GroupChanged(word, body.mucId.name, operator, users) if word else None
+    thread = (body.mucId.name, body.mucName, body.mucParentId.name)
+    if operation == _THREAD_KICK:
+        return ThreadChanged("member_removed", *thread, operator, user=users[0] if users else None)
+    word = _DEVICE_OPERATIONS.get(operation)
+    return DeviceChanged(word, *thread) if word else None
+
+
+def _overview(marks: Mapping[str, Any]) -> ThreadOverview | None:
+    mark = mapping(marks, "thread_overview")
+    if not mark:
+        return None
+    return ThreadOverview(
+        thread_id=text(mark, "id"),
+        name=text(mark, "name"),
+        group_id=text(mark, "muc_parent_id"),
+        message_count=number(mark, "message_count"),
+        created=from_milliseconds(number(mark, "create_timestamp")),
+        updated=from_milliseconds(number(mark, "update_timestamp")),
+        last_message=message_from_json(mark.get("last_message")),
+    )

@@ -1,0 +1,108 @@
+"""The REST form of a message, as notices and the last-message call carry it → `Message`.
+
+Source: fact sheet section 7, `last_message`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from imkit.messages import (
+    Audio,
+    Body,
+    Combine,
+    Command,
+    Custom,
+    File,
+    Image,
+    Location,
+    Message,
+    Text,
+    ThreadRef,
+    Unknown,
+    Video,
+    from_milliseconds,
+)
+from imkit.wire.untrusted import decimal, mapping, number, text
+
+
+def message_from_json(data: object) -> Message | None:
+    """Return the message of a `last_message` object (fact sheet section 7), or `None` for none at all.
+
+    Example:
+        >>> message_from_json({}) is None
+        True
+    """
+    if not isinstance(data, dict) or not data:
+        return None
+    payload = mapping(data, "payload")
+    bodies = payload.get("bodies")
+    first = bodies[0] if isinstance(bodies, list) and bodies and isinstance(bodies[0], dict) else {}
+    marks = mapping(payload, "meta")
+    sender = text(payload, "from") or text(data, "from").rpartition("_")[2]
+    to = text(payload, "to") or text(data, "to").partition("@")[0].rpartition("_")[2]
+    return Message(
+        id=text(data, "id"),
+        sender=sender,
+        to=to,
+        time=from_milliseconds(number(data, "timestamp")),
+        body=_body_from_json(first, mapping(payload, "ext")),
+        thread=thread_ref(marks, to),
+    )
+
+
+def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any]) -> Body:
+    kind = text(body, "type")
+    attachment: dict[str, Any] = {
+        "url": text(body, "url") or None,
+        "file_name": text(body, "filename") or None,
+        "file_size": number(body, "file_length") or None,
+        "secret": text(body, "secret") or None,
+        "ext": ext,
+    }
+    if kind == "txt" and body.get("subType") == "sub_combine":
+        level = number(body, "combineLevel") or 1
+        parts: dict[str, Any] = {"summary": text(body, "summary"), "fallback": text(body, "msg"), "level": level}
+        return Combine(text(body, "title"), **parts, **attachment)
+    if kind == "txt":
+        return Text(text(body, "msg"), ext=ext)
+    if kind == "img":
+        size = mapping(body, "size")
+        return Image(**attachment, width=decimal(size, "width") or None, height=decimal(size, "height") or None)
+    if kind == "audio":
+        return Audio(**attachment, duration=number(body, "length") or None)
+    if kind == "video":
+        still: dict[str, Any] = {
+            "thumbnail_url": text(body, "thumb") or None,
+            "thumbnail_secret": text(body, "thumb_secret") or None,
+        }
+        return Video(**attachment, duration=number(body, "length") or None, **still)
+    if kind == "file":
+        return File(**attachment)
+    if kind == "loc":
+        place = (decimal(body, "lat"), decimal(body, "lng"), text(body, "addr"))
+        return Location(*place, building_name=text(body, "buildingName"), ext=ext)
+    if kind == "cmd":
+        return Command(text(body, "action"), ext=ext)
+    if kind == "custom":
+        return Custom(text(body, "customEvent"), _params(body.get("customExts")), ext=ext)
+    raw = json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
+    return Unknown(raw, f"body type {kind}", ext=ext)
+
+
+def _params(value: object) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    pairs = value if isinstance(value, list) else []
+    return {key: item for pair in pairs if isinstance(pair, dict) for key, item in pair.items()}
+
+
+def thread_ref(marks: Mapping[str, Any], thread_id: str) -> ThreadRef | None:
+    """Return what the thread mark in a message's `meta` says, or `None` for no mark or an empty one."""
+    mark = mapping(marks, "thread")
+    if not mark:
+        return None
+    parts = ("thread_name", "muc_parent_id", "msg_parent_id")
+    return ThreadRef(thread_id, *(text(mark, part) for part in parts))

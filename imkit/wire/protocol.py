@@ -1,0 +1,341 @@
+"""A client's side of MSYNC as a class without I/O: frames and time in, frames and events out.
+
+What goes out is an ordered list. Whoever runs it must work through the list in order: the events of a page stand
+before the frame that acknowledges it, so that an acknowledgement never runs ahead of delivery.
+
+Source: fact sheet sections 2 (handshake) and 3 (sync flow).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from imkit.errors import IMError, ProtocolError
+from imkit.messages import Event
+from imkit.wire import schema
+from imkit.wire.downlink import Kicked, decode_meta, parse_meta
+from imkit.wire.envelope import LOGOUT, NOTICE, PROVISION, SYNC, UNREAD, Dialect, Envelope, Identity
+from imkit.wire.refusals import OK, login_refused
+
+logger = logging.getLogger("imkit.wire")
+
+HEARTBEAT_SECONDS = 30.0  # without a downlink, the official SDK asks UNREAD
+SILENCE_SECONDS = 15.0  # without an answer to that, the connection is dead
+STALL_SECONDS = 10.0  # without a page, a queue is asked for again
+REMEMBERED = 20_000  # ids kept to tell what was delivered already; the official SDK keeps about 100
+_COUNTING_FROM = 1_264_982_400_000  # 2010-02-01: where the SDK's client ids count their milliseconds from
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Put `data` on the socket, as one binary message."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Place `events` where consumers find them, before anything that follows in the list."""
+
+    events: list[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """The login stands. `expires_at` is when the token ends, in ms since the epoch, if the service told."""
+
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRefused:
+    """The login was refused."""
+
+    error: IMError
+
+
+@dataclass(frozen=True, slots=True)
+class SendAnswered:
+    """The answer to a send: `status` 0 and the server's id and time (ms since the epoch), or a refusal."""
+
+    client_id: int
+    status: int
+    reason: str
+    server_id: str
+    at: int
+    metas: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Nothing came for too long, not even the answer to a heartbeat: the connection is dead."""
+
+
+Output = Transmit | Deliver | LoggedIn | LoginRefused | SendAnswered | Silent | Kicked
+_QueueName = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Drain:
+    """One queue being emptied: asked at a time, with the key last acknowledged."""
+
+    queue: Any
+    asked_at: float
+    last_key: int | None = None
+    noticed_again: bool = False
+    asked_again: int = 0
+
+
+@dataclass(slots=True)
+class _Socket:
+    """What is forgotten with the socket."""
+
+    session_id: str
+    token: str = field(repr=False)
+    last_downlink: float = 0.0
+    heartbeat_at: float | None = None
+    logged_in: bool = False
+    greeted: bool = False
+    active: _Drain | None = None
+    waiting: dict[_QueueName, Any] = field(default_factory=dict)
+
+
+class ClientProtocol:
+    """The protocol state of one device, over as many sockets as it takes.
+
+    Args:
+        identity: who speaks.
+        dialect: which SDK build's wording to use.
+        wall_clock: seconds since the epoch, for ids; timers use the `now` that each call is given.
+
+    Example:
+        >>> protocol = ClientProtocol(Identity("org#app", "alice", "web"))
+        >>> [frame] = protocol.connect("token", now=0.0)  # the PROVISION to send first
+    """
+
+    def __init__(
+        self, identity: Identity, dialect: Dialect | None = None, wall_clock: Callable[[], float] = time.time
+    ) -> None:
+        self.identity = identity
+        self._envelope = Envelope(identity, dialect)
+        self._wall_clock = wall_clock
+        self._last_client_id = 0
+        self._last_trace_id = 0
+        self._socket = _Socket("", "")
+        self._delivered: dict[tuple[int, int], None] = {}
+
+    # -------------------------------------------------------------- frames up
+
+    def connect(self, token: str, now: float) -> list[Output]:
+        """Begin on a new socket: forget the old one's state and log in."""
+        self._socket = _Socket(f"{self._milliseconds()}:", token, last_downlink=now)
+        frame = self._envelope.provision(token, session_id=self._socket.session_id, trace_id=self._trace_id())
+        return [Transmit(frame)]
+
+    def send(self, meta: Any) -> Transmit:
+        """Return the frame that carries a Meta built by `uplink`."""
+        return Transmit(self._envelope.send(meta, trace_id=self._trace_id()))
+
+    def logout(self) -> Transmit:
+        """Return the frame that ends the login."""
+        socket = self._socket
+        frame = self._envelope.logout(socket.token, session_id=socket.session_id, trace_id=self._trace_id())
+        return Transmit(frame)
+
+    def next_client_id(self) -> int:
+        """Return a new id for a send: unique for this device, growing, counted in ms as the SDK counts."""
+        self._last_client_id = max(self._last_client_id + 1, self._milliseconds() - _COUNTING_FROM)
+        return self._last_client_id
+
+    # ------------------------------------------------------------ frames down
+
+    def receive(self, data: bytes, now: float) -> list[Output]:
+        """Take one frame; return what to do, in order. Never raises for what is in it."""
+        self._socket.last_downlink = now
+        self._socket.heartbeat_at = None
+        try:
+            frame = schema.MSync.FromString(data)
+            command = frame.command if frame.HasField("command") else None
+            if command == SYNC:
+                return self._synced(schema.LooseSyncDL.FromString(frame.payload), now)
+            if command == NOTICE:
+                return self._noticed(schema.CommNotice.FromString(frame.payload), now)
+            if command == UNREAD:
+                return self._told_unread(schema.CommUnreadDL.FromString(frame.payload), now)
+            if command == PROVISION:
+                return self._provisioned(schema.Provision.FromString(frame.payload))
+            if command != LOGOUT:
+                logger.warning("a frame with an unknown command, %d bytes, was passed over", len(data))
+        except (DecodeError, UnicodeDecodeError) as error:
+            logger.warning("a frame of %d bytes could not be read: %s", len(data), type(error).__name__)
+            if not self._socket.logged_in:
+                wrong = ProtocolError("the answer to the login could not be read", reason=type(error).__name__)
+                return [LoginRefused(wrong)]
+        return []
+
+    def tick(self, now: float) -> list[Output]:
+        """Let time pass: heartbeats, dead connections, queues that were asked for in vain."""
+        socket = self._socket
+        if not socket.logged_in:
+            return []
+        if socket.heartbeat_at is not None and now - socket.heartbeat_at >= SILENCE_SECONDS:
+            return [Silent()]
+        outputs: list[Output] = []
+        if socket.active is not None and now - socket.active.asked_at >= STALL_SECONDS:
+            outputs += self._stalled(socket.active, now)
+        if socket.heartbeat_at is None and now - socket.last_downlink >= HEARTBEAT_SECONDS:
+            socket.heartbeat_at = now
+            outputs.append(Transmit(self._envelope.unread(trace_id=self._trace_id())))
+        return outputs
+
+    # -------------------------------------------------------------- handshake
+
+    def _provisioned(self, reply: Any) -> list[Output]:
+        if self._socket.logged_in:
+            return []
+        status = reply.status.errorCode if reply.status.HasField("errorCode") else None
+        if status is None:
+            wrong = ProtocolError("the answer to the login has no status this version knows")
+            return [LoginRefused(wrong)]
+        if status != OK:
+            return [LoginRefused(login_refused(self.identity.user, status, reply.status.reason))]
+        if any(reply.protocolCompressType):
+            return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
+        self._socket.logged_in = True
+        return [
+            LoggedIn(_expiry(reply.authToken)),
+            Transmit(self._envelope.unread(trace_id=self._trace_id())),
+            self._statistics(),
+        ]
+
+    def _statistics(self) -> Transmit:
+        return Transmit(self._envelope.statistics(self.next_client_id(), trace_id=self._trace_id()))
+
+    # -------------------------------------------------------------- sync flow
+
+    def _told_unread(self, reply: Any, now: float) -> list[Output]:
+        outputs: list[Output] = []
+        if not self._socket.greeted:
+            self._socket.greeted = True
+            outputs.append(self._statistics())
+        for entry in reply.unread:
+            if entry.n or not entry.HasField("n"):
+                outputs += self._want(entry.queue, now)
+        return outputs
+
+    def _noticed(self, notice: Any, now: float) -> list[Output]:
+        queue = notice.queue
+        own = queue.name == self.identity.user and queue.clientResource == self.identity.resource
+        return [] if own else self._want(queue, now)
+
+    def _want(self, queue: Any, now: float) -> list[Output]:
+        """Empty this queue, when its turn comes: the official SDK empties one at a time."""
+        socket, name = self._socket, _name(queue)
+        if socket.active is not None and _name(socket.active.queue) == name:
+            socket.active.noticed_again = True
+            return []
+        socket.waiting.setdefault(name, queue)
+        return self._next_queue(now)
+
+    def _next_queue(self, now: float) -> list[Output]:
+        socket = self._socket
+        if socket.active is not None or not socket.waiting:
+            return []
+        queue = socket.waiting.pop(next(iter(socket.waiting)))
+        socket.active = _Drain(queue, now)
+        return [Transmit(self._envelope.fetch(queue, trace_id=self._trace_id()))]
+
+    def _finish(self, drain: _Drain, now: float) -> list[Output]:
+        self._socket.active = None
+        if drain.noticed_again:
+            self._socket.waiting.setdefault(_name(drain.queue), drain.queue)
+        return self._next_queue(now)
+
+    def _stalled(self, drain: _Drain, now: float) -> list[Output]:
+        logger.warning("no page came for queue %r in %.0f s", drain.queue.name, STALL_SECONDS)
+        if drain.asked_again:
+            return self._finish(drain, now)
+        drain.asked_again, drain.asked_at, drain.last_key = 1, now, None
+        return [Transmit(self._envelope.fetch(drain.queue, trace_id=self._trace_id()))]
+
+    def _synced(self, reply: Any, now: float) -> list[Output]:
+        if reply.metaId:
+            status = reply.status.errorCode if reply.HasField("status") else OK
+            answer = (reply.metaId, status, reply.status.reason, str(reply.serverId), reply.timestamp)
+            answered = SendAnswered(*answer, metas=() if reply.HasField("queue") else tuple(reply.metas))
+            if not reply.HasField("queue"):
+                return [answered]
+            return [answered, *self._page(reply, now)]
+        return self._page(reply, now)
+
+    def _page(self, page: Any, now: float) -> list[Output]:
+        outputs = self._deliver(page.metas)
+        drain = self._socket.active
+        if not page.HasField("queue"):
+            return outputs  # nobody can tell what to acknowledge; the queue is asked for again when it stalls
+        if drain is None or _name(drain.queue) != _name(page.queue):
+            # Not asked for. Its key is not acknowledged: a page pushed late or out of order would take items
+            # with it that never came. Asking for the front of the queue is safe, and brings the same key.
+            return outputs + (self._want(page.queue, now) if page.metas else [])
+        key = page.nextKey if page.HasField("nextKey") else None
+        ends = key == drain.last_key or (page.isLast and not page.metas) or page.status.errorCode != OK
+        if key is None or ends:
+            return outputs + self._finish(drain, now)
+        drain.last_key, drain.asked_at = key, now
+        outputs.append(Transmit(self._envelope.acknowledge(page.queue, key, trace_id=self._trace_id())))
+        return outputs + (self._finish(drain, now) if page.isLast else [])
+
+    def _deliver(self, metas: Any) -> list[Output]:
+        events: list[Event] = []
+        outputs: list[Output] = []
+        for data in metas:
+            meta = parse_meta(data)
+            if meta is not None and not self._is_new(meta):
+                continue
+            told = decode_meta(data, meta)
+            if isinstance(told, Kicked):
+                outputs.append(told)
+            elif told is not None:
+                events.append(told)
+        if events:
+            outputs.insert(0, Deliver(events))
+        return outputs
+
+    def _is_new(self, meta: Any) -> bool:
+        if not meta.id:
+            return True
+        mark = (meta.ns, meta.id)
+        if mark in self._delivered:
+            return False
+        self._delivered[mark] = None
+        if len(self._delivered) > REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
+        return True
+
+    # -------------------------------------------------------------------- ids
+
+    def _milliseconds(self) -> int:
+        return int(self._wall_clock() * 1000)
+
+    def _trace_id(self) -> int:
+        self._last_trace_id = max(self._last_trace_id + 1, self._milliseconds() << 22)
+        return self._last_trace_id
+
+
+def _name(queue: Any) -> _QueueName:
+    return queue.name, queue.domain
+
+
+def _expiry(auth_token: str) -> int | None:
+    try:
+        expires: object = json.loads(auth_token)["expires_in"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return expires if isinstance(expires, int) and not isinstance(expires, bool) else None

@@ -1,0 +1,110 @@
+"""What the service's refusals on the socket mean: status code and reason → imkit's error.
+
+Source: fact sheet section 2 (logins) and the table of section 4 (sends); the numbers in `code` are the official
+SDK's error types.
+"""
+
+from __future__ import annotations
+
+from imkit.errors import (
+    AuthError,
+    Blocked,
+    Forbidden,
+    GroupDisabled,
+    GroupNotFound,
+    IMError,
+    InvalidMessage,
+    KickedOff,
+    LimitReached,
+    MessageNotFound,
+    Moderated,
+    Muted,
+    NotAMember,
+    RateLimited,
+    RecallExpired,
+    ServiceNotEnabled,
+    TokenExpired,
+    TooLarge,
+)
+
+OK, FAIL, UNAUTHORIZED, _, WRONG_PARAMETER, _, TOKEN_EXPIRED, PERMISSION_DENIED = range(8)
+IM_FORBIDDEN, TOO_MANY_DEVICES, _, USER_MUTED = range(12, 16)
+PERMISSION_DENIED_EXTERNAL, RESOURCE_CHANGED = 19, 20
+
+_SEND_FAILED: tuple[tuple[str, type[IMError], int], ...] = (
+    ("group not found", GroupNotFound, 605),
+    ("not in group or chatroom", NotAMember, 602),
+    ("blocked", Blocked, 603),
+    ("exceed recall time limit", RecallExpired, 504),
+    ("message recall disabled", ServiceNotEnabled, 505),
+    ("group is disabled", GroupDisabled, 608),
+    ("Sorry, message does not exist", MessageNotFound, 1302),
+)
+_SEND_DENIED: tuple[tuple[str, type[IMError], int], ...] = (
+    ("sensitive words", Moderated, 501),
+    ("blocked by mod_antispam", Moderated, 501),
+    ("user is mute", Muted, 219),
+    ("traffic limit", RateLimited, 509),
+    ("Sorry, data is too large", TooLarge, 511),
+)
+_LOGIN_FAILED: tuple[tuple[str, type[IMError], int], ...] = (
+    ("Sorry, token or password does not match login info", AuthError, 28),
+    ("Sorry, token expired", TokenExpired, 56),
+    ("Sorry, user not found", AuthError, 204),
+)
+_LOGIN_STATUS: dict[int, tuple[type[IMError], int]] = {
+    UNAUTHORIZED: (AuthError, 2),
+    WRONG_PARAMETER: (AuthError, -3),
+    TOKEN_EXPIRED: (TokenExpired, 56),
+    PERMISSION_DENIED: (AuthError, 2),
+    IM_FORBIDDEN: (AuthError, 57),
+    TOO_MANY_DEVICES: (KickedOff, 214),
+    RESOURCE_CHANGED: (KickedOff, 220),
+}
+
+
+def send_refused(what: str, status: int, reason: str) -> IMError:
+    """Return the error for a refused send, recall or edit.
+
+    Args:
+        what: what was refused, to which thread or message; opens the error's message.
+        status: the wire status code, not 0.
+        reason: the service's words.
+
+    Example:
+        >>> send_refused("the recall of message 7", 1, "exceed recall time limit").code
+        504
+    """
+    refused = f"{what} was refused"
+    if status == FAIL:
+        for words, kind, code in _SEND_FAILED:
+            if reason == words:
+                return kind(refused, code=code, status=status, reason=reason)
+        if "moderation" in reason:
+            return Moderated(refused, code=508, status=status, reason=reason)
+        return IMError(refused, code=503, status=status, reason=reason)
+    if status == PERMISSION_DENIED:
+        for words, kind, code in _SEND_DENIED:
+            if words in reason:
+                return kind(refused, code=code, status=status, reason=reason)
+        return Forbidden(refused, status=status, reason=reason)
+    if status == USER_MUTED:
+        return Muted(refused, status=status, reason=reason)
+    if status == PERMISSION_DENIED_EXTERNAL:
+        return Moderated(refused, code=502, status=status, reason=reason)
+    if status == WRONG_PARAMETER:
+        return InvalidMessage(refused, code=604, status=status, reason=reason)
+    return IMError(refused, code=604, status=status, reason=reason)
+
+
+def login_refused(user: str, status: int, reason: str) -> IMError:
+    """Return the error for a refused login (a PROVISION reply whose status is not OK)."""
+    refused = f"the login of {user} was refused"
+    if "register limit" in reason:
+        return LimitReached(refused, status=status, reason=reason)
+    if status == FAIL:
+        for words, kind, code in _LOGIN_FAILED:
+            if reason == words:
+                return kind(refused, code=code, status=status, reason=reason)
+    kind, code = _LOGIN_STATUS.get(status, (AuthError, 2))
+    return kind(refused, code=code, status=status, reason=reason)

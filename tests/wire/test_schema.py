@@ -1,0 +1,81 @@
+"""Our descriptors say what msync.proto says, field by field."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from imkit.wire import schema
+
+PROTO = Path(__file__).parent.parent / "golden" / "msync.proto"
+OURS_ALONE = {"LooseSyncDL"}  # CommSyncDL with its metas left as bytes
+
+
+def parse(text: str) -> tuple[dict[str, dict[int, tuple[str, str, bool, bool]]], dict[str, dict[str, int]]]:
+    """Read messages and enums out of the proto text: {path: {number: (name, type, repeated, packed)}}."""
+    messages: dict[str, dict[int, tuple[str, str, bool, bool]]] = {}
+    enums: dict[str, dict[str, int]] = {}
+    scope: list[tuple[str, str]] = []
+    text = re.sub(r"//[^\n]*", "", text).split("package easemob.pb;")[1]
+    for token in re.findall(r"(?:message|enum|oneof) \w+ \{|\}|[^;{}]+;", text):
+        token = " ".join(token.split())
+        path = ".".join(name for kind, name in scope if kind != "oneof")
+        if token == "}":
+            scope.pop()
+        elif opened := re.fullmatch(r"(message|enum|oneof) (\w+) \{", token):
+            scope.append((opened[1], opened[2]))
+            path = ".".join(name for kind, name in scope if kind != "oneof")
+            if opened[1] == "message":
+                messages[path] = {}
+            elif opened[1] == "enum":
+                enums[path] = {}
+        elif scope[-1][0] == "enum":
+            name, number = token.rstrip(";").split(" = ")
+            enums[path][name] = int(number)
+        else:
+            field = re.fullmatch(r"(optional |repeated )?([\w.]+) (\w+) = (\d+)( \[.*\])?;", token)
+            assert field, token
+            packed = "packed = true" in (field[5] or "")
+            messages[path][int(field[4])] = (field[3], field[2], field[1] == "repeated ", packed)
+    return messages, enums
+
+
+def kind_of(field: FieldDescriptor) -> str:
+    if field.message_type is not None:
+        return str(field.message_type.name)
+    if field.enum_type is not None:
+        return str(field.enum_type.name)
+    kinds = {1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 8: "bool", 9: "string", 12: "bytes"}
+    return {**kinds, 13: "uint32"}[field.type]
+
+
+def walk(descriptor: Descriptor, path: str, messages: dict, enums: dict) -> None:  # type: ignore[type-arg]
+    messages[path] = {
+        field.number: (field.name, kind_of(field), field.is_repeated, field.is_packed) for field in descriptor.fields
+    }
+    for enum in descriptor.enum_types:
+        enums[f"{path}.{enum.name}"] = {value.name: value.number for value in enum.values}
+    for nested in descriptor.nested_types:
+        walk(nested, f"{path}.{nested.name}", messages, enums)
+
+
+def test_every_field_and_value_is_the_protos() -> None:
+    wanted_messages, wanted_enums = parse(PROTO.read_text())
+    file = schema.JID.DESCRIPTOR.file
+    messages: dict = {}  # type: ignore[type-arg]
+    enums: dict = {
+        name: {value.name: value.number for value in enum.values} for name, enum in file.enum_types_by_name.items()
+    }  # type: ignore[type-arg]
+    for name, descriptor in file.message_types_by_name.items():
+        if name not in OURS_ALONE:
+            walk(descriptor, name, messages, enums)
+    assert enums == wanted_enums
+    assert messages == wanted_messages
+
+
+def test_the_pool_is_our_own() -> None:
+    from google.protobuf import descriptor_pool
+
+    assert schema.JID.DESCRIPTOR.file.pool is not descriptor_pool.Default()
