@@ -1,0 +1,127 @@
+# imkit's workshop. A bare clone, Python 3.11 or newer and make are enough; everything is installed into .venv.
+#
+#   make lab         the tutorials in JupyterLab
+#   make check       lint, types and the quick tests: under a minute, for every save
+#   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDK in Node
+#   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
+#   make acceptance  the acceptance run of ../shared, where it is there
+#   make bench       the figures of benchmarks/
+#   make soak        the slow tests, SOAK times over
+#   make format      write code as the rules want it
+#   make pins        renew constraints.txt from what pip resolves today
+#   make clean       remove what make made
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+SOAK ?= 10
+# JupyterLab will not run as root unless told to, and asks the network for news unless told not to.
+LAB_FLAGS ?= $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.news_url=None \
+	--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates
+QUICK := not (browser or notebook or peer or slow)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help lab check lint test unit matrix acceptance bench soak format pins clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# ---- the environment -------------------------------------------------------------------------------------------------
+
+# The newest Python that can make an environment. Asked to run, not only looked for: the shims of version managers
+# stand on the PATH for versions that they then refuse to run.
+FIND_PYTHON = for python in "$$PYTHON" python3.13 python3.12 python3.11 python3; do \
+	if [ -n "$$python" ] && "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info)' \
+		>/dev/null 2>&1; then command -v "$$python"; exit 0; fi; \
+	done; \
+	echo "imkit needs Python 3.11 or newer, with venv and pip." >&2; \
+	echo "On Debian and Ubuntu: apt install python3-venv. Or name a Python: PYTHON=/path/to/python3 make …" >&2; exit 1
+
+$(BIN)/python:
+	@python=$$($(FIND_PYTHON)) && echo "making $(VENV) with $$python" && "$$python" -m venv $(VENV)
+
+# hatchling comes first and from the pins, so that building imkit fetches nothing that is not pinned.
+INSTALL = $(PIP) install -c constraints.txt hatchling && $(PIP) install -c constraints.txt --no-build-isolation -e
+
+$(VENV)/.installed-for-lab: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing imkit and JupyterLab"
+	@$(INSTALL) '.[plots]'
+	@touch $@
+
+$(VENV)/.installed-for-tests: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing imkit and what its tests need"
+	@$(INSTALL) '.[plots,dev]'
+	@touch $@ $(VENV)/.installed-for-lab
+
+# ---- for readers -----------------------------------------------------------------------------------------------------
+
+lab: $(VENV)/.installed-for-lab
+	$(BIN)/python -m jupyterlab $(LAB_FLAGS) notebooks
+
+# ---- for contributors ------------------------------------------------------------------------------------------------
+
+lint: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint
+	$(BIN)/python -m pytest -m "$(QUICK)"
+
+test: lint tests-are-equipped
+	$(BIN)/python -m pytest
+
+# What only the slower tests need: Chromium with fonts for 中文 and emoji, Node, the official SDK.
+.PHONY: tests-are-equipped
+tests-are-equipped: $(VENV)/.installed-for-tests
+	@$(BIN)/python tests/browser/chromium.py
+	@$(BIN)/python tests/peer/node.py --have-node || \
+		{ echo "no Node 20 or newer here: installing one from a wheel" && $(INSTALL) '.[node]'; }
+	@$(BIN)/python tests/peer/node.py
+
+# Each version has an environment of its own, .venv-3.12 and so on; pyenv's versions count although none may be active.
+matrix:
+	@tried=0; for version in 3.11 3.12 3.13; do \
+		python=; \
+		for candidate in "python$$version" "$$HOME"/.pyenv/versions/$$version*/bin/python; do \
+			if "$$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" \
+				>/dev/null 2>&1; then python=$$candidate; break; fi; \
+		done; \
+		if [ -z "$$python" ]; then echo "== Python $$version: not on this machine"; continue; fi; \
+		echo "== Python $$version"; tried=$$((tried + 1)); \
+		PYTHON="$$python" $(MAKE) --no-print-directory VENV=".venv-$$version" unit || exit 1; \
+	done; [ $$tried -gt 0 ]
+
+unit: $(VENV)/.installed-for-tests
+	$(BIN)/python -m pytest -m "$(QUICK)"
+
+ACCEPTANCE ?= ../shared/peer
+acceptance: tests-are-equipped
+	$(BIN)/python -m tests.peer.acceptance $(ACCEPTANCE)
+
+bench: $(VENV)/.installed-for-tests
+	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; done
+
+soak: tests-are-equipped
+	@for round in $$(seq $(SOAK)); do echo "== round $$round of $(SOAK)"; \
+		$(BIN)/python -m pytest -m "peer or slow" -x -q || exit 1; done
+
+format: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Resolved in an environment of its own, on the oldest Python: what it needs besides does no harm on newer ones.
+pins:
+	rm -rf .venv-pins
+	python3.11 -m venv .venv-pins
+	.venv-pins/bin/python -m pip --quiet install hatchling
+	.venv-pins/bin/python -m pip --quiet install --no-build-isolation -e '.[plots,dev,node]'
+	{ sed -n '/^#/p' constraints.txt; .venv-pins/bin/python -m pip freeze --exclude-editable | sort -f; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-pins
+
+clean:
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf tests/peer/node_modules tests/browser/screenshots
+	find imkit tests benchmarks notebooks -name __pycache__ -prune -exec rm -rf {} +

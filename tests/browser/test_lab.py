@@ -1,0 +1,67 @@
+"""The notebooks in a real JupyterLab, as a reader sees them."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.jupyter import Lab, OpenNotebook
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+
+# What JupyterLab and its renderers write where an output should be, when they cannot draw it.
+BROKEN = ("Error displaying widget", "Error loading script", "Javascript Error", "Error rendering")
+
+
+def write(lab: Lab, name: str, *cells: str) -> str:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    # Without it JupyterLab asks the reader which kernel to start, and waits.
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, lab.root / name)
+    return name
+
+
+# A harness that could not see a failure would pass every notebook, so it is tested too.
+def test_the_harness_sees_outputs_widgets_and_errors(lab: Lab, page: Page) -> None:
+    name = write(
+        lab,
+        "harness.ipynb",
+        "print('乌龙 🍵')",
+        "import ipywidgets; ipywidgets.HTML('<b>drawn ' + 'in the browser</b>')",
+        "1 / 0",
+        "print('never')",
+    )
+    notebook = OpenNotebook(page, lab, name)
+    printed, widget, failed = notebook.run()
+    assert printed.text == "乌龙 🍵\n"
+    assert "application/vnd.jupyter.widget-view+json" in widget.kinds
+    page.get_by_text("drawn in the browser").wait_for()
+    assert notebook.shown(1) == "drawn in the browser"
+    assert failed.error == "ZeroDivisionError: division by zero"
+    assert notebook.picture().stat().st_size > 10_000
+
+
+def test_the_harness_sees_a_request_to_the_outside(lab: Lab, page: Page, asked_outside: list[str]) -> None:
+    name = write(
+        lab, "outside.ipynb", "from IPython.display import HTML; HTML('<img src=\"https://cdn.invalid/x.png\">')"
+    )
+    with page.expect_event("requestfailed"):
+        OpenNotebook(page, lab, name).run()
+    assert asked_outside == ["https://cdn.invalid/x.png"]
+    asked_outside.clear()  # or the page fixture fails this test, as it should any other
+
+
+@pytest.mark.notebook
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_tutorial_runs_from_top_to_bottom(lab: Lab, page: Page, path: Path) -> None:
+    notebook = OpenNotebook(page, lab, lab.add(path))
+    ran = notebook.run()
+    picture = notebook.picture()
+    assert [cell.error for cell in ran if cell.error] == [], f"see {picture}"
+    for cell in ran:
+        shown = notebook.shown(cell.index)
+        assert not [words for words in BROKEN if words in shown], f"cell {cell.index} is not drawn: see {picture}"
+    assert any(cell.outputs for cell in ran), "a tutorial that shows nothing teaches nothing"
