@@ -1,0 +1,103 @@
+"""The repository as a newcomer gets it: no trace of one machine, light to import, complete in its wheel."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Written so that this file does not contain what it looks for.
+TRACES = {
+    "the host of a package registry": r"pypi[.]org|python[h]osted|registry[.]npmjs|deb[.]debian",
+    "a path of one machine": r"/work/(?:main|steering|[.]library)|/ro[o]t/|/home/(?!you\b|user\b)\w+/",
+}
+LOCK_FILES = {"package-lock.json", "yarn.lock", "pnpm-lock.yaml", "poetry.lock", "uv.lock", "Pipfile.lock"}
+HEAVY = {"ipywidgets", "pandas", "pyarrow", "starlette", "uvicorn", "itables", "altair", "jupyterlab", "IPython"}
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("trace", TRACES)
+def test_names_no(trace: str) -> None:
+    found = []
+    for path in tracked():
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if re.search(TRACES[trace], line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:80]}")
+    assert found == []
+
+
+def test_holds_no_lock_files() -> None:
+    # They record where packages were downloaded from. constraints.txt pins without that.
+    assert [path for path in tracked() if path.name in LOCK_FILES] == []
+
+
+def canonical(requirement: str) -> str:
+    name = re.match(r"[\w.-]+", requirement)
+    assert name, requirement
+    return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def test_pins_every_dependency_exactly() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [project["dependencies"], *project["optional-dependencies"].values()]
+    pinned = {canonical(pin) for pin in pins}
+    assert {canonical(one) for some in asked for one in some} - pinned == set()
+
+
+def test_import_is_light() -> None:
+    # A terminal command or a script that only sends must not pay for tables, widgets and servers.
+    code = """if True:
+        import json, sys, time
+        began = time.perf_counter()
+        import imkit
+        print(json.dumps([time.perf_counter() - began, sorted({name.partition(".")[0] for name in sys.modules})]))
+    """
+
+    def measure() -> tuple[float, list[str]]:
+        said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        seconds, modules = json.loads(said)
+        return seconds, modules
+
+    # The best of a few: the machine may be busy with other things, imkit may not.
+    measured = [measure() for _ in range(4)]
+    assert HEAVY & set(measured[0][1]) == set()
+    assert min(seconds for seconds, _ in measured) < 0.5
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """What the files of the wheel are called."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return set(zipfile.ZipFile(built).namelist())
+
+
+def test_the_wheel_holds_every_module_and_its_types(wheel: set[str]) -> None:
+    assert "imkit/py.typed" in wheel
+    modules = {path.relative_to(ROOT).as_posix() for path in tracked() if path.parts[len(ROOT.parts)] == "imkit"}
+    assert modules - wheel == set()
+
+
+def test_the_tutorials_travel_in_the_wheel(wheel: set[str]) -> None:
+    notebooks = {f"imkit/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert notebooks - wheel == set()
+
+
+def test_the_wheel_brings_nothing_else(wheel: set[str]) -> None:
+    # Or an installed imkit would put its `tests` beside everyone else's.
+    assert {name.partition("/")[0] for name in wheel if ".dist-info/" not in name} == {"imkit"}
