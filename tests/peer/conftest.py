@@ -1,0 +1,130 @@
+"""The official SDK in both its builds, against one sandbox; every test makes its own people, group and thread."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.peer.peer import Device, Peer, Server
+
+PASSWORD = "tea-for-two"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=["web", "mini"])
+def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
+    """A Node process with the web build of the SDK, then one with the mini-program build."""
+    with Peer(request.param) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def web_peer() -> Iterator[Peer]:
+    """The web build alone, for what the mini-program build cannot: it uploads through the app it lives in."""
+    with Peer("web") as running:
+        yield running
+
+
+@pytest.fixture
+def new_user(sandbox: Server) -> Callable[[str], str]:
+    """Names nobody has had before; the sandbox is shared by the whole run."""
+    return lambda name: f"{name}{next(_numbers)}"
+
+
+Login = Callable[..., Device]
+
+
+def _login(sandbox: Server) -> Iterator[Login]:
+    opened: list[Device] = []
+
+    def login(peer: Peer, user: str, *, new: bool = True, server: Server = sandbox, **options: Any) -> Device:
+        device = peer.device(server, **options)
+        if new:
+            device.call("registerUser", {"username": user, "password": PASSWORD})
+        device.open(user, pwd=PASSWORD)
+        opened.append(device)
+        return device
+
+    yield login
+    for device in opened:
+        device.start("close")
+
+
+@pytest.fixture
+def login(sandbox: Server) -> Iterator[Login]:
+    """`login(peer, user)` registers a user and opens a connection; with `new=False` the user is there already.
+
+    Connections still open at the end of the test are closed.
+    """
+    yield from _login(sandbox)
+
+
+@dataclass
+class Room:
+    """A group with a thread, and four people at different distances from it."""
+
+    alice: Device  # owns the group and the thread
+    bob: Device  # in the thread
+    carol: Device  # in the group alone
+    dave: Device  # a stranger
+    group: str
+    parent: str
+    thread: str
+
+    @property
+    def people(self) -> list[Device]:
+        return [self.alice, self.bob, self.carol, self.dave]
+
+    def fence(self, *hearers: Device) -> None:
+        """A group message that `hearers` have got: what was sent to them before it, they have got too.
+
+        So that a test may say "and nothing came" without waiting for nothing.
+        """
+        sent = self.alice.send(self.group, msg="fence", thread=False)
+        for hearer in hearers:
+            hearer.wait("onTextMessage", id=sent["serverMsgId"])
+
+
+def make_group(owner: Device, *members: Device) -> str:
+    reply = owner.call(
+        "createGroup",
+        {
+            "data": {
+                "groupname": "tea",
+                "desc": "leaves and water",
+                "members": [member.user for member in members],
+                "public": True,
+                "approval": False,
+                "allowinvites": True,
+                "inviteNeedConfirm": False,
+                "maxusers": 200,
+            }
+        },
+    )
+    group = reply["data"]["groupid"]
+    assert isinstance(group, str)
+    return group
+
+
+def make_room(login: Login, peer: Peer, new_user: Callable[[str], str]) -> Room:
+    alice, bob, carol, dave = (login(peer, new_user(name)) for name in ("alice", "bob", "carol", "dave"))
+    group = make_group(alice, bob, carol)
+    parent = alice.send(group, msg="Which oolong?", thread=False)["serverMsgId"]
+    created = alice.call("createChatThread", {"parentId": group, "name": "Oolong", "messageId": parent})
+    thread = created["data"]["chatThreadId"]
+    bob.call("joinChatThread", {"chatThreadId": thread})
+    for member in (bob, carol):
+        member.wait("onTextMessage", id=parent)
+        member.wait("onChatThreadChange", id=thread, operation="create")
+    room = Room(alice, bob, carol, dave, group, parent, thread)
+    for device in room.people:
+        device.clear()
+    return room
+
+
+@pytest.fixture
+def room(login: Login, peer: Peer, new_user: Callable[[str], str]) -> Room:
+    """A fresh thread with Alice and Bob in it, Carol beside it and Dave outside, all heard events forgotten."""
+    return make_room(login, peer, new_user)
