@@ -1,5 +1,6 @@
 """The official SDK in both its builds, against one sandbox; every test makes its own people, group and thread."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.peer.peer import Device, Peer, Server
+from tests.peer.peer import Device, Peer, SdkError, Server
 
 PASSWORD = "tea-for-two"
 _numbers = itertools.count(1)
@@ -36,7 +37,12 @@ def new_user(sandbox: Server) -> Callable[[str], str]:
 Login = Callable[..., Device]
 
 
-def _login(sandbox: Server) -> Iterator[Login]:
+@pytest.fixture
+def login(sandbox: Server) -> Iterator[Login]:
+    """`login(peer, user)` registers a user and opens a connection; with `new=False` the user is there already.
+
+    Connections still open at the end of the test are closed.
+    """
     opened: list[Device] = []
 
     def login(peer: Peer, user: str, *, new: bool = True, server: Server = sandbox, **options: Any) -> Device:
@@ -50,15 +56,6 @@ def _login(sandbox: Server) -> Iterator[Login]:
     yield login
     for device in opened:
         device.start("close")
-
-
-@pytest.fixture
-def login(sandbox: Server) -> Iterator[Login]:
-    """`login(peer, user)` registers a user and opens a connection; with `new=False` the user is there already.
-
-    Connections still open at the end of the test are closed.
-    """
-    yield from _login(sandbox)
 
 
 @dataclass
@@ -108,8 +105,7 @@ def make_group(owner: Device, *members: Device) -> str:
     return group
 
 
-def make_room(login: Login, peer: Peer, new_user: Callable[[str], str]) -> Room:
-    alice, bob, carol, dave = (login(peer, new_user(name)) for name in ("alice", "bob", "carol", "dave"))
+def make_room(alice: Device, bob: Device, carol: Device, dave: Device) -> Room:
     group = make_group(alice, bob, carol)
     parent = alice.send(group, msg="Which oolong?", thread=False)["serverMsgId"]
     created = alice.call("createChatThread", {"parentId": group, "name": "Oolong", "messageId": parent})
@@ -124,7 +120,50 @@ def make_room(login: Login, peer: Peer, new_user: Callable[[str], str]) -> Room:
     return room
 
 
+def _company(peer: Peer, sandbox: Server) -> list[Device]:
+    company = []
+    for name in ("alice", "bob", "carol", "dave"):
+        device, user = peer.device(sandbox), f"{name}-{peer.build}{next(_numbers)}"
+        device.call("registerUser", {"username": user, "password": PASSWORD})
+        device.open(user, pwd=PASSWORD)
+        company.append(device)
+    return company
+
+
+# Logging four people in takes longer than most tests, so they stay; what a test does happens in a group of its own.
+@pytest.fixture(scope="session")
+def company(peer: Peer, sandbox: Server) -> list[Device]:
+    return _company(peer, sandbox)
+
+
+@pytest.fixture(scope="session")
+def web_company(web_peer: Peer, sandbox: Server) -> list[Device]:
+    return _company(web_peer, sandbox)
+
+
+def _room_of(company: list[Device]) -> Iterator[Room]:
+    room = make_room(*company)
+    yield room
+    with contextlib.suppress(SdkError):  # the test may have ended it
+        room.alice.call("destroyGroup", {"groupId": room.group})
+
+
 @pytest.fixture
-def room(login: Login, peer: Peer, new_user: Callable[[str], str]) -> Room:
-    """A fresh thread with Alice and Bob in it, Carol beside it and Dave outside, all heard events forgotten."""
-    return make_room(login, peer, new_user)
+def room(company: list[Device]) -> Iterator[Room]:
+    """A fresh thread with Alice and Bob in it, Carol beside it and Dave outside, all heard events forgotten.
+
+    The four are logged in for the whole run: a test that closes one of them takes `own_room`.
+    """
+    yield from _room_of(company)
+
+
+@pytest.fixture
+def web_room(web_company: list[Device]) -> Iterator[Room]:
+    """The same, in the web build alone."""
+    yield from _room_of(web_company)
+
+
+@pytest.fixture
+def own_room(login: Login, peer: Peer, new_user: Callable[[str], str]) -> Room:
+    """The same, with four people of the test's own."""
+    return make_room(*(login(peer, new_user(name)) for name in ("alice", "bob", "carol", "dave")))
