@@ -1,0 +1,150 @@
+"""imkit: explore the chat threads (子区) of Easemob IM (环信) from JupyterLab.
+
+Example:
+    >>> import imkit
+    >>> alice = imkit.login("alice")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from imkit.account import App
+from imkit.errors import (
+    AlreadyExists,
+    AuthError,
+    Blocked,
+    ConnectionLost,
+    Forbidden,
+    GroupDisabled,
+    GroupNotFound,
+    IMError,
+    InvalidMessage,
+    KickedOff,
+    LimitReached,
+    MessageNotFound,
+    Moderated,
+    Muted,
+    NotAMember,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    RecallExpired,
+    ServiceBusy,
+    ServiceNotEnabled,
+    SessionClosed,
+    ThreadNotFound,
+    TimedOut,
+    TokenExpired,
+    TooLarge,
+    Unsupported,
+)
+from imkit.messages import (
+    Audio,
+    Combine,
+    Command,
+    Connected,
+    Custom,
+    DeviceChanged,
+    Disconnected,
+    Dropped,
+    Event,
+    File,
+    GroupChanged,
+    Image,
+    Location,
+    LoggedOut,
+    Message,
+    MessageEdited,
+    MessageRecalled,
+    MessageReceived,
+    Text,
+    ThreadChanged,
+    ThreadRef,
+    TokenExpiring,
+    Unknown,
+    Video,
+)
+from imkit.session import Session, login
+from imkit.threads import Group, Thread
+
+if TYPE_CHECKING:
+    from imkit.sandbox.process import Sandbox
+
+__version__ = "0.1.0"
+
+__all__ = [  # noqa: RUF022  # grouped for a reader
+    # the front door
+    "App",
+    "Group",
+    "Sandbox",
+    "Session",
+    "Thread",
+    "login",
+    # messages
+    "Audio",
+    "Combine",
+    "Command",
+    "Custom",
+    "File",
+    "Image",
+    "Location",
+    "Message",
+    "Text",
+    "ThreadRef",
+    "Unknown",
+    "Video",
+    # events
+    "Connected",
+    "DeviceChanged",
+    "Disconnected",
+    "Dropped",
+    "Event",
+    "GroupChanged",
+    "LoggedOut",
+    "MessageEdited",
+    "MessageRecalled",
+    "MessageReceived",
+    "ThreadChanged",
+    "TokenExpiring",
+    # errors
+    "AlreadyExists",
+    "AuthError",
+    "Blocked",
+    "ConnectionLost",
+    "Forbidden",
+    "GroupDisabled",
+    "GroupNotFound",
+    "IMError",
+    "InvalidMessage",
+    "KickedOff",
+    "LimitReached",
+    "MessageNotFound",
+    "Moderated",
+    "Muted",
+    "NotAMember",
+    "NotFound",
+    "ProtocolError",
+    "RateLimited",
+    "RecallExpired",
+    "ServiceBusy",
+    "ServiceNotEnabled",
+    "SessionClosed",
+    "ThreadNotFound",
+    "TimedOut",
+    "TokenExpired",
+    "TooLarge",
+    "Unsupported",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Sandbox":  # loaded when it is asked for
+        from imkit.sandbox.process import Sandbox
+
+        return Sandbox
+    raise AttributeError(f"module 'imkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -254,7 +254,18 @@ class ConnectionLost(IMError):
     default_code = 510
     default_hint = "Look at thread.history() to see whether it arrived before you send it again."
 
-    outcome: Literal["not sent", "unknown"] = "unknown"
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        outcome: Literal["not sent", "unknown"] = "unknown",
+        reason: str = "",
+        hint: str | None = None,
+    ) -> None:
+        if hint is None and outcome == "not sent":
+            hint = "Nothing was sent: check the network and the app's URLs, then try again."
+        super().__init__(message, reason=reason, hint=hint)
+        self.outcome = outcome
 
 
 class SessionClosed(IMError):

@@ -22,7 +22,7 @@ def from_milliseconds(milliseconds: int) -> datetime:
 
     Example:
         >>> from_milliseconds(1_795_390_333_491).isoformat()
-        '2026-11-22T21:32:13.491000+00:00'
+        '2026-11-22T23:32:13.491000+00:00'
     """
     return _EPOCH + timedelta(milliseconds=min(max(milliseconds, 0), _LAST_MILLISECOND))
 
@@ -88,11 +88,6 @@ class Attachment(Body):
     file_name: str | None = field(default=None, kw_only=True)
     file_size: int | None = field(default=None, kw_only=True)
     secret: str | None = field(default=None, kw_only=True, repr=False)
-
-    @property
-    def summary_text(self) -> str | None:
-        """The file's name."""
-        return self.file_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +284,7 @@ class Message:
 
     @property
     def text(self) -> str | None:
-        """What a table shows of the body: a text, a title, a custom event's name, a file's name…"""
+        """What it says in words: a text, a title, a custom event's name, a command's action, an address."""
         return self.body.summary_text
 
     @property

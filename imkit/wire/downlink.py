@@ -6,7 +6,7 @@ Source: fact sheet sections 4 to 8; the recorded frames in `tests/golden`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -276,3 +276,24 @@ def _overview(marks: Mapping[str, Any]) -> ThreadOverview | None:
         updated=from_milliseconds(number(mark, "update_timestamp")),
         last_message=message_from_json(mark.get("last_message")),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class EditAnswer:
+    """What the answer to an edit tells: times in ms since the epoch, 0 and empty where it does not."""
+
+    count: int = 0
+    edit_time: int = 0
+    send_time: int = 0
+    sender: str = ""
+
+
+def decode_edit_answer(metas: Sequence[bytes]) -> EditAnswer:
+    """Return what the Metas in the answer to an edit say (fact sheet section 4, "Edit")."""
+    for data in metas:
+        meta = parse_meta(data)
+        edit = mapping(json_object(meta.payload), "edit_msg") if meta is not None else {}
+        if edit:
+            times = (number(edit, "edit_time"), number(edit, "send_time"))
+            return EditAnswer(number(edit, "count"), *times, text(edit, "sender"))
+    return EditAnswer()

@@ -1,0 +1,342 @@
+"""`wire.protocol` on a socket: connecting, coming back after a loss, and the sends on the way.
+
+Source: fact sheet sections 1 to 4 (timers, handshake, reconnect, sends).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from imkit.errors import ConnectionLost, IMError, KickedOff, SessionClosed, TimedOut, TokenExpired
+from imkit.messages import Connected, Disconnected, Event, LoggedOut
+from imkit.rest import is_loopback
+from imkit.wire.downlink import Kicked
+from imkit.wire.protocol import (
+    ClientProtocol,
+    Deliver,
+    LoggedIn,
+    LoginRefused,
+    Output,
+    SendAnswered,
+    Silent,
+    Transmit,
+)
+
+logger = logging.getLogger("imkit.connection")
+
+OPEN_SECONDS = 10.0  # for the socket, and again for the login on it
+ANSWER_SECONDS = 15.0  # for the answer to a send; without it the connection is given up
+QUEUED_SECONDS = 60.0  # for a send to leave at all, while the connection is away
+FIRST_ATTEMPTS = 3  # of a login; later the connection comes back however long it takes
+TICK_SECONDS = 1.0
+MAX_FRAME_BYTES = 16 * 2**20
+
+State = Literal["new", "connecting", "connected", "closed"]
+
+
+def reconnect_delays() -> Iterator[float]:
+    """Yield seconds between attempts to come back: a quick first one, then as the official SDK waits.
+
+    Example:
+        >>> next(reconnect_delays()) <= 0.5
+        True
+    """
+    yield random.uniform(0.1, 0.5)
+    for _ in range(4):
+        yield random.uniform(1, 2)
+    for _ in range(14):
+        yield random.uniform(3, 6)
+    while True:
+        yield random.uniform(5, 10)
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """One send: waiting to leave (`written` False), or in flight."""
+
+    client_id: int
+    meta: Any
+    answer: asyncio.Future[SendAnswered]
+    written: bool = False
+
+
+@dataclass(slots=True)
+class _Ended(Exception):
+    """The login is over for good."""
+
+    error: IMError
+    reason: str = field(default="")
+
+
+class Connection:
+    """A device's connection, from login to close. Lives on the portal.
+
+    Args:
+        protocol: the protocol state of the device.
+        ws_url: where to connect.
+        token: gives the token to log in with; called with True when the last one was refused as expired.
+        deliver: places events; what is delivered is then acknowledged to the service.
+        delays: makes the waits between attempts to come back.
+    """
+
+    def __init__(
+        self,
+        protocol: ClientProtocol,
+        ws_url: str,
+        token: Callable[[bool], Awaitable[str]],
+        deliver: Callable[[Sequence[Event]], None],
+        delays: Callable[[], Iterator[float]] = reconnect_delays,
+    ) -> None:
+        self._protocol = protocol
+        self._ws_url = ws_url
+        self._token = token
+        self._deliver = deliver
+        self._delays = delays
+        self._socket: ClientConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._outbox: dict[int, _Pending] = {}  # by client id, in the order they were given
+        self._may_reconnect = asyncio.Event()
+        self._may_reconnect.set()
+        self.state: State = "new"
+        self.end_reason = ""
+        self.expires_at: int | None = None
+
+    # ------------------------------------------------------------------- life
+
+    async def open(self) -> None:
+        """Connect and log in.
+
+        Raises:
+            AuthError: the login was refused.
+            ConnectionLost: the service could not be reached.
+        """
+        self.state = "connecting"
+        self._task = asyncio.create_task(self._run(), name=f"imkit connection of {self._protocol.identity.user}")
+        try:
+            await asyncio.shield(self._ready)
+        except BaseException:
+            await self.close("the login failed")
+            raise
+
+    async def close(self, reason: str = "closed") -> None:
+        """Log out and close the socket; sends still waiting fail with `SessionClosed`."""
+        was_connected = self.state == "connected"
+        self._end(reason)
+        if self._socket is not None and was_connected:
+            try:
+                async with asyncio.timeout(2):
+                    await self._socket.send(self._protocol.logout().data)
+                    await self._socket.close()
+            except (ConnectionClosed, TimeoutError):
+                pass  # it is gone already, which is what was wanted
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def hold(self) -> None:
+        """Do not come back after a loss until `release`: another login is taking this one's place."""
+        self._may_reconnect.clear()
+
+    def release(self) -> None:
+        """Come back after a loss again."""
+        self._may_reconnect.set()
+
+    # ------------------------------------------------------------------ sends
+
+    async def send(self, client_id: int, meta: Any) -> SendAnswered:
+        """Send one Meta and return the answer, which may be a refusal.
+
+        While the connection is away the send waits; it leaves once, in the order given, or not at all.
+
+        Raises:
+            ConnectionLost: `outcome` "not sent", or "unknown" where the connection broke before the answer came.
+            TimedOut: no answer came; nobody knows what became of it.
+            SessionClosed: the session is over.
+        """
+        if self.state == "closed":
+            raise SessionClosed(f"the session is over ({self.end_reason}); nothing was sent")
+        pending = _Pending(client_id, meta, asyncio.get_running_loop().create_future())
+        self._outbox[client_id] = pending
+        try:
+            if self.state == "connected":
+                await self._write(pending)
+            try:
+                return await asyncio.wait_for(asyncio.shield(pending.answer), QUEUED_SECONDS)
+            except TimeoutError:
+                if pending.written:
+                    return await pending.answer
+                raise ConnectionLost(
+                    f"nothing was sent: no connection for {QUEUED_SECONDS:.0f} s", outcome="not sent"
+                ) from None
+        finally:
+            self._outbox.pop(client_id, None)
+
+    async def _write(self, pending: _Pending) -> None:
+        socket = self._socket
+        if socket is None or pending.written or pending.client_id not in self._outbox:
+            return
+        pending.written = True
+        asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, pending, socket)
+        try:
+            await socket.send(self._protocol.send(pending.meta).data)
+        except ConnectionClosed:
+            pass  # the loss is noticed, and this send settled, where the socket is read
+
+    def _give_up(self, pending: _Pending, socket: ClientConnection) -> None:
+        if pending.answer.done() or pending.client_id not in self._outbox:
+            return
+        pending.answer.set_exception(TimedOut(f"no answer to a send in {ANSWER_SECONDS:.0f} s", code=512))
+        if socket is self._socket:
+            socket.transport.abort()  # as the official SDK does: a service that does not answer is gone
+
+    # ------------------------------------------------------------ the one task
+
+    async def _run(self) -> None:
+        attempts, refreshed = 0, False
+        delays = self._delays()
+        while True:
+            try:
+                reason = await self._connect_and_serve(refreshed)
+                attempts, refreshed, delays = 0, False, self._delays()
+            except TokenExpired as error:
+                if refreshed:
+                    self._fail(error)
+                    return
+                refreshed = True
+                continue
+            except _Ended as ended:
+                self._fail(ended.error, ended.reason)
+                return
+            except IMError as error:  # the credential gave no token, or the login was refused
+                self._fail(error)
+                return
+            except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
+                attempts += 1
+                reason = str(error) or type(error).__name__
+                if not self._ready.done() and (attempts >= FIRST_ATTEMPTS or isinstance(error, InvalidURI)):
+                    hint = "Is the service running, and is ws_url right?"
+                    lost = f"no connection to {self._ws_url}"
+                    self._fail(ConnectionLost(lost, outcome="not sent", reason=reason, hint=hint))
+                    return
+            if self.state == "closed":
+                return
+            await asyncio.sleep(next(delays))
+            await self._may_reconnect.wait()
+
+    async def _connect_and_serve(self, refreshed: bool) -> str:
+        """Connect once, serve until the socket is gone, and return why it went."""
+        token = await self._token(refreshed)
+        proxy: Literal[True] | None = None if is_loopback(self._ws_url) else True
+        async with connect(
+            self._ws_url,
+            proxy=proxy,
+            compression=None,
+            max_size=MAX_FRAME_BYTES,
+            ping_interval=None,  # the protocol has its own heartbeat
+            open_timeout=OPEN_SECONDS,
+            close_timeout=2,
+        ) as socket:
+            self._socket = socket
+            login_ends = asyncio.get_running_loop().call_later(OPEN_SECONDS, self._login_overdue, socket)
+            ticker = asyncio.create_task(self._tick(socket))
+            reason = "the socket was closed"
+            try:
+                await self._perform(socket, self._protocol.connect(token, time.monotonic()))
+                async for frame in socket:
+                    data = frame.encode() if isinstance(frame, str) else frame
+                    await self._perform(socket, self._protocol.receive(data, time.monotonic()))
+                reason = f"the service closed the socket ({socket.close_code} {socket.close_reason})".strip()
+            except ConnectionClosed as closed:
+                reason = str(closed)
+            finally:
+                login_ends.cancel()
+                ticker.cancel()
+                self._socket = None
+                self._lost(reason)
+            return reason
+
+    def _login_overdue(self, socket: ClientConnection) -> None:
+        if self.state != "connected":
+            socket.transport.abort()
+
+    async def _tick(self, socket: ClientConnection) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            try:
+                await self._perform(socket, self._protocol.tick(time.monotonic()))
+            except ConnectionClosed:
+                return
+
+    async def _perform(self, socket: ClientConnection, outputs: list[Output]) -> None:
+        """Work through what the protocol says, in order: events are placed before they are acknowledged."""
+        for output in outputs:
+            match output:
+                case Transmit(data):
+                    await socket.send(data)
+                case Deliver(events):
+                    self._deliver(events)
+                case SendAnswered(client_id):
+                    pending = self._outbox.get(client_id)
+                    if pending is not None and not pending.answer.done():
+                        pending.answer.set_result(output)
+                case LoggedIn(expires_at):
+                    self.expires_at = expires_at
+                    await self._logged_in()
+                case LoginRefused(error):
+                    raise error
+                case Kicked(code, reason):
+                    kicked = KickedOff(f"{self._protocol.identity.user} was logged out", code=code, reason=reason)
+                    raise _Ended(kicked, reason)
+                case Silent():
+                    logger.info("no answer to the heartbeat: the connection is given up")
+                    socket.transport.abort()
+
+    async def _logged_in(self) -> None:
+        self.state = "connected"
+        self._deliver([Connected()])
+        if not self._ready.done():
+            self._ready.set_result(None)
+        for pending in list(self._outbox.values()):
+            await self._write(pending)
+
+    # ---------------------------------------------------------------- endings
+
+    def _lost(self, reason: str) -> None:
+        """The socket is gone: what was in flight has an unknown fate, what was not waits on."""
+        if self.state == "connected":
+            self.state = "connecting"
+            self._deliver([Disconnected(reason)])
+        for pending in self._outbox.values():
+            if pending.written and not pending.answer.done():
+                pending.answer.set_exception(
+                    ConnectionLost("the connection broke before the answer to a send came", reason=reason)
+                )
+
+    def _fail(self, error: IMError, reason: str = "") -> None:
+        if self._ready.done():
+            self._end(reason or error.reason or str(error))
+        else:
+            self._ready.set_exception(error)
+            self._ready.exception()  # whoever opened it may have been interrupted meanwhile
+
+    def _end(self, reason: str) -> None:
+        if self.state == "closed":
+            return
+        opened = self._ready.done() and not self._ready.cancelled() and self._ready.exception() is None
+        self.state, self.end_reason = "closed", reason
+        for pending in self._outbox.values():
+            if not pending.answer.done():
+                what = "whether it was sent is not known" if pending.written else "nothing was sent"
+                pending.answer.set_exception(SessionClosed(f"the session ended ({reason}); {what}"))
+        if opened:
+            self._deliver([LoggedOut(reason)])

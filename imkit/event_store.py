@@ -1,0 +1,200 @@
+"""What a session was told, kept for a while, and handed to each consumer at its own pace.
+
+The store keeps the last 10,000 events. A consumer reads from it at its own place; one that falls so far behind that
+its place is overwritten is told how many of the events it asked for are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from imkit.errors import SessionClosed, TimedOut
+from imkit.messages import (
+    Dropped,
+    Event,
+    LoggedOut,
+    Message,
+    MessageEdited,
+    MessageRecalled,
+    MessageReceived,
+    ThreadChanged,
+)
+from imkit.portal import blocking, portal
+
+KEPT = 10_000
+E = TypeVar("E", bound=Event)
+
+
+class EventStore:
+    """The last events of a session, in order. Lives on the portal; only it writes.
+
+    Args:
+        kept: how many events to keep.
+    """
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._events: deque[Event] = deque()
+        self._kept = kept
+        self._first = 0  # the number of the oldest event kept; numbers only grow
+        self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
+        self.closed = False
+
+    @property
+    def end(self) -> int:
+        """The number that the next event will have."""
+        return self._first + len(self._events)
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Keep events and wake who waits for them."""
+        for event in events:
+            self._events.append(self._completed(event))
+            self.closed = self.closed or isinstance(event, LoggedOut)
+        while len(self._events) > self._kept:
+            gone = self._events.popleft()
+            for stream in self._streams:
+                stream._passed_over(self._first, gone)
+            self._first += 1
+        self._wake()
+
+    def close(self) -> None:
+        """End every consumer once it has read what is kept."""
+        self.closed = True
+        self._wake()
+
+    def seen(self, message_id: str) -> Message | None:
+        """Return a message that a kept event carries, as it read last."""
+        for event in reversed(self._events):
+            match event:
+                case MessageReceived(message) | MessageEdited(message) if message.id == message_id:
+                    return message
+                case ThreadChanged(last_message=Message() as message) if message.id == message_id:
+                    return message
+        return None
+
+    def _completed(self, event: Event) -> Event:
+        """Add to a recall what the message said, if this session saw it: the protocol tells the id alone."""
+        if not isinstance(event, MessageRecalled):
+            return event
+        message = self.seen(event.message_id)
+        if message is None:
+            return event
+        return replace(event, message=message, seconds_after=(event.at - message.time).total_seconds())
+
+    def since(self, number: int) -> list[Event]:
+        """Return the kept events from `number` on."""
+        start = max(number - self._first, 0)
+        return [self._events[index] for index in range(start, len(self._events))]
+
+    def attach(self, stream: EventStream[Any]) -> None:
+        """Tell `stream` of new events and of what it misses, for as long as somebody holds it."""
+        self._streams.add(stream)
+
+    def _wake(self) -> None:
+        for stream in self._streams:
+            stream._awake.set()
+
+
+class EventStream(Generic[E]):
+    """A consumer's view of a session's events: iterate it with `for` or `async for`, or ask for the `next` one.
+
+    Iteration ends with the session. A consumer that falls behind gets a `Dropped` in place of what it missed.
+
+    Example:
+        >>> for event in session.events(imkit.MessageReceived):  # doctest: +SKIP
+        ...     print(event.message.text)
+    """
+
+    def __init__(self, store: EventStore, kinds: tuple[type[E], ...], replay: bool) -> None:
+        self._store = store
+        self._kinds: tuple[type[Event], ...] = kinds or (Event,)
+        self._missed = 0
+        self._ready: deque[E | Dropped] = deque()
+        self._awake = asyncio.Event()
+        self._place = portal().run(lambda: self._attach(replay))
+
+    def _attach(self, replay: bool) -> int:
+        self._store.attach(self)
+        return 0 if replay else self._store.end
+
+    def _passed_over(self, number: int, event: Event) -> None:
+        if number >= self._place:
+            self._place = number + 1
+            self._missed += isinstance(event, self._kinds)
+
+    def _take(self) -> None:
+        """Move what the store has for this consumer to `_ready`."""
+        if self._missed:
+            self._ready.append(Dropped(self._missed))
+            self._missed = 0
+        found = self._store.since(self._place)
+        self._place = self._store.end
+        self._ready.extend(event for event in found if isinstance(event, self._kinds))  # type: ignore[misc]
+
+    async def _next(self) -> E | Dropped | None:
+        while not self._ready:
+            self._awake.clear()
+            self._take()
+            if self._ready:
+                break
+            if self._store.closed:
+                return None
+            await self._awake.wait()
+        return self._ready.popleft()
+
+    async def _next_many(self) -> list[E | Dropped]:
+        """Wait for one, then take all that is there: one trip between threads for many events."""
+        first = await self._next()
+        if first is None:
+            return []
+        found = [first, *self._ready]
+        self._ready.clear()
+        return found
+
+    @blocking
+    async def next(self, timeout: float | None = None) -> E | Dropped:
+        """Wait for the next event and return it.
+
+        Args:
+            timeout: in seconds; `None` waits as long as it takes.
+
+        Raises:
+            TimedOut: none came in time.
+            SessionClosed: the session is over, and everything it was told has been read.
+
+        Example:
+            >>> bob.events(imkit.MessageReceived).next(timeout=10)  # doctest: +SKIP
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                event = await self._next()
+        except TimeoutError:
+            wanted = ", ".join(kind.__name__ for kind in self._kinds)
+            hint = "Was it sent? Is this user in the thread?"
+            raise TimedOut(f"no {wanted} came in {timeout} s", hint=hint) from None
+        if event is None:
+            raise SessionClosed("the session is over; no more events will come")
+        return event
+
+    def __iter__(self) -> Iterator[E | Dropped]:
+        while events := portal().call(self._next_many()):
+            for index, event in enumerate(events):
+                try:
+                    yield event
+                except GeneratorExit:
+                    # a `break`: what was taken along and not looked at is there for the next loop
+                    rest = events[:index:-1]
+                    portal().run(lambda: self._ready.extendleft(rest))  # noqa: B023  # runs at once
+                    raise
+
+    async def __aiter__(self) -> AsyncIterator[E | Dropped]:
+        while (event := await portal().wait(self._next())) is not None:
+            yield event
+
+    def __repr__(self) -> str:
+        wanted = ", ".join(kind.__name__ for kind in self._kinds)
+        return f"<EventStream of {wanted}, {self._store.end - self._place + len(self._ready)} to look at>"

@@ -1,0 +1,212 @@
+"""The history frame: one schema, one row a message, and the `.im` accessor.
+
+The columns and their types are the same for no rows, one row and a million; see `COLUMNS`.
+
+| column | dtype | what |
+|---|---|---|
+| message_id | string | 19 digits: a number that size would lose its last ones |
+| time | datetime64[ms, UTC] | the server's |
+| sender | category | user id |
+| type | category | txt img audio video file loc cmd custom combine unknown |
+| text | string | the text; a bundle's title; a custom event's name; a command's action; a place's address |
+| thread_id, thread_name | category | NA for plain group messages |
+| group_id | category | the group, also of plain group messages |
+| parent_message_id | string | the message the thread hangs on |
+| url, file_name | string | of attachments; a url without its share-secret |
+| file_size, duration | Int64 | bytes; seconds |
+| width, height, lat, lng | Float64 | pixels; degrees |
+| ext, payload, reactions | string | JSON text: attributes; what is particular to the type; who reacted |
+| edited_at | datetime64[ms, UTC] | the last edit |
+| edit_count | Int64 | 0 for what was never edited |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pandas as pd
+import pyarrow as pa
+
+from imkit.messages import Attachment, Combine, Custom, Image, Location, Message, Unknown, to_milliseconds
+from imkit.wire.keyvalues import json_text
+
+_TIME = pd.DatetimeTZDtype("ms", "UTC")
+_STRING = pd.StringDtype(na_value=pd.NA)
+COLUMNS: dict[str, Any] = {
+    "message_id": _STRING,
+    "time": _TIME,
+    "sender": "category",
+    "type": "category",
+    "text": _STRING,
+    "thread_id": "category",
+    "thread_name": "category",
+    "group_id": "category",
+    "parent_message_id": _STRING,
+    "url": _STRING,
+    "file_name": _STRING,
+    "file_size": "Int64",
+    "duration": "Int64",
+    "width": "Float64",
+    "height": "Float64",
+    "lat": "Float64",
+    "lng": "Float64",
+    "ext": _STRING,
+    "payload": _STRING,
+    "reactions": _STRING,
+    "edited_at": _TIME,
+    "edit_count": "Int64",
+}
+
+
+def frame_of(messages: Iterable[Message], source: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Return the history frame of some messages, in their order.
+
+    Args:
+        messages: any number, also none.
+        source: where they come from, plain JSON; becomes ``frame.attrs["imkit"]``.
+
+    Example:
+        >>> frame_of([]).dtypes["message_id"]
+        <StringDtype(na_value=<NA>)>
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    appends = [column.append for column in columns.values()]
+    for message in messages:
+        for append, value in zip(appends, _row(message), strict=True):
+            append(value)
+    frame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()}, copy=False)
+    frame.attrs["imkit"] = dict(source or {})
+    return frame
+
+
+def _series(name: str, values: list[Any]) -> pd.Series[Any]:
+    dtype = COLUMNS[name]
+    if dtype is _TIME:
+        moments: pd.Series[Any] = pa.array(values, pa.timestamp("ms", "UTC")).to_pandas()
+        return moments.astype(_TIME)
+    if dtype == "category":
+        return pd.Series(pd.Categorical(pd.array(values, dtype=_STRING)))
+    return pd.Series(pd.array(values, dtype=dtype))
+
+
+def _row(message: Message) -> tuple[Any, ...]:
+    body, thread = message.body, message.thread
+    attachment = body if isinstance(body, Attachment | Combine) else None
+    place = body if isinstance(body, Location) else None
+    picture = body if isinstance(body, Image) else None
+    return (
+        message.id,
+        to_milliseconds(message.time),
+        message.sender,
+        message.type,
+        message.text,
+        thread.thread_id if thread else None,
+        thread.name if thread else None,
+        thread.group_id if thread else message.to if message.chat == "group" else None,
+        thread.parent_id if thread else None,
+        _open_url(attachment.url) if attachment and attachment.url else None,
+        attachment.file_name if attachment else None,
+        attachment.file_size if attachment else None,
+        getattr(body, "duration", None),
+        picture.width if picture else None,
+        picture.height if picture else None,
+        place.lat if place else None,
+        place.lng if place else None,
+        json_text(message.ext) if message.ext else None,
+        _payload(message),
+        json_text(list(message.reactions)) if message.reactions else None,
+        to_milliseconds(message.edited_at) if message.edited_at else None,
+        message.edit_count,
+    )
+
+
+def _open_url(url: str) -> str:
+    """Return the URL without its query, which may hold a share-secret."""
+    try:
+        return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
+    except ValueError:  # a stranger's URL
+        return url.partition("?")[0]
+
+
+def _payload(message: Message) -> str | None:
+    body = message.body
+    match body:
+        case Custom():
+            found: dict[str, Any] = {"params": dict(body.params)}
+        case Location() if body.building_name:
+            found = {"building_name": body.building_name}
+        case Combine():
+            found = {"summary": body.summary, "fallback": body.fallback, "level": body.level}
+        case Image() if body.animated:
+            found = {"animated": True}
+        case Unknown():
+            found = {"reason": body.reason, "data": body.data.hex()}
+        case _:
+            return None
+    return json_text(found)
+
+
+@pd.api.extensions.register_dataframe_accessor("im")
+class ImAccessor:
+    """What imkit adds to a history frame, as ``frame.im``."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        missing = {"message_id", "time", "ext"} - set(frame.columns)
+        if missing:
+            raise AttributeError(f".im works on imkit's history frames; this one has no {', '.join(sorted(missing))}")
+        self._frame = frame
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """Where the frame comes from: app, threads, range, whether it is complete, how many rows.
+
+        Example:
+            >>> thread.history().im.source["complete"]  # doctest: +SKIP
+            True
+        """
+        return dict(self._frame.attrs.get("imkit", {}))
+
+    def ext(self, *keys: str) -> pd.DataFrame:
+        """Open the application's attributes into columns of their own, one a key, typed by what they hold.
+
+        Args:
+            *keys: which; none means every key that occurs, in order of appearance.
+
+        Returns:
+            A frame with the same index: text as string, whole numbers as Int64, other numbers as Float64, truth
+            values as boolean; mixed values, lists and objects stay Python objects. NA where a message has no key.
+
+        Example:
+            >>> frame.assign(mood=frame.im.ext("mood")["mood"])  # doctest: +SKIP
+        """
+        opened = [json.loads(text) if isinstance(text, str) else {} for text in self._frame["ext"]]
+        names = keys or tuple(dict.fromkeys(key for ext in opened for key in ext))
+        columns = {name: _typed([ext.get(name) for ext in opened]) for name in names}
+        return pd.DataFrame(columns, index=self._frame.index)
+
+    def local(self, zone: str) -> pd.DataFrame:
+        """Return the frame with its times in a zone, such as ``"Asia/Shanghai"``: the same moments, other clocks.
+
+        Example:
+            >>> frame.im.local("Asia/Shanghai").time.dt.hour.value_counts()  # doctest: +SKIP
+        """
+        moved = {name: self._frame[name].dt.tz_convert(zone) for name in ("time", "edited_at") if name in self._frame}
+        return self._frame.assign(**moved)
+
+
+def _typed(values: list[Any]) -> Any:
+    kinds = {type(value) for value in values if value is not None}
+    dtypes: dict[frozenset[type], Any] = {
+        frozenset({str}): _STRING,
+        frozenset({bool}): "boolean",
+        frozenset({int}): "Int64",
+        frozenset({float}): "Float64",
+        frozenset({int, float}): "Float64",
+    }
+    dtype = dtypes.get(frozenset(kinds))
+    if dtype is None:
+        return pd.Series([pd.NA if value is None else value for value in values], dtype=object).array
+    return pd.array(values, dtype=dtype)

@@ -1,0 +1,215 @@
+"""The one event loop imkit owns, in its own thread, and what gives each async method its plain face.
+
+A notebook's kernel has a loop of its own, and which thread a widget callback runs in depends on the kernel's
+version. A loop that imkit owns is the one shape that works on all of them: sockets, locks and queues are born and
+used on it, and everybody else hands it coroutines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import functools
+import inspect
+import os
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+# A wait with no timeout cannot be interrupted on Windows; one that wakes now and then can, everywhere.
+_WAKE_SECONDS = 0.2
+
+
+class Portal:
+    """An event loop in a daemon thread.
+
+    Example:
+        >>> async def answer() -> int:
+        ...     return 42
+        >>> portal().call(answer())
+        42
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="imkit-loop", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        atexit.register(self.close)
+
+    def _main(self) -> None:
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            self._stop = asyncio.Event()
+            self._ready.set()
+            runner.run(self._stop.wait())
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is on this loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, work: Coroutine[Any, Any, R]) -> concurrent.futures.Future[R]:
+        """Start a coroutine on the loop and return its future; for callbacks, which must not wait."""
+        if not self._thread.is_alive():
+            work.close()
+            raise RuntimeError("imkit's event loop has ended with the interpreter")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def call(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine on the loop and wait for it; an interrupt (the stop button) cancels it.
+
+        Raises:
+            RuntimeError: called on the loop itself, where waiting would stop everything.
+        """
+        if self.is_current:
+            work.close()
+            raise RuntimeError("a plain call inside imkit's own loop would wait for itself: use `await ….aio(…)`")
+        future = self.submit(work)
+        try:
+            while True:
+                try:
+                    return future.result(_WAKE_SECONDS)
+                except TimeoutError:
+                    if future.done():  # the work's own TimeoutError
+                        return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def run(self, function: Callable[[], R]) -> R:
+        """Run a plain, quick function on the loop's thread, where imkit's state lives, and return its result."""
+        if self.is_current:
+            return function()
+
+        async def work() -> R:
+            return function()
+
+        return self.call(work())
+
+    async def wait(self, work: Coroutine[Any, Any, R]) -> R:
+        """Run a coroutine on the loop and await it from any other; cancelling the await cancels the work."""
+        if self.is_current:
+            return await work
+        return await asyncio.wrap_future(self.submit(work))
+
+    def close(self) -> None:
+        """End the loop; what is left on it is cancelled. Runs by itself when the interpreter ends."""
+        if self._thread.is_alive() and self.pid == os.getpid():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(3)
+
+
+_portal: Portal | None = None
+_portal_lock = threading.Lock()
+
+
+def portal() -> Portal:
+    """Return the process's one portal, made on first use (and anew in a forked child)."""
+    global _portal
+    with _portal_lock:
+        if _portal is None or _portal.pid != os.getpid():
+            _portal = Portal()
+        return _portal
+
+
+class Blocking(Generic[P, R]):
+    """A callable with two faces: called plainly it blocks, through `.aio` it is awaited."""
+
+    def __init__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> None:
+        self._function = function
+        functools.update_wrapper(self, function)
+        self.__signature__ = inspect.signature(function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it and wait for the result; the stop button of a notebook cancels it."""
+        __tracebackhide__ = True
+        return portal().call(self._function(*args, **kwargs))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Return a coroutine for the same, to be awaited on any event loop."""
+        return portal().wait(self._function(*args, **kwargs))
+
+    def __repr__(self) -> str:
+        return f"<{self.__qualname__}: call it, or await .aio(…)>"  # type: ignore[attr-defined]  # update_wrapper
+
+
+class blocking(Generic[S, P, R]):
+    """Give an async method a plain face: `thing.method()` blocks, `await thing.method.aio()` does not.
+
+    Example:
+        >>> class Tea:
+        ...     @blocking
+        ...     async def brew(self, minutes: int) -> str:
+        ...         return f"{minutes} min"
+        >>> Tea().brew(3)
+        '3 min'
+    """
+
+    def __init__(self, method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+        self.__wrapped__ = method
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> blocking[S, P, R]: ...
+
+    @overload
+    def __get__(self, instance: S, owner: type) -> Blocking[P, R]: ...
+
+    def __get__(self, instance: S | None, owner: type) -> blocking[S, P, R] | Blocking[P, R]:
+        if instance is None:
+            return self
+        bound: Callable[P, Coroutine[Any, Any, R]] = self._method.__get__(instance, owner)
+        return Blocking(bound)
+
+    def __call__(self, instance: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call it as a function of the class: `Tea.brew(tea, 3)`."""
+        return portal().call(self._method(instance, *args, **kwargs))
+
+
+class Worker:
+    """A daemon thread that runs users' plain functions, one after another, in the order given.
+
+    They may block and may use the plain face of imkit; a thread of their own keeps the connection alive meanwhile,
+    and a daemon one lets the interpreter end although one of them never returns.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: queue.SimpleQueue[tuple[concurrent.futures.Future[Any], Callable[[], Any]] | None]
+        self._jobs = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def run(self, function: Callable[..., Awaitable[R] | R], *args: Any) -> R:
+        """Run a function: a plain one on this thread, an async one on the portal; return its result."""
+        if inspect.iscoroutinefunction(function):
+            return cast(R, await function(*args))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
+            self._thread.start()
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._jobs.put((future, functools.partial(function, *args)))
+        result = await asyncio.wrap_future(future)
+        return cast(R, await result if inspect.isawaitable(result) else result)
+
+    def close(self) -> None:
+        """Let the thread end when it has done what it was given."""
+        self._jobs.put(None)
+
+    def _main(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, function = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)

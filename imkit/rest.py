@@ -1,0 +1,352 @@
+"""The REST calls of the service: requests, retries, rate limits, and what its refusals mean.
+
+The only room that imports httpx: its upstream is frozen, and the day it is replaced, this file is replaced.
+
+Source: fact sheet sections 1 (transport), 2 (token), 8 to 12.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from imkit.errors import (
+    AlreadyExists,
+    AuthError,
+    ConnectionLost,
+    Forbidden,
+    GroupDisabled,
+    GroupNotFound,
+    IMError,
+    LimitReached,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    ServiceBusy,
+    ServiceNotEnabled,
+    ThreadNotFound,
+    TimedOut,
+    TokenExpired,
+    TooLarge,
+    Unsupported,
+)
+
+DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agora.io/easemob/server.json")
+REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
+MAX_ATTEMPTS = 6
+MAX_WAIT_SECONDS = 60.0
+_BUSY = (429, 502, 503, 504)
+
+Credential = Callable[[bool], Awaitable[str]]  # called with True when the token it gave was refused
+
+
+# -------------------------------------------------------------------- policy
+
+
+class RateBucket:
+    """A token bucket: at most `rate` requests a second, in bursts of at most `burst`.
+
+    Args:
+        rate: requests a second; `None` for no limit.
+        burst: how many may go at once after a quiet time.
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, rate: float | None, burst: int = 10, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._free_at = 0.0  # when the bucket is full again
+
+    async def take(self) -> None:
+        """Wait until one more request may go."""
+        if self.rate is None:
+            return
+        now = self._clock()
+        full_in = max(self._free_at - now, 0.0) + 1 / self.rate
+        self._free_at = now + full_in
+        await asyncio.sleep(max(full_in - self._burst / self.rate, 0.0))
+
+
+def retry_delays(first: float = 0.2, cap: float = 8.0) -> Iterator[float]:
+    """Yield seconds to wait between attempts: doubling, with jitter, up to `cap`, for ever."""
+    delay = first
+    while True:
+        yield delay * random.uniform(0.5, 1.0)
+        delay = min(delay * 2, cap)
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    try:
+        seconds = float(answer.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds <= MAX_WAIT_SECONDS else None
+
+
+# ------------------------------------------------------------------ discovery
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Where an app lives: the REST base URL and the socket's URL."""
+
+    rest_url: str
+    ws_url: str
+
+
+async def discover(app_key: str, sources: tuple[str, ...] = DISCOVERY) -> Hosts:
+    """Ask where an app's servers are, as the official SDK does.
+
+    Args:
+        app_key: ``"org#app"``.
+        sources: the places to ask, in order. Hosts are taken of the source's own scheme: an answer that came over
+            https never leads to a plain connection.
+
+    Raises:
+        ConnectionLost: none of the places answered usefully; `reason` says what each did.
+
+    Source: fact sheet section 1, host discovery.
+    """
+    problems = []
+    for source in sources:
+        scheme = urlsplit(source).scheme
+        try:
+            async with httpx.AsyncClient(timeout=10, trust_env=not is_loopback(source)) as client:
+                answer = await client.get(source, params={"app_key": app_key})
+            if answer.status_code != 200:
+                problems.append(f"{source}: HTTP {answer.status_code}")
+                continue
+            found = answer.json()
+            rest = _host(found["rest"]["hosts"], scheme)
+            socket = _host(found["msync-wx"]["hosts"], scheme)
+            return Hosts(f"{scheme}://{rest}", f"{'wss' if scheme == 'https' else 'ws'}://{socket}/websocket")
+        except httpx.HTTPError as error:
+            problems.append(f"{source}: {str(error) or type(error).__name__}")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            problems.append(f"{source}: the answer names no hosts for {scheme}")
+    raise ConnectionLost(
+        f"no server could be found for app {app_key}",
+        outcome="not sent",
+        reason="; ".join(problems),
+        hint="Check the app key and the network, or give App(…, rest_url=…, ws_url=…) from the app's console.",
+    )
+
+
+def _host(hosts: list[dict[str, Any]], scheme: str) -> str:
+    for host in hosts:
+        if host.get("protocol") == scheme:
+            name = host.get("domain") or host.get("ip")
+            port = host.get("port")
+            if isinstance(name, str) and name and not set("/?#@\\ ") & set(name):
+                return f"{name}:{int(port)}" if port else name
+    raise ValueError(scheme)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine, where no proxy must stand between."""
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+
+
+# ------------------------------------------------------------------- requests
+
+
+class Rest:
+    """An app's REST interface, for one user.
+
+    Args:
+        rest_url: the base URL, without the app.
+        app_key: ``"org#app"``.
+        bucket: the app's rate limit.
+
+    Attributes:
+        credential: gives the bearer token; called with True after a refusal, to fetch a fresh one.
+    """
+
+    def __init__(self, rest_url: str, app_key: str, bucket: RateBucket) -> None:
+        self.rest_url = rest_url.rstrip("/")
+        self.base_url = f"{self.rest_url}/{app_key.replace('#', '/')}"
+        self.credential: Credential | None = None
+        self._bucket = bucket
+        # The client adds its own pool, and nothing of the environment on the way to this machine.
+        self._client = httpx.AsyncClient(
+            timeout=REQUEST_SECONDS, trust_env=not is_loopback(rest_url), follow_redirects=False
+        )
+
+    async def close(self) -> None:
+        """Close what connections are left."""
+        await self._client.aclose()
+
+    async def get(self, *path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """GET a path below the app; each part is quoted. Repeated when the service is busy."""
+        return await self.request("GET", *path, params=params, repeatable=True)
+
+    async def request(
+        self,
+        method: str,
+        *path: str,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        repeatable: bool = False,
+        signed: bool = True,
+    ) -> dict[str, Any]:
+        """Send one request and return the JSON object of the answer.
+
+        Args:
+            method: GET, POST, PUT or DELETE.
+            *path: the parts below the app; each is quoted, so an id cannot lead elsewhere.
+            params: the query.
+            body: a JSON object.
+            repeatable: sending it twice does no harm, so a lost answer or a busy service is met with another try.
+            signed: send the bearer token.
+
+        Raises:
+            IMError: the subclass that fits the refusal (fact sheet section 12), or `TimedOut`, `ConnectionLost`,
+                `ServiceBusy`, `ProtocolError`.
+        """
+        url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
+        what = f"{method} /{'/'.join(path)}"
+        refreshed = False
+        attempts = 0
+        delays = retry_delays()
+        while True:
+            attempts += 1
+            headers = {"Content-Type": "application/json"}
+            if signed and self.credential is not None:
+                headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
+            await self._bucket.take()
+            wait: float | None = None
+            error: IMError
+            try:
+                answer = await self._client.request(method, url, params=params, json=body, headers=headers)
+            except httpx.HTTPError as problem:
+                error, never_sent = _transport_error(what, problem)
+                again = repeatable or never_sent
+            else:
+                if answer.status_code == 200 and (found := _json(answer)) is not None:
+                    return found
+                error = refusal(what, answer.status_code, _json(answer), path, answer.headers.get("content-type", ""))
+                wait = _retry_after(answer)
+                if isinstance(error, RateLimited):
+                    error.retry_after = wait
+                # 429 was refused unseen; of the others nobody knows whether the request was carried out.
+                again = answer.status_code == 429 or (repeatable and answer.status_code in _BUSY)
+                if isinstance(error, AuthError) and answer.status_code == 401 and signed and not refreshed:
+                    refreshed = again = True
+                    wait = 0.0
+            if not again or attempts >= MAX_ATTEMPTS:
+                raise error
+            await asyncio.sleep(next(delays) if wait is None else wait)
+
+    async def sandbox_token(self, user: str, secret: str) -> dict[str, Any]:
+        """Ask the sandbox's own app server for a user's token; the user is made on demand."""
+        what = "POST /imkit/app-server/token"
+        headers = {"Authorization": f"Bearer {secret}"}
+        url = f"{self.rest_url}/imkit/app-server/token"
+        try:
+            answer = await self._client.post(url, json={"user": user}, headers=headers)
+        except httpx.HTTPError as problem:
+            raise _transport_error(what, problem)[0] from problem
+        found = _json(answer)
+        if answer.status_code != 200 or found is None:
+            raise refusal(what, answer.status_code, found)
+        return found
+
+
+def _json(answer: httpx.Response) -> dict[str, Any] | None:
+    try:
+        found = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _transport_error(what: str, problem: httpx.HTTPError) -> tuple[IMError, bool]:
+    """Return our error for httpx's, and whether the request surely never reached the service."""
+    reason = str(problem) or type(problem).__name__
+    if isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        hint = "Is the service running, and is rest_url right?"
+        return ConnectionLost(f"{what}: no connection", outcome="not sent", reason=reason, hint=hint), True
+    if isinstance(problem, httpx.TimeoutException):
+        return TimedOut(f"{what}: no answer in {REQUEST_SECONDS:.0f} s", reason=reason), False
+    hint = "Whether the request was carried out is not known."
+    return ConnectionLost(f"{what}: the connection broke", reason=reason, hint=hint), False
+
+
+# ------------------------------------------------------------------- refusals
+
+_BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
+    40000: (ServiceNotEnabled, 505),
+    40001: (Forbidden, 52),
+    40002: (AlreadyExists, 1301),
+    40003: (AlreadyExists, 1301),
+    40004: (AlreadyExists, 1301),
+    40005: (LimitReached, 50),
+    40007: (LimitReached, 50),
+    40006: (IMError, 503),
+    40008: (IMError, 503),
+    40010: (IMError, 503),
+    40009: (Unsupported, 53),
+    40011: (ThreadNotFound, 1300),
+    40012: (Forbidden, 52),
+}
+_NO_GROUP = ("do not find this group", "does not exist")
+
+
+def refusal(
+    what: str, status: int, body: Mapping[str, Any] | None, path: tuple[str, ...] = (), content_type: str = ""
+) -> IMError:
+    """Return the error for an HTTP refusal.
+
+    Args:
+        what: the request; opens the error's message.
+        status: the HTTP status.
+        body: the JSON object of the answer, or `None` where it was none.
+        path: the request's path: a missing thing is named after it.
+        content_type: of the answer, to say what came in place of JSON.
+
+    Example:
+        >>> refusal("GET /thread/7", 404, {"error_code": 40011}).code
+        1300
+    """
+    if body is None:
+        reason = f"HTTP {status}, and the answer was no JSON ({content_type or 'no content type'})"
+        if status in _BUSY or status >= 500:
+            return ServiceBusy(f"{what} failed", status=status, reason=reason)
+        return ProtocolError(f"{what} failed", status=status, reason=reason)
+    error_code = body.get("error_code")
+    reason = str(body.get("error_description") or body.get("error") or f"HTTP {status}")
+    error = str(body.get("error") or "")
+
+    def refused(kind: type[IMError], code: int | None = None, hint: str | None = None) -> IMError:
+        return kind(f"{what} was refused", code=code, status=status, reason=reason, hint=hint)
+
+    if isinstance(error_code, int) and error_code in _BY_ERROR_CODE:
+        return refused(*_BY_ERROR_CODE[error_code])
+    if status == 401:
+        return refused(TokenExpired if "expired" in f"{error} {reason}" else AuthError)
+    if status == 404 and any(words in reason for words in _NO_GROUP):
+        return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
+    if status == 404:
+        return refused(NotFound)
+    if status == 403:
+        return refused(GroupDisabled, 608) if "group is disabled" in reason else refused(Forbidden, 603)
+    if status == 413:
+        return refused(TooLarge)
+    if status in (429, 503):
+        if "The request has reached the maximum limit" in reason:
+            return refused(LimitReached)
+        return refused(RateLimited if status == 429 else ServiceBusy, 500)
+    if status == 400 and "unique" in reason:
+        return refused(AlreadyExists, hint="")
+    if status == 400 and error == "invalid_grant":
+        return refused(AuthError, 1)
+    return refused(ServiceBusy if status >= 500 else IMError, 17)

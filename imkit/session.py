@@ -1,0 +1,396 @@
+"""`login` and `Session`: the front door."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from imkit import send as sending
+from imkit.account import Account, App, TokenSource, default_app, user_id
+from imkit.errors import InvalidMessage, ProtocolError
+from imkit.escape import for_html
+from imkit.event_store import EventStream
+from imkit.history import Moment, Order, Progress, history_frame, query
+from imkit.listing import Listing
+from imkit.messages import Body, Dropped, Event, Message
+from imkit.portal import Blocking, blocking, portal
+from imkit.threads import Group, Thread, thread_pages
+from imkit.wire.untrusted import mapping, text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("imkit.session")
+
+E = TypeVar("E", bound=Event)
+_GROUPS_PAGE = 20
+
+_accounts: weakref.WeakValueDictionary[tuple[App, str, str], Account] = weakref.WeakValueDictionary()
+_doors: defaultdict[tuple[App, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+
+async def _login(
+    user: str,
+    *,
+    password: str | None = None,
+    token: str | TokenSource | None = None,
+    app: App | None = None,
+    resource: str | None = None,
+) -> Session:
+    """Log in, and return the session.
+
+    With no app in the arguments or the environment this is the local sandbox, started where none runs; users are
+    made there on demand, and no credential is needed.
+
+    Args:
+        user: the user id; the service knows it in lower case.
+        password: the user's password.
+        token: a token from your app server, or a function (plain or async, without arguments) that fetches a fresh
+            one; it is called again when the token expires.
+        app: the app; `None`: from the environment (`App.from_env`), else the sandbox.
+        resource: names this device; the default is one for each process. Logging in again as the same user, app and
+            resource (a cell run twice) closes the earlier session once the new one is up.
+
+    Raises:
+        AuthError: the login was refused.
+        ConnectionLost: the service could not be reached.
+        InvalidMessage: an argument is malformed.
+
+    Example:
+        >>> alice = login("alice")  # doctest: +SKIP
+        >>> alice = login("alice", app=App("org#app"), password="…")  # doctest: +SKIP
+
+    Source: fact sheet section 2.
+    """
+    user = user_id(user)
+    if app is None:
+        app = await default_app()
+    hosts = await app._hosts()
+    account = Account(user, app, hosts, password=password, token=token, resource=resource)
+    place = (app, user, account.identity.resource)
+    async with _doors[app, user]:
+        earlier = _accounts.get(place)
+        if earlier is not None:
+            earlier.connection.hold()
+        try:
+            await account.connection.open()
+        except BaseException:
+            if earlier is not None:
+                earlier.connection.release()
+            await account.close("the login failed")
+            raise
+        _accounts[place] = account
+        if earlier is not None:
+            await earlier.close("replaced")
+    return Session(account)
+
+
+login = Blocking(_login)
+login.__name__ = login.__qualname__ = "login"  # type: ignore[attr-defined]  # its public name
+
+
+class Session:
+    """A logged-in user: what they can do, and what they are told.
+
+    Example:
+        >>> with login("alice") as alice:  # doctest: +SKIP
+        ...     alice.create_group("tea")
+    """
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    # ------------------------------------------------------------- who and how
+
+    @property
+    def user(self) -> str:
+        """The user id."""
+        return self._account.user
+
+    @property
+    def app(self) -> App:
+        """The app."""
+        return self._account.app
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands just now."""
+        return self._account.connection.state == "connected"
+
+    # --------------------------------------------------------- groups, threads
+
+    def thread(self, thread_id: str) -> Thread:
+        """Return the thread with this id, without asking the service; `refresh()` asks.
+
+        Raises:
+            InvalidMessage: this is no id.
+        """
+        return Thread(self._account, thread_id)
+
+    def group(self, group_id: str) -> Group:
+        """Return the group with this id, without asking the service.
+
+        Raises:
+            InvalidMessage: this is no id.
+        """
+        return Group(self._account, group_id)
+
+    def threads(self, group: Group | str | None = None) -> Listing[Thread]:
+        """Return the threads this user joined: all, or those of one group.
+
+        Args:
+            group: a group or its id.
+
+        Source: fact sheet section 9, getJoinedChatThreads.
+        """
+        account = self._account
+        group_id = None if group is None else (group if isinstance(group, Group) else self.group(group)).id
+        path: tuple[str, ...] = ("threads", "user", account.user)
+        if group_id is not None:
+            path = ("threads", "chatgroups", group_id, *path[1:])
+        where = "" if group_id is None else f" in group {group_id}"
+        return Listing(lambda: thread_pages(account, *path), f"threads {account.user} joined{where}")
+
+    def groups(self) -> Listing[Group]:
+        """Return the groups this user is in.
+
+        Source: fact sheet section 10, joined groups.
+        """
+        account = self._account
+
+        async def pages() -> AsyncGenerator[list[Group], None]:
+            number = 0
+            while True:
+                params = {"pagenum": number, "pagesize": _GROUPS_PAGE, "version": "v3"}
+                answer = await account.rest.get("users", account.user, "joined_chatgroups", params=params)
+                entries = answer.get("data")
+                found = [entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict)]
+                groups = []
+                for entry in found:
+                    group_id = text(entry, "groupid") or text(entry, "groupId") or text(entry, "id")
+                    if group_id:
+                        name = text(entry, "groupname") or text(entry, "groupName") or text(entry, "name")
+                        account.directory.group_names[group_id] = name
+                        groups.append(Group(account, group_id))
+                yield groups
+                if len(found) < _GROUPS_PAGE:
+                    return
+                number += 1
+
+        return Listing(pages, f"groups of {account.user}")
+
+    @blocking
+    async def create_group(self, name: str, members: Iterable[str] = ()) -> Group:
+        """Create a group with this user as its owner; the members are in it at once.
+
+        Args:
+            name: the group's name.
+            members: user ids; in the sandbox, users who do not exist yet are made.
+
+        Example:
+            >>> group = alice.create_group("tea", members=["bob"])  # doctest: +SKIP
+
+        Source: fact sheet section 10, createGroup.
+        """
+        account = self._account
+        if not isinstance(name, str) or not name.strip():
+            raise InvalidMessage("a group needs a name")
+        if isinstance(members, str):
+            raise InvalidMessage(f'members must be a list, such as ["{members}"]')
+        body = {
+            "owner": account.user,
+            "groupname": name,
+            "desc": "",
+            "members": [user_id(member) for member in members],
+            "public": False,
+            "approval": False,
+            "allowinvites": True,
+            "invite_need_confirm": False,
+            "maxusers": 200,
+        }
+        params = {"resource": account.identity.resource}
+        answer = await account.rest.request("POST", "chatgroups", body=body, params=params)
+        group_id = text(mapping(answer, "data"), "groupid")
+        if not group_id:
+            raise ProtocolError(f"the group {name!r:.80} was created, but the answer does not name it")
+        account.directory.group_names[group_id] = name
+        return Group(account, group_id)
+
+    # ---------------------------------------------------------------- messages
+
+    @blocking
+    async def send(self, to: Thread | Group, body: str | Body) -> Message:
+        """Send a message to a thread or a group; see `Thread.send`.
+
+        Example:
+            >>> alice.send(thread, "hello")  # doctest: +SKIP
+        """
+        return await sending.send(self._account, _room(to)._target(), body)
+
+    @blocking
+    async def recall(self, message: Message | str, *, to: Thread | Group | None = None, ext: str | None = None) -> None:
+        """Take a message back; see `Thread.recall`.
+
+        Args:
+            message: the message, or its id; an id needs `to`.
+            to: where it was sent.
+            ext: a text for those who see the recall.
+        """
+        target, message_id = self._sent(message, to)
+        await sending.recall(self._account, target, message_id, ext)
+
+    @blocking
+    async def edit(self, message: Message | str, body: str | Body, *, to: Thread | Group | None = None) -> Message:
+        """Change what a message says; see `Thread.edit`.
+
+        Args:
+            message: the message, or its id; an id needs `to`.
+            body: what it says from now on.
+            to: where it was sent.
+        """
+        target, message_id = self._sent(message, to)
+        return await sending.edit(self._account, target, message_id, body)
+
+    def _sent(self, message: Message | str, to: Thread | Group | None) -> tuple[sending.Target, str]:
+        if isinstance(message, Message):
+            return (sending.target_of(message) if to is None else _room(to)._target()), message.id
+        if to is None:
+            raise InvalidMessage("a message id alone does not say where it was sent", hint="Add to=thread.")
+        return _room(to)._target(), message
+
+    @blocking
+    async def history(
+        self,
+        of: Thread | Group | Sequence[Thread | Group],
+        since: Moment | None = None,
+        until: Moment | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        sender: str | None = None,
+        limit: int | None = None,
+        order: Order = "oldest",
+        progress: Progress | None = None,
+    ) -> pd.DataFrame:
+        """Load the roaming history of one or several threads and groups into one DataFrame; see `Thread.history`.
+
+        Example:
+            >>> alice.history(list(group.threads()), since="2026-11-01")  # doctest: +SKIP
+        """
+        rooms = [of] if isinstance(of, Thread | Group) else list(of)
+        wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
+        return await history_frame(self._account, [_room(room).id for room in rooms], wanted, progress)
+
+    # ------------------------------------------------------------------ events
+
+    def events(self, *kinds: type[E], replay: bool = True) -> EventStream[E]:
+        """Return a new consumer of what this session is told: for `for`, `async for`, or `.next(timeout=…)`.
+
+        Args:
+            *kinds: which events, such as `MessageReceived`; none means all.
+            replay: begin with the events that are kept (the last 10,000); False: with what comes from now on.
+
+        Example:
+            >>> bob.events(imkit.MessageReceived).next(timeout=10).message.text  # doctest: +SKIP
+        """
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise InvalidMessage(f"{kind!r:.60} is no event", hint="Give classes, such as imkit.MessageReceived.")
+        return EventStream(self._account.events, kinds, replay)
+
+    def on(
+        self, kind: type[E], callback: Callable[[E], Awaitable[object] | object], replay: bool = True
+    ) -> Subscription:
+        """Call a function with each event of a kind, until `.off()` on what this returns, or the session's end.
+
+        Args:
+            kind: such as `MessageReceived`.
+            callback: a plain function runs on a thread of the session's own, in order, and may block and use the
+                plain face; an async one runs on imkit's loop. An exception in it is logged, and the session goes on.
+            replay: begin with the events that are kept.
+
+        Example:
+            >>> alice.on(imkit.MessageReceived, lambda event: print(event.message.text))  # doctest: +SKIP
+        """
+        return Subscription(self._account, self.events(kind, replay=replay), callback)
+
+    # -------------------------------------------------------------------- life
+
+    @blocking
+    async def close(self) -> None:
+        """Log out. What waits for events ends; sends that wait fail with `SessionClosed`."""
+        await self._account.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close.aio()
+
+    def _state(self) -> str:
+        connection = self._account.connection
+        if connection.state == "closed":
+            return f"closed ({connection.end_reason})"
+        return connection.state
+
+    def __repr__(self) -> str:
+        return f"<Session {self.user} at {self.app.app_key}, {self._state()}>"
+
+    def _repr_html_(self) -> str:
+        where = "the local sandbox" if self.app.is_sandbox else "Easemob"
+        return f"<b>{for_html(self.user)}</b> at {for_html(self.app.app_key)} ({where}): {for_html(self._state())}"
+
+
+class Subscription:
+    """A callback that is being called; `.off()` ends it."""
+
+    def __init__(
+        self, account: Account, stream: EventStream[E], callback: Callable[[E], Awaitable[object] | object]
+    ) -> None:
+        self._account = account
+        work = _call_back(account.worker.run, stream, callback)
+        self._task = portal().run(lambda: account.start(work, "imkit callback"))
+
+    def off(self) -> None:
+        """Stop calling."""
+        portal().run(self._task.cancel)
+
+    def __repr__(self) -> str:
+        return f"<Subscription of {self._account.user}, {'off' if self._task.done() else 'on'}>"
+
+
+async def _call_back(
+    run: Callable[..., Awaitable[Any]],
+    stream: EventStream[E],
+    callback: Callable[[E], Awaitable[object] | object],
+) -> None:
+    while (event := await stream._next()) is not None:
+        if isinstance(event, Dropped) and Dropped not in stream._kinds:
+            logger.warning("a callback fell behind: %d events were dropped", event.count)
+            continue
+        try:
+            await run(callback, event)
+        except Exception:
+            logger.exception("a callback failed at %r; the session goes on", type(event).__name__)
+
+
+def _room(room: object) -> Thread | Group:
+    if not isinstance(room, Thread | Group):
+        raise InvalidMessage(
+            f"a {type(room).__name__} is no thread or group", hint="Get one with session.thread(id) or group(id)."
+        )
+    return room
