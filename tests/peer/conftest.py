@@ -144,6 +144,8 @@ def web_company(web_peer: Peer, sandbox: Server) -> list[Device]:
 def _room_of(company: list[Device]) -> Iterator[Room]:
     room = make_room(*company)
     yield room
+    # A refused call is the caller's; an error that the SDK tells everybody is a server that speaks another protocol.
+    assert [(device, error) for device in room.people for error in device.seen("onError")] == []
     with contextlib.suppress(SdkError):  # the test may have ended it
         room.alice.call("destroyGroup", {"groupId": room.group})
 

@@ -36,6 +36,7 @@ class Server(Protocol):
     app_key: str
     rest_url: str
     ws_url: str
+    secret: str
 
 
 class Peer:
