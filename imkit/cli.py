@@ -11,7 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imkit.sandbox.options import Options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,57 +60,87 @@ def _add_sandbox(commands: Any) -> None:
     parser.add_argument("--fail", action="append", default=[], metavar="NAME:RATE", help="a fault and its rate, 0 to 1")
     parser.add_argument("--fail-seed", type=int, default=0, metavar="N", help="makes the faults repeatable")
     parser.add_argument("--idle-exit-minutes", type=float, metavar="N", help="end after so long without a connection")
-    # How a parent process holds a server of its own: see imkit/sandbox/process.py.
+    # How another process holds a server: see imkit/sandbox/process.py.
     parser.add_argument("--parent", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--state", type=Path, help=argparse.SUPPRESS)
 
 
 def _sandbox(parsed: argparse.Namespace) -> int:
     # Imported here: other commands must not wait for a web server's libraries.
-    from imkit.sandbox.home import home
-    from imkit.sandbox.options import Options
-    from imkit.sandbox.server import Server, listen
+    from filelock import FileLock, Timeout
 
-    logging.basicConfig(level=os.environ.get("IMKIT_LOG", "WARNING").upper(), format="%(levelname)s %(message)s")
+    from imkit.sandbox.home import home
+    from imkit.sandbox.own import version
+    from imkit.sandbox.server import Server, listen
+    from imkit.sandbox.state import State, remove_state, write_state
+
+    logging.basicConfig(
+        level=os.environ.get("IMKIT_LOG", "WARNING").upper(), format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        options = _sandbox_options(parsed)
+    except ValueError as error:
+        return _complain(str(error))
+    os.umask(0o077)  # what people said is for the owner of the files
+    with contextlib.ExitStack() as leave:
+        path = None if parsed.memory else parsed.data or home() / "sandbox.db"
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # One server for one file. A moment's patience: the one before may be about to end.
+            try:
+                leave.enter_context(FileLock(f"{path}.lock", timeout=5))
+            except Timeout:
+                return _complain(f"the data in {path} are in use by another sandbox")
+        try:
+            listening = leave.enter_context(listen(parsed.host, parsed.port))
+        except (OSError, OverflowError) as error:
+            return _complain(f"cannot listen on {parsed.host} port {parsed.port}: {error}")
+        idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
+        server = Server(options, path, idle_exit_seconds=idle)
+        address = _address(options.app_key, parsed.host, listening.getsockname()[1])
+        if parsed.parent:
+            _stop_with_parent(server.stop)
+        if parsed.state is not None:
+            leave.callback(remove_state, parsed.state, server.instance)
+
+        def announce() -> None:
+            if parsed.state is not None:
+                secret, instance = options.secret, server.instance
+                state = State(**address, version=version(), instance=instance, pid=os.getpid(), secret=secret)
+                write_state(parsed.state, state)
+            print(json.dumps(address), flush=True)
+
+        server.run(listening, announce)
+    return 0
+
+
+def _sandbox_options(parsed: argparse.Namespace) -> Options:
+    from imkit.sandbox.options import Options
+
     given = {
         name: value
         for name in ("recall_seconds", "token_seconds", "requests_per_second")
         if (value := getattr(parsed, name)) is not None
     }
-    try:
-        options = Options(
-            open_registration=parsed.open_registration,
-            push=parsed.push,
-            latency_ms=parsed.latency_ms,
-            fail=dict(map(_fault, parsed.fail)),
-            fail_seed=parsed.fail_seed,
-            **given,
-        )
-    except ValueError as error:
-        return _complain(str(error))
-    try:
-        listening = listen(parsed.host, parsed.port)
-    except (OSError, OverflowError) as error:
-        return _complain(f"cannot listen on {parsed.host} port {parsed.port}: {error}")
-    path = None if parsed.memory else parsed.data or home() / "sandbox.db"
-    idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
-    server = Server(options, path, idle_exit_seconds=idle)
-    port = listening.getsockname()[1]
-    host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
-    address = {
-        "app_key": options.app_key,
-        "rest_url": f"http://{host}:{port}",
-        "ws_url": f"ws://{host}:{port}/websocket",
+    if parsed.parent and (secret := sys.stdin.readline().strip()):
+        given["secret"] = secret  # the parent's choice: it stays the same when it starts us again
+    return Options(
+        open_registration=parsed.open_registration,
+        push=parsed.push,
+        latency_ms=parsed.latency_ms,
+        fail=dict(map(_fault, parsed.fail)),
+        fail_seed=parsed.fail_seed,
+        **given,
+    )
+
+
+def _address(app_key: str, host: str, port: int) -> dict[str, str]:
+    named = f"[{host}]" if ":" in host else host
+    return {
+        "app_key": app_key,
+        "rest_url": f"http://{named}:{port}",
+        "ws_url": f"ws://{named}:{port}/websocket",
     }
-    if parsed.parent:
-        address["secret"] = options.secret
-        _stop_with_parent(server.stop)
-
-    def announce() -> None:
-        with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(address), flush=True)
-
-    server.run(listening, announce)
-    return 0
 
 
 def _fault(text: str) -> tuple[str, float]:

@@ -14,31 +14,29 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from imkit.sandbox.answers import RestError, parse_body
+from imkit.sandbox.own import APP_SERVER_TOKEN, HEALTH, RETIRE, version
 from imkit.sandbox.rest import Backend, find_or_make, read_body, same_secret
 
 
-def version() -> str:
-    """Return the version of imkit this server runs."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, asked for once
-
-    try:
-        return version("imkit")
-    except PackageNotFoundError:  # run from a folder, not installed
-        return "0"
-
-
-def routes(backend: Backend, retire: Callable[[], None]) -> list[Route]:
+def routes(backend: Backend, instance: str, retire: Callable[[], None]) -> list[Route]:
     """Return the routes of this room.
 
     Args:
         backend: what they work with.
+        instance: names this run of the server (see `state.State`).
         retire: lets the server end once nobody is connected.
     """
     running = version()
 
     async def health(_request: Request) -> Response:
-        connections = len(backend.exchange.connections)
-        return JSONResponse({"version": running, "app_key": backend.options.app_key, "connections": connections})
+        return JSONResponse(
+            {
+                "version": running,
+                "app_key": backend.options.app_key,
+                "connections": len(backend.exchange.connections),
+                "instance": instance,
+            }
+        )
 
     async def token(request: Request) -> Response:
         guard(request)
@@ -55,8 +53,9 @@ def routes(backend: Backend, retire: Callable[[], None]) -> list[Route]:
 
     async def end(request: Request) -> Response:
         guard(request)
+        connections = len(backend.exchange.connections)
         retire()
-        return JSONResponse({"retiring": True})
+        return JSONResponse({"retiring": True, "connections": connections})
 
     def guard(request: Request) -> None:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
@@ -64,7 +63,7 @@ def routes(backend: Backend, retire: Callable[[], None]) -> list[Route]:
             raise RestError(403, "forbidden", "the secret in the sandbox's state file is wanted")
 
     return [
-        Route("/imkit/health", health, methods=["GET"]),
-        Route("/imkit/app-server/token", token, methods=["POST"]),
-        Route("/imkit/retire", end, methods=["POST"]),
+        Route(HEALTH, health, methods=["GET"]),
+        Route(APP_SERVER_TOKEN, token, methods=["POST"]),
+        Route(RETIRE, end, methods=["POST"]),
     ]

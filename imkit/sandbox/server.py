@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import socket
 import sys
@@ -39,10 +40,13 @@ class Application:
     Args:
         options: the settings.
         store: the data.
+        instance: names this run of the server.
         retire: called when somebody with the secret asks the server to end.
     """
 
-    def __init__(self, options: Options, store: Store, retire: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, options: Options, store: Store, instance: str = "", retire: Callable[[], None] = lambda: None
+    ) -> None:
         faults = Faults(options.fail, options.fail_seed)
         people, rooms, record, queues = People(store), Rooms(store), Record(store), Queues(store)
         delivery = Delivery(options, store, rooms, record, queues, faults)
@@ -55,7 +59,7 @@ class Application:
             *rest.routes(self.backend),
             *rest_groups.routes(self.backend),
             *attachments.routes(self.backend),
-            *rest_own.routes(self.backend, retire),
+            *rest_own.routes(self.backend, instance, retire),
         ]
         handlers: dict[Any, Any] = {RestError: rest.json_error, HTTPException: rest.json_error}
         self._rest = Edge(Starlette(routes=routes, exception_handlers=handlers), options, faults)
@@ -112,7 +116,8 @@ class Server:
         self._store = Store(path)
         self._idle_exit = idle_exit_seconds
         self._retiring = False
-        self.application = Application(options, self._store, self.retire)
+        self.instance = secrets.token_hex(8)
+        self.application = Application(options, self._store, self.instance, self.retire)
         config = uvicorn.Config(
             self.application,
             loop="asyncio",
