@@ -1,10 +1,15 @@
 """What every test stands on: an imkit home of its own, no app in the environment, and a private sandbox on request."""
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from imkit.sandbox.process import Sandbox
+from imkit.sandbox.state import read_state
 
 # A proxy of the machine must not stand between a test and a server on 127.0.0.1.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
@@ -17,28 +22,37 @@ def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
     patch.setenv("IMKIT_HOME", str(home))
 
 
+def end_shared_sandbox(home: Path) -> None:
+    """End the server that a `login` without an app has started for `home`: by itself it would wait half an hour."""
+    state = read_state(home / "sandbox.json")
+    if state is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGTERM)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     # Fixtures that outlive a test (servers, JupyterLab) are built before the fixture below runs.
     with pytest.MonkeyPatch.context() as patch:
-        _isolate(patch, tmp_path_factory.mktemp("imkit-home-of-session"))
+        home = tmp_path_factory.mktemp("imkit-home-of-session")
+        _isolate(patch, home)
         yield
+        end_shared_sandbox(home)
 
 
 @pytest.fixture(autouse=True)
-def imkit_home(_isolated_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def imkit_home(_isolated_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder where imkit keeps its files during this test; what the reader has configured is out of sight."""
     home = tmp_path / "imkit-home"
     _isolate(monkeypatch, home)
     # A `.env` file counts as configuration, and imkit looks for one from the working folder upwards.
     monkeypatch.chdir(tmp_path)
-    return home
+    yield home
+    end_shared_sandbox(home)
 
 
 @pytest.fixture(scope="session")
-def sandbox(_isolated_session: None) -> Iterator["Sandbox"]:  # noqa: F821 - named for readers, imported when used
+def sandbox(_isolated_session: None) -> Iterator[Sandbox]:
     """A private server for the whole run. Tests make users and groups of their own in it."""
-    from imkit.sandbox.process import Sandbox
-
     with Sandbox(open_registration=True) as running:
         yield running

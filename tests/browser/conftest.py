@@ -8,12 +8,14 @@ from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
 
 from tests.browser import chromium
 from tests.browser.jupyter import Lab
+from tests.conftest import end_shared_sandbox
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with Lab(tmp_path_factory.mktemp("lab")) as running:
         yield running
+    end_shared_sandbox(running.imkit_home)
 
 
 # Not for the whole session: as long as Playwright is up, an event loop counts as running in the main thread, and
