@@ -54,12 +54,12 @@ class Application:
         self.exchange = Exchange(options, store, people, delivery, sending, faults)
         self.backend = rest.Backend(options, store, people, rooms, record, queues, delivery, sending, self.exchange)
         routes = [
+            *rest_own.routes(self.backend, instance, retire),  # first: "/imkit/app-server/token" looks like an app's
             *rest_history.routes(self.backend),
             *rest_threads.routes(self.backend),
             *rest.routes(self.backend),
             *rest_groups.routes(self.backend),
             *attachments.routes(self.backend),
-            *rest_own.routes(self.backend, instance, retire),
         ]
         handlers: dict[Any, Any] = {RestError: rest.json_error, HTTPException: rest.json_error}
         self._rest = Edge(Starlette(routes=routes, exception_handlers=handlers), options, faults)
