@@ -186,7 +186,7 @@ class Combine(Body):
     summary: str = field(default="", kw_only=True)
     fallback: str = field(default="", kw_only=True)
     level: int = field(default=1, kw_only=True)
-    url: str | None = field(default=None, kw_only=True)
+    url: str | None = field(default=None, kw_only=True, repr=False)  # its query holds the secret
     file_name: str | None = field(default=None, kw_only=True)
     file_size: int | None = field(default=None, kw_only=True)
     secret: str | None = field(default=None, kw_only=True, repr=False)

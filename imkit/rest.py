@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -41,6 +41,7 @@ from imkit.errors import (
 
 DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agora.io/easemob/server.json")
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
+CHUNK = 64 * 1024
 MAX_ATTEMPTS = 6
 MAX_WAIT_SECONDS = 60.0
 _BUSY = (429, 502, 503, 504)
@@ -260,6 +261,75 @@ class Rest:
             raise refusal(what, answer.status_code, found)
         return found
 
+    async def upload(
+        self, target_id: str, data: bytes, name: str, progress: Callable[[int], Awaitable[None]]
+    ) -> dict[str, Any]:
+        """Upload a file for a thread or group (fact sheet section 11); `progress` is told the bytes sent."""
+        what = f"the upload of {name}"
+        params = {"chat-type": "GROUP", "chat-target": target_id}
+        form = httpx.Request("POST", "http://form", files={"file": (name, data)})  # writes the multipart form
+        content = form.read()
+        for refreshed in (False, True):
+            headers = {"restrict-access": "true", "Accept": "*/*", "Content-Type": form.headers["content-type"]}
+            headers["Content-Length"] = str(len(content))
+            if self.credential is not None:
+                headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
+            await self._bucket.take()
+            try:
+                answer = await self._client.post(
+                    f"{self.base_url}/chatfiles",
+                    params=params,
+                    content=_told(content, len(data), progress),
+                    headers=headers,
+                    timeout=UPLOAD_SECONDS,
+                )
+            except httpx.HTTPError as problem:
+                raise _transport_error(what, problem)[0] from problem
+            found = _json(answer)
+            if answer.status_code == 200 and found is not None:
+                return found
+            error = refusal(what, answer.status_code, found, content_type=answer.headers.get("content-type", ""))
+            if answer.status_code != 401 or refreshed:
+                raise error
+        raise AssertionError("the second attempt returns or raises")
+
+    async def download(self, path: str, secret: str) -> AsyncGenerator[tuple[bytes, int | None], None]:
+        """Yield the chunks of an attachment with its size, if known (fact sheet section 11).
+
+        The service may redirect to its file store; the bearer token does not go along to another host.
+        """
+        what = "the download of an attachment"
+        parts = urlsplit(self.rest_url)
+        params = {"em-redirect": "true", **({"share-secret": secret} if secret else {})}
+        headers = {"Accept": "*/*"}
+        if self.credential is not None:
+            headers["Authorization"] = f"Bearer {await self.credential(False)}"
+        await self._bucket.take()
+        request = self._client.build_request(
+            "GET", f"{parts.scheme}://{parts.netloc}{path}", params=params, headers=headers, timeout=UPLOAD_SECONDS
+        )
+        try:
+            answer = await self._client.send(request, stream=True, follow_redirects=True)
+            try:
+                if answer.status_code != 200:
+                    await answer.aread()
+                    raise refusal(what, answer.status_code, _json(answer), ("chatfiles",))
+                size = answer.headers.get("content-length", "")
+                plain = "content-encoding" not in answer.headers
+                total = int(size) if plain and size.isascii() and size.isdigit() else None
+                async for chunk in answer.aiter_bytes(CHUNK):
+                    yield chunk, total
+            finally:
+                await answer.aclose()
+        except httpx.HTTPError as problem:
+            raise _transport_error(what, problem)[0] from problem
+
+
+async def _told(content: bytes, size: int, progress: Callable[[int], Awaitable[None]]) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), CHUNK):
+        yield content[start : start + CHUNK]
+        await progress(min(start + CHUNK, size))
+
 
 def _json(answer: httpx.Response) -> dict[str, Any] | None:
     try:
@@ -333,6 +403,10 @@ def refusal(
         return refused(*_BY_ERROR_CODE[error_code])
     if status == 401:
         return refused(TokenExpired if "expired" in f"{error} {reason}" else AuthError)
+    if status == 404 and error == "file_expired":
+        return refused(NotFound, 223, "Attachments are kept for 7 days unless the app's plan says otherwise.")
+    if status == 403 and "chatfile no permission" in reason:
+        return refused(Forbidden, 222, "")
     if status == 404 and any(words in reason for words in _NO_GROUP):
         return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
     if status == 404:

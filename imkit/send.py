@@ -12,7 +12,19 @@ from typing import Any
 
 from imkit.account import Account
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
-from imkit.messages import Body, Command, Custom, Location, Message, Text, ThreadRef, from_milliseconds
+from imkit.files import BytesProgress, uploaded, uploaded_bundle
+from imkit.messages import (
+    Attachment,
+    Body,
+    Combine,
+    Command,
+    Custom,
+    Location,
+    Message,
+    Text,
+    ThreadRef,
+    from_milliseconds,
+)
 from imkit.wire.downlink import decode_edit_answer
 from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import OK, send_refused
@@ -67,15 +79,26 @@ def checked_body(body: object) -> Body:
     return body
 
 
-async def send(account: Account, target: Target, body: object) -> Message:
+async def send(account: Account, target: Target, body: object, progress: BytesProgress | None = None) -> Message:
     """Send `body`, and return the message as the server took it, with its id and time.
+
+    Args:
+        account: who sends.
+        target: where to.
+        body: a text or one of the nine bodies; an attachment is uploaded first.
+        progress: of an upload: called with the bytes sent and their total.
 
     Raises:
         InvalidMessage, TooLarge: refused before anything was sent.
         IMError: the subclass that fits the service's refusal, or what became of the connection.
     """
     checked = checked_body(body)
+    account.check_open()
     client_id = account.protocol.next_client_id()
+    if isinstance(checked, Attachment):
+        checked = await uploaded(account, target.id, checked, progress)
+    elif isinstance(checked, Combine):
+        checked = await uploaded_bundle(account, target.id, checked, str(client_id), progress)
     meta = encode_message(_address(account, target), account.user, checked, client_id)
     answer = await _deliver(account, target, client_id, meta, f"the {checked.type} message to {target}")
     return Message(
@@ -142,8 +165,10 @@ async def _deliver(account: Account, target: Target, client_id: int, meta: Any, 
         error.args = (f"{what}: {error.args[0]}",)
         raise
     if answer.status != OK:
-        error = send_refused(what, answer.status, answer.reason)
-        if target.is_thread and isinstance(error, GroupNotFound):  # the wire knows one word for both
-            error = ThreadNotFound(error.args[0], code=error.code, status=error.status, reason=error.reason)
-        raise error
+        refused = send_refused(what, answer.status, answer.reason)
+        if target.is_thread and isinstance(refused, GroupNotFound):  # the wire knows one word for both
+            refused = ThreadNotFound(
+                f"{what} was refused", code=refused.code, status=refused.status, reason=refused.reason
+            )
+        raise refused
     return answer

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import weakref
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from imkit import files
 from imkit import send as sending
 from imkit.account import Account, App, TokenSource, default_app, user_id
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.escape import for_html
 from imkit.event_store import EventStream
+from imkit.files import BytesProgress
 from imkit.history import Moment, Order, Progress, history_frame, query
 from imkit.listing import Listing
 from imkit.messages import Body, Dropped, Event, Message
@@ -224,13 +228,13 @@ class Session:
     # ---------------------------------------------------------------- messages
 
     @blocking
-    async def send(self, to: Thread | Group, body: str | Body) -> Message:
+    async def send(self, to: Thread | Group, body: str | Body, *, progress: BytesProgress | None = None) -> Message:
         """Send a message to a thread or a group; see `Thread.send`.
 
         Example:
             >>> alice.send(thread, "hello")  # doctest: +SKIP
         """
-        return await sending.send(self._account, _room(to)._target(), body)
+        return await sending.send(self._account, _room(to)._target(), body, progress)
 
     @blocking
     async def recall(self, message: Message | str, *, to: Thread | Group | None = None, ext: str | None = None) -> None:
@@ -284,6 +288,47 @@ class Session:
         rooms = [of] if isinstance(of, Thread | Group) else list(of)
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         return await history_frame(self._account, [_room(room).id for room in rooms], wanted, progress)
+
+    @blocking
+    async def download(
+        self, message: Message, folder: str | os.PathLike[str], *, progress: BytesProgress | None = None
+    ) -> Path:
+        """Save a message's attachment to a folder, under a safe name; nothing that exists is replaced.
+
+        Args:
+            message: one with an attachment (图片, 语音, 视频, 文件) or a bundle.
+            folder: is made where it does not exist.
+            progress: called with the bytes received, and their total if the service tells it.
+
+        Returns:
+            Where the file is.
+
+        Raises:
+            InvalidMessage: the message has no attachment.
+            Unsupported: its file is not at the app's own server.
+            NotFound: it is past its life, 7 days by default.
+
+        Example:
+            >>> alice.download(message, "downloads")  # doctest: +SKIP
+
+        Source: fact sheet section 11.
+        """
+        return await files.download(self._account, message, folder, progress)
+
+    @blocking
+    async def unpack(self, message: Message) -> list[Message]:
+        """Open a bundle (合并消息) and return the messages in it.
+
+        Raises:
+            InvalidMessage: the message is no bundle.
+            ProtocolError: its file is damaged.
+
+        Example:
+            >>> [inner.text for inner in alice.unpack(message)]  # doctest: +SKIP
+
+        Source: fact sheet section 11, "Bundle file".
+        """
+        return await files.unpack(self._account, message)
 
     # ------------------------------------------------------------------ events
 

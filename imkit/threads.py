@@ -15,6 +15,7 @@ from imkit import send as sending
 from imkit.account import Account, ThreadFacts, user_id
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
 from imkit.escape import for_html, for_terminal
+from imkit.files import BytesProgress
 from imkit.history import Moment, Order, Progress, Query, Walk, history_frame, query
 from imkit.listing import Listing
 from imkit.messages import Body, Message, ThreadRef, from_milliseconds
@@ -45,11 +46,12 @@ class _Room:
         raise NotImplementedError
 
     @blocking
-    async def send(self, body: str | Body) -> Message:
+    async def send(self, body: str | Body, *, progress: BytesProgress | None = None) -> Message:
         """Send a message here.
 
         Args:
             body: a text, or one of the nine bodies.
+            progress: for an attachment, called with the bytes uploaded and their total.
 
         Returns:
             The message as the server took it, with its id and time.
@@ -64,7 +66,7 @@ class _Room:
 
         Source: fact sheet section 4.
         """
-        return await sending.send(self._account, self._target(), body)
+        return await sending.send(self._account, self._target(), body, progress)
 
     @blocking
     async def recall(self, message: Message | str, *, ext: str | None = None) -> None:

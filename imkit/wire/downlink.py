@@ -29,7 +29,7 @@ from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.keyvalues import decode_ext
 from imkit.wire.last_message import message_from_json, thread_ref
-from imkit.wire.untrusted import json_object, mapping, number, text
+from imkit.wire.untrusted import json_object, mapping, number, objects, text
 from imkit.wire.uplink import CHAT, RECALL_EXT, TYPE_CHAT, TYPE_EDIT, TYPE_GROUPCHAT, TYPE_RECALL
 
 logger = logging.getLogger("imkit.wire")
@@ -166,6 +166,7 @@ def _message(meta: Any, body: Any) -> Message:
         thread=thread_ref(marks, to),
         edited_at=from_milliseconds(edit_time) if edit_time else None,
         edit_count=count,
+        reactions=tuple(objects(marks, "reaction")),
         resource=getattr(meta, "from").clientResource,
         chat=_CHATS.get(body.type, "group"),
         overview=_overview(marks),

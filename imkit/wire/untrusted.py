@@ -49,3 +49,9 @@ def decimal(data: Mapping[str, Any], key: str) -> float:
     """Return the finite number at `key`, or 0.0."""
     value = data.get(key)
     return float(value) if isinstance(value, int | float) and abs(value) < 1e308 else 0.0
+
+
+def objects(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the objects in the list at `key`; what else is in it is left out."""
+    value = data.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

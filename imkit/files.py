@@ -1,0 +1,240 @@
+"""Attachments: what is checked before an upload, and where a download may go.
+
+Source: fact sheet sections 11 (upload, download) and 12 (limits).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import mimetypes
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from imkit.account import Account
+from imkit.errors import InvalidMessage, ProtocolError, TooLarge, Unsupported
+from imkit.escape import file_name_for_disk
+from imkit.messages import Attachment, Audio, Combine, Image, Message, Video
+from imkit.portal import Worker
+from imkit.wire import bundle
+from imkit.wire.untrusted import text
+
+ATTACHMENT_BYTES = 10 * 2**20
+BUNDLE_BYTES = 64 * 2**20  # far above 300 messages of 5 KB, far below what would hurt
+
+BytesProgress = Callable[[int, int | None], Awaitable[None] | None]
+A = TypeVar("A", bound=Attachment)
+_KINDS: dict[type[Attachment], str] = {Image: "image", Audio: "audio", Video: "video"}
+
+
+async def uploaded(account: Account, target_id: str, body: A, progress: BytesProgress | None = None) -> A:
+    """Return an attachment that is at the service: its file uploaded, unless it has a URL already.
+
+    Args:
+        account: who sends.
+        target_id: the thread or group it will be sent to.
+        body: with `file` (a path or bytes) or `url`.
+        progress: called with the bytes sent and their total.
+
+    Raises:
+        InvalidMessage: there is no such file, or it is not of the body's kind.
+        TooLarge: it is over 10 MB.
+    """
+    if body.file is None:
+        if not body.url or urlsplit(body.url).scheme not in ("http", "https"):
+            hint = "Give a path or bytes, or url= with an http address."
+            raise InvalidMessage(f"this {type(body).__name__} has neither a file nor a URL", hint=hint)
+        return body
+    if body.url is not None:
+        raise InvalidMessage(f"this {type(body).__name__} has a file and a URL", hint="Give one of them.")
+    data, name = await asyncio.to_thread(_read, body.file)
+    name = body.file_name or name or _default_name(body)
+    checked = _checked(body, data, name)
+    url, secret = await _upload(account, target_id, data, name, progress)
+    done = replace(checked, file=None, url=url, secret=secret, file_name=name, file_size=len(data))
+    if isinstance(done, Video) and done.thumbnail_url is None:
+        done = replace(done, thumbnail_url=f"{url}?vframe=true", thumbnail_secret=secret)
+    return done
+
+
+async def uploaded_bundle(
+    account: Account, target_id: str, body: Combine, name: str, progress: BytesProgress | None = None
+) -> Combine:
+    """Return a bundle whose messages are at the service as one file.
+
+    Raises:
+        InvalidMessage: no messages, more than 300, or more than 10 bundles within each other.
+    """
+    if body.url is not None and not body.messages:
+        return body  # forwarded as it came
+    inner = max((m.body.level for m in body.messages if isinstance(m.body, Combine)), default=0)
+    if inner >= bundle.MAX_LEVEL:
+        raise InvalidMessage(f"bundles lie within each other {bundle.MAX_LEVEL} deep at the most")
+    data = bundle.pack(account.app.app_key, body.messages)
+    url, secret = await _upload(account, target_id, data, name, progress)
+    query = f"?em-redirect=true&share-secret={secret}"
+    return replace(
+        body, messages=(), url=url + query, secret=secret, file_name=name, file_size=len(data), level=inner + 1
+    )
+
+
+def _read(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
+    if isinstance(file, bytes):
+        if len(file) > ATTACHMENT_BYTES:
+            raise TooLarge(f"the attachment has {len(file):,} bytes; at most {ATTACHMENT_BYTES:,} can be sent")
+        return file, ""
+    path = Path(file)
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise InvalidMessage(f"{path} is no file")
+        if size > ATTACHMENT_BYTES:
+            raise TooLarge(f"{path.name} has {size:,} bytes; at most {ATTACHMENT_BYTES:,} can be sent")
+        return path.read_bytes(), path.name
+    except OSError as error:
+        raise InvalidMessage(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _default_name(body: Attachment) -> str:
+    return f"{type(body).__name__.lower()}.bin"
+
+
+def _checked(body: A, data: bytes, name: str) -> A:
+    """Return the body with what its file tells of it, or refuse a file of another kind."""
+    if not data:
+        raise InvalidMessage(f"{name} is empty")
+    wanted = _KINDS.get(type(body))
+    guessed = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
+    if isinstance(body, Image):
+        from PIL import Image as Picture  # loaded when a picture is sent
+
+        try:
+            with Picture.open(io.BytesIO(data)) as picture:
+                width, height = picture.size
+                animated = picture.format == "GIF"
+        except (OSError, ValueError, Picture.DecompressionBombError) as error:
+            raise InvalidMessage(f"{name} is no picture", hint="Send it with imkit.File(…).") from error
+        return replace(body, width=body.width or width, height=body.height or height, animated=animated)
+    if wanted is not None and guessed in {"image", "audio", "video", "text"} - {wanted}:
+        raise InvalidMessage(f"{name} looks like {guessed}, not {wanted}", hint=f"Send it as what it is, not {wanted}.")
+    return body
+
+
+async def _upload(
+    account: Account, target_id: str, data: bytes, name: str, progress: BytesProgress | None
+) -> tuple[str, str]:
+    worker = Worker("imkit-progress")
+    try:
+
+        async def told(done: int) -> None:
+            if progress is not None:
+                await worker.run(progress, done, len(data))
+
+        answer = await account.rest.upload(target_id, data, name, told)
+    finally:
+        worker.close()
+    entities = answer.get("entities")
+    entity = entities[0] if isinstance(entities, list) and entities and isinstance(entities[0], dict) else {}
+    uuid, secret = text(entity, "uuid"), text(entity, "share-secret")
+    if not uuid:
+        raise ProtocolError(f"{name} was uploaded, but the answer does not say where it is")
+    return f"{account.rest.base_url}/chatfiles/{uuid}", secret
+
+
+async def download(
+    account: Account, message: Message, folder: str | os.PathLike[str], progress: BytesProgress | None = None
+) -> Path:
+    """Save a message's attachment to a folder, under a safe name that is not taken yet.
+
+    Args:
+        account: who asks.
+        message: one with an attachment.
+        folder: is made where it does not exist.
+        progress: called with the bytes received, and their total if it is known.
+
+    Returns:
+        Where the file is.
+
+    Raises:
+        InvalidMessage: the message has no attachment.
+        Unsupported: the attachment is not at the app's own server, and fetching it would lead elsewhere.
+        NotFound: it is past its life (7 days by default).
+    """
+    path, secret = _location(account, message)
+    body = message.body
+    name = body.file_name if isinstance(body, Attachment | Combine) else None
+    wanted = file_name_for_disk(name or path.rpartition("/")[2], fallback=f"{message.type}-{message.id}")
+    directory = Path(folder)
+    worker = Worker("imkit-progress")
+    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+    partial = directory / f".{wanted[:100]}.{os.getpid()}-{id(message):x}.part"
+    try:
+        with partial.open("xb") as file:
+            done = 0
+            async with aclosing(account.rest.download(path, secret)) as chunks:
+                async for chunk, total in chunks:
+                    done += len(chunk)
+                    await asyncio.to_thread(file.write, chunk)
+                    if progress is not None:
+                        await worker.run(progress, done, total)
+        return await asyncio.to_thread(_settled, partial, directory, wanted)
+    finally:
+        worker.close()
+        partial.unlink(missing_ok=True)
+
+
+async def unpack(account: Account, message: Message) -> list[Message]:
+    """Return the messages in a bundle.
+
+    Raises:
+        InvalidMessage: the message is no bundle.
+        ProtocolError: its file is damaged, or larger than any bundle.
+    """
+    if not isinstance(message.body, Combine):
+        raise InvalidMessage(f"message {message.id} is a {message.type}, not a bundle")
+    path, secret = _location(account, message)
+    data = bytearray()
+    async with aclosing(account.rest.download(path, secret)) as chunks:
+        async for chunk, _ in chunks:
+            data += chunk
+            if len(data) > BUNDLE_BYTES:
+                raise ProtocolError(f"the bundle of message {message.id} is larger than {BUNDLE_BYTES:,} bytes")
+    return await asyncio.to_thread(bundle.unpack, bytes(data))
+
+
+def _location(account: Account, message: Message) -> tuple[str, str]:
+    """Return the path of an attachment on the app's own server, and its secret.
+
+    The host in the URL is a stranger's word: as in the official SDK, the app's own server takes its place.
+    """
+    body = message.body
+    if not isinstance(body, Attachment | Combine) or not body.url:
+        raise InvalidMessage(f"message {message.id} ({message.type}) has no attachment")
+    try:
+        path = urlsplit(body.url).path
+    except ValueError:
+        path = ""
+    own = urlsplit(account.rest.base_url).path + "/chatfiles/"
+    if not path.startswith(own) or "/" in path.removeprefix(own) or ".." in path:
+        hint = "Open its URL yourself if you trust the sender."
+        raise Unsupported(f"the attachment of message {message.id} is not at the app's own server", hint=hint)
+    return path, body.secret or ""
+
+
+def _settled(partial: Path, directory: Path, name: str) -> Path:
+    """Give a finished download its name, or the next one that is free."""
+    stem, suffix = os.path.splitext(name)
+    for number in range(1, 10_000):
+        path = directory / (name if number == 1 else f"{stem} ({number}){suffix}")
+        try:
+            path.open("xb").close()  # takes the name; nothing that exists is ever replaced
+        except FileExistsError:
+            continue
+        os.replace(partial, path)
+        return path
+    raise InvalidMessage(f"{directory} holds 10,000 files of the name {name} already")
