@@ -55,7 +55,8 @@ def login(sandbox: Server) -> Iterator[Login]:
 
     yield login
     for device in opened:
-        device.start("close")
+        if device.peer.alive:
+            device.start("close")
 
 
 @dataclass

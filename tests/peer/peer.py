@@ -5,8 +5,10 @@ which they came, and waiting always has an end.
 """
 
 import base64
+import contextlib
 import itertools
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -75,7 +77,8 @@ class Peer:
 
     def close(self) -> None:
         """End the process: it leaves when its stdin closes, and is killed if it does not."""
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -85,6 +88,19 @@ class Peer:
             reader.join(5)
         self._process.stdout.close()
         self._process.stderr.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def freeze(self) -> None:
+        """Stop the process without ending it: its sockets stay open, and nothing reads them."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """End the process as a dead battery would, without a word to the server."""
+        self._process.kill()
+        self._process.wait()
 
     def device(self, app: Server, *, resource: str | None = None, **options: Any) -> "Device":
         """A connection of the SDK that is not open yet. `resource` gives it a fixed device id."""

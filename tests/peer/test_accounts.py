@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from imkit.sandbox.process import Sandbox
 from tests.peer.conftest import PASSWORD, Login, make_group
 from tests.peer.peer import Peer, SdkError, Server
 
@@ -81,6 +82,15 @@ def test_a_token_opens_its_own_user_alone(peer: Peer, sandbox: Server, new_user:
     with pytest.raises(SdkError) as refused:
         device.call("open", {"user": bob, "accessToken": token_of(sandbox, alice)})
     assert refused.value.type == 28
+
+
+def test_a_token_that_ends_is_announced(peer: Peer, login: Login, new_user: NewUser) -> None:
+    # The SDK counts the token's life from what the server tells it, and says so at four fifths and at the end.
+    with Sandbox(open_registration=True, token_seconds=1) as short_lived:
+        device = login(peer, new_user("alice"), server=short_lived)
+        device.wait("onTokenWillExpire")
+        device.wait("onTokenExpired")
+        device.wait("onDisconnected")
 
 
 def test_names_are_the_same_in_any_case(peer: Peer, sandbox: Server, new_user: NewUser, login: Login) -> None:

@@ -3,10 +3,12 @@
 import json
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from tests.peer.conftest import PASSWORD, Login, Room
+from imkit.sandbox.process import Sandbox
+from tests.peer.conftest import PASSWORD, Login, Room, make_room
 from tests.peer.peer import Device, Peer, Server
 
 pytestmark = pytest.mark.peer
@@ -98,6 +100,77 @@ def test_each_device_acknowledges_for_itself(own_room: Room, login: Login, peer:
     newcomer = login(peer, room.bob.user, new=False, resource="newcomer")
     room.fence(newcomer)
     assert texts(newcomer, room.thread) == []
+
+
+def test_a_device_that_was_away_is_owed_nothing_that_another_got(own_room: Room, login: Login, peer: Peer) -> None:
+    room = own_room
+    login(peer, room.bob.user, new=False, resource="phone").close()
+    sent = room.alice.send(room.thread, msg="for who is here")["serverMsgId"]
+    room.bob.wait("onTextMessage", id=sent)
+    room.fence(room.bob)
+    returned = login(peer, room.bob.user, new=False, resource="phone")
+    room.fence(returned)
+    assert texts(returned, room.thread) == []
+
+
+def test_a_device_that_was_cut_before_it_acknowledged_gets_its_own_again(
+    own_room: Room, login: Login, peer: Peer
+) -> None:
+    room = own_room
+    with Peer(peer.build) as pocket:
+        phone = login(pocket, room.bob.user, new=False, resource="phone")
+        room.fence(phone)
+        pocket.freeze()  # still connected, and deaf
+        words = [f"cup {number}" for number in range(5)]
+        for text in words:
+            room.alice.send(room.thread, msg=text)
+        room.bob.wait_for(len(words), "onTextMessage", to=room.thread)
+        room.fence(room.bob)  # this device has acknowledged; the phone has not
+        pocket.kill()
+    returned = login(peer, room.bob.user, new=False, resource="phone")
+    room.fence(returned)
+    assert texts(returned, room.thread) == words
+    assert texts(room.bob, room.thread) == words
+
+
+def people(login: Login, peer: Peer, new_user: NewUser, server: Server, **options: object) -> list[Device]:
+    names = ("alice", "bob", "carol", "dave")
+    return [login(peer, new_user(name), server=server, **options) for name in names]
+
+
+def test_a_server_that_pushes_unasked_is_understood_too(peer: Peer, login: Login, new_user: NewUser) -> None:
+    with Sandbox(open_registration=True, push=True) as pushing:
+        room = make_room(*people(login, peer, new_user, pushing))
+        words = [f"cup {number}" for number in range(20)]
+        sends = [room.alice.start_send(room.thread, msg=text) for text in words]
+        for send in sends:
+            send.result(10)
+        room.bob.wait_for(len(words), "onTextMessage", to=room.thread)
+        room.fence(room.bob)
+        assert texts(room.bob, room.thread) == words
+
+
+def test_a_killed_server_comes_back_with_everything(
+    peer: Peer, login: Login, new_user: NewUser, tmp_path: Path
+) -> None:
+    with Sandbox(tmp_path / "sandbox.db", open_registration=True) as server:
+        # The SDK comes back by itself, as it does in an app.
+        room = make_room(*people(login, peer, new_user, server, autoReconnectNumMax=5))
+        room.bob.close()
+        for number in range(5):
+            room.alice.send(room.thread, msg=f"cup {number}")
+        room.alice.clear()
+        server.kill()
+        server.start()
+        room.alice.wait("onReconnecting")
+        room.alice.wait("onConnected")
+        room.alice.send(room.thread, msg="still pouring")
+        returned = login(peer, room.bob.user, new=False, server=server)
+        room.fence(returned)
+        assert texts(returned, room.thread) == [*(f"cup {number}" for number in range(5)), "still pouring"]
+        asked = {"targetId": room.thread, "chatType": "groupChat", "pageSize": 20, "searchDirection": "down"}
+        history = returned.call("getHistoryMessages", asked)["messages"]
+        assert [message["msg"] for message in history] == texts(returned, room.thread)
 
 
 def test_a_fifth_device_sends_the_first_away(peer: Peer, login: Login, new_user: NewUser) -> None:
