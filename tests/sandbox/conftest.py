@@ -1,0 +1,20 @@
+"""A group with a thread and three people in the run's sandbox."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from imkit.sandbox.process import Sandbox
+from tests.sandbox.raw_client import Room, close_everything
+
+
+@pytest.fixture(autouse=True)
+def _closed_afterwards() -> Iterator[None]:
+    yield
+    close_everything()
+
+
+@pytest.fixture
+def room(sandbox: Sandbox) -> Room:
+    """Alice owns the group and the thread, Bob is in both, Carol in the group alone."""
+    return Room(sandbox)

@@ -1,0 +1,325 @@
+"""A client of a few lines: the sandbox's tests must not stand on the client that is tested against the sandbox."""
+
+import itertools
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from imkit.wire import schema
+
+WAIT = 10.0
+SYNC, UNREAD, NOTICE, PROVISION, LOGOUT = range(5)
+ROOMS, PEOPLE = "conference.easemob.com", "easemob.com"
+THREAD_MARK = '{"thread":{}}'
+_numbers = itertools.count(1)
+_names = itertools.count(1)
+_opened: list[Any] = []
+
+
+def close_everything() -> None:
+    """Close what a test has opened."""
+    while _opened:
+        _opened.pop().close()
+
+
+class Server(Protocol):
+    app_key: str
+    rest_url: str
+    ws_url: str
+    secret: str
+
+
+def new_name(prefix: str = "user") -> str:
+    """A user id nobody has had in this run."""
+    return f"{prefix}-{next(_names)}-{time.time_ns() % 10**9}"
+
+
+class Api:
+    """REST calls as one user, or as the app."""
+
+    def __init__(self, server: Server, token: str | None = None, user: str = "") -> None:
+        self.server = server
+        self.user = user
+        self.token = token
+        self.base = f"{server.rest_url}/{server.app_key.replace('#', '/')}"
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.http = httpx.Client(timeout=WAIT, headers=headers, trust_env=False)
+        _opened.append(self.http)
+
+    def call(self, method: str, path: str, **how: Any) -> httpx.Response:
+        return self.http.request(method, self.base + path, **how)
+
+    def ok(self, method: str, path: str, **how: Any) -> Any:
+        reply = self.call(method, path, **how)
+        assert reply.status_code == 200, (reply.status_code, reply.text)
+        return reply.json()
+
+    def refused(self, method: str, path: str, status: int, code: int | None = None, **how: Any) -> Any:
+        reply = self.call(method, path, **how)
+        body = reply.json()
+        assert (reply.status_code, body.get("error_code")) == (status, code), (reply.status_code, body)
+        assert {"error", "error_description", "exception", "timestamp", "duration"} <= body.keys()
+        return body
+
+    # -------------------------------------------------------- what tests need often
+
+    def group(self, *members: str, **more: Any) -> str:
+        body = {"owner": self.user, "groupname": "tea", "members": list(members), **more}
+        group = self.ok("POST", "/chatgroups", json=body)["data"]["groupid"]
+        assert isinstance(group, str)
+        return group
+
+    def thread(self, group: str, parent: int, name: str = "Oolong") -> str:
+        body = {"name": name, "msg_id": str(parent), "group_id": group, "owner": self.user}
+        thread = self.ok("POST", "/thread", json=body)["data"]["thread_id"]
+        assert isinstance(thread, str)
+        return thread
+
+    def join(self, thread: str) -> Any:
+        return self.ok("POST", f"/thread/{thread}/user/{self.user}/join")
+
+    def page(self, room: str, **filters: Any) -> Any:
+        body = {"queue": f"{room}@{ROOMS}", "start": -1, "end": -1, **filters}
+        return self.ok("POST", f"/users/{self.user}/messageroaming", json=body)["data"]
+
+
+def token_of(server: Server, user: str) -> str:
+    """A token from the sandbox's app server, which makes the user too."""
+    reply = httpx.post(
+        f"{server.rest_url}/imkit/app-server/token",
+        json={"user": user},
+        headers={"Authorization": f"Bearer {server.secret}"},
+        timeout=WAIT,
+        trust_env=False,
+    )
+    assert reply.status_code == 200, reply.text
+    token = reply.json()["token"]
+    assert isinstance(token, str)
+    return token
+
+
+def app_api(server: Server) -> Api:
+    """REST calls as the app itself."""
+    body = {"grant_type": "client_credentials", "client_id": "any", "client_secret": server.secret}
+    return Api(server, Api(server).ok("POST", "/token", json=body)["access_token"])
+
+
+def frame(command: int, payload: Any = None, **more: Any) -> bytes:
+    if payload is not None:
+        more["payload"] = payload.SerializeToString()
+    encoded: bytes = schema.MSync(version=0, command=command, **more).SerializeToString()
+    return encoded
+
+
+def provision(app_key: str, user: str, token: str, resource: str = "phone") -> bytes:
+    guid = schema.JID(appKey=app_key, name=user, domain=PEOPLE, clientResource=resource)
+    return frame(
+        PROVISION, schema.Provision(resource=resource, sessionId="1795390332417:"), guid=guid, auth=f"$t${token}"
+    )
+
+
+def text_body(text: str, **more: Any) -> Any:
+    return schema.MessageBody(type=2, contents=[schema.Content(type=0, text=text)], meta=THREAD_MARK, **more)
+
+
+class Device:
+    """One login: sends, and does what the SDK does with notices, pages and keys (fact sheet section 3)."""
+
+    def __init__(
+        self, server: Server, user: str, resource: str = "phone", *, unread: bool = True, acknowledge: bool = True
+    ) -> None:
+        self.server = server
+        self.user = user
+        self.resource = resource
+        self.token = token_of(server, user)
+        self.api = Api(server, self.token, user)
+        self.acknowledge = acknowledge
+        self.metas: list[Any] = []
+        self.notices: list[str] = []
+        self.pages: list[Any] = []
+        self.replies: dict[int, Any] = {}
+        self.socket = open_socket(server)
+        self.socket.send(provision(server.app_key, user, self.token, resource))
+        self.provision = schema.Provision.FromString(self.next(PROVISION).payload)
+        assert self.provision.status.errorCode == 0, self.provision
+        self.unread = self.ask_unread() if unread else None
+
+    # -------------------------------------------------------- frames
+
+    def next(self, command: int, wait: float = WAIT) -> Any:
+        """The next frame of a kind; what comes before it is taken in."""
+        end = time.monotonic() + wait
+        while True:
+            message = schema.MSync.FromString(self.socket.recv(timeout=max(0, end - time.monotonic())))
+            if message.command == command:
+                return message
+            self._take(message)
+
+    def _take(self, message: Any) -> None:
+        if message.command == NOTICE:
+            queue = schema.CommNotice.FromString(message.payload).queue
+            self.notices.append(queue.name)
+            if self.acknowledge:
+                self.fetch(queue)
+        elif message.command == SYNC:
+            self._take_sync(schema.CommSyncDL.FromString(message.payload))
+
+    def _take_sync(self, sync: Any) -> None:
+        if sync.HasField("metaId"):
+            self.replies[sync.metaId] = sync
+            return
+        assert sync.HasField("queue"), "the SDK throws without one"
+        assert sync.HasField("status"), "the SDK loses the messages without one"
+        assert not (sync.isLast and sync.metas), "the SDK would loop for ever"
+        self.pages.append(sync)
+        self.metas += sync.metas
+        sent_away = any(meta.ns == 0 for meta in sync.metas)  # the socket is about to close
+        if sync.metas and self.acknowledge and not sent_away:
+            self.fetch(sync.queue, sync.nextKey)
+
+    def fetch(self, queue: Any, key: int | None = None) -> None:
+        self.socket.send(frame(SYNC, schema.CommSyncUL(queue=queue, key=key)))
+
+    def ask_unread(self) -> Any:
+        self.socket.send(frame(UNREAD))
+        reply = schema.CommUnreadDL.FromString(self.next(UNREAD).payload)
+        if self.acknowledge:
+            for each in reply.unread:
+                self.fetch(each.queue)
+        return reply
+
+    def until(self, found: Callable[[Any], object], what: str = "a Meta") -> Any:
+        """Take frames in until a Meta fits; return it."""
+        end = time.monotonic() + WAIT
+        seen = 0
+        while True:
+            for meta in self.metas[seen:]:
+                seen += 1
+                if found(meta):
+                    return meta
+            left = end - time.monotonic()
+            assert left > 0, f"{self.user} never saw {what}"
+            self._take(schema.MSync.FromString(self.socket.recv(timeout=left)))
+
+    def settle(self) -> None:
+        """Take in all that the server has for this device now."""
+        while unread := self.ask_unread().unread:
+            drained: set[str] = set()
+            self.pages.clear()
+            while not {each.queue.name for each in unread} <= drained:
+                self._take(schema.MSync.FromString(self.socket.recv(timeout=WAIT)))
+                drained |= {page.queue.name for page in self.pages if page.isLast}
+
+    # -------------------------------------------------------- sending
+
+    def post(self, to: str, body: Any, *, domain: str = ROOMS, **more: Any) -> int:
+        number = next(_numbers)
+        meta = schema.Meta(
+            id=number,
+            to=schema.JID(appKey=self.server.app_key, name=to, domain=domain),
+            ns=1,
+            payload=body.SerializeToString(),
+            **more,
+        )
+        self.socket.send(frame(SYNC, schema.CommSyncUL(meta=meta)))
+        return number
+
+    def reply_to(self, number: int) -> Any:
+        while number not in self.replies:
+            self._take(schema.MSync.FromString(self.socket.recv(timeout=WAIT)))
+        return self.replies[number]
+
+    def send(self, to: str, body: Any, **more: Any) -> int:
+        """Send and be accepted; return the message's id."""
+        reply = self.reply_to(self.post(to, text_body(body) if isinstance(body, str) else body, **more))
+        assert reply.status.errorCode == 0, reply
+        assert reply.HasField("status")
+        assert not reply.HasField("queue")
+        server_id = reply.serverId
+        assert isinstance(server_id, int)
+        return server_id
+
+    def refused(self, to: str, body: Any, **more: Any) -> tuple[int, str]:
+        """Send and be refused; return code and reason."""
+        reply = self.reply_to(self.post(to, text_body(body) if isinstance(body, str) else body, **more))
+        return reply.status.errorCode, reply.status.reason
+
+    def recall(self, to: str, message: int) -> Any:
+        body = schema.MessageBody(type=6, ackMessageId=message, contents=[schema.Content()], meta=THREAD_MARK)
+        return self.reply_to(self.post(to, body)).status
+
+    # -------------------------------------------------------- the end
+
+    def closed(self) -> int:
+        """Take in everything up to the close; return its code."""
+        end = time.monotonic() + WAIT
+        try:
+            while True:
+                left = end - time.monotonic()
+                self._take(schema.MSync.FromString(self.socket.recv(timeout=max(0, left))))
+        except ConnectionClosed as error:
+            return error.rcvd.code if error.rcvd else 1006
+
+    def cut(self) -> None:
+        """End without a word, as a lost network does."""
+        self.socket.socket.shutdown(socket.SHUT_RDWR)
+        self.await_gone()
+
+    def leave(self) -> None:
+        """Close, and wait until the server has seen it."""
+        self.socket.close()
+        self.await_gone()
+
+    def await_gone(self) -> None:
+        end = time.monotonic() + WAIT
+        while {"res": self.resource} in self.api.ok("GET", f"/users/{self.user}/resources")["data"]:
+            assert time.monotonic() < end, "the server still thinks it is online"
+
+
+def open_socket(server: Server) -> ClientConnection:
+    # Entered by hand: from 17.1 on, websockets wants a `with`, and a device here lives from test to test.
+    connection = connect(server.ws_url, compression=None, proxy=None, open_timeout=WAIT).__enter__()
+    _opened.append(connection)
+    return connection
+
+
+def texts(metas: list[Any]) -> list[str]:
+    """The texts of the messages among Metas."""
+    bodies = [schema.MessageBody.FromString(meta.payload) for meta in metas if meta.ns == 1]
+    return [body.contents[0].text for body in bodies if body.contents and body.contents[0].text]
+
+
+def body_of(meta: Any) -> Any:
+    return schema.MessageBody.FromString(meta.payload)
+
+
+def sender_of(meta: Any) -> str:
+    name = getattr(meta, "from").name
+    assert isinstance(name, str)
+    return name
+
+
+def is_text(text: str) -> Callable[[Any], bool]:
+    return lambda meta: text in texts([meta])
+
+
+class Room:
+    """A group of three with a thread that two of them are in."""
+
+    def __init__(self, server: Server) -> None:
+        self.alice = Device(server, new_name("alice"))
+        self.bob = Device(server, new_name("bob"))
+        self.carol = Device(server, new_name("carol"))
+        self.group = self.alice.api.group(self.bob.user, self.carol.user)
+        self.parent = self.alice.send(self.group, "parent")
+        self.thread = self.alice.api.thread(self.group, self.parent)
+        self.bob.api.join(self.thread)
+        for device in (self.alice, self.bob, self.carol):
+            device.settle()
+            device.metas.clear()
+            device.notices.clear()
