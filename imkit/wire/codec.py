@@ -5,7 +5,11 @@ Source: fact sheet section 4, "Content by type"; the recorded frames in `tests/g
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
+from dataclasses import fields
+from numbers import Integral, Real
 from typing import Any
 
 from imkit.errors import InvalidMessage
@@ -24,7 +28,7 @@ from imkit.messages import (
     Video,
 )
 from imkit.wire import schema
-from imkit.wire.keyvalues import decode_ext, encode_ext
+from imkit.wire.keyvalues import check_text, decode_ext, encode_ext
 
 TEXT, IMAGE, VIDEO, LOCATION, VOICE, FILE, COMMAND, CUSTOM, COMBINE = range(9)
 SUB_COMBINE, SUB_GIF = 0, 1
@@ -39,14 +43,30 @@ def encode_content(body: Body) -> Any:
     encode = _CONTENT_ENCODERS.get(type(body))
     if encode is None:
         raise InvalidMessage(f"a {type(body).__name__} cannot be sent", hint="Send a str or one of the nine bodies.")
-    try:
-        content = schema.Content(**{key: value for key, value in encode(body).items() if value is not None})
-        content.SerializeToString()
-    except InvalidMessage:
-        raise
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InvalidMessage(f"this {type(body).__name__} cannot be put on the wire: {error}") from error
-    return content
+    _check_fields(body)
+    return schema.Content(**{key: value for key, value in encode(body).items() if value is not None})
+
+
+_TEXTS = {"text", "address", "building_name", "action", "event", "title", "summary", "fallback"}
+_OPTIONAL_TEXTS = {"url", "file_name", "secret", "thumbnail_url", "thumbnail_secret"}
+_NUMBERS, _OPTIONAL_NUMBERS = {"lat", "lng"}, {"width", "height"}
+_WHOLE_NUMBERS, _OPTIONAL_WHOLE_NUMBERS = {"level"}, {"file_size", "duration"}
+
+
+def _check_fields(body: Body) -> None:
+    for name in (field.name for field in fields(body)):
+        value, what = getattr(body, name), f"{type(body).__name__}: {name}"
+        if value is None and name in _OPTIONAL_TEXTS | _OPTIONAL_NUMBERS | _OPTIONAL_WHOLE_NUMBERS:
+            continue
+        if name in _TEXTS | _OPTIONAL_TEXTS:
+            check_text(what, value)
+        elif name in _NUMBERS | _OPTIONAL_NUMBERS:
+            if isinstance(value, bool) or not isinstance(value, Real) or not _is_finite(value):
+                raise InvalidMessage(f"{what} must be a finite number")
+        elif name in _WHOLE_NUMBERS | _OPTIONAL_WHOLE_NUMBERS and (
+            isinstance(value, bool) or not isinstance(value, Integral) or not -(2**31) <= int(value) < 2**31
+        ):
+            raise InvalidMessage(f"{what} must be a whole number of 32 bits")
 
 
 def _attachment_fields(body: Attachment) -> dict[str, Any]:
@@ -129,6 +149,8 @@ def decode_content(body: Any) -> Body:
         return Text(content.text, ext=ext)
     if kind == LOCATION:
         place = (content.latitude, content.longitude, content.address)
+        if not (math.isfinite(content.latitude) and math.isfinite(content.longitude)):
+            return Unknown(content.SerializeToString(), "a place without coordinates", ext=ext)
         return Location(*place, building_name=content.buildingName, ext=ext)
     if kind == COMMAND:
         return Command(content.action, ext=ext)
@@ -144,8 +166,8 @@ def decode_content(body: Any) -> Body:
     if kind == IMAGE:
         return Image(
             **attachment,
-            width=content.size.width or None,
-            height=content.size.height or None,
+            width=_length(content.size.width),
+            height=_length(content.size.height),
             animated=content.HasField("subType") and content.subType == SUB_GIF,
         )
     if kind == VIDEO:
@@ -160,3 +182,11 @@ def decode_content(body: Any) -> Body:
     if kind == FILE:
         return File(**attachment)
     return Unknown(content.SerializeToString(), f"content type {kind}", ext=ext)
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(abs(value) <= sys.float_info.max)
+
+
+def _length(value: float) -> float | None:
+    return value if value and math.isfinite(value) else None

@@ -42,6 +42,7 @@ _CHATS: dict[int, Literal["group", "user", "room"]] = {
     TYPE_GROUPCHAT: "group",
     _TYPE_CHATROOM: "room",
 }
+_UNKNOWN_TYPE = "a message type this version does not know"
 _UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
@@ -65,7 +66,7 @@ def parse_meta(data: bytes) -> Any:
     """Return the Meta in `data`, or `None` where there is none to be read."""
     try:
         return schema.Meta.FromString(data)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -102,7 +103,7 @@ def _decode(meta: Any) -> Event | Kicked | None:
 def _decode_chat(meta: Any) -> Event | None:
     try:
         body = schema.MessageBody.FromString(meta.payload)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         return MessageReceived(_unreadable(meta, "the message body is no MessageBody"))
     kind = body.type if body.HasField("type") else None
     if kind == TYPE_RECALL:
@@ -121,7 +122,7 @@ def _decode_chat(meta: Any) -> Event | None:
     if kind in _CHATS:
         return MessageReceived(_message(meta, body))
     if kind is None:
-        return MessageReceived(_unreadable(meta, "a message type this version does not know"))
+        return MessageReceived(_unreadable(meta, _UNKNOWN_TYPE))
     return None  # read, delivery and channel acks
 
 
@@ -129,9 +130,9 @@ def _decode_roamed(meta: Any) -> Message | None:
     if meta.ns != CHAT or not meta.HasField("ns"):
         return None
     body = schema.MessageBody.FromString(meta.payload)
-    if body.HasField("type") and body.type not in _CHATS and body.type != TYPE_EDIT:
-        return None
-    return _message(meta, body)
+    if not body.HasField("type"):
+        return _unreadable(meta, _UNKNOWN_TYPE)
+    return _message(meta, body) if body.type in _CHATS or body.type == TYPE_EDIT else None
 
 
 def decode_roamed(data: bytes) -> Message | None:

@@ -12,9 +12,7 @@ from typing import Any, NoReturn
 
 from imkit.errors import InvalidMessage
 from imkit.wire import schema
-
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-MAX_DEPTH = 64  # deeper than any real attribute, shallower than what exhausts a JSON parser's stack
+from imkit.wire.untrusted import INT64_MAX, INT64_MIN, MAX_DEPTH, finite, is_deep
 
 BOOL, INT, UINT, LLINT, FLOAT, DOUBLE, STRING, JSON_STRING = range(1, 9)
 
@@ -54,7 +52,7 @@ def encode_ext(ext: Mapping[str, Any]) -> list[Any]:
 
 
 def decode_ext(items: Iterable[Any]) -> dict[str, Any]:
-    """Turn `KeyValue` messages into application attributes; what is no JSON stays as its text.
+    """Turn `KeyValue` messages into application attributes; what is no JSON, or too deep, stays as its text.
 
     The official SDK drops a whole message over one bad JSON value; here only that value stays a string.
 
@@ -77,13 +75,13 @@ def decode_ext(items: Iterable[Any]) -> dict[str, Any]:
         elif kind == UINT:
             value = item.varintValue % 2**64
         elif kind == DOUBLE:
-            value = _finite(item.doubleValue)
+            value = finite(item.doubleValue)
         elif kind == FLOAT:
-            value = _finite(item.floatValue)
+            value = finite(item.floatValue)
         else:
             held = item.WhichOneof("value")
             value = getattr(item, held) if held else None
-            value = _finite(value) if isinstance(value, float) else value
+            value = finite(value) if isinstance(value, float) else value
         ext[item.key] = value
     return ext
 
@@ -93,12 +91,20 @@ def json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def check_text(what: str, value: object) -> None:
+    """Raise `InvalidMessage` unless `value` is text that can be put on the wire; `what` names it."""
+    if not isinstance(value, str):
+        raise InvalidMessage(f"{what} must be a string, not {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidMessage(f"{what} holds half a character (a lone surrogate)") from None
+
+
 def _check(key: object, value: object, depth: int) -> None:
-    if not isinstance(key, str):
-        raise InvalidMessage(f"ext: a key must be a string, not {type(key).__name__}")
-    _check_text(key, key)
+    check_text("ext: a key", key)
     if isinstance(value, str):
-        _check_text(key, value)
+        check_text(f"ext: {key!r}", value)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidMessage(f"ext: {key!r} is {value}, which JSON cannot hold")
@@ -114,19 +120,6 @@ def _check(key: object, value: object, depth: int) -> None:
         raise InvalidMessage(f"ext: {key!r} holds a {type(value).__name__}, which is no JSON")
 
 
-def _check_text(key: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidMessage(f"ext: {key!r} holds half a character (a lone surrogate)") from error
-
-
-def _finite(number: float) -> float | str:
-    if math.isfinite(number):
-        return number
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"  # as JavaScript prints them
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
@@ -134,6 +127,8 @@ def _refuse_constant(name: str) -> NoReturn:
 def _parse_json(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
+        if is_deep(value):
+            return text
         json_text(value).encode()  # what cannot be written again (a lone surrogate, an overflowed 1e999) stays text
     except (ValueError, RecursionError):
         return text

@@ -25,7 +25,7 @@ from imkit.messages import (
     Video,
     from_milliseconds,
 )
-from imkit.wire.untrusted import decimal, mapping, number, text
+from imkit.wire.untrusted import decimal, mapping, number, plain, text
 
 
 def message_from_json(data: object) -> Message | None:
@@ -41,14 +41,15 @@ def message_from_json(data: object) -> Message | None:
     bodies = payload.get("bodies")
     first = bodies[0] if isinstance(bodies, list) and bodies and isinstance(bodies[0], dict) else {}
     marks = mapping(payload, "meta")
-    sender = text(payload, "from") or text(data, "from").rpartition("_")[2]
-    to = text(payload, "to") or text(data, "to").partition("@")[0].rpartition("_")[2]
+    app, _, room = text(data, "to").partition("@")[0].rpartition("_")  # org#app_<thread>, and org#app_<user> below
+    sender = text(payload, "from") or text(data, "from").removeprefix(f"{app}_")
+    to = text(payload, "to") or room
     return Message(
         id=text(data, "id"),
         sender=sender,
         to=to,
         time=from_milliseconds(number(data, "timestamp")),
-        body=_body_from_json(first, mapping(payload, "ext")),
+        body=_body_from_json(first, plain(mapping(payload, "ext"))),
         thread=thread_ref(marks, to),
     )
 
@@ -87,8 +88,8 @@ def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any]) -> Body:
     if kind == "cmd":
         return Command(text(body, "action"), ext=ext)
     if kind == "custom":
-        return Custom(text(body, "customEvent"), _params(body.get("customExts")), ext=ext)
-    raw = json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
+        return Custom(text(body, "customEvent"), plain(_params(body.get("customExts"))), ext=ext)
+    raw = json.dumps(plain(body), ensure_ascii=False).encode()
     return Unknown(raw, f"body type {kind}", ext=ext)
 
 

@@ -8,7 +8,6 @@ Source: fact sheet sections 2 (handshake) and 3 (sync flow).
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -16,13 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
-from imkit.errors import IMError, ProtocolError
+from imkit.errors import AuthError, IMError, ProtocolError
 from imkit.messages import Event
 from imkit.wire import schema
 from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.envelope import LOGOUT, NOTICE, PROVISION, SYNC, UNREAD, Dialect, Envelope, Identity
 from imkit.wire.refusals import OK, login_refused
+from imkit.wire.untrusted import json_object, number
 
 logger = logging.getLogger("imkit.wire")
 
@@ -90,7 +91,7 @@ class _Drain:
     asked_at: float
     last_key: int | None = None
     noticed_again: bool = False
-    asked_again: int = 0
+    asked_again: bool = False
 
 
 @dataclass(slots=True)
@@ -103,6 +104,7 @@ class _Socket:
     heartbeat_at: float | None = None
     logged_in: bool = False
     greeted: bool = False
+    given_up_at: float | None = None  # when a queue was left before its end; UNREAD tells what it still holds
     active: _Drain | None = None
     waiting: dict[_QueueName, Any] = field(default_factory=dict)
 
@@ -136,7 +138,10 @@ class ClientProtocol:
     def connect(self, token: str, now: float) -> list[Output]:
         """Begin on a new socket: forget the old one's state and log in."""
         self._socket = _Socket(f"{self._milliseconds()}:", token, last_downlink=now)
-        frame = self._envelope.provision(token, session_id=self._socket.session_id, trace_id=self._trace_id())
+        try:
+            frame = self._envelope.provision(token, session_id=self._socket.session_id, trace_id=self._trace_id())
+        except (TypeError, ValueError):  # whose words would show the token
+            return [LoginRefused(AuthError("the app key, the user, the resource and the token must be valid text"))]
         return [Transmit(frame)]
 
     def send(self, meta: Any) -> Transmit:
@@ -190,8 +195,9 @@ class ClientProtocol:
         outputs: list[Output] = []
         if socket.active is not None and now - socket.active.asked_at >= STALL_SECONDS:
             outputs += self._stalled(socket.active, now)
-        if socket.heartbeat_at is None and now - socket.last_downlink >= HEARTBEAT_SECONDS:
-            socket.heartbeat_at = now
+        quiet_since = socket.last_downlink if socket.given_up_at is None else socket.given_up_at
+        if socket.heartbeat_at is None and now - quiet_since >= HEARTBEAT_SECONDS:
+            socket.heartbeat_at, socket.given_up_at = now, None
             outputs.append(Transmit(self._envelope.unread(trace_id=self._trace_id())))
         return outputs
 
@@ -200,10 +206,9 @@ class ClientProtocol:
     def _provisioned(self, reply: Any) -> list[Output]:
         if self._socket.logged_in:
             return []
-        status = reply.status.errorCode if reply.status.HasField("errorCode") else None
-        if status is None:
-            wrong = ProtocolError("the answer to the login has no status this version knows")
-            return [LoginRefused(wrong)]
+        if not reply.HasField("status"):
+            return [LoginRefused(ProtocolError("the answer to the login has no status"))]
+        status = _code(reply.status)
         if status != OK:
             return [LoginRefused(login_refused(self.identity.user, status, reply.status.reason))]
         if any(reply.protocolCompressType):
@@ -226,14 +231,14 @@ class ClientProtocol:
             self._socket.greeted = True
             outputs.append(self._statistics())
         for entry in reply.unread:
-            if entry.n or not entry.HasField("n"):
+            if entry.HasField("queue") and (entry.n or not entry.HasField("n")):
                 outputs += self._want(entry.queue, now)
         return outputs
 
     def _noticed(self, notice: Any, now: float) -> list[Output]:
         queue = notice.queue
         own = queue.name == self.identity.user and queue.clientResource == self.identity.resource
-        return [] if own else self._want(queue, now)
+        return [] if own or not notice.HasField("queue") else self._want(queue, now)
 
     def _want(self, queue: Any, now: float) -> list[Output]:
         """Empty this queue, when its turn comes: the official SDK empties one at a time."""
@@ -252,8 +257,10 @@ class ClientProtocol:
         socket.active = _Drain(queue, now)
         return [Transmit(self._envelope.fetch(queue, trace_id=self._trace_id()))]
 
-    def _finish(self, drain: _Drain, now: float) -> list[Output]:
+    def _finish(self, drain: _Drain, now: float, *, early: bool = False) -> list[Output]:
         self._socket.active = None
+        if early and self._socket.given_up_at is None:
+            self._socket.given_up_at = now
         if drain.noticed_again:
             self._socket.waiting.setdefault(_name(drain.queue), drain.queue)
         return self._next_queue(now)
@@ -261,14 +268,13 @@ class ClientProtocol:
     def _stalled(self, drain: _Drain, now: float) -> list[Output]:
         logger.warning("no page came for queue %r in %.0f s", drain.queue.name, STALL_SECONDS)
         if drain.asked_again:
-            return self._finish(drain, now)
-        drain.asked_again, drain.asked_at, drain.last_key = 1, now, None
+            return self._finish(drain, now, early=True)
+        drain.asked_again, drain.asked_at, drain.last_key = True, now, None
         return [Transmit(self._envelope.fetch(drain.queue, trace_id=self._trace_id()))]
 
     def _synced(self, reply: Any, now: float) -> list[Output]:
         if reply.metaId:
-            status = reply.status.errorCode if reply.HasField("status") else OK
-            answer = (reply.metaId, status, reply.status.reason, str(reply.serverId), reply.timestamp)
+            answer = (reply.metaId, _code(reply.status), reply.status.reason, str(reply.serverId), reply.timestamp)
             answered = SendAnswered(*answer, metas=() if reply.HasField("queue") else tuple(reply.metas))
             if not reply.HasField("queue"):
                 return [answered]
@@ -285,10 +291,11 @@ class ClientProtocol:
             # with it that never came. Asking for the front of the queue is safe, and brings the same key.
             return outputs + (self._want(page.queue, now) if page.metas else [])
         key = page.nextKey if page.HasField("nextKey") else None
-        ends = key == drain.last_key or (page.isLast and not page.metas) or page.status.errorCode != OK
-        if key is None or ends:
+        if page.isLast and not page.metas:
             return outputs + self._finish(drain, now)
-        drain.last_key, drain.asked_at = key, now
+        if key is None or key == drain.last_key or _code(page.status) != OK:
+            return outputs + self._finish(drain, now, early=True)
+        drain.last_key, drain.asked_at, drain.asked_again = key, now, False
         outputs.append(Transmit(self._envelope.acknowledge(page.queue, key, trace_id=self._trace_id())))
         return outputs + (self._finish(drain, now) if page.isLast else [])
 
@@ -297,7 +304,7 @@ class ClientProtocol:
         outputs: list[Output] = []
         for data in metas:
             meta = parse_meta(data)
-            if meta is not None and not self._is_new(meta):
+            if not self._is_new(meta, data):
                 continue
             told = decode_meta(data, meta)
             if isinstance(told, Kicked):
@@ -308,10 +315,10 @@ class ClientProtocol:
             outputs.insert(0, Deliver(events))
         return outputs
 
-    def _is_new(self, meta: Any) -> bool:
-        if not meta.id:
+    def _is_new(self, meta: Any, data: bytes) -> bool:
+        if meta is not None and not meta.id:
             return True
-        mark = (meta.ns, meta.id)
+        mark = (-1, hash(data)) if meta is None else (meta.ns, meta.id)
         if mark in self._delivered:
             return False
         self._delivered[mark] = None
@@ -333,9 +340,14 @@ def _name(queue: Any) -> _QueueName:
     return queue.name, queue.domain
 
 
+def _code(status: Any) -> int:
+    """Return a status code, also one without a name here; none at all is OK, as the official SDK reads it."""
+    if status.HasField("errorCode"):
+        return int(status.errorCode)
+    fields: Any = UnknownFieldSet(status)
+    unnamed = [field.data for field in fields if field.field_number == 1]
+    return next((code for code in reversed(unnamed) if isinstance(code, int)), OK)
+
+
 def _expiry(auth_token: str) -> int | None:
-    try:
-        expires: object = json.loads(auth_token)["expires_in"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return expires if isinstance(expires, int) and not isinstance(expires, bool) else None
+    return number(json_object(auth_token), "expires_in") or None

@@ -168,6 +168,7 @@ _MESSAGES: dict[str, str] = {
 }
 
 _Field = descriptor_pb2.FieldDescriptorProto
+_Features = descriptor_pb2.FeatureSet
 _SCALARS = {
     "string": _Field.TYPE_STRING,
     "bytes": _Field.TYPE_BYTES,
@@ -183,7 +184,13 @@ _FIELD = re.compile(r"(\d+) (\*{0,2})(\|?)([\w.]+) (\w+)")
 
 
 def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
-    file = descriptor_pb2.FileDescriptorProto(name="imkit/msync.proto", package=PACKAGE, syntax="proto2")
+    # proto2 in all but one thing: text that is no UTF-8 is a DecodeError, where proto2 would hand out bytes as text.
+    file = descriptor_pb2.FileDescriptorProto(name="imkit/msync.proto", package=PACKAGE)
+    file.syntax, file.edition = "editions", descriptor_pb2.EDITION_2023
+    file.options.features.field_presence = _Features.EXPLICIT
+    file.options.features.enum_type = _Features.CLOSED
+    file.options.features.repeated_field_encoding = _Features.EXPANDED
+    file.options.features.utf8_validation = _Features.VERIFY
     messages: dict[str, Any] = {}
     for path, fields in _MESSAGES.items():  # a scope stands before what it holds
         scope, _, name = path.rpartition(".")
@@ -192,8 +199,8 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
         for number, stars, oneof, kind, field_name in _FIELD.findall(fields):
             field = message.field.add(name=field_name, number=int(number))
             field.label = _Field.LABEL_REPEATED if stars else _Field.LABEL_OPTIONAL
-            if stars and kind in _ENUMS:
-                field.options.packed = stars == "**"
+            if stars == "**":
+                field.options.features.repeated_field_encoding = _Features.PACKED
             if oneof:
                 if not message.oneof_decl:
                     message.oneof_decl.add(name="value")

@@ -14,7 +14,7 @@ from imkit.messages import Body
 from imkit.wire import schema
 from imkit.wire.codec import encode_content
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
-from imkit.wire.keyvalues import STRING, encode_ext
+from imkit.wire.keyvalues import STRING, check_text, encode_ext
 
 CHAT = 1  # the namespace of messages
 TYPE_CHAT, TYPE_GROUPCHAT, TYPE_READ_ACK, TYPE_RECALL, TYPE_EDIT = 1, 2, 4, 6, 8
@@ -60,8 +60,12 @@ def encode_message(
         receivers: some members only, of a group.
 
     Raises:
-        InvalidMessage: the body cannot be put on the wire.
+        InvalidMessage: the body, or a receiver, cannot be put on the wire.
     """
+    if isinstance(receivers, str):
+        raise InvalidMessage("receivers must be a list of user ids, not a string")
+    for receiver in receivers:
+        check_text("a receiver", receiver)
     route = ROUTE_DIRECT if receivers else ROUTE_ONLINE if online_only else ROUTE_ALL
     kind = TYPE_CHAT if address.is_user else TYPE_GROUPCHAT
     content = encode_content(body)
@@ -72,6 +76,8 @@ def encode_message(
 def encode_recall(address: Address, sender: str, message_id: str, client_id: int, *, ext: str | None = None) -> Any:
     """Return the Meta that recalls (撤回) a message; `ext` is a text for those who see the recall."""
     payload = _message_body(address, sender, TYPE_RECALL, ackMessageId=wire_id(message_id))
+    if ext is not None:
+        check_text("the ext of a recall", ext)
     items = [schema.KeyValue(key=RECALL_EXT, type=STRING, stringValue=ext)] if ext is not None else []
     return _meta(address, client_id, payload, ext=items)
 
@@ -93,6 +99,7 @@ def encode_edit(address: Address, sender: str, message_id: str, body: Body, clie
 
 def encode_read_ack(address: Address, sender: str, message_id: str, client_id: int, *, text: str = "") -> Any:
     """Return the Meta that tells a group message's sender that it was read."""
+    check_text("the text of a read ack", text)
     payload = _message_body(
         address,
         sender,
@@ -111,8 +118,9 @@ def wire_id(message_id: object) -> int:
         InvalidMessage: it is no message id.
     """
     if not (isinstance(message_id, str) and message_id.isascii() and message_id.isdigit() and len(message_id) <= 20):
+        shown = f"{message_id!r:.80}" if isinstance(message_id, str) else f"a {type(message_id).__name__}"
         raise InvalidMessage(
-            f"{message_id!r:.80} is no message id", hint="A message id is a string of up to 20 digits: Message.id."
+            f"{shown} is no message id", hint="A message id is a string of up to 20 digits: Message.id."
         )
     number = int(message_id)
     if number >= 2**64:
@@ -121,6 +129,7 @@ def wire_id(message_id: object) -> int:
 
 
 def _message_body(address: Address, sender: str, kind: int, *, content: Any = None, **fields: Any) -> Any:
+    check_text("the id of a thread, group or user", address.name)
     return schema.MessageBody(
         **{"from": schema.JID(name=sender)},
         type=kind,
