@@ -111,10 +111,11 @@ format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Resolved in an environment of its own, on the oldest Python: what it needs besides does no harm on newer ones.
+# Resolved in an environment of its own, on the oldest Python: what it needs besides does no harm on newer ones. Debian
+# 12 has 3.11.2, and there are packages that want a later 3.11: PYTHON says which one resolves.
 pins:
 	rm -rf .venv-pins
-	python3.11 -m venv .venv-pins
+	$${PYTHON:-python3.11} -m venv .venv-pins
 	.venv-pins/bin/python -m pip --quiet install hatchling
 	.venv-pins/bin/python -m pip --quiet install --no-build-isolation -e '.[plots,dev,node]'
 	{ sed -n '/^#/p' constraints.txt; .venv-pins/bin/python -m pip freeze --exclude-editable | sort -f; } > constraints.new
