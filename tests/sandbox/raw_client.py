@@ -31,7 +31,9 @@ class Server(Protocol):
     app_key: str
     rest_url: str
     ws_url: str
-    secret: str
+
+    @property
+    def secret(self) -> str: ...
 
 
 def new_name(prefix: str = "user") -> str:
@@ -143,6 +145,7 @@ class Device:
         self.notices: list[str] = []
         self.pages: list[Any] = []
         self.replies: dict[int, Any] = {}
+        self.draining: set[str] = set()  # asked for and not seen empty yet: to ask again would bring it twice
         self.socket = open_socket(server)
         self.socket.send(provision(server.app_key, user, self.token, resource))
         self.provision = schema.Provision.FromString(self.next(PROVISION).payload)
@@ -164,8 +167,7 @@ class Device:
         if message.command == NOTICE:
             queue = schema.CommNotice.FromString(message.payload).queue
             self.notices.append(queue.name)
-            if self.acknowledge:
-                self.fetch(queue)
+            self.drain(queue)
         elif message.command == SYNC:
             self._take_sync(schema.CommSyncDL.FromString(message.payload))
 
@@ -178,6 +180,8 @@ class Device:
         assert not (sync.isLast and sync.metas), "the SDK would loop for ever"
         self.pages.append(sync)
         self.metas += sync.metas
+        if sync.isLast:
+            self.draining.discard(sync.queue.name)
         sent_away = any(meta.ns == 0 for meta in sync.metas)  # the socket is about to close
         if sync.metas and self.acknowledge and not sent_away:
             self.fetch(sync.queue, sync.nextKey)
@@ -188,10 +192,14 @@ class Device:
     def ask_unread(self) -> Any:
         self.socket.send(frame(UNREAD))
         reply = schema.CommUnreadDL.FromString(self.next(UNREAD).payload)
-        if self.acknowledge:
-            for each in reply.unread:
-                self.fetch(each.queue)
+        for each in reply.unread:
+            self.drain(each.queue)
         return reply
+
+    def drain(self, queue: Any) -> None:
+        if self.acknowledge and queue.name not in self.draining:
+            self.draining.add(queue.name)
+            self.fetch(queue)
 
     def until(self, found: Callable[[Any], object], what: str = "a Meta") -> Any:
         """Take frames in until a Meta fits; return it."""
@@ -208,12 +216,9 @@ class Device:
 
     def settle(self) -> None:
         """Take in all that the server has for this device now."""
-        while unread := self.ask_unread().unread:
-            drained: set[str] = set()
-            self.pages.clear()
-            while not {each.queue.name for each in unread} <= drained:
+        while self.ask_unread().unread or self.draining:
+            while self.draining:
                 self._take(schema.MSync.FromString(self.socket.recv(timeout=WAIT)))
-                drained |= {page.queue.name for page in self.pages if page.isLast}
 
     # -------------------------------------------------------- sending
 
