@@ -32,6 +32,7 @@ from imkit.wire.protocol import ClientProtocol
 logger = logging.getLogger("imkit.account")
 
 TokenSource = Callable[[], str | Awaitable[str]]
+_LAST_WORDS_SECONDS = 0.2
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
 # One device for each process: a cell run again is the same device, another notebook is another.
@@ -137,9 +138,15 @@ class App:
 def _checked_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     if url is None:
         return None
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in schemes or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and url.isascii()
+    except (ValueError, AttributeError):  # a port beyond all ports, half an IPv6 address, no string
+        fits = False
+    if not fits or set(url) & set(" \t\r\n\\"):
         raise InvalidMessage(f"{url!r:.200} is no {schemes[0]} URL", hint=f"It begins with {schemes[-1]}://")
+    if "@" in parts.netloc:  # a password in it would stand in reprs and errors
+        raise InvalidMessage(f"a {schemes[0]} URL with a user or password is not taken")
     return url.rstrip("/")
 
 
@@ -172,7 +179,7 @@ def user_id(user: object) -> str:
     Raises:
         InvalidMessage: it is none (fact sheet section 12: up to 64 of letters, digits, ``_``, ``.`` and ``-``).
     """
-    if not isinstance(user, str) or not _USER_ID.fullmatch(user):
+    if not isinstance(user, str) or not _USER_ID.fullmatch(user) or user in (".", ".."):
         hint = "A user id has up to 64 letters, digits, _ . and -"
         raise InvalidMessage(f"{user!r:.100} is no user id", hint=hint)
     return user.lower()
@@ -195,6 +202,10 @@ class Credentials:
     ) -> None:
         if password is not None and token is not None:
             raise InvalidMessage("a password and a token were given", hint="Give one of them.")
+        if password is not None and not isinstance(password, str):
+            raise InvalidMessage(f"a password must be a string, not {type(password).__name__}")
+        if token is not None and not isinstance(token, str) and not callable(token):
+            raise InvalidMessage(f"a token must be a string or a function, not {type(token).__name__}")
         if password is None and token is None and not app.is_sandbox:
             hint = "Give login() password=…, token=… or a callable that asks your app server."
             raise AuthError(f"no credential for {user} at {app.app_key}", hint=hint)
@@ -227,7 +238,13 @@ class Credentials:
         if isinstance(self._source, str):
             found: object = self._source
         elif self._source is not None:
-            found = await self._worker.run(self._source)
+            try:
+                found = await self._worker.run(self._source)
+            except Exception as error:
+                hint = "It is called without arguments, and returns a token or raises."
+                reason = type(error).__name__  # its words may hold a secret; the exception itself is chained
+                message = f"the function that fetches tokens for {self._user} failed"
+                raise AuthError(message, reason=reason, hint=hint) from error
         elif self._password is not None:
             found = await self._from_password()
         else:
@@ -284,12 +301,15 @@ class Directory:
             match event:
                 case MessageReceived(Message(thread=ThreadRef() as ref)):
                     facts = self.threads[ref.thread_id]
-                    facts.name, facts.group_id, facts.parent_id = ref.name, ref.group_id, ref.parent_id
+                    facts.name = ref.name or facts.name
+                    facts.group_id = ref.group_id or facts.group_id
+                    facts.parent_id = ref.parent_id or facts.parent_id
                 case ThreadChanged(operation="destroy", thread_id=thread_id):
                     self.threads.pop(thread_id, None)
                 case ThreadChanged():
                     facts = self.threads[event.thread_id]
-                    facts.name, facts.group_id = event.name, event.group_id
+                    facts.name = event.name or facts.name
+                    facts.group_id = event.group_id or facts.group_id
                     facts.parent_id = event.parent_id or facts.parent_id
                     facts.created = event.created or facts.created
 
@@ -372,7 +392,11 @@ async def _close(
 ) -> None:
     await connection.close(reason)
     events.close()
-    for task in list(background):
+    # Callbacks hear of the end, unless they take their time. One of them may be what closes the session.
+    tasks = background - {asyncio.current_task()}
+    if tasks:
+        await asyncio.wait(tasks, timeout=_LAST_WORDS_SECONDS)
+    for task in tasks:
         task.cancel()
     await rest.close()
     worker.close()

@@ -14,9 +14,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
 
-from imkit.errors import ConnectionLost, IMError, KickedOff, SessionClosed, TimedOut, TokenExpired
+from imkit.errors import (
+    ConnectionLost,
+    IMError,
+    KickedOff,
+    ProtocolError,
+    ServiceBusy,
+    SessionClosed,
+    TimedOut,
+    TokenExpired,
+)
 from imkit.messages import Connected, Disconnected, Event, LoggedOut
 from imkit.rest import is_loopback
 from imkit.wire.downlink import Kicked
@@ -32,6 +41,10 @@ from imkit.wire.protocol import (
 )
 
 logger = logging.getLogger("imkit.connection")
+# At DEBUG websockets logs what goes over the socket, and with a login that is the token. It speaks through a logger
+# of its own that passes on INFO and above, whatever the level of the loggers over it.
+_socket_logger = logging.getLogger("imkit.connection.socket")
+_socket_logger.setLevel(logging.INFO)
 
 OPEN_SECONDS = 10.0  # for the socket, and again for the login on it
 ANSWER_SECONDS = 15.0  # for the answer to a send; without it the connection is given up
@@ -105,6 +118,7 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outbox: dict[int, _Pending] = {}  # by client id, in the order they were given
+        self._order = asyncio.Lock()  # of writing sends: those that waited before those that come
         self._may_reconnect = asyncio.Event()
         self._may_reconnect.set()
         self.state: State = "new"
@@ -169,7 +183,8 @@ class Connection:
         self._outbox[client_id] = pending
         try:
             if self.state == "connected":
-                await self._write(pending)
+                async with self._order:
+                    await self._write(pending)
             try:
                 return await asyncio.wait_for(asyncio.shield(pending.answer), QUEUED_SECONDS)
             except TimeoutError:
@@ -183,7 +198,8 @@ class Connection:
 
     async def _write(self, pending: _Pending) -> None:
         socket = self._socket
-        if socket is None or pending.written or pending.client_id not in self._outbox:
+        gone = pending.written or pending.client_id not in self._outbox
+        if socket is None or self.state != "connected" or gone:
             return
         pending.written = True
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, pending, socket)
@@ -206,7 +222,7 @@ class Connection:
         delays = self._delays()
         while True:
             try:
-                reason = await self._connect_and_serve(refreshed)
+                await self._connect_and_serve(refreshed)
                 attempts, refreshed, delays = 0, False, self._delays()
             except TokenExpired as error:
                 if refreshed:
@@ -218,9 +234,11 @@ class Connection:
                 self._fail(ended.error, ended.reason)
                 return
             except IMError as error:  # the credential gave no token, or the login was refused
-                self._fail(error)
-                return
-            except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
+                if not self._ready.done() or not isinstance(error, ConnectionLost | TimedOut | ServiceBusy):
+                    self._fail(error)
+                    return
+                # a fresh token could not be fetched just now, as the service is away: later, then
+            except (OSError, WebSocketException) as error:
                 attempts += 1
                 reason = str(error) or type(error).__name__
                 if not self._ready.done() and (attempts >= FIRST_ATTEMPTS or isinstance(error, InvalidURI)):
@@ -228,13 +246,21 @@ class Connection:
                     lost = f"no connection to {self._ws_url}"
                     self._fail(ConnectionLost(lost, outcome="not sent", reason=reason, hint=hint))
                     return
+            except Exception as error:  # a bug: nobody may wait for ever because of it
+                logger.exception("the connection of %s ended", self._protocol.identity.user)
+                self._fail(ProtocolError("the connection ended by an error in imkit", reason=repr(error)))
+                return
             if self.state == "closed":
                 return
             await asyncio.sleep(next(delays))
             await self._may_reconnect.wait()
 
-    async def _connect_and_serve(self, refreshed: bool) -> str:
-        """Connect once, serve until the socket is gone, and return why it went."""
+    async def _connect_and_serve(self, refreshed: bool) -> None:
+        """Connect once, and serve until the socket is gone.
+
+        Raises:
+            ConnectionError: it went before the login stood.
+        """
         token = await self._token(refreshed)
         proxy: Literal[True] | None = None if is_loopback(self._ws_url) else True
         async with connect(
@@ -243,6 +269,7 @@ class Connection:
             compression=None,
             max_size=MAX_FRAME_BYTES,
             ping_interval=None,  # the protocol has its own heartbeat
+            logger=_socket_logger,
             open_timeout=OPEN_SECONDS,
             close_timeout=2,
         ) as socket:
@@ -262,8 +289,10 @@ class Connection:
                 login_ends.cancel()
                 ticker.cancel()
                 self._socket = None
+                stood = self.state == "connected"
                 self._lost(reason)
-            return reason
+            if not stood:
+                raise ConnectionError(f"the login was not answered: {reason}")
 
     def _login_overdue(self, socket: ClientConnection) -> None:
         if self.state != "connected":
@@ -294,6 +323,8 @@ class Connection:
                     await self._logged_in()
                 case LoginRefused(error):
                     raise error
+                case Kicked() if not self._may_reconnect.is_set():
+                    socket.transport.abort()  # by the login that takes this one's place: it says how this one ends
                 case Kicked(code, reason):
                     kicked = KickedOff(f"{self._protocol.identity.user} was logged out", code=code, reason=reason)
                     raise _Ended(kicked, reason)
@@ -306,8 +337,9 @@ class Connection:
         self._deliver([Connected()])
         if not self._ready.done():
             self._ready.set_result(None)
-        for pending in list(self._outbox.values()):
-            await self._write(pending)
+        async with self._order:
+            for pending in list(self._outbox.values()):
+                await self._write(pending)
 
     # ---------------------------------------------------------------- endings
 

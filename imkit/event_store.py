@@ -109,8 +109,9 @@ class EventStream(Generic[E]):
         ...     print(event.message.text)
     """
 
-    def __init__(self, store: EventStore, kinds: tuple[type[E], ...], replay: bool) -> None:
+    def __init__(self, store: EventStore, kinds: tuple[type[E], ...], replay: bool, owner: object = None) -> None:
         self._store = store
+        self._owner = owner  # a session lives as long as somebody listens to it
         self._kinds: tuple[type[Event], ...] = kinds or (Event,)
         self._missed = 0
         self._ready: deque[E | Dropped] = deque()
@@ -135,25 +136,29 @@ class EventStream(Generic[E]):
         self._place = self._store.end
         self._ready.extend(event for event in found if isinstance(event, self._kinds))  # type: ignore[misc]
 
-    async def _next(self) -> E | Dropped | None:
+    async def _some(self) -> bool:
+        """Wait until there is something in `_ready`; False: the session is over, and all has been read."""
         while not self._ready:
             self._awake.clear()
             self._take()
             if self._ready:
                 break
             if self._store.closed:
-                return None
+                return False
             await self._awake.wait()
-        return self._ready.popleft()
+        return True
 
-    async def _next_many(self) -> list[E | Dropped]:
-        """Wait for one, then take all that is there: one trip between threads for many events."""
-        first = await self._next()
-        if first is None:
-            return []
-        found = [first, *self._ready]
-        self._ready.clear()
-        return found
+    def _pop(self) -> E | Dropped | None:
+        try:
+            return self._ready.popleft()
+        except IndexError:  # another thread was faster
+            return None
+
+    async def _next(self) -> E | Dropped | None:
+        while await self._some():
+            if (event := self._pop()) is not None:
+                return event
+        return None
 
     @blocking
     async def next(self, timeout: float | None = None) -> E | Dropped:
@@ -180,20 +185,18 @@ class EventStream(Generic[E]):
             raise SessionClosed("the session is over; no more events will come")
         return event
 
+    # An event leaves `_ready` only in the step that hands it over: whatever ends a loop (a break, an exception that a
+    # notebook keeps, the stop button), the next loop goes on behind the event that was seen last.
+
     def __iter__(self) -> Iterator[E | Dropped]:
-        while events := portal().call(self._next_many()):
-            for index, event in enumerate(events):
-                try:
-                    yield event
-                except GeneratorExit:
-                    # a `break`: what was taken along and not looked at is there for the next loop
-                    rest = events[:index:-1]
-                    portal().run(lambda: self._ready.extendleft(rest))  # noqa: B023  # runs at once
-                    raise
+        while portal().call(self._some()):
+            while (event := self._pop()) is not None:
+                yield event
 
     async def __aiter__(self) -> AsyncIterator[E | Dropped]:
-        while (event := await portal().wait(self._next())) is not None:
-            yield event
+        while await portal().wait(self._some()):
+            while (event := self._pop()) is not None:
+                yield event
 
     def __repr__(self) -> str:
         wanted = ", ".join(kind.__name__ for kind in self._kinds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Generic, TypeVar
 
@@ -32,7 +33,7 @@ class Listing(Generic[T]):
             while (page := portal().call(_next_page(pages))) is not None:
                 yield from page
         finally:
-            portal().call(_close(pages))
+            _end(pages)
 
     async def __aiter__(self) -> AsyncIterator[T]:
         pages = self._pages()
@@ -41,7 +42,7 @@ class Listing(Generic[T]):
                 for item in page:
                     yield item
         finally:
-            await portal().wait(_close(pages))
+            _end(pages)
 
     def __repr__(self) -> str:
         return f"<{self._what}: iterate it, or list(…) it>"
@@ -51,5 +52,13 @@ async def _next_page(pages: AsyncGenerator[list[T], None]) -> list[T] | None:
     return await anext(pages, None)
 
 
+def _end(pages: AsyncGenerator[list[T], None]) -> None:
+    # Not waited for: this may run in a garbage collection on the loop itself, or behind an interrupt whose
+    # cancelling is still under way. Not needed where the loop has ended with the interpreter.
+    with contextlib.suppress(RuntimeError):
+        portal().submit(_close(pages))
+
+
 async def _close(pages: AsyncGenerator[list[T], None]) -> None:
-    await pages.aclose()
+    with contextlib.suppress(RuntimeError):  # it is running still, and ends by the cancelling of its page
+        await pages.aclose()

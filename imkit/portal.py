@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import functools
 import inspect
 import os
@@ -38,6 +39,7 @@ class Portal:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self._farewells: dict[Callable[[], Coroutine[Any, Any, None]], None] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name="imkit-loop", daemon=True)
         self._thread.start()
@@ -100,9 +102,20 @@ class Portal:
             return await work
         return await asyncio.wrap_future(self.submit(work))
 
+    def before_close(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have an async function run before the loop ends, so that the other side is told and not cut off."""
+        self._farewells[farewell] = None
+
+    async def _say_farewell(self) -> None:
+        async with asyncio.timeout(2):
+            for farewell in self._farewells:
+                await farewell()
+
     def close(self) -> None:
         """End the loop; what is left on it is cancelled. Runs by itself when the interpreter ends."""
         if self._thread.is_alive() and self.pid == os.getpid():
+            with contextlib.suppress(TimeoutError):
+                self.call(self._say_farewell())
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(3)
 
@@ -133,9 +146,9 @@ class Blocking(Generic[P, R]):
         __tracebackhide__ = True
         return portal().call(self._function(*args, **kwargs))
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Return a coroutine for the same, to be awaited on any event loop."""
-        return portal().wait(self._function(*args, **kwargs))
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do the same for who awaits it, on any event loop; cancelling the await cancels the work."""
+        return await portal().wait(self._function(*args, **kwargs))
 
     def __repr__(self) -> str:
         return f"<{self.__qualname__}: call it, or await .aio(…)>"  # type: ignore[attr-defined]  # update_wrapper
@@ -191,14 +204,14 @@ class Worker:
     async def run(self, function: Callable[..., Awaitable[R] | R], *args: Any) -> R:
         """Run a function: a plain one on this thread, an async one on the portal; return its result."""
         if inspect.iscoroutinefunction(function):
-            return cast(R, await function(*args))
+            return await _contained(function(*args))
         if self._thread is None:
             self._thread = threading.Thread(target=self._main, name=self._name, daemon=True)
             self._thread.start()
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self._jobs.put((future, functools.partial(function, *args)))
         result = await asyncio.wrap_future(future)
-        return cast(R, await result if inspect.isawaitable(result) else result)
+        return await _contained(result) if inspect.isawaitable(result) else cast(R, result)
 
     def close(self) -> None:
         """Let the thread end when it has done what it was given."""
@@ -210,6 +223,25 @@ class Worker:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(function())
+                result = function()
+            except Exception as error:
+                future.set_exception(error if not isinstance(error, StopIteration) else _uncaught(error))
             except BaseException as error:
-                future.set_exception(error)
+                future.set_exception(_uncaught(error))
+            else:
+                future.set_result(result)
+
+
+async def _contained(work: Awaitable[R]) -> R:
+    """Await a user's work; `sys.exit()` in it must not end the loop of everybody."""
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise _uncaught(error) from error
+
+
+def _uncaught(error: BaseException) -> RuntimeError:
+    """Return what stands for an exception that a future cannot carry, or that would end a loop."""
+    wrapped = RuntimeError(f"{type(error).__name__} was raised in a function called by imkit")
+    wrapped.__cause__ = error
+    return wrapped

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,12 +27,14 @@ from imkit.errors import (
     GroupDisabled,
     GroupNotFound,
     IMError,
+    InvalidMessage,
     LimitReached,
     NotFound,
     ProtocolError,
     RateLimited,
     ServiceBusy,
     ServiceNotEnabled,
+    SessionClosed,
     ThreadNotFound,
     TimedOut,
     TokenExpired,
@@ -44,6 +47,7 @@ REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
 CHUNK = 64 * 1024
 MAX_ATTEMPTS = 6
 MAX_WAIT_SECONDS = 60.0
+_HOST = re.compile(r"[A-Za-z0-9._\-]+")
 _BUSY = (429, 502, 503, 504)
 
 Credential = Callable[[bool], Awaitable[str]]  # called with True when the token it gave was refused
@@ -90,7 +94,7 @@ def _retry_after(answer: httpx.Response) -> float | None:
         seconds = float(answer.headers.get("retry-after", ""))
     except ValueError:
         return None
-    return seconds if 0 <= seconds <= MAX_WAIT_SECONDS else None
+    return seconds if 0 <= seconds < float("inf") else None
 
 
 # ------------------------------------------------------------------ discovery
@@ -146,9 +150,9 @@ def _host(hosts: list[dict[str, Any]], scheme: str) -> str:
     for host in hosts:
         if host.get("protocol") == scheme:
             name = host.get("domain") or host.get("ip")
-            port = host.get("port")
-            if isinstance(name, str) and name and not set("/?#@\\ ") & set(name):
-                return f"{name}:{int(port)}" if port else name
+            port = int(host.get("port") or 0)
+            if isinstance(name, str) and _HOST.fullmatch(name) and 0 <= port < 65536:
+                return f"{name}:{port}" if port else name
     raise ValueError(scheme)
 
 
@@ -186,6 +190,10 @@ class Rest:
         """Close what connections are left."""
         await self._client.aclose()
 
+    def _check_open(self, what: str) -> None:
+        if self._client.is_closed:
+            raise SessionClosed(f"{what}: the session is over")
+
     async def get(self, *path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """GET a path below the app; each part is quoted. Repeated when the service is busy."""
         return await self.request("GET", *path, params=params, repeatable=True)
@@ -213,6 +221,8 @@ class Rest:
             IMError: the subclass that fits the refusal (fact sheet section 12), or `TimedOut`, `ConnectionLost`,
                 `ServiceBusy`, `ProtocolError`.
         """
+        if any(part in ("", ".", "..") for part in path):
+            raise InvalidMessage(f"{path!r:.200} is no path: a part of it leads elsewhere")
         url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
         what = f"{method} /{'/'.join(path)}"
         refreshed = False
@@ -220,6 +230,7 @@ class Rest:
         delays = retry_delays()
         while True:
             attempts += 1
+            self._check_open(what)
             headers = {"Content-Type": "application/json"}
             if signed and self.credential is not None:
                 headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
@@ -229,6 +240,7 @@ class Rest:
             try:
                 answer = await self._client.request(method, url, params=params, json=body, headers=headers)
             except httpx.HTTPError as problem:
+                self._check_open(what)
                 error, never_sent = _transport_error(what, problem)
                 again = repeatable or never_sent
             else:
@@ -243,7 +255,7 @@ class Rest:
                 if isinstance(error, AuthError) and answer.status_code == 401 and signed and not refreshed:
                     refreshed = again = True
                     wait = 0.0
-            if not again or attempts >= MAX_ATTEMPTS:
+            if not again or attempts >= MAX_ATTEMPTS or (wait or 0.0) > MAX_WAIT_SECONDS:
                 raise error
             await asyncio.sleep(next(delays) if wait is None else wait)
 

@@ -72,6 +72,7 @@ async def _login(
     Source: fact sheet section 2.
     """
     user = user_id(user)
+    portal().before_close(_close_all)
     if app is None:
         app = await default_app()
     hosts = await app._hosts()
@@ -92,6 +93,11 @@ async def _login(
         if earlier is not None:
             await earlier.close("replaced")
     return Session(account)
+
+
+async def _close_all() -> None:
+    for account in list(_accounts.values()):
+        await account.close("the program ended")
 
 
 login = Blocking(_login)
@@ -342,10 +348,7 @@ class Session:
         Example:
             >>> bob.events(imkit.MessageReceived).next(timeout=10).message.text  # doctest: +SKIP
         """
-        for kind in kinds:
-            if not (isinstance(kind, type) and issubclass(kind, Event)):
-                raise InvalidMessage(f"{kind!r:.60} is no event", hint="Give classes, such as imkit.MessageReceived.")
-        return EventStream(self._account.events, kinds, replay)
+        return EventStream(self._account.events, _events(kinds), replay, owner=self._account)
 
     def on(
         self, kind: type[E], callback: Callable[[E], Awaitable[object] | object], replay: bool = True
@@ -361,7 +364,9 @@ class Session:
         Example:
             >>> alice.on(imkit.MessageReceived, lambda event: print(event.message.text))  # doctest: +SKIP
         """
-        return Subscription(self._account, self.events(kind, replay=replay), callback)
+        self._account.check_open()
+        # The stream does not hold the account: a session that nobody holds closes itself, callbacks or not.
+        return Subscription(self._account, EventStream(self._account.events, _events((kind,)), replay), callback)
 
     # -------------------------------------------------------------------- life
 
@@ -431,6 +436,13 @@ async def _call_back(
             await run(callback, event)
         except Exception:
             logger.exception("a callback failed at %r; the session goes on", type(event).__name__)
+
+
+def _events(kinds: tuple[type[E], ...]) -> tuple[type[E], ...]:
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise InvalidMessage(f"{kind!r:.60} is no event", hint="Give classes, such as imkit.MessageReceived.")
+    return kinds
 
 
 def _room(room: object) -> Thread | Group:
