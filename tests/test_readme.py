@@ -1,0 +1,55 @@
+"""What the README says is true: its ten lines run as printed, its table names what there is, its commands exist."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import imkit
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return re.split(r"^## ", README.split(f"## {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_the_ten_lines_run_as_printed() -> None:
+    code = re.search(r"```python\n(.*?)```", section("Ten lines"), re.DOTALL)
+    assert code
+    told = "\nprint(type(frame).__name__, len(frame), frame.attrs['imkit']['complete'], sent.text)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code[1] + told],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("DataFrame 0 True Dong Ding, please 🍵", "", 0)
+
+
+def test_the_table_of_names_is_what_imkit_exports() -> None:
+    assert sorted(re.findall(r"`(\w+)`", section("Everything there is").split("Each error")[0])) == sorted(imkit.__all__)
+    for name in imkit.__all__:
+        assert getattr(imkit, name).__doc__, name
+
+
+def test_the_table_of_columns_is_the_frames_schema() -> None:
+    from imkit.frames import COLUMNS
+
+    table = [line for line in section("The history frame").splitlines() if line.startswith("| `")]
+    assert sorted(name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])) == sorted(COLUMNS)
+
+
+def test_the_make_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"\bmake (\w+)", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE) or target == "up", target
+
+
+def test_the_pictures_are_there() -> None:
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / path).is_file(), path
