@@ -214,12 +214,21 @@ class OpenNotebook:
     def picture(self) -> Path:
         """A screenshot of the whole notebook, for people to look at; the folder is not in git."""
         SCREENSHOTS.mkdir(exist_ok=True)
-        # JupyterLab scrolls inside the page, so the page is made as tall as what it holds.
+        # JupyterLab scrolls inside the page, so the page is made as tall as the cells, and then scrolled to their top.
         height = self.page.evaluate(
-            "() => document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollHeight"
+            """() => {
+                const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')];
+                return cells.at(-1).getBoundingClientRect().bottom - cells[0].getBoundingClientRect().top;
+            }"""
         )
         width = self.page.viewport_size["width"]
-        self.page.set_viewport_size({"width": width, "height": min(int(height) + 150, 12000)})
+        self.page.set_viewport_size({"width": width, "height": min(int(height) + 150, 16000)})
+        self.page.evaluate(
+            """() => {
+                document.querySelector('.jp-NotebookPanel .jp-WindowedPanel-outer').scrollTop = 0;
+                return new Promise(requestAnimationFrame);
+            }"""
+        )
         file = SCREENSHOTS / f"{Path(self.name).stem}.png"
-        self.page.screenshot(path=file)
+        self.page.locator(".jp-NotebookPanel").first.screenshot(path=file)
         return file
