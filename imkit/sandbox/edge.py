@@ -16,6 +16,7 @@ from typing import Any
 from imkit.sandbox.answers import error_body
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
+from imkit.sandbox.own import APP_SERVER_TOKEN, HEALTH, RETIRE
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ _PREFLIGHT = [
 _STALL_SECONDS = 30
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 # The doors that are imkit's own: a fault there would break the tools, not test the client.
-_OWN = "/imkit/"
+_OWN = frozenset({APP_SERVER_TOKEN, HEALTH, RETIRE})
 
 
 class RateLimit:
@@ -92,7 +93,7 @@ class Edge:
         if scope["method"] == "OPTIONS":
             await _answer(decorated, 200, b"", _PREFLIGHT)
             return
-        if not scope["path"].startswith(_OWN):
+        if scope["path"] not in _OWN:
             if await self._struck(decorated):
                 return
             if self._faults.strikes("rest-stall"):

@@ -15,7 +15,7 @@ FAULTS: dict[str, str] = {
     "500": "REST: an internal error, in the JSON envelope",
     "503": "REST: busy, with Retry-After: 1",
     "429": "REST: the api limit is reached, with Retry-After: 1",
-    "rest-cut": "REST: the request is carried out, but the connection ends without a reply",
+    "rest-cut": "REST: the request is carried out, but the connection ends in the middle of the reply",
     "rest-stall": "REST: the request is carried out, but the reply waits for 30 seconds",
     "refuse-socket": "Socket: the WebSocket upgrade is refused with 503",
     "cut": "Socket: cut as a frame arrives; the frame is not looked at",

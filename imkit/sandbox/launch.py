@@ -16,8 +16,11 @@ from imkit.errors import IMError
 START_SECONDS = 20.0  # far more than it takes (0.3 s): a machine may be busy
 
 # Like `python -m imkit`, with two differences. The folder of the notebook is not searched for modules (-P): a file
-# called random.py there must not break the server. And our own folder is, last: imkit may be run from where it lies.
-_PROGRAM = "import sys; sys.path.append(sys.argv.pop(1)); from imkit.cli import main; sys.exit(main())"
+# called random.py there must not break the server. And it runs the imkit that starts it, be it installed or not.
+_PROGRAM = (
+    "import sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
+    "from imkit.cli import main; sys.exit(main())"
+)
 _ROOT = str(Path(__file__).parents[2])
 
 
