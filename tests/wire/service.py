@@ -1,0 +1,105 @@
+"""What a service writes: Metas as they come down, and the frames around them. For the tests of the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from imkit.messages import Body, MessageReceived, Text
+from imkit.wire import schema, uplink
+from imkit.wire.envelope import NOTICE, PROVISION, SYNC, UNREAD, Identity, group_jid
+from imkit.wire.protocol import ClientProtocol, Output, Transmit
+
+APP = "org#app"
+ALICE = Identity(APP, "alice", "web")
+THREAD = uplink.Address(APP, "210000033222000", is_thread=True)
+MARK = {"thread": {"msg_parent_id": "1882603211714461701", "muc_parent_id": "200000032964000", "thread_name": "茶 🍵"}}
+OK = schema.Status(errorCode=0)
+
+
+def frame(command: int | None, payload: Any = None) -> bytes:
+    data = payload if isinstance(payload, bytes) else payload.SerializeToString() if payload is not None else None
+    encoded: bytes = schema.MSync(command=command, payload=data).SerializeToString()
+    return encoded
+
+
+def login_reply(**fields: Any) -> bytes:
+    return frame(PROVISION, schema.Provision(**{"status": OK, "resource": "web", **fields}))
+
+
+def logged_in() -> ClientProtocol:
+    protocol = ClientProtocol(ALICE, wall_clock=lambda: 1_795_390_333.0)
+    protocol.connect("token", now=0.0)
+    protocol.receive(login_reply(), now=0.0)
+    return protocol
+
+
+def queue(name: str = THREAD.name) -> Any:
+    return group_jid(APP, name)
+
+
+def notice(name: str = THREAD.name) -> bytes:
+    return frame(NOTICE, schema.CommNotice(queue=queue(name)))
+
+
+def unread(queues: dict[str, int]) -> bytes:
+    listed = [schema.message_class("MetaQueue")(queue=queue(name), n=count) for name, count in queues.items()]
+    return frame(UNREAD, schema.CommUnreadDL(status=OK, unread=listed))
+
+
+def page(metas: Iterable[bytes], key: int | None, name: str = THREAD.name, **fields: Any) -> bytes:
+    """A page; a field given as `None` is left out."""
+    wanted = {"status": OK, "queue": queue(name), "nextKey": key, **fields}
+    present = {field: value for field, value in wanted.items() if value is not None}
+    return frame(SYNC, schema.LooseSyncDL(metas=list(metas), **present))
+
+
+def answer(client_id: int, server_id: int = 0, **fields: Any) -> bytes:
+    return frame(SYNC, schema.CommSyncDL(**{"status": OK, "metaId": client_id, "serverId": server_id, **fields}))
+
+
+def as_delivered(sent: Any, message_id: int, sender: str, at: int, marks: dict[str, Any] | None = None) -> bytes:
+    """What members get of an uplink Meta, as the service completes it (fact sheet section 5)."""
+    meta = schema.Meta.FromString(sent.SerializeToString())
+    body = schema.MessageBody.FromString(meta.payload)
+    body.meta = json.dumps(MARK if marks is None else marks, ensure_ascii=False, separators=(",", ":"))
+    meta.payload = body.SerializeToString()
+    getattr(meta, "from").CopyFrom(schema.JID(appKey=APP, name=sender, clientResource="web_1"))
+    meta.id, meta.timestamp = message_id, at
+    encoded: bytes = meta.SerializeToString()
+    return encoded
+
+
+def message_meta(message_id: int, body: Body | None = None, sender: str = "bob") -> bytes:
+    sent = uplink.encode_message(THREAD, sender, body or Text(f"number {message_id}"), client_id=message_id)
+    return as_delivered(sent, message_id, sender, 1_795_390_000_000 + message_id % 10**6)
+
+
+def uplinks(outputs: Iterable[Output]) -> list[tuple[str, Any]]:
+    """What a client sent, as a service reads it: the kind of frame, and what is in it."""
+    found: list[tuple[str, Any]] = []
+    for output in outputs:
+        if not isinstance(output, Transmit):
+            continue
+        sent = schema.MSync.FromString(output.data)
+        if sent.command == UNREAD:
+            found.append(("unread", None))
+        elif sent.command == PROVISION:
+            found.append(("provision", schema.Provision.FromString(sent.payload)))
+        elif sent.command == SYNC:
+            sync = schema.CommSyncUL.FromString(sent.payload)
+            if sync.HasField("meta"):
+                found.append(("meta", sync.meta))
+            elif sync.HasField("key"):
+                found.append(("ack", (sync.queue.name, sync.key)))
+            else:
+                found.append(("fetch", sync.queue.name))
+        else:
+            found.append(("logout", None))
+    return found
+
+
+def received_ids(outputs: Iterable[Any]) -> list[str]:
+    events = [event for output in outputs for event in getattr(output, "events", [])]
+    return [event.message.id for event in events if isinstance(event, MessageReceived)]
