@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from imkit.account import App
+from imkit.app import App
 from imkit.errors import (
     AlreadyExists,
     AuthError,

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,6 +39,8 @@ from imkit.wire.protocol import (
     Silent,
     Transmit,
 )
+from imkit.wire.refusals import OK
+from imkit.wire_log import WireLog
 
 logger = logging.getLogger("imkit.connection")
 # At DEBUG websockets logs what goes over the socket, and with a login that is the token. It speaks through a logger
@@ -48,6 +50,7 @@ _socket_logger.setLevel(logging.INFO)
 
 OPEN_SECONDS = 10.0  # for the socket, and again for the login on it
 ANSWER_SECONDS = 15.0  # for the answer to a send; without it the connection is given up
+SETTLE_SECONDS = 30.0  # for looking up what became of sends that the last connection lost
 QUEUED_SECONDS = 60.0  # for a send to leave at all, while the connection is away
 FIRST_ATTEMPTS = 3  # of a login; later the connection comes back however long it takes
 TICK_SECONDS = 1.0
@@ -74,12 +77,25 @@ def reconnect_delays() -> Iterator[float]:
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    """One send: waiting to leave (`written` False), or in flight."""
+    """One send: waiting to leave (`written_at` is `None`), or in flight since a time (seconds since the epoch)."""
 
     client_id: int
     meta: Any
     answer: asyncio.Future[SendAnswered]
-    written: bool = False
+    written_at: float | None = None
+
+    def answered(self, answer: SendAnswered) -> None:
+        """Take the answer, unless there is one."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def failed(self, error: IMError) -> None:
+        """Take what became of it instead of an answer, unless there is one."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+Settle = Callable[[Sequence[Any], Mapping[str, int]], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -98,7 +114,13 @@ class Connection:
         ws_url: where to connect.
         token: gives the token to log in with; called with True when the last one was refused as expired.
         deliver: places events; what is delivered is then acknowledged to the service.
+        settle: given the sends whose answer was lost, and by target the id of the last message whose answer came,
+            answers those that did arrive (`imkit.settle`).
+        wire: notes what is said, if it is on.
         delays: makes the waits between attempts to come back.
+
+    Attributes:
+        logged_in: called after each login with the time the token ends, in ms since the epoch, if the service told.
     """
 
     def __init__(
@@ -107,13 +129,21 @@ class Connection:
         ws_url: str,
         token: Callable[[bool], Awaitable[str]],
         deliver: Callable[[Sequence[Event]], None],
+        settle: Settle | None = None,
+        wire: WireLog | None = None,
         delays: Callable[[], Iterator[float]] = reconnect_delays,
     ) -> None:
         self._protocol = protocol
         self._ws_url = ws_url
         self._token = token
         self._deliver = deliver
+        self._settle = settle
+        self._wire = wire or WireLog()
         self._delays = delays
+        self._lost_sends: list[_Pending] = []  # in flight when the connection broke, in the order they were sent
+        self._acknowledged: dict[str, int] = {}  # by target, the id of the last message whose answer came
+        self._settling: asyncio.Task[None] | None = None
+        self.logged_in: Callable[[int | None], None] = lambda expires_at: None
         self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -123,7 +153,6 @@ class Connection:
         self._may_reconnect.set()
         self.state: State = "new"
         self.end_reason = ""
-        self.expires_at: int | None = None
 
     # ------------------------------------------------------------------- life
 
@@ -153,9 +182,11 @@ class Connection:
                     await self._socket.close()
             except (ConnectionClosed, TimeoutError):
                 pass  # it is gone already, which is what was wanted
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = {self._task, self._settling} - {None, asyncio.current_task()}
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
     def hold(self) -> None:
         """Do not come back after a loss until `release`: another login is taking this one's place."""
@@ -173,8 +204,8 @@ class Connection:
         While the connection is away the send waits; it leaves once, in the order given, or not at all.
 
         Raises:
-            ConnectionLost: `outcome` "not sent", or "unknown" where the connection broke before the answer came.
-            TimedOut: no answer came; nobody knows what became of it.
+            ConnectionLost: `outcome` "not sent"; or "unknown" where the connection broke before the answer came, and
+                the history did not tell what became of it.
             SessionClosed: the session is over.
         """
         if self.state == "closed":
@@ -188,7 +219,7 @@ class Connection:
             try:
                 return await asyncio.wait_for(asyncio.shield(pending.answer), QUEUED_SECONDS)
             except TimeoutError:
-                if pending.written:
+                if pending.written_at is not None:
                     return await pending.answer
                 raise ConnectionLost(
                     f"nothing was sent: no connection for {QUEUED_SECONDS:.0f} s", outcome="not sent"
@@ -198,22 +229,25 @@ class Connection:
 
     async def _write(self, pending: _Pending) -> None:
         socket = self._socket
-        gone = pending.written or pending.client_id not in self._outbox
+        gone = pending.written_at is not None or pending.client_id not in self._outbox
         if socket is None or self.state != "connected" or gone:
             return
-        pending.written = True
+        pending.written_at = time.time()
         asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, pending, socket)
         try:
-            await socket.send(self._protocol.send(pending.meta).data)
+            await self._transmit(socket, self._protocol.send(pending.meta).data)
         except ConnectionClosed:
             pass  # the loss is noticed, and this send settled, where the socket is read
 
+    async def _transmit(self, socket: ClientConnection, data: bytes) -> None:
+        self._wire.frame("up", data)
+        await socket.send(data)
+
     def _give_up(self, pending: _Pending, socket: ClientConnection) -> None:
-        if pending.answer.done() or pending.client_id not in self._outbox:
-            return
-        pending.answer.set_exception(TimedOut(f"no answer to a send in {ANSWER_SECONDS:.0f} s", code=512))
-        if socket is self._socket:
-            socket.transport.abort()  # as the official SDK does: a service that does not answer is gone
+        """Abort a connection on which a send went unanswered, as the official SDK does: the service is gone."""
+        if socket is self._socket and not pending.answer.done() and pending.client_id in self._outbox:
+            logger.info("no answer to a send in %.0f s: the connection is given up", ANSWER_SECONDS)
+            socket.transport.abort()
 
     # ------------------------------------------------------------ the one task
 
@@ -281,6 +315,7 @@ class Connection:
                 await self._perform(socket, self._protocol.connect(token, time.monotonic()))
                 async for frame in socket:
                     data = frame.encode() if isinstance(frame, str) else frame
+                    self._wire.frame("down", data)
                     await self._perform(socket, self._protocol.receive(data, time.monotonic()))
                 reason = f"the service closed the socket ({socket.close_code} {socket.close_reason})".strip()
             except ConnectionClosed as closed:
@@ -311,16 +346,18 @@ class Connection:
         for output in outputs:
             match output:
                 case Transmit(data):
-                    await socket.send(data)
+                    await self._transmit(socket, data)
                 case Deliver(events):
                     self._deliver(events)
                 case SendAnswered(client_id):
-                    pending = self._outbox.get(client_id)
-                    if pending is not None and not pending.answer.done():
-                        pending.answer.set_result(output)
+                    self._take_answer(client_id, output)
                 case LoggedIn(expires_at):
-                    self.expires_at = expires_at
-                    await self._logged_in()
+                    self._now_connected()
+                    self.logged_in(expires_at)
+                    if self._lost_sends:  # what waits goes out when they are settled: it must not be mistaken for them
+                        self._settling = asyncio.create_task(self._settle_and_flush())
+                    else:
+                        await self._flush()
                 case LoginRefused(error):
                     raise error
                 case Kicked() if not self._may_reconnect.is_set():
@@ -332,14 +369,42 @@ class Connection:
                     logger.info("no answer to the heartbeat: the connection is given up")
                     socket.transport.abort()
 
-    async def _logged_in(self) -> None:
+    def _now_connected(self) -> None:
         self.state = "connected"
         self._deliver([Connected()])
         if not self._ready.done():
             self._ready.set_result(None)
+
+    def _take_answer(self, client_id: int, answer: SendAnswered) -> None:
+        pending = self._outbox.get(client_id)
+        if pending is not None:
+            if answer.status == OK and answer.server_id != "0":
+                self._acknowledged[pending.meta.to.name] = int(answer.server_id)
+            pending.answered(answer)
+
+    async def _flush(self) -> None:
         async with self._order:
             for pending in list(self._outbox.values()):
                 await self._write(pending)
+
+    async def _settle_and_flush(self) -> None:
+        async with self._order:
+            lost, self._lost_sends = self._lost_sends, []
+            try:
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    if self._settle is not None:
+                        await self._settle(lost, self._acknowledged)
+            except (IMError, TimeoutError) as error:
+                logger.info("%d lost sends could not be looked up: %s", len(lost), error)
+            except Exception:  # a bug: nobody may wait for ever because of it
+                logger.exception("%d lost sends could not be looked up", len(lost))
+            finally:
+                self._give_unknown(lost)
+        await self._flush()
+
+    def _give_unknown(self, lost: Sequence[_Pending]) -> None:
+        for pending in lost:
+            pending.failed(ConnectionLost("the connection broke before the answer to a send came"))
 
     # ---------------------------------------------------------------- endings
 
@@ -348,11 +413,15 @@ class Connection:
         if self.state == "connected":
             self.state = "connecting"
             self._deliver([Disconnected(reason)])
-        for pending in self._outbox.values():
-            if pending.written and not pending.answer.done():
-                pending.answer.set_exception(
-                    ConnectionLost("the connection broke before the answer to a send came", reason=reason)
-                )
+        known = set(map(id, self._lost_sends))
+        lost = [
+            pending
+            for pending in self._outbox.values()
+            if pending.written_at is not None and not pending.answer.done() and id(pending) not in known
+        ]
+        if lost and self.state != "closed":
+            self._lost_sends += lost
+            asyncio.get_running_loop().call_later(QUEUED_SECONDS, self._give_unknown, lost)
 
     def _fail(self, error: IMError, reason: str = "") -> None:
         if self._ready.done():
@@ -368,7 +437,7 @@ class Connection:
         self.state, self.end_reason = "closed", reason
         for pending in self._outbox.values():
             if not pending.answer.done():
-                what = "whether it was sent is not known" if pending.written else "nothing was sent"
+                what = "nothing was sent" if pending.written_at is None else "whether it was sent is not known"
                 pending.answer.set_exception(SessionClosed(f"the session ended ({reason}); {what}"))
         if opened:
             self._deliver([LoggedOut(reason)])

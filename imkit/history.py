@@ -5,59 +5,25 @@ Source: fact sheet section 8.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from imkit.account import Account, user_id
-from imkit.errors import InvalidMessage, ProtocolError
+from imkit.account import Account
+from imkit.app import user_id
+from imkit.errors import InvalidMessage
 from imkit.messages import Message, to_milliseconds
 from imkit.portal import Worker
-from imkit.wire.downlink import decode_roamed
-from imkit.wire.envelope import GROUP_DOMAIN
+from imkit.roaming import Order, Page, Query, fetch_page
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PAGE = 50  # the most a page holds
 Moment = datetime | date | str
-Order = Literal["oldest", "newest"]
 Progress = Callable[[int, int | None], Awaitable[None] | None]
 
 _TYPES = ("txt", "img", "audio", "video", "file", "loc", "cmd", "custom", "combine")
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What part of a history is wanted; checked, times in ms since the epoch.
-
-    Args:
-        since: inclusive, or `None`.
-        until: exclusive, or `None`.
-        types: which message types, or none for all.
-        sender: a user id, or `None` for all.
-        limit: at most so many messages, counted from the end that `order` names.
-        order: which end comes first.
-    """
-
-    since: int | None = None
-    until: int | None = None
-    types: frozenset[str] = frozenset()
-    sender: str | None = None
-    limit: int | None = None
-    order: Order = "oldest"
-
-    def accepts(self, message: Message) -> bool:
-        """Whether a message is wanted; asked of each, because a service may overlook a filter."""
-        if self.types and message.type not in self.types:
-            return False
-        if self.sender is not None and message.sender.lower() != self.sender:
-            return False
-        moment = to_milliseconds(message.time)
-        return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
 
 
 def query(
@@ -116,68 +82,6 @@ def _moment(moment: Moment | None, name: str) -> int | None:
 
 
 @dataclass(slots=True)
-class Page:
-    """One page of roaming history: its messages, and where the next one begins (empty at the end)."""
-
-    messages: list[Message]
-    cursor: str | int | None
-    is_last: bool
-
-
-async def fetch_page(account: Account, target_id: str, wanted: Query, cursor: str | int, newest_first: bool) -> Page:
-    """Fetch one page.
-
-    Args:
-        account: who asks.
-        target_id: the thread or group.
-        wanted: its filters go with the request; times are widened by 1 ms, because nobody says whether the
-            service's bounds are inclusive.
-        cursor: -1 to begin, then what the last page gave.
-        newest_first: the direction.
-
-    Raises:
-        ProtocolError: the answer is no page.
-    """
-    bounded = wanted.since is not None or wanted.until is not None
-    far = to_milliseconds(datetime.now(UTC) + timedelta(days=366))
-    wire_types = {"txt" if kind == "combine" else kind for kind in wanted.types}
-    body = {
-        "queue": f"{target_id}@{GROUP_DOMAIN}",
-        "start": cursor,
-        "end": -1,
-        "pull_number": PAGE,
-        "is_positive": not newest_first,
-        "msgType": ",".join(sorted(wire_types)),
-        "startTime": max((wanted.since or 1) - 1, 0) if bounded else None,
-        "endTime": (far if wanted.until is None else wanted.until + 1) if bounded else None,
-        "userId": wanted.sender,
-    }
-    answer = await account.rest.request("POST", "users", account.user, "messageroaming", body=body, repeatable=True)
-    data = answer.get("data")
-    if not isinstance(data, dict):
-        raise ProtocolError(f"the history of {target_id}: the answer holds no data")
-    return Page(_messages(data.get("msgs")), _cursor(data.get("next_key")), data.get("is_last") is True)
-
-
-def _messages(entries: object) -> list[Message]:
-    found = []
-    for entry in entries if isinstance(entries, list) else ():
-        encoded = entry.get("msg") if isinstance(entry, dict) else None
-        try:
-            data = base64.b64decode(encoded) if isinstance(encoded, str) else b""
-        except (binascii.Error, ValueError):
-            data = b"\xff"  # arrives as Unknown: one bad entry loses none of its neighbours
-        message = decode_roamed(data) if data else None
-        if message is not None:
-            found.append(message)
-    return found
-
-
-def _cursor(key: object) -> str | int | None:
-    return key if isinstance(key, str | int) and not isinstance(key, bool) and key != "" else None
-
-
-@dataclass(slots=True)
 class Walk:
     """A walk over the history of one thread or group.
 
@@ -199,7 +103,7 @@ class Walk:
         ceiling: int | None = None
         if not newest_first and self.wanted.until is None:
             # The range is fixed when the walk begins: what arrives meanwhile is after the newest message of now.
-            newest = await fetch_page(self.account, self.target_id, Query(), -1, newest_first=True)
+            newest = await self._page(Query(), -1, newest_first=True)
             ceiling = max((int(message.id) for message in newest.messages if message.id), default=0)
         taken = 0
         async for messages in self._raw_pages(newest_first):
@@ -221,10 +125,13 @@ class Walk:
             self._seen.add(message.id)
         return True
 
+    async def _page(self, wanted: Query, cursor: str | int, newest_first: bool) -> Page:
+        return await fetch_page(self.account.rest, self.account.user, self.target_id, wanted, cursor, newest_first)
+
     async def _raw_pages(self, newest_first: bool) -> AsyncGenerator[list[Message], None]:
         cursor: str | int = -1
         while True:
-            page = await fetch_page(self.account, self.target_id, self.wanted, cursor, newest_first)
+            page = await self._page(self.wanted, cursor, newest_first)
             yield page.messages
             # An empty page or no key ends the chain whatever is_last says; so does a key that leads nowhere new.
             if page.is_last or not page.messages or page.cursor is None or page.cursor == cursor:

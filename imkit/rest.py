@@ -41,6 +41,7 @@ from imkit.errors import (
     TooLarge,
     Unsupported,
 )
+from imkit.wire_log import WireLog
 
 DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agora.io/easemob/server.json")
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
@@ -171,16 +172,18 @@ class Rest:
         rest_url: the base URL, without the app.
         app_key: ``"org#app"``.
         bucket: the app's rate limit.
+        wire: notes what is said, if it is on.
 
     Attributes:
         credential: gives the bearer token; called with True after a refusal, to fetch a fresh one.
     """
 
-    def __init__(self, rest_url: str, app_key: str, bucket: RateBucket) -> None:
+    def __init__(self, rest_url: str, app_key: str, bucket: RateBucket, wire: WireLog | None = None) -> None:
         self.rest_url = rest_url.rstrip("/")
         self.base_url = f"{self.rest_url}/{app_key.replace('#', '/')}"
         self.credential: Credential | None = None
         self._bucket = bucket
+        self._wire = wire or WireLog()
         # The client adds its own pool, and nothing of the environment on the way to this machine.
         self._client = httpx.AsyncClient(
             timeout=REQUEST_SECONDS, trust_env=not is_loopback(rest_url), follow_redirects=False
@@ -237,6 +240,7 @@ class Rest:
             await self._bucket.take()
             wait: float | None = None
             error: IMError
+            self._wire.request(what, body)
             try:
                 answer = await self._client.request(method, url, params=params, json=body, headers=headers)
             except httpx.HTTPError as problem:
@@ -244,6 +248,7 @@ class Rest:
                 error, never_sent = _transport_error(what, problem)
                 again = repeatable or never_sent
             else:
+                self._wire.answer(what, answer.status_code, answer.content)
                 if answer.status_code == 200 and (found := _json(answer)) is not None:
                     return found
                 error = refusal(what, answer.status_code, _json(answer), path, answer.headers.get("content-type", ""))
@@ -419,6 +424,8 @@ def refusal(
         return refused(NotFound, 223, "Attachments are kept for 7 days unless the app's plan says otherwise.")
     if status == 403 and "chatfile no permission" in reason:
         return refused(Forbidden, 222, "")
+    if error == "invalid_grant":
+        return refused(AuthError, 1)
     if status == 404 and any(words in reason for words in _NO_GROUP):
         return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
     if status == 404:
@@ -433,6 +440,4 @@ def refusal(
         return refused(RateLimited if status == 429 else ServiceBusy, 500)
     if status == 400 and "unique" in reason:
         return refused(AlreadyExists, hint="")
-    if status == 400 and error == "invalid_grant":
-        return refused(AuthError, 1)
     return refused(ServiceBusy if status >= 500 else IMError, 17)

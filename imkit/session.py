@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from imkit import files
 from imkit import send as sending
-from imkit.account import Account, App, TokenSource, default_app, user_id
+from imkit.account import Account
+from imkit.app import App, default_app, user_id
+from imkit.credentials import TokenSource
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.escape import for_html
 from imkit.event_store import EventStream
 from imkit.files import BytesProgress
-from imkit.history import Moment, Order, Progress, history_frame, query
+from imkit.history import Moment, Progress, history_frame, query
 from imkit.listing import Listing
 from imkit.messages import Body, Dropped, Event, Message
 from imkit.portal import Blocking, blocking, portal
+from imkit.roaming import Order
 from imkit.threads import Group, Thread, thread_pages
 from imkit.wire.untrusted import mapping, text
 
@@ -368,6 +371,26 @@ class Session:
         # The stream does not hold the account: a session that nobody holds closes itself, callbacks or not.
         return Subscription(self._account, EventStream(self._account.events, _events((kind,)), replay), callback)
 
+    def wire(self, n: int = 200) -> pd.DataFrame:
+        """Return what was last said on the wire, frames and REST calls, decoded, without tokens and secrets.
+
+        Nothing is noted until this is asked for the first time; from then on the last 2,000 entries are kept.
+
+        Args:
+            n: how many entries at the most; the oldest comes first.
+
+        Returns:
+            A DataFrame: `time` (UTC), `direction` (up, down), `command`, `decoded` (JSON text), `bytes`.
+
+        Example:
+            >>> alice.wire()  # begins to note  # doctest: +SKIP
+            >>> thread.send("hello")  # doctest: +SKIP
+            >>> alice.wire(4)[["direction", "command", "decoded"]]  # doctest: +SKIP
+        """
+        log = self._account.wire
+        log.on = True
+        return log.frame_of_last(n)
+
     # -------------------------------------------------------------------- life
 
     @blocking
@@ -413,7 +436,7 @@ class Subscription:
     ) -> None:
         self._account = account
         work = _call_back(account.worker.run, stream, callback)
-        self._task = portal().run(lambda: account.start(work, "imkit callback"))
+        self._task = portal().run(lambda: account.background.start(work, "imkit callback"))
 
     def off(self) -> None:
         """Stop calling."""

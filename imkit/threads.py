@@ -12,14 +12,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from imkit import send as sending
-from imkit.account import Account, ThreadFacts, user_id
+from imkit.account import Account, ThreadFacts
+from imkit.app import user_id
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
 from imkit.escape import for_html, for_terminal
 from imkit.files import BytesProgress
-from imkit.history import Moment, Order, Progress, Query, Walk, history_frame, query
+from imkit.history import Moment, Progress, Walk, history_frame, query
 from imkit.listing import Listing
 from imkit.messages import Body, Message, ThreadRef, from_milliseconds
 from imkit.portal import blocking
+from imkit.roaming import Order, Query
 from imkit.wire.last_message import message_from_json
 from imkit.wire.untrusted import mapping, number, text
 

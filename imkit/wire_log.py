@@ -61,19 +61,19 @@ class WireLog:
             command, decoded = decode_frame(data, direction)
             self._note(direction, command, decoded, len(data))
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None, size: int) -> None:
-        """Note a REST request."""
+    def request(self, what: str, body: Mapping[str, Any] | None) -> None:
+        """Note a REST request, such as ``"GET /thread/42"``, with its JSON body."""
         if self.on:
-            self._note("up", f"{method} {path}", dict(body or {}), size)
+            self._note("up", what, dict(body or {}), len(json.dumps(body).encode()) if body else 0)
 
-    def answer(self, method: str, path: str, status: int, content: bytes) -> None:
+    def answer(self, what: str, status: int, content: bytes) -> None:
         """Note the answer to a REST request."""
         if self.on:
             try:
                 decoded = json.loads(content)
             except (ValueError, RecursionError):
                 decoded = {"no JSON": content[:200].decode(errors="replace")}
-            self._note("down", f"{status} {method} {path}", decoded, len(content))
+            self._note("down", f"{status} {what}", decoded, len(content))
 
     def _note(self, direction: Direction, what: str, decoded: Any, size: int) -> None:
         said = _SHARE_SECRET.sub(rf"\1{HIDDEN}", json.dumps(redacted(decoded), ensure_ascii=False, default=str))

@@ -1,0 +1,164 @@
+"""`App`: an Easemob app, its key and where its servers are, and the rules for user ids.
+
+Source: fact sheet sections 1 (app key, hosts) and 12 (user ids).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from imkit.errors import InvalidMessage
+from imkit.rest import Hosts, RateBucket, discover
+
+_USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
+
+_buckets: dict[tuple[str, str, float | None], RateBucket] = {}
+
+
+class App:
+    """An Easemob app: its key, and where its servers are.
+
+    Args:
+        app_key: ``"org#app"``, from the app's console.
+        rest_url: such as ``"https://a1.easemob.com"``; `None`: discovered as the official SDK does.
+        ws_url: such as ``"wss://im-api-wechat.easemob.com/websocket"``; `None`: discovered.
+        max_requests_per_second: REST requests of this process to the app, all users together; `None`: no limit.
+            The documented limit of most endpoints is 100 a second.
+
+    Raises:
+        InvalidMessage: the app key or a URL is malformed.
+
+    Example:
+        >>> App("org#app").app_key
+        'org#app'
+
+    Source: fact sheet section 1.
+    """
+
+    def __init__(
+        self,
+        app_key: str,
+        *,
+        rest_url: str | None = None,
+        ws_url: str | None = None,
+        max_requests_per_second: float | None = 100,
+    ) -> None:
+        if not isinstance(app_key, str) or not _APP_KEY.fullmatch(app_key):
+            raise InvalidMessage(
+                f"{app_key!r:.100} is no app key", hint='An app key looks like "org#app", with exactly one #.'
+            )
+        if max_requests_per_second is not None and not max_requests_per_second > 0:
+            raise InvalidMessage("max_requests_per_second must be above 0, or None for no limit")
+        self.app_key = app_key
+        self.rest_url = _checked_url(rest_url, ("http", "https"))
+        self.ws_url = _checked_url(ws_url, ("ws", "wss"))
+        self.max_requests_per_second = max_requests_per_second
+        self._sandbox_secret: str | None = None
+
+    @classmethod
+    def from_env(cls) -> App:
+        """Return the app that the environment or a `.env` file names.
+
+        Reads IMKIT_APP_KEY, IMKIT_REST_URL and IMKIT_WS_URL; the environment wins over the file, which is looked
+        for in the working directory and above.
+
+        Raises:
+            InvalidMessage: IMKIT_APP_KEY is set nowhere, or malformed.
+
+        Example:
+            >>> App.from_env()  # doctest: +SKIP
+        """
+        app = _app_in_environment()
+        if app is None:
+            hint = "Set it in the environment or in a .env file, or pass App(…) yourself."
+            raise InvalidMessage("IMKIT_APP_KEY is not set", hint=hint)
+        return app
+
+    @classmethod
+    def _sandbox(cls, app_key: str, rest_url: str, ws_url: str, secret: str) -> App:
+        """Return a sandbox's app: no rate limit, and tokens from the sandbox's own app server."""
+        app = cls(app_key, rest_url=rest_url, ws_url=ws_url, max_requests_per_second=None)
+        app._sandbox_secret = secret
+        return app
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether this is a local sandbox, where users are made on demand and no credential is needed."""
+        return self._sandbox_secret is not None
+
+    async def _hosts(self) -> Hosts:
+        if self.rest_url is not None and self.ws_url is not None:
+            return Hosts(self.rest_url, self.ws_url)
+        found = await discover(self.app_key)
+        return replace(found, rest_url=self.rest_url or found.rest_url, ws_url=self.ws_url or found.ws_url)
+
+    def _bucket(self, rest_url: str) -> RateBucket:
+        limit = self.max_requests_per_second
+        return _buckets.setdefault((self.app_key, rest_url, limit), RateBucket(limit))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, App):
+            return NotImplemented
+        return (self.app_key, self.rest_url, self.ws_url) == (other.app_key, other.rest_url, other.ws_url)
+
+    def __hash__(self) -> int:
+        return hash((self.app_key, self.rest_url, self.ws_url))
+
+    def __repr__(self) -> str:
+        where = "local sandbox" if self.is_sandbox else self.rest_url or "hosts discovered"
+        return f"<App {self.app_key}, {where}>"
+
+
+def _checked_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
+    if url is None:
+        return None
+    if isinstance(url, str) and "@" in url:  # a password in it would stand in reprs and errors
+        raise InvalidMessage(f"a {schemes[0]} URL must hold no user or password")
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):  # a port beyond all ports, half an IPv6 address, no string
+        fits = False
+    if not fits or not url.isascii() or set(url) & set(" \t\r\n\\"):
+        raise InvalidMessage(f"{url!r:.200} is no {schemes[0]} URL", hint=f"It begins with {schemes[-1]}://")
+    return url.rstrip("/")
+
+
+def _app_in_environment() -> App | None:
+    from dotenv import dotenv_values, find_dotenv
+
+    path = find_dotenv(usecwd=True)
+    settings = {**(dotenv_values(path) if path else {}), **os.environ}
+    app_key = settings.get("IMKIT_APP_KEY")
+    if not app_key:
+        return None
+    urls = (settings.get("IMKIT_REST_URL") or None, settings.get("IMKIT_WS_URL") or None)
+    return App(app_key, rest_url=urls[0], ws_url=urls[1])
+
+
+async def default_app() -> App:
+    """Return the app of the environment, or else that of the local sandbox, which is started where none runs."""
+    app = _app_in_environment()
+    if app is not None:
+        return app
+    from imkit.sandbox.process import shared
+
+    address = await asyncio.to_thread(shared)
+    return App._sandbox(address.app_key, address.rest_url, address.ws_url, address.secret)
+
+
+def user_id(user: object) -> str:
+    """Return a user id as the service knows it, in lower case.
+
+    Raises:
+        InvalidMessage: it is none (fact sheet section 12: up to 64 of letters, digits, ``_``, ``.`` and ``-``).
+    """
+    if not isinstance(user, str) or not _USER_ID.fullmatch(user) or user in (".", ".."):
+        hint = "A user id has up to 64 letters, digits, _ . and -"
+        raise InvalidMessage(f"{user!r:.100} is no user id", hint=hint)
+    return user.lower()

@@ -1,0 +1,153 @@
+"""Where a user's tokens come from, and how they are kept fresh.
+
+Source: fact sheet section 2 (tokens).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from imkit.app import App
+from imkit.errors import AuthError, IMError, InvalidMessage, TokenExpired
+from imkit.messages import TokenExpiring, from_milliseconds
+from imkit.portal import Worker
+from imkit.rest import Rest
+from imkit.wire.untrusted import number
+
+logger = logging.getLogger("imkit.credentials")
+
+TokenSource = Callable[[], str | Awaitable[str]]
+_RENEW_AT = 0.8  # of a token's remaining life, as the official SDK warns
+
+
+class Credentials:
+    """Where a user's tokens come from: a password, a token, the user's own app server, or the sandbox's.
+
+    The secrets stay in here: no repr, log or error shows them.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        app: App,
+        rest: Rest,
+        *,
+        password: str | None = None,
+        token: str | TokenSource | None = None,
+    ) -> None:
+        if password is not None and token is not None:
+            raise InvalidMessage("a password and a token were given", hint="Give one of them.")
+        if password is not None and not isinstance(password, str):
+            raise InvalidMessage(f"a password must be a string, not {type(password).__name__}")
+        if token is not None and not isinstance(token, str) and not callable(token):
+            raise InvalidMessage(f"a token must be a string or a function, not {type(token).__name__}")
+        if password is None and token is None and not app.is_sandbox:
+            hint = "Give login() password=…, token=… or a callable that asks your app server."
+            raise AuthError(f"no credential for {user} at {app.app_key}", hint=hint)
+        self.user = user
+        self._app = app
+        self._rest = rest
+        self._password = password
+        self._source = token
+        self._token: str | None = None
+        self._lock = asyncio.Lock()
+        # Not the thread of the callbacks: one of them may be what waits for this token.
+        self._worker = Worker(f"imkit-token-{user}")
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a new token can be had without the user."""
+        return not isinstance(self._source, str)
+
+    async def token(self, refused: bool) -> str:
+        """Return the token; a fresh one where there is none yet or the last one was refused."""
+        stale = self._token if refused else None
+        async with self._lock:
+            if self._token is None or (refused and self._token == stale):
+                if refused and not self.renewable:
+                    raise TokenExpired(f"the token of {self.user} is no longer valid")
+                self._token = await self._fetch()
+            return self._token
+
+    async def _fetch(self) -> str:
+        if isinstance(self._source, str):
+            found: object = self._source
+        elif self._source is not None:
+            try:
+                found = await self._worker.run(self._source)
+            except Exception as error:
+                hint = "It is called without arguments, and returns a token or raises."
+                reason = type(error).__name__  # its words may hold a secret; the exception itself is chained
+                message = f"the function that fetches tokens for {self.user} failed"
+                raise AuthError(message, reason=reason, hint=hint) from error
+        elif self._password is not None:
+            found = await self._from_password()
+        else:
+            found = await self._from_sandbox()
+        if not isinstance(found, str) or not found or not found.isascii() or not found.isprintable():
+            hint = "A token is a string; the callable must return it alone."
+            raise AuthError(f"no token came for {self.user}, but a {type(found).__name__}", hint=hint)
+        return found
+
+    async def _from_password(self) -> object:
+        body = {
+            "grant_type": "password",
+            "username": self.user,
+            "password": self._password,
+            "timestamp": int(time.time() * 1000),
+        }
+        answer = await self._rest.request("POST", "token", body=body, repeatable=True, signed=False)
+        return answer.get("access_token")
+
+    async def _from_sandbox(self) -> object:
+        answer = await self._rest.sandbox_token(self.user, self._app._sandbox_secret or "")
+        return answer.get("token")
+
+    def close(self) -> None:
+        """Let the thread of the token callable end."""
+        self._worker.close()
+
+    def __repr__(self) -> str:
+        return f"<Credentials of {self.user}>"
+
+
+async def keep_fresh(
+    credentials: Credentials,
+    rest: Rest,
+    expires_at: int,
+    expiring: Callable[[TokenExpiring], None],
+    expired: Callable[[], Awaitable[None]],
+) -> None:
+    """Renew a token at 80 % of its remaining life, again and again; where that cannot be done, say when it is over.
+
+    Args:
+        credentials: where the token comes from.
+        rest: to ask when the new one ends.
+        expires_at: when the present one ends, in ms since the epoch.
+        expiring: told before each renewal.
+        expired: called once the token has ended and no new one came.
+    """
+    while True:
+        remaining = expires_at / 1000 - time.time()
+        await asyncio.sleep(max(remaining * _RENEW_AT, 0))
+        expiring(TokenExpiring(from_milliseconds(expires_at)))
+        renewed = await _renewed(credentials, rest) if credentials.renewable else None
+        if renewed is None:
+            await asyncio.sleep(max(expires_at / 1000 - time.time(), 0))
+            await expired()
+            return
+        expires_at = renewed
+
+
+async def _renewed(credentials: Credentials, rest: Rest) -> int | None:
+    """Fetch a new token and return when it ends, or `None` where none came or nobody says."""
+    try:
+        await credentials.token(True)
+        answer = await rest.get("sdk", "users", credentials.user, "token", "expires")
+    except IMError as error:
+        logger.warning("the token of %s could not be renewed: %s", credentials.user, error)
+        return None
+    return number(answer, "expire_timestamp") or None
