@@ -1,0 +1,173 @@
+"""Small real servers on 127.0.0.1 that answer as a test wants, for what the sandbox would never say."""
+
+import base64
+import http.client
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+from imkit.sandbox.process import Sandbox
+from imkit.wire import schema
+
+
+@dataclass
+class Asked:
+    """One request as the server got it."""
+
+    method: str
+    target: str  # path and query as they stood in the request line
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.target).path
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {key: values[-1] for key, values in parse_qs(urlsplit(self.target).query).items()}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body or b"{}")
+
+
+@dataclass
+class Answer:
+    """What it says; `cut` ends the connection without a word."""
+
+    status: int = 200
+    body: Any = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+
+
+class HttpStandIn:
+    """A running server: `.url`, and `.asked`, which keeps every request."""
+
+    def __init__(self, answer: Callable[[Asked], Answer]) -> None:
+        self.asked: list[Asked] = []
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                length = int(self.headers.get("content-length") or 0)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                asked = Asked(self.command, self.path, headers, self.rfile.read(length))
+                stand_in.asked.append(asked)
+                said = answer(asked)
+                if said.cut:
+                    self.close_connection = True
+                    return
+                body = said.body if isinstance(said.body, bytes) else json.dumps(said.body).encode()
+                self.send_response(said.status)
+                for name, value in {"Content-Type": "application/json", **said.headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def http_stand_in(answer: Callable[[Asked], Answer]) -> Iterator[HttpStandIn]:
+    server = HttpStandIn(answer)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def socket_stand_in(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
+    """Run a WebSocket server and give its URL; the handler has a thread for each connection."""
+
+    def guarded(socket: ServerConnection) -> None:
+        try:
+            handler(socket)
+        except ConnectionClosed:
+            pass
+
+    with serve(guarded, "127.0.0.1", 0, compression=None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/websocket"
+        server.shutdown()
+
+
+UNREAD, SYNC, PROVISION = 1, 0, 3
+COMMANDS = schema.MSync.DESCRIPTOR.fields_by_name["command"].enum_type.values_by_name
+
+
+def envelope(command: str, payload: Any) -> bytes:
+    frame = schema.MSync(version=0, command=COMMANDS[command].number, payload=payload.SerializeToString())
+    return bytes(frame.SerializeToString())
+
+
+def read_command(data: bytes) -> tuple[str, Any]:
+    frame = schema.MSync.FromString(data)
+    return next(name for name, value in COMMANDS.items() if value.number == frame.command), frame
+
+
+def welcome(socket: ServerConnection) -> None:
+    """Take the login, whoever it is."""
+    command, _ = read_command(bytes(socket.recv()))
+    assert command == "PROVISION"
+    socket.send(envelope("PROVISION", schema.Provision(status=schema.Status(errorCode=0), resource="r")))
+
+
+def text_meta(number: int, text: str, *, sender: str = "alice", to: str = "42", at: int = 0, ns: int = 1) -> bytes:
+    """Write the Meta of a text message as the service would send it down."""
+    jid = {"appKey": "org#app", "domain": "conference.easemob.com"}
+    body = schema.MessageBody(
+        type=2,
+        **{"from": schema.JID(name=sender)},
+        to=schema.JID(name=to),
+        contents=[schema.Content(type=0, text=text)],
+    )
+    meta = schema.Meta(
+        id=number,
+        **{"from": schema.JID(name=sender)},
+        to=schema.JID(name=to, **jid),
+        timestamp=at or number,
+        ns=ns,
+        payload=body.SerializeToString(),
+    )
+    return bytes(meta.SerializeToString())
+
+
+def roamed(*metas: bytes | str) -> list[dict[str, str]]:
+    """Pack Metas as the entries of a page of history; text goes in as it is."""
+    return [{"msg": meta if isinstance(meta, str) else base64.b64encode(meta).decode()} for meta in metas]
+
+
+def register(sandbox: Sandbox, user: str, password: str) -> None:
+    """Register a user, as anyone may where registration is open."""
+    connection = http.client.HTTPConnection(sandbox.rest_url.removeprefix("http://"), timeout=5)
+    path = f"/{sandbox.app_key.replace('#', '/')}/users"
+    body = json.dumps({"username": user, "password": password, "nickname": ""})
+    connection.request("POST", path, body, {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 200
+    connection.close()

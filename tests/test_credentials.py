@@ -1,0 +1,141 @@
+"""Credentials: a password, a token, a function that fetches one; and what becomes of a token that ends."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+import imkit
+from imkit.credentials import Credentials
+from imkit.portal import portal
+from imkit.rest import RateBucket, Rest
+from imkit.sandbox.process import Sandbox
+from tests.stand_ins import Answer, http_stand_in, register
+
+
+def made(url: str = "http://127.0.0.1:9", **credential: Any) -> Credentials:
+    app = imkit.App("org#app", rest_url=url, ws_url="ws://127.0.0.1:9")
+
+    async def make() -> Credentials:
+        return Credentials("alice", app, Rest(url, "org#app", RateBucket(None)), **credential)
+
+    return portal().call(make())
+
+
+def token(credentials: Credentials, refused: bool = False) -> str:
+    return portal().call(credentials.token(refused))
+
+
+def test_no_credential_for_a_real_app() -> None:
+    with pytest.raises(imkit.AuthError, match="no credential for alice at org#app") as caught:
+        made()
+    assert "password" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        {"password": "p", "token": "t"},
+        {"password": 7},
+        {"token": 7},
+        {"password": b"p"},
+        {"token": b"t"},
+        {"token": []},
+    ],
+)
+def test_credentials_of_a_wrong_kind(credential: dict[str, Any]) -> None:
+    with pytest.raises(imkit.InvalidMessage):
+        made(**credential)
+
+
+def test_a_token_string_cannot_be_renewed() -> None:
+    credentials = made(token="t0ken")
+    assert token(credentials) == "t0ken"
+    assert not credentials.renewable
+    with pytest.raises(imkit.TokenExpired) as caught:
+        token(credentials, refused=True)
+    assert "app server" in caught.value.hint
+
+
+def test_a_function_is_asked_when_there_is_no_token_and_when_it_was_refused() -> None:
+    threads: list[str] = []
+
+    def fetch() -> str:
+        threads.append(threading.current_thread().name)
+        return f"t{len(threads)}"
+
+    credentials = made(token=fetch)
+    assert [token(credentials), token(credentials), token(credentials, refused=True), token(credentials)] == [
+        "t1",
+        "t1",
+        "t2",
+        "t2",
+    ]
+    assert set(threads) == {"imkit-token-alice"}
+
+
+def test_an_async_function_is_awaited() -> None:
+    async def fetch() -> str:
+        await asyncio.sleep(0)
+        return "t0ken"
+
+    assert token(made(token=fetch)) == "t0ken"
+
+
+def test_two_who_were_refused_fetch_once() -> None:
+    fetched: list[str] = []
+
+    async def fetch() -> str:
+        await asyncio.sleep(0)
+        fetched.append("t")
+        return f"t{len(fetched)}"
+
+    credentials = made(token=fetch)
+
+    async def both() -> list[str]:
+        await credentials.token(False)
+        return await asyncio.gather(credentials.token(True), credentials.token(True))
+
+    assert portal().call(both()) == ["t2", "t2"]
+
+
+@pytest.mark.parametrize("found", [None, 7, "", b"t0ken", {"token": "t"}, "half\nheader", "töken"])
+def test_a_function_that_gives_no_token(found: Any) -> None:
+    with pytest.raises(imkit.AuthError, match="no token came for alice") as caught:
+        token(made(token=lambda: found))
+    assert "callable" in caught.value.hint
+
+
+@pytest.mark.parametrize("error", [KeyError("access_token"), ConnectionError("down"), SystemExit(1)])
+def test_a_function_that_raises(error: BaseException) -> None:
+    def fetch() -> str:
+        raise error
+
+    with pytest.raises(imkit.AuthError, match="the function that fetches tokens for alice failed") as caught:
+        token(made(token=fetch))
+    assert caught.value.__cause__ is not None
+
+
+def test_a_password_is_changed_for_a_token_as_the_official_sdk_does() -> None:
+    with http_stand_in(lambda _: Answer(200, {"access_token": "t0ken", "expires_in": 60})) as server:
+        assert token(made(server.url, password="hunter2")) == "t0ken"
+        asked = server.asked[0]
+    assert asked.path == "/org/app/token"
+    assert "authorization" not in asked.headers
+    body = asked.json
+    assert isinstance(body.pop("timestamp"), int)
+    assert body == {"grant_type": "password", "username": "alice", "password": "hunter2"}
+
+
+def test_a_wrong_password(sandbox: Sandbox) -> None:
+    register(sandbox, "wrong-password", "right")
+    app = imkit.App(sandbox.app_key, rest_url=sandbox.rest_url, ws_url=sandbox.ws_url)
+    for user in ("wrong-password", "nobody-of-this-name"):
+        with pytest.raises(imkit.AuthError) as caught:
+            imkit.login(user, app=app, password="hunter2")
+        assert caught.value.reason
+        assert caught.value.hint
+        assert "hunter2" not in str(caught.value)
+    with imkit.login("wrong-password", app=app, password="right") as session:
+        assert session.connected

@@ -1,0 +1,83 @@
+"""Tokens and passwords are shown nowhere: no repr, no log, no traceback."""
+
+import http.client
+import json
+import logging
+import traceback
+
+import pytest
+
+import imkit
+from imkit.portal import portal
+from imkit.sandbox.process import Sandbox
+from tests.stand_ins import register
+
+
+def walk(thing: object) -> str:
+    """The reprs that a reader can come by: of a thing, and of what hangs on its public attributes."""
+    shown = [repr(thing), str(thing)]
+    shown += [repr(getattr(thing, name, None)) for name in dir(thing) if not name.startswith("_")]
+    if hasattr(thing, "_repr_html_"):
+        shown.append(thing._repr_html_())
+    return "\n".join(shown)
+
+
+def test_secrets_are_shown_nowhere(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("imkit", "websockets", "httpx", "httpcore", "asyncio"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    issued: list[str] = []
+
+    def from_app_server() -> str:
+        connection = http.client.HTTPConnection(sandbox.rest_url.removeprefix("http://"), timeout=5)
+        headers = {"Authorization": f"Bearer {sandbox.secret}"}
+        connection.request("POST", "/imkit/app-server/token", json.dumps({"user": "secretive"}), headers)
+        issued.append(json.load(connection.getresponse())["token"])
+        connection.close()
+        return issued[-1]
+
+    register(sandbox, "with-password", "hunter2-hunter2")
+    plain = imkit.App(sandbox.app_key, rest_url=sandbox.rest_url, ws_url=sandbox.ws_url)
+    almost = "hunter2-hunter3"
+    shown: list[str] = []
+    with (
+        imkit.login("secretive", app=plain, token=from_app_server) as one,
+        imkit.login("secretive-too", app=sandbox.app) as two,
+        imkit.login("with-password", app=plain, password="hunter2-hunter2") as three,
+    ):
+        group = one.create_group("quiet", members=["secretive-too"])
+        thread = group.create_thread("quieter", group.send("psst"))
+        account = one._account
+        things = (one, two, three, group, thread, one.app, two.app, one.events(), group.members(), account)
+        parts = (account.rest, account.credentials, account.connection, account.protocol, account.identity)
+        shown += [walk(thing) for thing in (*things, *parts)]
+        shown += [repr(account.protocol._socket), repr(account.rest.credential), repr(vars(account)), repr(sandbox)]
+        with pytest.raises(imkit.IMError) as caught:
+            two.thread("123").refresh()
+        shown.append("".join(traceback.format_exception(caught.value)))
+        issued.append(portal().call(two._account.credentials.token(False)))
+        issued.append(portal().call(three._account.credentials.token(False)))
+    with pytest.raises(imkit.AuthError) as refused:
+        imkit.login("secretive", app=plain, token=issued[0] + "x")
+    shown.append("".join(traceback.format_exception(refused.value)))
+    with pytest.raises(imkit.AuthError) as refused:
+        imkit.login("with-password", app=plain, password=almost)
+    shown.append("".join(traceback.format_exception(refused.value)))
+    shown += [caplog.text, *capfd.readouterr()]
+    everything = "\n".join(shown)
+    assert "HTTP Request: POST" in everything  # the logs are there to be looked at
+    secrets = [*issued, "hunter2-hunter", sandbox.secret]
+    looks = [form for secret in secrets for form in forms(secret)]
+    assert [line for line in everything.splitlines() if any(look in line for look in looks)] == []
+
+
+def forms(secret: str) -> list[str]:
+    """How a secret may look in a log: as it is, or the first and last bytes of it as hex, as websockets logs frames."""
+    hexed = [f"{byte:02x}" for byte in secret.encode()]
+    return [secret, secret[:12], " ".join(hexed[:8]), " ".join(hexed[-8:]), " ".join(hexed[-5:])]
+
+
+def test_what_goes_over_the_socket_can_still_be_logged_by_who_asks_for_it() -> None:
+    assert logging.getLogger("imkit.connection.socket").level == logging.INFO
