@@ -4,7 +4,7 @@
 #   make check       lint, types and the quick tests: under a minute, for every save
 #   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDK in Node
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
-#   make acceptance  the acceptance run of ../shared, where it is there
+#   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
 #   make bench       the figures of benchmarks/
 #   make soak        the slow tests, SOAK times over
 #   make format      write code as the rules want it
@@ -97,8 +97,9 @@ unit: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -m "$(QUICK)"
 
 ACCEPTANCE ?= ../shared/peer
+ROUNDS ?= 1
 acceptance: tests-are-equipped
-	$(BIN)/python -m tests.peer.acceptance $(ACCEPTANCE)
+	$(BIN)/python -m tests.peer.acceptance $(ACCEPTANCE) $(ROUNDS)
 
 bench: $(VENV)/.installed-for-tests
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; done
