@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from imkit.portal import portal
@@ -46,6 +46,11 @@ class Listing(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<{self._what}: iterate it, or list(…) it>"
+
+
+async def collected(items: Iterable[T]) -> list[T]:
+    """Return what is in a list of any kind, also in a `Listing`, from within imkit's loop."""
+    return [item async for item in items] if isinstance(items, Listing) else list(items)
 
 
 async def _next_page(pages: AsyncGenerator[list[T], None]) -> list[T] | None:

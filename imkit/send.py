@@ -28,7 +28,7 @@ from imkit.messages import (
 from imkit.wire.downlink import decode_edit_answer
 from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import OK, send_refused
-from imkit.wire.uplink import Address, encode_edit, encode_message, encode_recall, wire_id
+from imkit.wire.uplink import Address, encode_edit, encode_message, encode_read_ack, encode_recall, wire_id
 
 MESSAGE_BYTES = 5 * 1024  # of text, attributes and all; the plans' documents say 3 or 5 KB
 _CUSTOM_EVENT = re.compile(r"[A-Za-z0-9\-_/.]{1,32}")
@@ -149,6 +149,17 @@ async def edit(account: Account, target: Target, message_id: str, body: object) 
         edited_at=at,
         edit_count=told.count or (before.edit_count if before else 0) + 1,
     )
+
+
+async def acknowledge(account: Account, target: Target, message_id: str, words: str) -> None:
+    """Tell the sender of a message that it was read.
+
+    Raises:
+        IMError: the service's refusal, or what became of the connection.
+    """
+    client_id = account.protocol.next_client_id()
+    meta = encode_read_ack(_address(account, target), account.user, message_id, client_id, text=words)
+    await _deliver(account, target, client_id, meta, f"the read ack of message {wire_id(message_id)} in {target}")
 
 
 def _address(account: Account, target: Target) -> Address:

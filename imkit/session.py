@@ -22,11 +22,11 @@ from imkit.escape import for_html
 from imkit.event_store import EventStream
 from imkit.files import BytesProgress
 from imkit.history import Moment, Progress, history_frame, query
-from imkit.listing import Listing
+from imkit.listing import Listing, collected
 from imkit.messages import Body, Dropped, Event, Message
 from imkit.portal import Blocking, blocking, portal
 from imkit.roaming import Order
-from imkit.threads import Group, Thread, thread_pages
+from imkit.threads import Group, Thread, last_messages, thread_pages
 from imkit.wire.untrusted import mapping, text
 
 if TYPE_CHECKING:
@@ -169,6 +169,22 @@ class Session:
         where = "" if group_id is None else f" in group {group_id}"
         return Listing(lambda: thread_pages(account, *path), f"threads {account.user} joined{where}")
 
+    @blocking
+    async def last_messages(self, threads: Iterable[Thread | str]) -> dict[str, Message | None]:
+        """Return the newest message of any number of threads, by thread id; one request for each 20.
+
+        Args:
+            threads: threads, or their ids.
+
+        Example:
+            >>> alice.last_messages(group.threads())  # doctest: +SKIP
+
+        Source: fact sheet section 9, getChatThreadLastMessage.
+        """
+        wanted = await collected(threads)
+        ids = [(thread if isinstance(thread, Thread) else self.thread(thread)).id for thread in wanted]
+        return await last_messages(self._account, ids)
+
     def groups(self) -> Listing[Group]:
         """Return the groups this user is in.
 
@@ -219,7 +235,7 @@ class Session:
             "owner": account.user,
             "groupname": name,
             "desc": "",
-            "members": [user_id(member) for member in members],
+            "members": [user_id(member) for member in await collected(members)],
             "public": False,
             "approval": False,
             "allowinvites": True,
@@ -279,7 +295,7 @@ class Session:
     @blocking
     async def history(
         self,
-        of: Thread | Group | Sequence[Thread | Group],
+        of: Thread | Group | Iterable[Thread | Group],
         since: Moment | None = None,
         until: Moment | None = None,
         *,
@@ -292,9 +308,9 @@ class Session:
         """Load the roaming history of one or several threads and groups into one DataFrame; see `Thread.history`.
 
         Example:
-            >>> alice.history(list(group.threads()), since="2026-11-01")  # doctest: +SKIP
+            >>> alice.history(group.threads(), since="2026-11-01")  # doctest: +SKIP
         """
-        rooms = [of] if isinstance(of, Thread | Group) else list(of)
+        rooms = [of] if isinstance(of, Thread | Group) else await collected(of)
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         return await history_frame(self._account, [_room(room).id for room in rooms], wanted, progress)
 

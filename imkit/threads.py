@@ -23,13 +23,14 @@ from imkit.messages import Body, Message, ThreadRef, from_milliseconds
 from imkit.portal import blocking
 from imkit.roaming import Order, Query
 from imkit.wire.last_message import message_from_json
-from imkit.wire.untrusted import mapping, number, text
+from imkit.wire.untrusted import mapping, number, objects, text
 
 if TYPE_CHECKING:
     import pandas as pd
 
 NAME_LENGTH = 64
 LIST_PAGE = 50
+LAST_MESSAGES_BATCH = 20  # the most that one call takes
 
 
 class _Room:
@@ -106,6 +107,21 @@ class _Room:
         Source: fact sheet section 4, "Edit".
         """
         return await sending.edit(self._account, self._target(), _message_id(message), body)
+
+    @blocking
+    async def acknowledge(self, message: Message | str, words: str = "") -> None:
+        """Send a read ack (已读回执): tell a message's sender that this user has read it.
+
+        Args:
+            message: the message, or its id.
+            words: a text that goes along.
+
+        Example:
+            >>> thread.acknowledge(message)  # doctest: +SKIP
+
+        Source: fact sheet section 4, "Read ack".
+        """
+        await sending.acknowledge(self._account, self._target(), _message_id(message), words)
 
     @blocking
     async def history(
@@ -424,13 +440,7 @@ class Thread(_Room):
 
         Source: fact sheet section 9, getChatThreadLastMessage.
         """
-        rest = self._account.rest
-        answer = await rest.request("POST", "thread", "message", body={"threadIds": [self._id]}, repeatable=True)
-        entries = answer.get("entities")
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and text(entry, "thread_id") == self._id:
-                return message_from_json(entry.get("last_message"))
-        return None
+        return (await last_messages(self._account, [self._id])).get(self._id)
 
     @blocking
     async def parent(self) -> Message | None:
@@ -482,11 +492,24 @@ def learn_thread(account: Account, detail: dict[str, Any]) -> str:
     return thread_id
 
 
+async def last_messages(account: Account, thread_ids: Sequence[str]) -> dict[str, Message | None]:
+    """Return the newest message of each thread, in the order given; `None` where there is none."""
+    found: dict[str, Message | None] = dict.fromkeys(thread_ids)
+    ids = list(found)
+    for start in range(0, len(ids), LAST_MESSAGES_BATCH):
+        body = {"threadIds": ids[start : start + LAST_MESSAGES_BATCH]}
+        answer = await account.rest.request("POST", "thread", "message", body=body, repeatable=True)
+        for entry in objects(answer, "entities"):
+            thread_id = text(entry, "thread_id")
+            if thread_id in found:
+                found[thread_id] = message_from_json(entry.get("last_message"))
+    return found
+
+
 async def thread_pages(account: Account, *path: str) -> AsyncGenerator[list[Thread], None]:
     """Yield the threads of a list, page by page."""
     async for answer in _cursor_pages(account, *path):
-        entries = answer.get("entities")
-        found = [learn_thread(account, entry) for entry in (entries if isinstance(entries, list) else ()) if entry]
+        found = [learn_thread(account, entry) for entry in objects(answer, "entities")]
         yield [Thread(account, thread_id) for thread_id in found if thread_id]
 
 
