@@ -67,6 +67,8 @@ def _add_sandbox(commands: Any) -> None:
 
 def _sandbox(parsed: argparse.Namespace) -> int:
     # Imported here: other commands must not wait for a web server's libraries.
+    import sqlite3
+
     from filelock import FileLock, Timeout
 
     from imkit.sandbox.home import home
@@ -83,20 +85,19 @@ def _sandbox(parsed: argparse.Namespace) -> int:
         return _complain(str(error))
     os.umask(0o077)  # what people said is for the owner of the files
     with contextlib.ExitStack() as leave:
-        path = None if parsed.memory else parsed.data or home() / "sandbox.db"
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # One server for one file. A moment's patience: the one before may be about to end.
-            try:
-                leave.enter_context(FileLock(f"{path}.lock", timeout=5))
-            except Timeout:
-                return _complain(f"the data in {path} are in use by another sandbox")
         try:
+            path = None if parsed.memory else parsed.data or home() / "sandbox.db"
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # One server for one file. A moment's patience: the one before may be about to end.
+                leave.enter_context(FileLock(f"{path}.lock", timeout=3))
             listening = leave.enter_context(listen(parsed.host, parsed.port))
-        except (OSError, OverflowError) as error:
-            return _complain(f"cannot listen on {parsed.host} port {parsed.port}: {error}")
-        idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
-        server = Server(options, path, idle_exit_seconds=idle)
+            idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
+            server = Server(options, path, idle_exit_seconds=idle)
+        except Timeout as taken:
+            return _complain(f"the data in {taken.lock_file.removesuffix('.lock')} are in use by another sandbox")
+        except (OSError, OverflowError, sqlite3.Error) as error:
+            return _complain(f"the sandbox cannot start (port {parsed.port}): {error}")
         address = _address(options.app_key, parsed.host, listening.getsockname()[1])
         if parsed.parent:
             _stop_with_parent(server.stop)

@@ -34,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 FAIL, PB_PARSER_ERROR = 1, 10  # Status.ErrorCode
 _FRAMES_PER_UNIT = 256  # a bound on how long everybody else waits
 _READ_AHEAD = 1024 * 1024  # bytes a client may leave unread before its own frames wait
+_FRAMES_AHEAD = 128  # frames of one client that may wait to be handled; then it is read on
 _WRITE_LIMIT = 16 * 1024 * 1024  # bytes a client may leave unread before its socket is closed
 _OK = schema.Status(errorCode=0)
 
@@ -54,9 +55,11 @@ class Connection:
         self._staged: list[bytes] = []
         self._outgoing: deque[tuple[float, bytes]] = deque()
         self._waiting = 0  # bytes in _outgoing
+        self.submitted = 0  # frames that wait to be handled
         self._close: tuple[int, str] | None = None
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
 
     # ---------------------------------------------------------------- what delivery uses
 
@@ -76,10 +79,16 @@ class Connection:
                 self._outgoing.append((due, frame))
                 self._waiting += len(frame)
         self._staged.clear()
-        if self._waiting > _WRITE_LIMIT:
+        if self._waiting > _WRITE_LIMIT and self._writer is not None:
             logger.warning("%s/%s does not read: its socket is closed", self.user, self.resource)
-            self.cut()
+            self._writer.cancel()  # it waits for a client that does not read; `run` ends with it
+            self._outgoing.clear()
+            self._waiting = 0
         self._wake.set()
+
+    def read_on(self) -> None:
+        """Let the reader look again whether it may go on."""
+        self._drained.set()
 
     def finish(self, code: int, reason: str) -> None:
         """Close behind what is staged."""
@@ -98,7 +107,7 @@ class Connection:
         await receive()  # websocket.connect
         await send({"type": "websocket.accept"})
         reader = asyncio.create_task(self._read(receive), name="sandbox-read")
-        writer = asyncio.create_task(self._write(send), name="sandbox-write")
+        writer = self._writer = asyncio.create_task(self._write(send), name="sandbox-write")
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -123,7 +132,7 @@ class Connection:
                 self.finish(1003, "binary messages only")
                 continue
             self._exchange.submit(self, frame)
-            while self._waiting > _READ_AHEAD:
+            while self._waiting > _READ_AHEAD or self.submitted >= _FRAMES_AHEAD:
                 self._drained.clear()
                 await self._drained.wait()
 
@@ -181,6 +190,7 @@ class Exchange:
 
     def submit(self, connection: Connection, frame: bytes) -> None:
         """Take a frame. What else is readable now is taken too, and all of it handled in one unit."""
+        connection.submitted += 1
         self._inbox.append((connection, frame))
         self._schedule()
 
@@ -192,6 +202,8 @@ class Exchange:
     def _settle(self) -> None:
         self._scheduled = False
         batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), _FRAMES_PER_UNIT))]
+        for connection, _ in batch:
+            connection.submitted -= 1
         try:
             with self._delivery.unit():
                 for connection, frame in batch:
@@ -202,6 +214,8 @@ class Exchange:
             logger.exception("the store failed")
             for connection, _ in batch:
                 connection.finish(1011, "the store failed")
+        for connection, _ in batch:
+            connection.read_on()
         self._schedule()
 
     def _handle(self, connection: Connection, frame: bytes) -> None:

@@ -7,6 +7,7 @@ a new device gets what no device of the user has acknowledged. An item leaves a 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ _RELEASE = (
     "DELETE FROM pending WHERE user = ? AND queue = ? AND device = 0 AND item <= ? "
     "AND item IN (SELECT item FROM pending WHERE user = ? AND queue = ? AND device = ? AND item <= ?)"
 )
+_PAGE_BYTES = 256 * 1024
 _SWEEP_AFTER = 20_000  # passing items between two sweeps
 
 
@@ -135,7 +137,10 @@ class Queues:
     # ---------------------------------------------------------------- out
 
     def page(self, user: str, device: int, queue: str, limit: int) -> Page:
-        """Return the first items of a device's queue; what is gone meanwhile (its thread destroyed) leaves it."""
+        """Return the first items of a device's queue; what is gone meanwhile (its thread destroyed) leaves it.
+
+        A page ends early when it grows large: many large messages must not become one giant frame.
+        """
         while True:
             found = self._store.rows(
                 "SELECT pending.item, coalesce(messages.meta, passing.meta) FROM pending "
@@ -145,7 +150,9 @@ class Queues:
             )
             gone = [item for item, meta in found if meta is None]
             if not gone:
-                return Page(found)
+                sizes = itertools.accumulate(len(meta) for _, meta in found)
+                fitting = sum(1 for size in sizes if size <= _PAGE_BYTES)
+                return Page(found[: max(1, fitting)])
             for item in gone:
                 self.withdraw([user], queue, item)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 from starlette.routing import Route
@@ -83,7 +84,7 @@ def _cursor(start: object) -> int | None:
     text = str(start if start is not None else "").strip()
     if text in ("", "-1", "0"):
         return None
-    if not text.isdecimal() or int(text) >= 2**63:
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) >= 2**63:
         raise bad_request("start is no cursor of ours")
     return int(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.routing import Route
@@ -85,7 +86,7 @@ def create(backend: Backend, call: Call) -> dict[str, Any]:
         raise no_permission(f"user {owner} is not a member of group {group.id}")
     name = call.text("name", longest=_NAME_LENGTH)
     parent_id = call.text("msg_id")
-    parent = backend.record.find(int(parent_id)) if parent_id.isdecimal() and len(parent_id) < 20 else None
+    parent = backend.record.find(int(parent_id)) if re.fullmatch("[0-9]{1,20}", parent_id) else None
     if backend.rooms.thread_on(group.id, parent_id) is not None:
         raise RestError(400, "thread_exist", "this message already has a thread", THREAD_EXISTS)
     if parent is None or parent.conversation != group.id:

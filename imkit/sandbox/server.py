@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -62,10 +63,12 @@ class Application:
             *attachments.routes(self.backend),
         ]
         handlers: dict[Any, Any] = {RestError: rest.json_error, HTTPException: rest.json_error}
+        self.last_call = time.monotonic()
         self._rest = Edge(Starlette(routes=routes, exception_handlers=handlers), options, faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection or request."""
+        self.last_call = time.monotonic()
         if scope["type"] == "websocket":
             await self.exchange.serve(receive, send)
         elif scope["type"] == "http":
@@ -109,7 +112,7 @@ class Server:
     Args:
         options: the settings.
         path: the data file; None keeps everything in memory.
-        idle_exit_seconds: end after so long without a connection; None never.
+        idle_exit_seconds: end after so long without a connection or a call; None never.
     """
 
     def __init__(self, options: Options, path: Path | None, *, idle_exit_seconds: float | None = None) -> None:
@@ -170,15 +173,13 @@ class Server:
         self.stop()
 
     async def _housekeeping(self) -> None:
-        loop = asyncio.get_running_loop()
-        busy = loop.time()
         while True:
             self.application.exchange.close_idle()
             if self.application.exchange.connections:
-                busy = loop.time()
-            alone = loop.time() - busy
-            if self._idle_exit is not None and alone >= self._idle_exit:
+                self.application.last_call = time.monotonic()
+            elif self._retiring:
                 self.stop()
-            if self._retiring and not self.application.exchange.connections:
+            alone = time.monotonic() - self.application.last_call
+            if self._idle_exit is not None and alone >= self._idle_exit:
                 self.stop()
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)

@@ -28,10 +28,12 @@ def close_everything() -> None:
 
 
 class Server(Protocol):
-    app_key: str
-    rest_url: str
-    ws_url: str
-
+    @property
+    def app_key(self) -> str: ...
+    @property
+    def rest_url(self) -> str: ...
+    @property
+    def ws_url(self) -> str: ...
     @property
     def secret(self) -> str: ...
 

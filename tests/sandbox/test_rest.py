@@ -97,11 +97,12 @@ def test_every_error_is_json_and_open_to_browsers(sandbox: Sandbox, nobody: Api)
         nobody.call("POST", "/token", content=b"{"),
         nobody.call("POST", "/token", content=b"[" * 100_000),
         nobody.call("POST", "/token", content=b"7"),
+        nobody.call("POST", "/token", content=b'{"username": "\\ud800"}'),
         nobody.call("POST", "/token", content=b"x" * 1_100_000),
         httpx.get(f"{sandbox.rest_url}/", timeout=WAIT, trust_env=False),
         Api(sandbox, "made-up").call("GET", "/thread/1"),
     ]
-    assert [reply.status_code for reply in replies] == [404, 405, 400, 400, 400, 413, 404, 401]
+    assert [reply.status_code for reply in replies] == [404, 405, 400, 400, 400, 400, 413, 404, 401]
     for reply in replies:
         assert reply.json()["error_description"]
         assert reply.headers["access-control-allow-origin"] == "*"

@@ -1,0 +1,304 @@
+"""Servers as processes: the private one, the shared one, and the command line."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from imkit.errors import IMError
+from imkit.sandbox import process
+from imkit.sandbox.process import Sandbox, SandboxAddress, shared
+from imkit.sandbox.state import State, read_state, write_state
+from tests.sandbox.raw_client import WAIT, Api, Device, Room, app_api, close_everything, token_of
+
+ROOT = Path(__file__).parents[2]
+# What stands for a kernel: it finds or starts the shared server, says where, and waits.
+SHARED = """
+import sys
+from imkit.sandbox.process import shared
+print(shared().rest_url, flush=True)
+sys.stdin.read()
+"""
+
+
+def health(address: SandboxAddress | State) -> Any:
+    return httpx.get(f"{address.rest_url}/imkit/health", timeout=WAIT, trust_env=False).json()
+
+
+def await_end(state: State) -> None:
+    """Wait until a server is gone: its end closes the socket."""
+    while True:
+        try:
+            health(state)
+        except httpx.TransportError:
+            return
+
+
+# ---------------------------------------------------------------- the private one
+
+
+def test_a_private_server_ends_with_its_object() -> None:
+    with Sandbox() as sandbox:
+        assert sandbox.running
+        assert f"<Sandbox {sandbox.rest_url}, running, data in memory>" == repr(sandbox)
+        assert sandbox.secret not in repr(sandbox)
+        assert sandbox.ws_url == sandbox.rest_url.replace("http", "ws") + "/websocket"
+    assert f"<Sandbox {sandbox.rest_url}, stopped, data in memory>" == repr(sandbox)
+    with pytest.raises(httpx.ConnectError):
+        token_of(sandbox, "alice")
+    sandbox.stop()
+    held = Sandbox()
+    url = held.rest_url
+    del held
+    with pytest.raises(httpx.TransportError):
+        httpx.get(url, timeout=WAIT, trust_env=False)
+
+
+def test_a_private_server_ends_with_the_process_that_holds_it() -> None:
+    program = "from imkit.sandbox.process import Sandbox; s = Sandbox(); print(s.rest_url, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        url = holder.stdout.readline().strip()
+        assert httpx.get(f"{url}/imkit/health", timeout=WAIT, trust_env=False).status_code == 200
+        holder.kill()  # no atexit runs
+    await_end(State("", url, "", "", "", 0, ""))
+
+
+def test_a_port_in_use_is_an_error_of_one_line(sandbox: Sandbox) -> None:
+    port = int(sandbox.rest_url.rpartition(":")[2])
+    with pytest.raises(IMError, match="in use"):
+        Sandbox(port=port)
+    done = command("--memory", f"--port={port}")
+    out, errors = done.communicate(timeout=WAIT)
+    assert (done.returncode, out) == (2, "")
+    assert errors.count("\n") == 1
+    assert "Traceback" not in errors
+    assert f"port {port}" in errors
+
+
+def test_two_servers_never_share_one_file(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "x.db"):
+        with pytest.raises(IMError, match="in use by another sandbox"):
+            Sandbox(tmp_path / "x.db")
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def command(*arguments: str, **how: Any) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "imkit", "sandbox", *arguments]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_one_line_and_serves_until_a_signal(number: signal.Signals) -> None:
+    server = command("--memory", "--open-registration")
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    address = json.loads(line)
+    assert list(address) == ["app_key", "rest_url", "ws_url"]
+    assert address["app_key"] == "imkit#sandbox"
+    base = f"{address['rest_url']}/imkit/sandbox"
+    reply = httpx.post(f"{base}/users", json={"username": "a", "password": "b"}, timeout=WAIT, trust_env=False)
+    assert reply.status_code == 200
+    server.send_signal(number)
+    out, errors = server.communicate(timeout=WAIT)
+    assert (server.returncode, out, errors) == (0, "", "")
+
+
+def test_the_command_refuses_what_it_does_not_know() -> None:
+    nonsense = [
+        ["--fail", "nonsense:1"],
+        ["--fail", "cut:often"],
+        ["--port", "70000", "--memory"],
+        ["--data", "/dev/null/x"],
+    ]
+    for arguments in nonsense:
+        done = command(*arguments)
+        out, errors = done.communicate(timeout=WAIT)
+        assert (done.returncode, out, errors.count("\n")) == (2, "", 1)
+        assert "Traceback" not in errors
+
+
+def test_the_command_keeps_data_where_it_is_told(tmp_path: Path) -> None:
+    for expected in (200, 400):
+        server = command("--data", str(tmp_path / "deep" / "x.db"), "--open-registration")
+        assert server.stdout is not None
+        base = json.loads(server.stdout.readline())["rest_url"] + "/imkit/sandbox"
+        body = {"username": "alice", "password": "b"}
+        assert httpx.post(f"{base}/users", json=body, timeout=WAIT, trust_env=False).status_code == expected
+        server.terminate()
+        server.communicate(timeout=WAIT)
+        assert server.returncode == 0
+
+
+# ---------------------------------------------------------------- the shared one
+
+
+@pytest.fixture
+def home(imkit_home: Path) -> Iterator[Path]:
+    """A place for a shared server, which is ended afterwards."""
+    yield imkit_home
+    state = read_state(imkit_home / "sandbox.json")
+    if state is not None:
+        process._ask(state, "POST", "/imkit/retire")
+        await_end(state)
+
+
+def test_the_shared_server_is_found_again(home: Path) -> None:
+    first = shared()
+    assert shared() == first
+    assert first.secret not in repr(first)
+    state = read_state(home / "sandbox.json")
+    assert state is not None
+    assert (state.rest_url, state.secret, state.pid != os.getpid()) == (first.rest_url, first.secret, True)
+    assert state.secret not in repr(state)
+    if sys.platform != "win32":
+        for name in ("sandbox.json", "sandbox.log", "sandbox.db"):
+            assert (home / name).stat().st_mode & 0o077 == 0, name
+    token_of(first, "alice")
+
+
+def test_two_processes_at_once_make_one_server(home: Path) -> None:
+    holders = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARED], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    urls = [holder.communicate(timeout=30)[0].strip() for holder in holders]
+    assert len(set(urls)) == 1
+    assert urls == [shared().rest_url] * 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX's")
+def test_stopping_the_kernel_leaves_it_alone(home: Path) -> None:
+    """As JupyterLab does it: an interrupt to the kernel's process group, then a kill of all of it."""
+    kernel = subprocess.Popen(
+        [sys.executable, "-c", SHARED],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    with kernel:
+        assert kernel.stdout is not None
+        url = kernel.stdout.readline().strip()
+        os.killpg(kernel.pid, signal.SIGINT)
+        kernel.wait(WAIT)
+    assert shared().rest_url == url
+    second = subprocess.Popen(
+        [sys.executable, "-c", SHARED], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    with second:
+        assert second.stdout is not None
+        assert second.stdout.readline().decode().strip() == url
+        os.killpg(second.pid, signal.SIGKILL)
+    assert health(shared())["instance"]
+    assert shared().rest_url == url
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")
+def test_a_killed_server_is_recovered_from_with_its_data(home: Path) -> None:
+    first = shared()
+    token = token_of(first, "alice")
+    state = read_state(home / "sandbox.json")
+    assert state is not None
+    os.kill(state.pid, signal.SIGKILL)
+    await_end(state)
+    second = shared()
+    assert second != first
+    # The user and the token are still there.
+    assert Api(second, token).ok("GET", "/users/alice")
+
+
+def test_a_stale_file_is_not_believed(home: Path, sandbox: Sandbox) -> None:
+    """Its port is another server's now."""
+    home.mkdir(parents=True, exist_ok=True)
+    stale = State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "0", "somebody-else", 1, "old")
+    write_state(home / "sandbox.json", stale)
+    assert shared().rest_url != sandbox.rest_url
+    for nonsense in (b"", b"[]", b"{}", b"\xff"):
+        (home / "broken.json").write_bytes(nonsense)
+        assert read_state(home / "broken.json") is None
+
+
+def test_a_server_of_another_version_ends_when_idle_and_serves_until_then(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = shared()
+    room = Room(first)
+    kept = room.alice.send(room.thread, "kept")
+    monkeypatch.setattr(process, "version", lambda: "another")
+    assert shared() == first  # people are connected: it goes on
+    state = read_state(home / "sandbox.json")
+    assert state is not None
+    close_everything()
+    await_end(state)  # the last one has left
+    second = shared()
+    assert second.secret != first.secret
+    bob = Device(second, room.bob.user)
+    bob.until(lambda meta: meta.id == kept)
+    # Nobody is connected and the version differs: it makes room at once.
+    close_everything()
+    monkeypatch.setattr(process, "version", lambda: "a third")
+    thirds: list[SandboxAddress] = []
+    thread = threading.Thread(target=lambda: thirds.append(shared()))
+    thread.start()
+    thread.join(WAIT)
+    assert thirds
+    app_api(thirds[0])
+    close_everything()
+
+
+def test_it_ends_by_itself_when_nobody_comes(tmp_path: Path) -> None:
+    server = command("--memory", "--idle-exit-minutes=0.001")
+    out, errors = server.communicate(timeout=WAIT)
+    assert (server.returncode, errors) == (0, "")
+    assert json.loads(out)
+
+
+def test_a_fresh_home_takes_less_than_two_seconds(home: Path) -> None:
+    begin = time.monotonic()
+    shared()
+    assert time.monotonic() - begin < 2
+
+
+def test_the_folder_of_the_notebook_cannot_break_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('a notebook of mine')")
+    shutil.copy(tmp_path / "random.py", tmp_path / "socket.py")
+    monkeypatch.chdir(tmp_path)
+    with Sandbox() as sandbox:
+        assert token_of(sandbox, "alice")
+
+
+def test_the_servers_process_does_not_load_the_client() -> None:
+    program = (
+        "import sys; import imkit.sandbox.server, imkit.sandbox.state, imkit.cli; "
+        "print([name for name in ('pandas', 'pyarrow', 'ipywidgets', 'imkit.widgets') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_this_machine_is_listened_to(sandbox: Sandbox) -> None:
+    port = int(sandbox.rest_url.rpartition(":")[2])
+    assert sandbox.rest_url.startswith("http://127.0.0.1:")
+    with socket.socket() as elsewhere:  # another loopback address stands for another network
+        elsewhere.settimeout(1)
+        assert elsewhere.connect_ex(("127.0.0.2", port)) != 0
