@@ -99,7 +99,9 @@ class Credentials:
             "password": self._password,
             "timestamp": int(time.time() * 1000),
         }
-        answer = await self._rest.request("POST", "token", body=body, repeatable=True, signed=False)
+        answer = await self._rest.request(
+            "POST", "token", what=f"the login of {self.user}", body=body, repeatable=True, signed=False
+        )
         return answer.get("access_token")
 
     async def _from_sandbox(self) -> object:

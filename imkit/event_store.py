@@ -67,14 +67,16 @@ class EventStore:
         self._wake()
 
     def seen(self, message_id: str) -> Message | None:
-        """Return a message that a kept event carries, as it read last."""
-        for event in reversed(self._events):
+        """Return a message that the kept events carry, as it reads after its last edit."""
+        best: Message | None = None
+        for event in self._events:
             match event:
-                case MessageReceived(message) | MessageEdited(message) if message.id == message_id:
-                    return message
-                case ThreadChanged(last_message=Message() as message) if message.id == message_id:
-                    return message
-        return None
+                case (
+                    MessageReceived(message) | MessageEdited(message) | ThreadChanged(last_message=Message() as message)
+                ):
+                    if message.id == message_id and (best is None or message.edit_count >= best.edit_count):
+                        best = message
+        return best
 
     def _completed(self, event: Event) -> Event:
         """Add to a recall what the message said, if this session saw it: the protocol tells the id alone."""

@@ -197,14 +197,15 @@ class Rest:
         if self._client.is_closed:
             raise SessionClosed(f"{what}: the session is over")
 
-    async def get(self, *path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def get(self, *path: str, what: str = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """GET a path below the app; each part is quoted. Repeated when the service is busy."""
-        return await self.request("GET", *path, params=params, repeatable=True)
+        return await self.request("GET", *path, what=what, params=params, repeatable=True)
 
     async def request(
         self,
         method: str,
         *path: str,
+        what: str = "",
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         repeatable: bool = False,
@@ -215,6 +216,7 @@ class Rest:
         Args:
             method: GET, POST, PUT or DELETE.
             *path: the parts below the app; each is quoted, so an id cannot lead elsewhere.
+            what: what is being done, to which thread or group; opens an error's message.
             params: the query.
             body: a JSON object.
             repeatable: sending it twice does no harm, so a lost answer or a busy service is met with another try.
@@ -227,7 +229,8 @@ class Rest:
         if any(part in ("", ".", "..") for part in path):
             raise InvalidMessage(f"{path!r:.200} is no path: a part of it leads elsewhere")
         url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
-        what = f"{method} /{'/'.join(path)}"
+        line = f"{method} /{'/'.join(path)}"
+        what = what or line
         refreshed = False
         attempts = 0
         delays = retry_delays()
@@ -240,7 +243,7 @@ class Rest:
             await self._bucket.take()
             wait: float | None = None
             error: IMError
-            self._wire.request(what, body)
+            self._wire.request(line, body)
             try:
                 answer = await self._client.request(method, url, params=params, json=body, headers=headers)
             except httpx.HTTPError as problem:
@@ -248,7 +251,7 @@ class Rest:
                 error, never_sent = _transport_error(what, problem)
                 again = repeatable or never_sent
             else:
-                self._wire.answer(what, answer.status_code, answer.content)
+                self._wire.answer(line, answer.status_code, answer.content)
                 if answer.status_code == 200 and (found := _json(answer)) is not None:
                     return found
                 error = refusal(what, answer.status_code, _json(answer), path, answer.headers.get("content-type", ""))

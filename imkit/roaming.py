@@ -91,7 +91,8 @@ async def fetch_page(
         "endTime": (far if wanted.until is None else wanted.until + 1) if bounded else None,
         "userId": wanted.sender,
     }
-    answer = await rest.request("POST", "users", user, "messageroaming", body=body, repeatable=True)
+    what = f"asking for the history of {target_id}"
+    answer = await rest.request("POST", "users", user, "messageroaming", what=what, body=body, repeatable=True)
     data = answer.get("data")
     if not isinstance(data, dict):
         raise ProtocolError(f"the history of {target_id}: the answer holds no data")

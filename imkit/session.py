@@ -166,8 +166,8 @@ class Session:
         path: tuple[str, ...] = ("threads", "user", account.user)
         if group_id is not None:
             path = ("threads", "chatgroups", group_id, *path[1:])
-        where = "" if group_id is None else f" in group {group_id}"
-        return Listing(lambda: thread_pages(account, *path), f"threads {account.user} joined{where}")
+        what = f"threads {account.user} joined" + ("" if group_id is None else f" in group {group_id}")
+        return Listing(lambda: thread_pages(account, what, *path), what)
 
     @blocking
     async def last_messages(self, threads: Iterable[Thread | str]) -> dict[str, Message | None]:
@@ -193,10 +193,11 @@ class Session:
         account = self._account
 
         async def pages() -> AsyncGenerator[list[Group], None]:
+            what = f"asking for the groups of {account.user}"
             number = 0
             while True:
                 params = {"pagenum": number, "pagesize": _GROUPS_PAGE, "version": "v3"}
-                answer = await account.rest.get("users", account.user, "joined_chatgroups", params=params)
+                answer = await account.rest.get("users", account.user, "joined_chatgroups", what=what, params=params)
                 entries = answer.get("data")
                 found = [entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict)]
                 groups = []
@@ -243,7 +244,7 @@ class Session:
             "maxusers": 200,
         }
         params = {"resource": account.identity.resource}
-        answer = await account.rest.request("POST", "chatgroups", body=body, params=params)
+        answer = await account.rest.request("POST", "chatgroups", what="creating a group", body=body, params=params)
         group_id = text(mapping(answer, "data"), "groupid")
         if not group_id:
             raise ProtocolError(f"the group {name!r:.80} was created, but the answer does not name it")
@@ -452,7 +453,7 @@ class Subscription:
     ) -> None:
         self._account = account
         work = _call_back(account.worker.run, stream, callback)
-        self._task = portal().run(lambda: account.background.start(work, "imkit callback"))
+        self._task = portal().run(lambda: account.background.start(work, "imkit callback", listens=True))
 
     def off(self) -> None:
         """Stop calling."""

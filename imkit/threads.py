@@ -179,10 +179,11 @@ class _Room:
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         return Listing(lambda: Walk(self._account, self._id, wanted).pages(), f"messages of {self._target()}")
 
-    async def _write(self, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def _write(self, what: str, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a REST call that changes something; the service then tells this user's other devices of it."""
         account = self._account
-        return await account.rest.request(method, *path, body=body, params={"resource": account.identity.resource})
+        params = {"resource": account.identity.resource}
+        return await account.rest.request(method, *path, what=what, body=body, params=params)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -231,7 +232,7 @@ class Group(_Room):
         """
         account, parent_id = self._account, _message_id(parent)
         body = {"name": _checked_name(name), "msg_id": parent_id, "group_id": self._id, "owner": account.user}
-        answer = await self._write("POST", "thread", body=body)
+        answer = await self._write(f"creating a thread on message {parent_id}", "POST", "thread", body=body)
         thread_id = text(mapping(answer, "data"), "thread_id")
         if not thread_id:
             raise ProtocolError(f"a thread was created in group {self._id}, but the answer does not name it")
@@ -247,8 +248,8 @@ class Group(_Room):
 
         Source: fact sheet section 9, getChatThreads.
         """
-        path = ("threads", "chatgroups", self._id)
-        return Listing(lambda: thread_pages(self._account, *path), f"threads of group {self._id}")
+        what = f"threads of group {self._id}"
+        return Listing(lambda: thread_pages(self._account, what, "threads", "chatgroups", self._id), what)
 
     def members(self) -> Listing[str]:
         """Return the user ids of the group's members.
@@ -257,7 +258,9 @@ class Group(_Room):
         """
 
         async def pages() -> AsyncGenerator[list[str], None]:
-            async for answer in _cursor_pages(self._account, "chatgroups", self._id, "users"):
+            async for answer in _cursor_pages(
+                self._account, f"the members of group {self._id}", "chatgroups", self._id, "users"
+            ):
                 entries = answer.get("data")
                 roles = ("owner", "admin", "member")
                 yield [
@@ -275,7 +278,8 @@ class Group(_Room):
 
         Source: fact sheet section 10, invite.
         """
-        await self._write("POST", "chatgroups", self._id, "invite", body={"usernames": [user_id(u) for u in users]})
+        body = {"usernames": [user_id(user) for user in users]}
+        await self._write(f"inviting to group {self._id}", "POST", "chatgroups", self._id, "invite", body=body)
 
     @blocking
     async def remove(self, user: str) -> None:
@@ -286,7 +290,8 @@ class Group(_Room):
 
         Source: fact sheet sections 9 (consequences) and 10 (remove).
         """
-        await self._write("DELETE", "chatgroups", self._id, "users", user_id(user))
+        what = f"removing {user} from group {self._id}"
+        await self._write(what, "DELETE", "chatgroups", self._id, "users", user_id(user))
 
     @blocking
     async def destroy(self) -> None:
@@ -296,7 +301,8 @@ class Group(_Room):
         """
         account = self._account
         params = {"version": "v3", "resource": account.identity.resource}
-        await account.rest.request("DELETE", "chatgroups", self._id, params=params)
+        what = f"destroying group {self._id}"
+        await account.rest.request("DELETE", "chatgroups", self._id, what=what, params=params)
 
     def __repr__(self) -> str:
         named = f" {for_terminal(self.name, NAME_LENGTH)!r}" if self.name else ""
@@ -362,7 +368,8 @@ class Thread(_Room):
 
         Source: fact sheet section 9, joinChatThread.
         """
-        answer = await self._write("POST", "thread", self._id, "user", self._account.user, "join")
+        what = f"joining thread {self._id}"
+        answer = await self._write(what, "POST", "thread", self._id, "user", self._account.user, "join")
         learn_thread(self._account, mapping(mapping(answer, "data"), "detail"))
         return self
 
@@ -372,7 +379,8 @@ class Thread(_Room):
 
         Source: fact sheet section 9, leaveChatThread.
         """
-        await self._write("DELETE", "thread", self._id, "user", self._account.user, "quit")
+        what = f"leaving thread {self._id}"
+        await self._write(what, "DELETE", "thread", self._id, "user", self._account.user, "quit")
 
     @blocking
     async def rename(self, name: str) -> None:
@@ -383,7 +391,8 @@ class Thread(_Room):
 
         Source: fact sheet section 9, changeChatThreadName.
         """
-        answer = await self._write("PUT", "thread", self._id, body={"name": _checked_name(name)})
+        body = {"name": _checked_name(name)}
+        answer = await self._write(f"renaming thread {self._id}", "PUT", "thread", self._id, body=body)
         self._account.directory.threads[self._id].name = text(mapping(answer, "data"), "name") or name
 
     @blocking
@@ -395,7 +404,7 @@ class Thread(_Room):
 
         Source: fact sheet section 9, destroyChatThread.
         """
-        await self._write("DELETE", "thread", self._id)
+        await self._write(f"destroying thread {self._id}", "DELETE", "thread", self._id)
         self._account.directory.threads.pop(self._id, None)
 
     @blocking
@@ -407,7 +416,8 @@ class Thread(_Room):
 
         Source: fact sheet section 9, getChatThreadDetail.
         """
-        learn_thread(self._account, mapping(await self._account.rest.get("thread", self._id), "data"))
+        answer = await self._account.rest.get("thread", self._id, what=f"asking for thread {self._id}")
+        learn_thread(self._account, mapping(answer, "data"))
         return self
 
     def members(self) -> Listing[str]:
@@ -417,7 +427,9 @@ class Thread(_Room):
         """
 
         async def pages() -> AsyncGenerator[list[str], None]:
-            async for answer in _cursor_pages(self._account, "thread", self._id, "users"):
+            async for answer in _cursor_pages(
+                self._account, f"the members of thread {self._id}", "thread", self._id, "users"
+            ):
                 users = mapping(answer, "data").get("affiliations")
                 yield [user for user in (users if isinstance(users, list) else ()) if isinstance(user, str)]
 
@@ -432,7 +444,8 @@ class Thread(_Room):
 
         Source: fact sheet section 9, removeChatThreadMember.
         """
-        await self._write("DELETE", "thread", self._id, "users", user_id(user))
+        what = f"removing {user} from thread {self._id}"
+        await self._write(what, "DELETE", "thread", self._id, "users", user_id(user))
 
     @blocking
     async def last_message(self) -> Message | None:
@@ -498,7 +511,8 @@ async def last_messages(account: Account, thread_ids: Sequence[str]) -> dict[str
     ids = list(found)
     for start in range(0, len(ids), LAST_MESSAGES_BATCH):
         body = {"threadIds": ids[start : start + LAST_MESSAGES_BATCH]}
-        answer = await account.rest.request("POST", "thread", "message", body=body, repeatable=True)
+        what = "asking for last messages"
+        answer = await account.rest.request("POST", "thread", "message", what=what, body=body, repeatable=True)
         for entry in objects(answer, "entities"):
             thread_id = text(entry, "thread_id")
             if thread_id in found:
@@ -506,14 +520,14 @@ async def last_messages(account: Account, thread_ids: Sequence[str]) -> dict[str
     return found
 
 
-async def thread_pages(account: Account, *path: str) -> AsyncGenerator[list[Thread], None]:
+async def thread_pages(account: Account, what: str, *path: str) -> AsyncGenerator[list[Thread], None]:
     """Yield the threads of a list, page by page."""
-    async for answer in _cursor_pages(account, *path):
+    async for answer in _cursor_pages(account, what, *path):
         found = [learn_thread(account, entry) for entry in objects(answer, "entities")]
         yield [Thread(account, thread_id) for thread_id in found if thread_id]
 
 
-async def _cursor_pages(account: Account, *path: str) -> AsyncGenerator[dict[str, Any], None]:
+async def _cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the answers of a paged list, to its end.
 
     Some lists give a cursor with their last page too: an empty page ends them as well, and one that repeats.
@@ -522,7 +536,7 @@ async def _cursor_pages(account: Account, *path: str) -> AsyncGenerator[dict[str
     seen: set[str] = set()
     while True:
         params = {"limit": LIST_PAGE, **({"cursor": cursor} if cursor else {})}
-        answer = await account.rest.get(*path, params=params)
+        answer = await account.rest.get(*path, what=f"asking for {what}", params=params)
         yield answer
         cursor = text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
         data = answer.get("data")

@@ -1,5 +1,6 @@
 """What the README says is true: its ten lines run as printed, its table names what there is, its commands exist."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import imkit
+from imkit.portal import blocking
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +34,9 @@ def test_the_ten_lines_run_as_printed() -> None:
 
 
 def test_the_table_of_names_is_what_imkit_exports() -> None:
-    assert sorted(re.findall(r"`(\w+)`", section("Everything there is").split("Each error")[0])) == sorted(imkit.__all__)
+    assert sorted(re.findall(r"`(\w+)`", section("Everything there is").split("Each error")[0])) == sorted(
+        imkit.__all__
+    )
     for name in imkit.__all__:
         assert getattr(imkit, name).__doc__, name
 
@@ -53,3 +57,28 @@ def test_the_make_commands_exist() -> None:
 def test_the_pictures_are_there() -> None:
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
         assert (ROOT / path).is_file(), path
+
+
+def parity() -> list[list[str]]:
+    lines = [line for line in section("The official SDK and imkit").splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_parity_table_names_what_there_is() -> None:
+    for _, ours, wrong in parity():
+        for name in re.findall(r"`([\w.]+)`", ours):
+            thing: object = imkit
+            for part in name.split("."):
+                thing = getattr(thing, part)
+        for name in re.findall(r"`(\w+)`", wrong):
+            assert issubclass(getattr(imkit, name), imkit.IMError), name
+
+
+def test_the_parity_table_holds_every_call_that_does_io() -> None:
+    named = {name for _, ours, _ in parity() for name in re.findall(r"`([\w.]+)`", ours)}
+    for holder in (imkit.Session, imkit.Thread, imkit.Group):
+        for name in dir(holder):
+            if not name.startswith("_") and isinstance(inspect.getattr_static(holder, name), blocking):
+                assert {f"{other.__name__}.{name}" for other in (imkit.Session, imkit.Thread, imkit.Group)} & named or (
+                    holder is imkit.Thread and name == "parent"  # no call of the SDK's: it is looked for in the history
+                ), f"{holder.__name__}.{name}"
