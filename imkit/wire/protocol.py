@@ -195,8 +195,8 @@ class ClientProtocol:
         outputs: list[Output] = []
         if socket.active is not None and now - socket.active.asked_at >= STALL_SECONDS:
             outputs += self._stalled(socket.active, now)
-        quiet_since = socket.last_downlink if socket.given_up_at is None else socket.given_up_at
-        if socket.heartbeat_at is None and now - quiet_since >= HEARTBEAT_SECONDS:
+        since = socket.last_downlink if socket.given_up_at is None else min(socket.last_downlink, socket.given_up_at)
+        if socket.heartbeat_at is None and now - since >= HEARTBEAT_SECONDS:
             socket.heartbeat_at, socket.given_up_at = now, None
             outputs.append(Transmit(self._envelope.unread(trace_id=self._trace_id())))
         return outputs
