@@ -73,14 +73,18 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[Any], str] = {}
+        self._listening: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
-    def start(self, work: Coroutine[Any, Any, None], name: str, *, replaces: bool = False) -> asyncio.Task[None]:
+    def start(
+        self, work: Coroutine[Any, Any, None], name: str, *, replaces: bool = False, listens: bool = False
+    ) -> asyncio.Task[None]:
         """Run a coroutine until it is done or the account is closed.
 
         Args:
             work: what to run.
             name: what it is called.
             replaces: end the tasks of this name first.
+            listens: it ends by itself with the session's events, once it has read them.
         """
         for earlier, called in list(self._tasks.items()):
             if replaces and called == name:
@@ -88,13 +92,15 @@ class Background:
         task = asyncio.create_task(work, name=name)
         self._tasks[task] = name
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        if listens:
+            self._listening.add(task)
         return task
 
     async def end(self, last_words: float) -> None:
-        """Give the tasks some seconds, then cancel them; one of them may be what asks for it."""
+        """Cancel the tasks, those that listen after some seconds; one of them may be what asks for it."""
         tasks = self._tasks.keys() - {asyncio.current_task()}
-        if tasks:
-            await asyncio.wait(tasks, timeout=last_words)
+        if listening := tasks & set(self._listening):
+            await asyncio.wait(listening, timeout=last_words)
         for task in tasks:
             task.cancel()
 

@@ -119,7 +119,9 @@ def test_a_function_that_raises(error: BaseException) -> None:
 
 def test_a_password_is_changed_for_a_token_as_the_official_sdk_does() -> None:
     with http_stand_in(lambda _: Answer(200, {"access_token": "t0ken", "expires_in": 60})) as server:
-        assert token(made(server.url, password="hunter2")) == "t0ken"
+        credentials = made(server.url, password="hunter2")
+        assert token(credentials) == "t0ken"
+        portal().call(credentials._rest.close())
         asked = server.asked[0]
     assert asked.path == "/org/app/token"
     assert "authorization" not in asked.headers
