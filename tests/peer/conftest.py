@@ -19,6 +19,7 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
     """A Node process with the web build of the SDK, then one with the mini-program build."""
     with Peer(request.param) as running:
         yield running
+    assert running.unhandled == []
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,7 @@ def web_peer() -> Iterator[Peer]:
     """The web build alone, for what the mini-program build cannot: it uploads through the app it lives in."""
     with Peer("web") as running:
         yield running
+    assert running.unhandled == []
 
 
 @pytest.fixture

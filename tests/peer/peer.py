@@ -60,6 +60,7 @@ class Peer:
         self._devices: dict[str, Device] = {}
         self._complaints: deque[str] = deque(maxlen=40)
         self._writing = threading.Lock()
+        self.unhandled: list[Any] = []  # promises inside the SDK that failed with nobody waiting
         self.version: Future[str] = Future()
         self._readers = [
             threading.Thread(target=target, name=f"peer-{build}", daemon=True)
@@ -147,7 +148,7 @@ class Peer:
             elif "device" in said:
                 self._devices[said["device"]].heard(said["event"], said.get("data"))
             else:
-                self._complaints.append(line)
+                self.unhandled.append(said)
         for answer in [self.version, *self._answers.values()]:
             if not answer.done():
                 answer.set_exception(RuntimeError(self._obituary()))
