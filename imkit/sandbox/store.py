@@ -121,6 +121,8 @@ class Store:
         if self.path is not None:
             database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
+        # A checkpoint waits for the disk: seldom, not every thousandth page.
+        database.execute("PRAGMA wal_autocheckpoint = 8000")
         database.execute("PRAGMA temp_store = MEMORY")
         database.execute("PRAGMA cache_size = -65536")
         if empty:
