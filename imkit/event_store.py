@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -163,11 +163,13 @@ class EventStream(Generic[E]):
         return None
 
     @blocking
-    async def next(self, timeout: float | None = None) -> E | Dropped:
+    async def next(self, timeout: float | None = None, *, where: Callable[[E], object] | None = None) -> E | Dropped:
         """Wait for the next event and return it.
 
         Args:
             timeout: in seconds; `None` waits as long as it takes.
+            where: wait for the next one of which this is true; those before it are passed over. A quick, plain
+                function: it runs on imkit's loop.
 
         Raises:
             TimedOut: none came in time.
@@ -175,10 +177,13 @@ class EventStream(Generic[E]):
 
         Example:
             >>> bob.events(imkit.MessageReceived).next(timeout=10)  # doctest: +SKIP
+            >>> heard.next(timeout=10, where=lambda event: event.message.id == sent.id)  # doctest: +SKIP
         """
         try:
             async with asyncio.timeout(timeout):
                 event = await self._next()
+                while where is not None and event is not None and (isinstance(event, Dropped) or not where(event)):
+                    event = await self._next()
         except TimeoutError:
             wanted = ", ".join(kind.__name__ for kind in self._kinds)
             hint = "Was it sent? Is this user in the thread?"
