@@ -5,7 +5,8 @@ Source: fact sheet section 8.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from imkit.roaming import Order, Page, Query, fetch_page
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger("imkit.history")
 
 Moment = datetime | date | str
 Progress = Callable[[int, int | None], Awaitable[None] | None]
@@ -40,11 +43,7 @@ def query(
     Raises:
         InvalidMessage: one of them is out of bounds; it says which and what would do.
     """
-    if isinstance(types, str):
-        raise InvalidMessage(f'types must be a list, such as ["{types}"]')
-    for kind in types or ():
-        if kind not in _TYPES:
-            raise InvalidMessage(f"{kind!r:.40} is no message type", hint=f"The types are {', '.join(_TYPES)}.")
+    kinds = _kinds(types)
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InvalidMessage(f"limit must be a whole number from 1, not {limit!r:.40}")
     if order not in ("oldest", "newest"):
@@ -52,7 +51,7 @@ def query(
     wanted = Query(
         since=_moment(since, "since"),
         until=_moment(until, "until"),
-        types=frozenset(types or ()),
+        types=kinds,
         sender=None if sender is None else user_id(sender),
         limit=limit,
         order=order,
@@ -60,6 +59,18 @@ def query(
     if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
         raise InvalidMessage(f"since ({since}) is not before until ({until}): no message can be in between")
     return wanted
+
+
+def _kinds(types: Iterable[str] | None) -> frozenset[str]:
+    if types is None:
+        return frozenset()
+    if isinstance(types, str) or not isinstance(types, Iterable):
+        raise InvalidMessage(f'types must be a list, such as ["{types!s:.40}"]')
+    kinds = list(types)
+    for kind in kinds:
+        if kind not in _TYPES:
+            raise InvalidMessage(f"{kind!r:.40} is no message type", hint=f"The types are {', '.join(_TYPES)}.")
+    return frozenset(kinds)
 
 
 def _moment(moment: Moment | None, name: str) -> int | None:
@@ -77,8 +88,11 @@ def _moment(moment: Moment | None, name: str) -> int | None:
     if not isinstance(moment, datetime):
         raise InvalidMessage(f"{name} must be a datetime, a date or an ISO string, not {type(moment).__name__}")
     # Rounded up: no millisecond before a moment belongs to what is since it.
-    aware = moment.astimezone(UTC)
-    return to_milliseconds(aware) + (1 if aware.microsecond % 1000 else 0)
+    try:
+        aware = moment.astimezone(UTC)
+        return to_milliseconds(aware) + (1 if aware.microsecond % 1000 else 0)
+    except (ValueError, OverflowError, TypeError) as error:  # the edge of the calendar in another zone; pandas' NaT
+        raise InvalidMessage(f"{name}: {moment} is no time that can be asked for") from error
 
 
 @dataclass(slots=True)
@@ -130,19 +144,28 @@ class Walk:
 
     async def _raw_pages(self, newest_first: bool) -> AsyncGenerator[list[Message], None]:
         cursor: str | int = -1
+        been: set[str | int] = {cursor}
+        before: list[Message] = []
         while True:
             page = await self._page(self.wanted, cursor, newest_first)
             yield page.messages
             # An empty page or no key ends the chain whatever is_last says; so does a key that leads nowhere new.
-            if page.is_last or not page.messages or page.cursor is None or page.cursor == cursor:
+            if page.is_last or page.is_empty or page.cursor is None or page.cursor in been:
                 return
-            if _is_past(page.messages[-1], self.wanted, newest_first):
+            if page.messages and page.messages == before:
+                return  # the service overlooks the key
+            if _is_past(page.messages, self.wanted, newest_first):
                 return  # the service overlooks time bounds
+            been.add(page.cursor)
+            before = page.messages
             cursor = page.cursor
 
 
-def _is_past(message: Message, wanted: Query, newest_first: bool) -> bool:
-    moment = to_milliseconds(message.time)
+def _is_past(messages: Sequence[Message], wanted: Query, newest_first: bool) -> bool:
+    readable = [message for message in messages if message.id]  # what cannot be read has no time either
+    if not readable:
+        return False
+    moment = to_milliseconds(readable[-1].time)
     if newest_first:
         return wanted.since is not None and moment < wanted.since - 1
     return wanted.until is not None and moment > wanted.until + 1
@@ -171,7 +194,11 @@ async def history_frame(
             async for messages in walk.pages():
                 found += messages
                 if progress is not None:
-                    await worker.run(progress, len(found), wanted.limit)
+                    try:
+                        await worker.run(progress, len(found), wanted.limit)
+                    except Exception:
+                        logger.exception("the progress function failed; it is called no more")
+                        progress = None
             if not walk.complete:
                 reasons.append(f"{target_id}: {walk.reason}")
     finally:

@@ -53,11 +53,19 @@ class Query:
 
 @dataclass(slots=True)
 class Page:
-    """One page of roaming history: its messages, and where the next one begins (empty at the end)."""
+    """One page of roaming history.
+
+    Attributes:
+        messages: those on it.
+        cursor: where the next one begins, or `None` at the end.
+        is_last: the service says that there is no other.
+        is_empty: there is nothing on it; not even notices, which are no messages.
+    """
 
     messages: list[Message]
     cursor: str | int | None
     is_last: bool
+    is_empty: bool
 
 
 async def fetch_page(
@@ -96,7 +104,8 @@ async def fetch_page(
     data = answer.get("data")
     if not isinstance(data, dict):
         raise ProtocolError(f"the history of {target_id}: the answer holds no data")
-    return Page(_messages(data.get("msgs")), _cursor(data.get("next_key")), data.get("is_last") is True)
+    entries = data.get("msgs")
+    return Page(_messages(entries), _cursor(data.get("next_key")), data.get("is_last") is True, is_empty=not entries)
 
 
 def _messages(entries: object) -> list[Message]:

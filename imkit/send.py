@@ -67,15 +67,17 @@ def checked_body(body: object) -> Body:
         raise InvalidMessage(
             f"a {type(body).__name__} cannot be sent", hint="Send a str, or a body such as imkit.Text(…)."
         )
-    if isinstance(body, Text) and not body.text:
+    if isinstance(body, Text) and body.text == "":
         raise InvalidMessage("an empty text cannot be sent")
-    if isinstance(body, Command) and not body.action:
+    if isinstance(body, Command) and body.action == "":
         raise InvalidMessage("a command needs an action")
-    if isinstance(body, Custom) and not _CUSTOM_EVENT.fullmatch(body.event):
+    if isinstance(body, Custom) and not (isinstance(body.event, str) and _CUSTOM_EVENT.fullmatch(body.event)):
         hint = "It has 1 to 32 letters, digits, -, _, / and dots."
         raise InvalidMessage(f"{body.event!r:.80} is no name for a custom event", hint=hint)
-    if isinstance(body, Location) and not (-90 <= body.lat <= 90 and -180 <= body.lng <= 180):
-        raise InvalidMessage(f"({body.lat}, {body.lng}) is no place", hint="lat and lng are degrees.")
+    if isinstance(body, Location):
+        numbers = isinstance(body.lat, int | float) and isinstance(body.lng, int | float)
+        if not (numbers and -90 <= body.lat <= 90 and -180 <= body.lng <= 180):
+            raise InvalidMessage(f"({body.lat!r:.40}, {body.lng!r:.40}) is no place", hint="lat and lng are degrees.")
     return body
 
 

@@ -86,5 +86,5 @@ async def _own_messages(rest: Rest, identity: Identity, target: str, floor: int 
                 return found[::-1]
             if message.resource == identity.resource and message.sender.lower() == identity.user:
                 found.append(message)
-        cursor = None if page.is_last or not page.messages else page.cursor
+        cursor = None if page.is_last or page.is_empty else page.cursor
     return found[::-1]

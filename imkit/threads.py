@@ -540,7 +540,7 @@ async def _cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerat
         yield answer
         cursor = text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
         data = answer.get("data")
-        entries = answer.get("entities") or (mapping(answer, "data").get("affiliations") or data)
+        entries = answer.get("entities") or (data.get("affiliations") if isinstance(data, dict) else data)
         if not cursor or cursor in seen or not entries:
             return
         seen.add(cursor)
@@ -548,7 +548,7 @@ async def _cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerat
 
 def _message_id(message: Message | str) -> str:
     found = message.id if isinstance(message, Message) else message
-    if not isinstance(found, str) or not found.isdigit():
+    if not isinstance(found, str) or not (found.isascii() and found.isdigit()):
         raise InvalidMessage(f"{found!r:.60} is no message", hint="Give a Message, or its id: a string of digits.")
     return found
 

@@ -1,0 +1,331 @@
+"""Sending, recalling and editing, at a real sandbox."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import imkit
+from imkit.sandbox.process import Sandbox
+
+WAIT = 10.0
+_numbers = itertools.count(1)
+
+
+def new_name(what: str) -> str:
+    return f"{what}-{next(_numbers)}-m"
+
+
+class Room:
+    """Alice and Bob in a thread; Carol only in its group; Dave nowhere."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        names = [new_name(name) for name in ("alice", "bob", "carol", "dave")]
+        self.alice, self.bob, self.carol, self.dave = (imkit.login(name, app=sandbox.app) for name in names)
+        self.group = self.alice.create_group("tea", members=[self.bob.user, self.carol.user])
+        self.thread = self.group.create_thread("Oolong", self.group.send("Which oolong?"))
+        self.bobs = self.bob.thread(self.thread.id).join()
+
+    def heard(self, kind: type[imkit.Event], since: imkit.Message | None = None) -> Any:
+        for event in self.bob.events(kind):
+            if since is None or event.message.id == since.id:  # type: ignore[union-attr]
+                return event
+        raise AssertionError("the session ended")
+
+    def close(self) -> None:
+        for session in (self.alice, self.bob, self.carol, self.dave):
+            session.close()
+
+
+@pytest.fixture(scope="module")
+def shared_room(sandbox: Sandbox) -> Iterator[Room]:
+    room = Room(sandbox)
+    yield room
+    room.close()
+
+
+@pytest.fixture
+def room(shared_room: Room) -> Room:
+    return shared_room
+
+
+# ------------------------------------------------------------------------ send
+
+
+def test_to_a_thread(room: Room) -> None:
+    tea = "Dong Ding, please 🍵"
+    sent = room.thread.send(tea)
+    assert sent.id.isdigit()
+    assert abs(datetime.now(UTC) - sent.time) < timedelta(minutes=1)
+    assert (sent.sender, sent.to, sent.type, sent.text) == (
+        room.alice.user,
+        room.thread.id,
+        "txt",
+        "Dong Ding, please 🍵",
+    )
+    assert sent.thread is not None
+    assert (sent.thread.thread_id, sent.thread.group_id) == (room.thread.id, room.group.id)
+    heard = room.heard(imkit.MessageReceived, sent).message
+    assert (heard.id, heard.time, heard.body, heard.thread) == (sent.id, sent.time, sent.body, sent.thread)
+
+
+def test_to_a_group(room: Room) -> None:
+    sent = room.alice.send(room.group, imkit.Text("to all", ext={"mood": "好", "n": 2**53 + 1}))
+    assert sent.thread is None
+    heard = room.heard(imkit.MessageReceived, sent).message
+    assert heard.thread is None
+    assert heard.ext == {"mood": "好", "n": 2**53 + 1}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        imkit.Text("words", ext={"a": [1, {"b": None}], "t": True, "f": 0.5}),
+        imkit.Location(25.03, 121.56, "Taipei"),
+        imkit.Command("refresh", ext={"n": 1}),
+        imkit.Custom("order/tea.1", {"kind": "oolong", "cups": "2"}),
+        imkit.Image(url="https://example.org/a.png", width=4, height=3),
+    ],
+    ids=lambda body: body.type,
+)
+def test_bodies_arrive_as_they_were_sent(room: Room, body: imkit.Text) -> None:
+    sent = room.thread.send(body)
+    heard = room.heard(imkit.MessageReceived, sent).message
+    assert heard.body == body == sent.body
+
+
+def test_sends_in_flight_arrive_in_order(room: Room) -> None:
+    async def main() -> list[imkit.Message]:
+        async with asyncio.TaskGroup() as group:
+            sends = [group.create_task(room.thread.send.aio(f"in flight {number}")) for number in range(64)]
+        return [send.result() for send in sends]
+
+    heard = room.bob.events(imkit.MessageReceived, replay=False)
+    sent = asyncio.run(main())
+    ids = [message.id for message in sent]
+    assert ids == sorted(ids, key=int)
+    found = [heard.next(timeout=WAIT) for _ in range(64)]
+    assert [event.message.id for event in found if isinstance(event, imkit.MessageReceived)] == ids
+
+
+# -------------------------------------------------- refused before the network
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        None,
+        7,
+        b"bytes",
+        ["list"],
+        imkit.Text,
+        imkit.Text(""),
+        imkit.Text(7),  # type: ignore[arg-type]
+        imkit.Text(None),  # type: ignore[arg-type]
+        imkit.Text("half a \ud800"),
+        imkit.Text("x", ext={"n": 2**63}),
+        imkit.Text("x", ext={"n": float("nan")}),
+        imkit.Text("x", ext={"when": datetime.now(UTC)}),
+        imkit.Text("x", ext={1: "a"}),  # type: ignore[dict-item]
+        imkit.Text("x", ext=["a"]),  # type: ignore[arg-type]
+        imkit.Command(""),
+        imkit.Command(None),  # type: ignore[arg-type]
+        imkit.Custom("", {}),
+        imkit.Custom("a b", {}),
+        imkit.Custom("x" * 33, {}),
+        imkit.Custom(7, {}),  # type: ignore[arg-type]
+        imkit.Custom("e", ["a"]),  # type: ignore[arg-type]
+        imkit.Location(91, 0, ""),
+        imkit.Location(0, 181, ""),
+        imkit.Location(float("nan"), 0, ""),
+        imkit.Location("north", 0, ""),  # type: ignore[arg-type]
+        imkit.Image(),
+        imkit.Unknown(b"bytes"),
+    ],
+    ids=lambda body: f"{body!r:.40}",
+)
+def test_what_cannot_be_sent(room: Room, body: Any) -> None:
+    with pytest.raises(imkit.InvalidMessage) as caught:
+        room.thread.send(body)
+    assert isinstance(caught.value, ValueError)
+    assert room.alice.connected
+
+
+@pytest.mark.parametrize(
+    "body", ["x" * 6000, imkit.Text("x", ext={"long": "y" * 6000}), imkit.Custom("e", {"k": "z" * 6000})]
+)
+def test_what_is_too_large(room: Room, body: Any) -> None:
+    with pytest.raises(imkit.TooLarge, match=f"thread {room.thread.id}") as caught:
+        room.thread.send(body)
+    assert caught.value.code == 511
+    assert caught.value.hint
+    assert room.thread.send("x" * 4000).id  # and the session goes on
+
+
+def test_only_rooms_are_sent_to(room: Room) -> None:
+    for to in (room.thread.id, None, room.alice):
+        with pytest.raises(imkit.InvalidMessage, match="no thread or group"):
+            room.alice.send(to, "hello")  # type: ignore[arg-type]
+    for name in ("", "abc", "12 3", "²", "1" * 33, None, 7):
+        with pytest.raises(imkit.InvalidMessage, match="no id"):
+            room.alice.thread(name)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------- refused by the service
+
+
+def test_not_a_member(room: Room) -> None:
+    outsider = room.dave.group(room.group.id)
+    attempts: list[Callable[[], object]] = [
+        lambda: outsider.send("let me in"),
+        lambda: room.dave.thread(room.thread.id).send("let me in"),
+        lambda: room.carol.thread(room.thread.id).send("in the group, not in the thread"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(imkit.NotAMember) as caught:
+            attempt()
+        assert (caught.value.code, caught.value.status) == (602, 1)
+        assert caught.value.reason == "not in group or chatroom"
+        assert "join" in caught.value.hint
+
+
+def test_unknown_rooms(room: Room) -> None:
+    with pytest.raises(imkit.ThreadNotFound, match="thread 999") as caught:
+        room.alice.thread("999").send("hello?")
+    assert caught.value.reason == "group not found"
+    assert caught.value.hint
+    with pytest.raises(imkit.GroupNotFound, match="group 999"):
+        room.alice.group("999").send("hello?")
+
+
+def test_a_destroyed_thread(room: Room) -> None:
+    thread = room.group.create_thread("Short-lived", room.group.send("soon gone"))
+    thread.destroy()
+    with pytest.raises(imkit.ThreadNotFound):
+        thread.send("hello?")
+
+
+# ---------------------------------------------------------------------- recall
+
+
+def test_a_recall_is_seen_by_the_other(room: Room) -> None:
+    sent = room.thread.send("oops")
+    room.heard(imkit.MessageReceived, sent)
+    recalls = room.bob.events(imkit.MessageRecalled, replay=False)
+    room.thread.recall(sent, ext="wrong tea")
+    recalled = recalls.next(timeout=WAIT)
+    assert isinstance(recalled, imkit.MessageRecalled)
+    assert (recalled.message_id, recalled.to, recalled.by) == (sent.id, room.thread.id, room.alice.user)
+    assert recalled.message is not None
+    assert (recalled.message.id, recalled.message.text) == (sent.id, "oops")
+    assert recalled.seconds_after is not None
+    assert 0 <= recalled.seconds_after < 60
+    assert recalled.ext == "wrong tea"
+    assert sent.id in repr(recalled)
+    assert sent.id not in [message.id for message in room.thread.messages()]
+
+
+def test_ways_to_name_what_is_recalled(room: Room) -> None:
+    ways: list[Callable[[imkit.Message], object]] = [
+        lambda sent: room.thread.recall(sent.id),
+        lambda sent: room.alice.recall(sent),
+        lambda sent: room.alice.recall(sent.id, to=room.thread),
+        lambda sent: asyncio.run(room.thread.recall.aio(sent)),
+    ]
+    for way in ways:
+        sent = room.thread.send("to be recalled")
+        way(sent)
+        assert sent.id not in [message.id for message in room.thread.messages()]
+    in_group = room.group.send("to be recalled")
+    room.alice.recall(in_group)
+    assert in_group.id not in [message.id for message in room.group.messages()]
+
+
+def test_a_message_read_from_the_history_can_be_recalled(room: Room) -> None:
+    room.thread.send("from the history")
+    (newest,) = room.thread.messages(order="newest", limit=1)
+    room.alice.recall(newest)
+    assert newest.id not in [message.id for message in room.thread.messages()]
+
+
+def test_recalls_that_are_refused(room: Room) -> None:
+    sent = room.thread.send("once")
+    with pytest.raises(imkit.IMError):
+        room.bobs.recall(sent)  # not the sender
+    room.thread.recall(sent)
+    with pytest.raises(imkit.MessageNotFound) as caught:
+        room.thread.recall(sent)
+    assert caught.value.code == 1302
+    with pytest.raises(imkit.MessageNotFound):
+        room.thread.recall("123")
+
+
+@pytest.mark.parametrize("message", ["", "abc", "-1", "1.5", "²", "9" * 40, None, 7])
+def test_what_is_no_message(room: Room, message: Any) -> None:
+    with pytest.raises(imkit.InvalidMessage):
+        room.thread.recall(message)
+    with pytest.raises(imkit.InvalidMessage):
+        room.alice.recall(message, to=room.thread)
+    with pytest.raises(imkit.InvalidMessage):
+        room.thread.edit(message, "new")
+
+
+def test_an_id_alone_does_not_say_where(room: Room) -> None:
+    with pytest.raises(imkit.InvalidMessage, match="where it was sent") as caught:
+        room.alice.recall("123")
+    assert "to=thread" in caught.value.hint
+
+
+@pytest.mark.parametrize("ext", [{"a": 1}, 7, b"x", "half a \ud800"])
+def test_what_cannot_go_with_a_recall(room: Room, ext: Any) -> None:
+    sent = room.thread.send("stays")
+    with pytest.raises(imkit.InvalidMessage):
+        room.thread.recall(sent, ext=ext)
+
+
+def test_the_recall_window() -> None:
+    with Sandbox(recall_seconds=0.001) as strict, imkit.login("alice", app=strict.app) as alice:
+        group = alice.create_group("tea")
+        sent = group.send("too late")
+        later = group.send("time goes by")
+        while later.time <= sent.time + timedelta(milliseconds=2):
+            later = group.send("time goes by")
+        with pytest.raises(imkit.RecallExpired) as caught:
+            group.recall(sent)
+        assert (caught.value.code, caught.value.reason) == (504, "exceed recall time limit")
+        assert "2 minutes" in caught.value.hint
+        assert sent.id in [message.id for message in group.messages()]
+    with Sandbox(recall_seconds=0) as never, imkit.login("alice", app=never.app) as alice:
+        group = alice.create_group("tea")
+        with pytest.raises(imkit.ServiceNotEnabled) as disabled:
+            group.recall(group.send("for ever"))
+        assert disabled.value.code == 505
+
+
+# ------------------------------------------------------------------------ edit
+
+
+def test_an_edit_is_seen_by_the_other(room: Room) -> None:
+    sent = room.thread.send(imkit.Text("Dong Ding", ext={"cups": 1}))
+    edits = room.bob.events(imkit.MessageEdited, replay=False)
+    edited = room.thread.edit(sent, "Tie Guan Yin")
+    assert (edited.id, edited.text, edited.edit_count, edited.time) == (sent.id, "Tie Guan Yin", 1, sent.time)
+    heard = edits.next(timeout=WAIT)
+    assert isinstance(heard, imkit.MessageEdited)
+    assert (heard.message.id, heard.message.text, heard.operator, heard.count) == (
+        sent.id,
+        "Tie Guan Yin",
+        room.alice.user,
+        1,
+    )
+    assert heard.message.time == sent.time
+    again = room.alice.edit(sent.id, imkit.Text("both", ext={"cups": 2}), to=room.thread)
+    assert again.edit_count == 2
+    (found,) = (message for message in room.thread.messages() if message.id == sent.id)
+    assert (found.text, found.ext, found.edit_count, found.edited_at) == ("both", {"cups": 2}, 2, again.edited_at)
+    with pytest.raises(imkit.IMError):
+        room.bobs.edit(sent, "not mine")
