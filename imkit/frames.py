@@ -88,8 +88,16 @@ def _series(name: str, values: list[Any]) -> pd.Series[Any]:
         moments: pd.Series[Any] = pa.array(values, pa.timestamp("ms", "UTC")).to_pandas()
         return moments.astype(_TIME)
     if dtype == "category":
-        return pd.Series(pd.Categorical(pd.array(values, dtype=_STRING)))
-    return pd.Series(pd.array(values, dtype=dtype))
+        return pd.Series(pd.Categorical(_strings(values)))
+    return pd.Series(_strings(values) if dtype is _STRING else pd.array(values, dtype=dtype))
+
+
+def _strings(values: list[Any]) -> Any:
+    try:
+        return pd.array(values, dtype=_STRING)
+    except UnicodeEncodeError:  # a stranger's half a character, which no file can hold
+        whole = [value if value is None else value.encode(errors="backslashreplace").decode() for value in values]
+        return pd.array(whole, dtype=_STRING)
 
 
 def _row(message: Message) -> tuple[Any, ...]:
@@ -207,6 +215,9 @@ def _typed(values: list[Any]) -> Any:
         frozenset({int, float}): "Float64",
     }
     dtype = dtypes.get(frozenset(kinds))
-    if dtype is None:
-        return pd.Series([pd.NA if value is None else value for value in values], dtype=object).array
-    return pd.array(values, dtype=dtype)
+    try:
+        if dtype is not None:
+            return _strings(values) if dtype is _STRING else pd.array(values, dtype=dtype)
+    except OverflowError:  # beyond 64 bits
+        pass
+    return pd.Series([pd.NA if value is None else value for value in values], dtype=object).array

@@ -1,0 +1,283 @@
+"""The history frame: one schema whatever comes, ids to the last digit, nothing that cannot be stored."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import imkit
+from imkit.frames import COLUMNS, frame_of
+from imkit.messages import Body, from_milliseconds, to_milliseconds
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 123000, tzinfo=UTC)
+REF = imkit.ThreadRef("184504500000001", "Oolong", "184504500000000", "1882603211714461700")
+ATTACHED: dict[str, Any] = {
+    "url": "http://h/org/app/chatfiles/uuid?share-secret=SECRET&em-redirect=true",
+    "file_name": "茶.png",
+    "file_size": 2**33,
+    "secret": "SECRET",
+}
+BODIES: list[Body] = [
+    imkit.Text("Dong Ding, please 🍵", ext={"mood": "好", "n": 2**53 + 1}),
+    imkit.Image(**ATTACHED, width=640.0, height=480.0, animated=True),
+    imkit.Audio(**ATTACHED, duration=3),
+    imkit.Video(**ATTACHED, duration=60, thumbnail_url="http://h/t?share-secret=SECRET", thumbnail_secret="SECRET"),
+    imkit.File(**ATTACHED),
+    imkit.Location(25.03, 121.56, "Taipei", building_name="101"),
+    imkit.Command("refresh"),
+    imkit.Custom("order", {"kind": "oolong"}),
+    imkit.Combine("Yesterday", summary="alice: tea", fallback="a bundle", url=ATTACHED["url"], secret="SECRET"),
+    imkit.Unknown(b"\x00\x01", "a type of tomorrow"),
+]
+
+
+def message(number: int, body: Body, *, thread: imkit.ThreadRef | None = REF, **more: Any) -> imkit.Message:
+    to = thread.thread_id if thread else "184504500000000"
+    return imkit.Message(str(1882603211714461700 + number), "alice", to, NOON, body, thread, **more)
+
+
+def everything() -> list[imkit.Message]:
+    return [message(number, body) for number, body in enumerate(BODIES)]
+
+
+@pytest.mark.parametrize("some", [[], everything()[:1], everything(), [message(0, imkit.Text("x"), thread=None)]])
+def test_the_schema_is_the_same_for_anything(some: list[imkit.Message]) -> None:
+    frame = frame_of(some)
+    assert list(frame.columns) == list(COLUMNS)
+    for name, dtype in COLUMNS.items():
+        assert frame[name].dtype == dtype, name
+    for name in ("sender", "type", "thread_id", "thread_name", "group_id"):
+        assert frame[name].cat.categories.dtype == frame["text"].dtype, name
+    assert frame.index.equals(pd.RangeIndex(len(some)))
+    assert isinstance(frame.index, pd.RangeIndex)
+
+
+def test_the_documented_table_is_the_schema() -> None:
+    import imkit.frames
+
+    rows = [line.split("|")[1:3] for line in str(imkit.frames.__doc__).splitlines() if line.startswith("| ")][1:]
+    told = {name.strip(): dtype.strip() for names, dtype in rows for name in names.split(",")}
+    assert list(told) == list(COLUMNS)
+    assert {name: dtype.replace("string", "str") for name, dtype in told.items()} == {
+        name: str(dtype).replace("string", "str") for name, dtype in COLUMNS.items()
+    }
+
+
+def test_what_stands_in_a_row() -> None:
+    frame = frame_of(everything())
+    text = frame.iloc[0]
+    assert text["message_id"] == "1882603211714461700"
+    assert text["time"] == pd.Timestamp(NOON)
+    assert (text["sender"], text["type"], text["text"]) == ("alice", "txt", "Dong Ding, please 🍵")
+    assert (text["thread_id"], text["thread_name"]) == ("184504500000001", "Oolong")
+    assert (text["group_id"], text["parent_message_id"]) == ("184504500000000", "1882603211714461700")
+    assert text["ext"] == '{"mood":"好","n":9007199254740993}'
+    assert text["edit_count"] == 0
+    assert text[["url", "file_size", "lat", "payload", "edited_at"]].isna().all()
+    assert frame["type"].tolist() == [body.type for body in BODIES]
+    assert frame["text"].fillna("-").tolist() == [
+        *("Dong Ding, please 🍵", "-", "-", "-", "-", "Taipei", "refresh", "order", "Yesterday", "-")
+    ]
+    assert frame.loc[1, ["file_name", "file_size", "width", "height"]].tolist() == ["茶.png", 2**33, 640.0, 480.0]
+    assert frame.loc[2:3, "duration"].tolist() == [3, 60]
+    assert frame.loc[5, ["lat", "lng"]].tolist() == [25.03, 121.56]
+    payloads = {
+        kind: json.loads(payload)
+        for kind, payload in zip(frame["type"], frame["payload"], strict=True)
+        if payload is not pd.NA
+    }
+    assert payloads == {
+        "img": {"animated": True},
+        "loc": {"building_name": "101"},
+        "custom": {"params": {"kind": "oolong"}},
+        "combine": {"summary": "alice: tea", "fallback": "a bundle", "level": 1},
+        "unknown": {"reason": "a type of tomorrow", "data": "0001"},
+    }
+
+
+def test_a_plain_group_message_has_a_group_and_no_thread() -> None:
+    row = frame_of([message(0, imkit.Text("x"), thread=None)]).iloc[0]
+    assert row["group_id"] == "184504500000000"
+    assert row[["thread_id", "thread_name", "parent_message_id"]].isna().all()
+
+
+def test_edits_and_reactions() -> None:
+    edited = message(0, imkit.Text("x"), edited_at=NOON, edit_count=2, reactions=[{"reaction": "👍", "count": 1}])
+    row = frame_of([edited]).iloc[0]
+    assert (row["edited_at"], row["edit_count"]) == (pd.Timestamp(NOON), 2)
+    assert json.loads(row["reactions"]) == [{"reaction": "👍", "count": 1}]
+
+
+def test_share_secrets_stay_out() -> None:
+    frame = frame_of(everything())
+    assert "SECRET" not in frame.to_csv()
+    assert frame.loc[1, "url"] == "http://h/org/app/chatfiles/uuid"
+
+
+def test_attrs_are_plain_json() -> None:
+    source = {"rows": 1, "complete": True, "since": None}
+    frame = frame_of(everything(), source)
+    assert json.loads(json.dumps(frame.attrs)) == frame.attrs == {"imkit": source}
+    assert frame.im.source == source
+    assert frame_of([]).im.source == {}
+
+
+def test_parquet_and_back(tmp_path: Path) -> None:
+    frame = frame_of(everything(), {"rows": len(BODIES)})
+    for some in (frame, frame.iloc[:0]):
+        some.to_parquet(tmp_path / "frame.parquet")
+        back = pd.read_parquet(tmp_path / "frame.parquet")
+        assert back.attrs == some.attrs
+        assert back["message_id"].tolist() == some["message_id"].tolist()
+        for name in COLUMNS:
+            assert (
+                back[name].astype("object").fillna("NA").tolist() == some[name].astype("object").fillna("NA").tolist()
+            )
+            assert str(back[name].dtype) == str(some[name].dtype), name
+        assert back.im.ext("mood").equals(some.reset_index(drop=True).im.ext("mood"))
+
+
+def test_ordinary_pandas_works() -> None:
+    frame = frame_of(everything() * 2)
+    assert len(frame.drop_duplicates()) == len(BODIES)
+    assert frame.groupby("type", observed=True).size().tolist() == [2] * len(BODIES)
+    assert frame.set_index("time").resample("1h")["message_id"].count().tolist() == [20]
+
+
+# ------------------------------------------------------------------------- .im
+
+
+def exts(*values: dict[str, Any]) -> pd.DataFrame:
+    return frame_of([message(number, imkit.Text("x", ext=ext)) for number, ext in enumerate(values)])
+
+
+def test_ext_opens_into_typed_columns() -> None:
+    frame = exts({"s": "a", "i": 2**62, "f": 0.5, "b": True, "l": [1], "m": 1, "n": 1}, {"m": "x", "n": 0.5}, {})
+    opened = frame.im.ext()
+    assert {name: str(dtype) for name, dtype in opened.dtypes.items()} == {
+        "s": "string",
+        "i": "Int64",
+        "f": "Float64",
+        "b": "boolean",
+        "l": "object",
+        "m": "object",
+        "n": "Float64",
+    }
+    assert opened["i"].tolist() == [2**62, pd.NA, pd.NA]
+    assert opened["l"].tolist() == [[1], pd.NA, pd.NA]
+    assert opened["m"].tolist() == [1, "x", pd.NA]
+    assert opened.index.equals(frame.index)
+
+
+def test_ext_of_some_keys_and_of_keys_that_do_not_occur() -> None:
+    frame = exts({"a": 1, "b": 2}, {"a": 3})
+    assert frame.im.ext("b", "z").columns.tolist() == ["b", "z"]
+    assert frame.im.ext("z")["z"].isna().all()
+    assert frame[frame.index > 0].im.ext("a")["a"].tolist() == [3]
+    assert frame_of([]).im.ext().empty
+    assert frame_of([]).im.ext("a").columns.tolist() == ["a"]
+
+
+def test_ext_numbers_beyond_64_bits_stay_whole() -> None:
+    assert exts({"n": 2**64 - 1}, {"n": 1}).im.ext("n")["n"].tolist() == [2**64 - 1, 1]
+
+
+def test_local_moves_the_clocks_and_not_the_moments() -> None:
+    frame = frame_of([message(0, imkit.Text("x"), edited_at=NOON)])
+    local = frame.im.local("Asia/Shanghai")
+    assert local["time"].dt.hour.tolist() == [20]
+    assert local["edited_at"].dt.hour.tolist() == [20]
+    assert (local["time"] == frame["time"]).all()
+    assert frame["time"].dt.hour.tolist() == [12]
+
+
+def test_im_is_for_history_frames() -> None:
+    with pytest.raises(AttributeError, match="history frames"):
+        _ = pd.DataFrame({"a": [1]}).im
+
+
+# ------------------------------------------------------------------- any input
+
+HOSTILE = ["<script>alert(1)</script>", "\x00", "‮", "\x1b[2J", "=1+1", "half a \ud800", "\u2028", "😀" * 3, "' OR 1=1"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_costs_no_row(text: str, tmp_path: Path) -> None:
+    ref = imkit.ThreadRef("7", text, text, text)
+    hostile = imkit.Message("5", text, "7", NOON, imkit.File(url=f"http://{text}?x=1", file_name=text), ref)
+    frame = frame_of([hostile, message(0, imkit.Text(text))])
+    assert len(frame) == 2
+    frame.to_parquet(tmp_path / "frame.parquet")
+    shown = frame._repr_html_()  # type: ignore[operator]
+    assert "<script>" not in shown
+    if "\ud800" not in text:
+        assert frame.loc[1, "text"] == text
+
+
+json_values: Any = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+ext_objects = st.dictionaries(st.text(), json_values, max_size=3)
+optional_text = st.none() | st.text()
+bodies: Any = st.one_of(
+    st.builds(imkit.Text, st.text(), ext=ext_objects),
+    st.builds(
+        imkit.Image,
+        url=optional_text,
+        file_name=optional_text,
+        file_size=st.none() | st.integers(0, 2**62),
+        width=st.none() | st.floats(0, 1e6),
+        ext=ext_objects,
+    ),
+    st.builds(imkit.Audio, url=optional_text, duration=st.none() | st.integers(0, 2**31), ext=ext_objects),
+    st.builds(imkit.Location, st.floats(-90, 90), st.floats(-180, 180), st.text(), ext=ext_objects),
+    st.builds(imkit.Command, st.text(), ext=ext_objects),
+    st.builds(imkit.Custom, st.text(), st.dictionaries(st.text(), st.text(), max_size=3), ext=ext_objects),
+    st.builds(imkit.Combine, st.text(), summary=st.text(), url=optional_text),
+    st.builds(imkit.Unknown, st.binary(max_size=20), st.text()),
+)
+refs = st.none() | st.builds(imkit.ThreadRef, st.text(), st.text(), st.text(), st.text())
+moments = st.integers(0, 4_000_000_000_000).map(from_milliseconds)
+messages = st.builds(
+    imkit.Message,
+    st.integers(1, 2**64 - 1).map(str),
+    st.text(),
+    st.text(),
+    moments,
+    bodies,
+    refs,
+    st.none() | moments,
+    st.integers(0, 10),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(messages, max_size=6))
+def test_any_messages_make_a_frame(some: list[imkit.Message]) -> None:
+    frame = frame_of(some)
+    assert {name: frame[name].dtype == dtype for name, dtype in COLUMNS.items()} == dict.fromkeys(COLUMNS, True)
+    assert frame["message_id"].tolist() == [one.id for one in some]
+    assert [to_milliseconds(time.to_pydatetime()) for time in frame["time"]] == [
+        to_milliseconds(one.time) for one in some
+    ]
+    for row, one in zip(frame.itertuples(), some, strict=True):
+        assert (json.loads(row.ext) if isinstance(row.ext, str) else {}) == dict(one.ext)
+        assert pd.isna(row.text) if one.text is None else row.text == one.text
+    assert len(frame.im.ext()) == len(some)
+
+
+def test_many_rows_are_quick_enough_to_wait_for() -> None:
+    frame = frame_of(message(number, imkit.Text(f"message {number}")) for number in range(20_000))
+    assert frame["message_id"].is_unique
+    assert frame["time"].max() - frame["time"].min() < timedelta(seconds=1)
