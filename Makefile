@@ -5,6 +5,7 @@
 #   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDK in Node
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
 #   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
+#   make pictures    take the README's pictures of the tutorials in a real JupyterLab
 #   make bench       the figures of benchmarks/
 #   make soak        the slow tests, SOAK times over
 #   make format      write code as the rules want it
@@ -22,7 +23,7 @@ QUICK := not (browser or notebook or peer or slow)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab check lint test unit matrix acceptance bench soak format pins clean
+.PHONY: help lab check lint test unit matrix acceptance pictures bench soak format pins clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -100,6 +101,9 @@ ACCEPTANCE ?= ../shared/peer
 ROUNDS ?= 1
 acceptance: tests-are-equipped
 	$(BIN)/python -m tests.peer.acceptance $(ACCEPTANCE) $(ROUNDS)
+
+pictures: tests-are-equipped
+	$(BIN)/python -m tests.browser.pictures
 
 bench: $(VENV)/.installed-for-tests
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; done
