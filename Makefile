@@ -83,7 +83,7 @@ tests-are-equipped: $(VENV)/.installed-for-tests
 
 # Each version has an environment of its own, .venv-3.12 and so on; pyenv's versions count although none may be active.
 matrix:
-	@tried=0; for version in 3.11 3.12 3.13; do \
+	@tried=0; broken=; for version in 3.11 3.12 3.13; do \
 		python=; \
 		for candidate in "python$$version" "$$HOME"/.pyenv/versions/$$version*/bin/python; do \
 			if "$$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" \
@@ -91,8 +91,8 @@ matrix:
 		done; \
 		if [ -z "$$python" ]; then echo "== Python $$version: not on this machine"; continue; fi; \
 		echo "== Python $$version"; tried=$$((tried + 1)); \
-		PYTHON="$$python" $(MAKE) --no-print-directory VENV=".venv-$$version" unit || exit 1; \
-	done; [ $$tried -gt 0 ]
+		PYTHON="$$python" $(MAKE) --no-print-directory VENV=".venv-$$version" unit || broken="$$broken $$version"; \
+	done; if [ -n "$$broken" ]; then echo "== failed on$$broken"; exit 1; fi; [ $$tried -gt 0 ]
 
 unit: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest -m "$(QUICK)"
