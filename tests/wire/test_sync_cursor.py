@@ -162,6 +162,7 @@ class Cursor(RuleBasedStateMachine):
         self.up: list[bytes] = []
         self.down: list[Down] = []
         self.connect()
+        self.all_goes_well(8)
 
     # ------------------------------------------------------------ the client's side
 
@@ -244,9 +245,18 @@ class Cursor(RuleBasedStateMachine):
         self.now += seconds
         self.work_through(self.protocol.tick(self.now))
 
-    @rule()
-    def the_socket_breaks(self) -> None:
+    @rule(login_frames=st.sampled_from([8, 8, 8, 0, 1, 2]))
+    def the_socket_breaks(self, login_frames: int) -> None:
         self.connect()
+        self.all_goes_well(login_frames)
+
+    @rule(frames=st.integers(1, 20))
+    def all_goes_well(self, frames: int) -> None:
+        for _ in range(frames):
+            if self.up:
+                self.down += self.service.handle(self.up.pop(0))
+            elif self.down:
+                self.receive(self.down.pop(0))
 
     # --------------------------------------------------------------------- the end
 
