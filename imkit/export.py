@@ -1,0 +1,170 @@
+"""A history frame as a file: Parquet, CSV, JSON Lines or HTML, by the file's suffix.
+
+What strangers wrote stays inert in each of them: a spreadsheet runs no formula, a page no script.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from imkit.errors import InvalidMessage
+from imkit.escape import for_html
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What makes a spreadsheet take a cell for a formula, also as typed on a Chinese or Japanese keyboard.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_JSON_COLUMNS = ("ext", "payload", "reactions")
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 14px/1.5 system-ui, "Noto Sans CJK SC", sans-serif; margin: 2rem; }
+table { border-collapse: collapse; }
+th, td { border: 1px solid #8884; padding: .25rem .5rem; text-align: left; vertical-align: top; max-width: 40rem; }
+td { white-space: pre-wrap; overflow-wrap: anywhere; }
+th { position: sticky; top: 0; background: Canvas; }
+"""
+
+
+def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Write a frame to a file, in the form that the file's suffix names; a file of that name is replaced.
+
+    Args:
+        frame: a history frame; any other does as well.
+        path: ends with ``.parquet``, ``.csv``, ``.jsonl`` or ``.html``.
+
+    Returns:
+        The path.
+
+    Raises:
+        InvalidMessage: no form goes by this suffix.
+        OSError: the file cannot be written. What was there before is untouched then.
+
+    Example:
+        >>> write(thread.history(), "oolong.csv")  # doctest: +SKIP
+    """
+    target = Path(path)
+    writer = _WRITERS.get(target.suffix.lower())
+    if writer is None:
+        hint = f"The suffix says in which form: {', '.join(_WRITERS)}."
+        raise InvalidMessage(f"{target.name!r:.80} names no form to export to", hint=hint)
+    partial = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
+    try:
+        with partial.open("wb") as file:
+            writer(frame, file)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def described(source: dict[str, Any]) -> str:
+    """Return in one line what a history frame's ``attrs["imkit"]`` says: how much, of what, whether complete.
+
+    Example:
+        >>> described({"rows": 2, "thread_ids": ["42"], "complete": True})
+        '2 messages of 42: complete'
+    """
+    rows, of = source.get("rows"), [str(one) for one in source.get("thread_ids") or ()]
+    parts = [f"{rows:,} message{'' if rows == 1 else 's'}" if isinstance(rows, int) else "messages"]
+    if of:
+        parts.append(f"of {of[0]}" if len(of) == 1 else f"of {len(of)} threads")
+    since, until = source.get("since"), source.get("until")
+    if since:
+        parts.append(f"since {since}")
+    if until:
+        parts.append(f"until {until}")
+    reason = f" ({source['reason']})" if source.get("reason") else ""
+    return f"{' '.join(parts)}: {'complete' if source.get('complete') else f'not complete{reason}'}"
+
+
+# -------------------------------------------------------------------- the forms
+
+
+def _parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    frame.to_parquet(file, index=False)
+
+
+def _csv(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    harmless = frame.rename(columns=_defused)
+    for number in range(frame.shape[1]):
+        column = frame.iloc[:, number]
+        if not _holds_numbers_or_times(column):
+            harmless.isetitem(number, column.astype(object).map(_defused, na_action="ignore").array)
+    # The mark at the beginning is how Excel knows that 中文 follows; pandas, DuckDB and R skip it.
+    file.write("\ufeff".encode())
+    # With both characters in the line's end, both are quoted within a cell: a bare one would begin a row of its own.
+    harmless.to_csv(file, index=False, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%f%z")
+
+
+def _defused(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula.
+
+    Example:
+        >>> _defused("=1+1")
+        "'=1+1"
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _holds_numbers_or_times(column: pd.Series[Any]) -> bool:
+    return column.dtype.kind in "biufMm"
+
+
+def _jsonl(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    import pandas as pd
+
+    names = [str(name) for name in frame.columns]
+    for row in frame.itertuples(index=False, name=None):
+        cells = {name: _plain(name, value, pd.NA) for name, value in zip(names, row, strict=True)}
+        file.write(json.dumps(cells, ensure_ascii=False, default=str).encode(errors="backslashreplace") + b"\n")
+
+
+def _plain(name: str, value: Any, missing: Any) -> Any:
+    """Return a cell as JSON has it: times as ISO text, nothing as null, the columns of JSON text opened."""
+    if value is None or value is missing or value != value:
+        return None
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, str) and name in _JSON_COLUMNS:
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _html(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    source = frame.attrs.get("imkit") or {}
+    title = for_html(described({"rows": len(frame), **source}) if source else f"{len(frame):,} rows")
+
+    def say(text: str) -> None:
+        file.write(text.encode(errors="backslashreplace"))
+
+    # The policy has the browser itself refuse every script and every request, whatever the cells hold.
+    say(
+        '<!doctype html>\n<html><head><meta charset="utf-8">\n'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{title}</title>\n<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n<table>\n<thead><tr>"
+    )
+    say("".join(f'<th scope="col">{for_html(str(name))}</th>' for name in frame.columns) + "</tr></thead>\n<tbody>\n")
+    missing = [frame.iloc[:, number].isna().tolist() for number in range(frame.shape[1])]
+    for index, row in enumerate(frame.itertuples(index=False, name=None)):
+        cells = ("" if missing[number][index] else for_html(str(value)) for number, value in enumerate(row))
+        say("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n")
+    say("</tbody></table></body></html>\n")
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, IO[bytes]], None]] = {
+    ".parquet": _parquet,
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".html": _html,
+}
+SUFFIXES = tuple(_WRITERS)
