@@ -1,0 +1,140 @@
+"""Messages and events as they are shown: strangers' text stays text."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imkit import messages
+from imkit.messages import (
+    Audio,
+    Body,
+    Combine,
+    Command,
+    Custom,
+    Event,
+    File,
+    Image,
+    Location,
+    Message,
+    MessageRecalled,
+    MessageReceived,
+    Text,
+    ThreadRef,
+    Unknown,
+    Video,
+    from_milliseconds,
+    to_milliseconds,
+)
+
+HOSTILE = "</b><script>alert(1)</script>\x1b[2J\n\r\u202e\u2028\ud83c'\"&"
+TEXTS = st.text(st.characters(), max_size=40) | st.just(HOSTILE)
+CHECKED = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+
+BODIES: list[Body] = [
+    Text(HOSTILE),
+    Image(url=HOSTILE, file_name=HOSTILE, secret="the-secret"),
+    Audio(url=HOSTILE, file_name=HOSTILE, secret="the-secret"),
+    Video(url=HOSTILE, file_name=HOSTILE, secret="the-secret", thumbnail_secret="the-secret"),
+    File(url=HOSTILE, file_name=HOSTILE, secret="the-secret"),
+    Location(1, 2, HOSTILE, building_name=HOSTILE),
+    Command(HOSTILE),
+    Custom(HOSTILE, {HOSTILE: HOSTILE}),
+    Combine(HOSTILE, summary=HOSTILE, secret="the-secret"),
+    Unknown(b"\xff", HOSTILE),
+]
+
+
+def message(body: Body, **parts: Any) -> Message:
+    thread = ThreadRef(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    return Message(**{"id": HOSTILE, "sender": HOSTILE, "to": HOSTILE, "time": from_milliseconds(0), "body": body,
+                      "thread": thread, **parts})  # fmt: skip
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.type)
+def test_a_hostile_message_is_shown_as_text(body: Body) -> None:
+    hostile = message(body, edit_count=3, edited_at=from_milliseconds(1))
+    for shown in (repr(hostile), repr(body), repr(hostile.thread), repr(MessageReceived(hostile))):
+        shown.encode()
+        assert shown.isprintable()
+        assert "the-secret" not in shown
+    page = hostile._repr_html_()
+    page.encode()
+    assert set(Tags(page).tags) <= {"div", "b", "small", "br", "span", "i"}
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+
+
+@CHECKED
+@given(text=TEXTS, sender=TEXTS, name=TEXTS)
+def test_any_message_is_shown_on_one_line_and_as_inert_html(text: str, sender: str, name: str) -> None:
+    thread = ThreadRef("1", name, "2", "3")
+    told = Message("7", sender, "1", from_milliseconds(0), Text(text), thread)
+    shown = repr(told)
+    shown.encode()
+    assert "\n" not in shown
+    assert "\x1b" not in shown
+    assert Tags(told._repr_html_()).tags == ["div", "b", "small", "br", "span"]
+
+
+def test_a_repr_is_short_and_tells_what_matters() -> None:
+    told = Message("1882603211714461703", "alice", "42", from_milliseconds(0), Text("tea? " * 100), edit_count=2)
+    assert repr(told).startswith(
+        "<Message 1882603211714461703 txt from alice at 1970-01-01 00:00:00 UTC, edited 2x: 'tea?"
+    )
+    assert len(repr(told)) < 200
+
+
+def test_a_recalls_repr_has_the_id() -> None:
+    assert "'77'" in repr(MessageRecalled("77", "1", "bob", from_milliseconds(0)))
+
+
+def test_the_text_of_each_body() -> None:
+    texts = {body.type: body.summary_text for body in BODIES}
+    assert {kind for kind, text in texts.items() if text is None} == {"img", "audio", "video", "file", "unknown"}
+    assert message(Text("hi", ext={"a": 1})).ext == {"a": 1}
+    assert message(Location(1, 2)).text is None
+
+
+CLASSES = [
+    kind for _, kind in inspect.getmembers(messages, inspect.isclass) if issubclass(kind, Body | Event | Message)
+]
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_all_of_it_is_frozen(kind: type) -> None:
+    assert dataclasses.is_dataclass(kind)
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert kind.__doc__
+
+
+@CHECKED
+@given(milliseconds=st.integers(-(2**63), 2**64))
+def test_any_number_is_a_time(milliseconds: int) -> None:
+    time = from_milliseconds(milliseconds)
+    assert time.tzinfo is UTC
+    assert to_milliseconds(time) == min(max(milliseconds, 0), 253_402_300_799_999)
+
+
+def test_a_time_in_any_zone_is_the_same_moment() -> None:
+    shanghai = timezone(timedelta(hours=8))
+    assert to_milliseconds(datetime(1970, 1, 1, 8, 0, 0, 1999, shanghai)) == 1
