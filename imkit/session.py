@@ -311,7 +311,7 @@ class Session:
         Example:
             >>> alice.history(group.threads(), since="2026-11-01")  # doctest: +SKIP
         """
-        rooms = [of] if isinstance(of, Thread | Group) else await collected(of)
+        rooms = await collected(of) if isinstance(of, Iterable) else [of]
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         return await history_frame(self._account, [_room(room).id for room in rooms], wanted, progress)
 

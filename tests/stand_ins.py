@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
+import imkit
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
 
@@ -171,3 +172,18 @@ def register(sandbox: Sandbox, user: str, password: str) -> None:
     connection.request("POST", path, body, {"Content-Type": "application/json"})
     assert connection.getresponse().status == 200
     connection.close()
+
+
+@contextmanager
+def odd_session(answer: Callable[[Asked], Answer]) -> Iterator[tuple[imkit.Session, HttpStandIn]]:
+    """Log in at a service whose REST side answers as a test wants."""
+
+    def idle(socket: ServerConnection) -> None:
+        welcome(socket)
+        for _ in socket:
+            pass
+
+    with http_stand_in(answer) as server, socket_stand_in(idle) as ws_url:
+        app = imkit.App("org#app", rest_url=server.url, ws_url=ws_url, max_requests_per_second=None)
+        with imkit.login("alice", app=app, token="t0ken") as session:
+            yield session, server
