@@ -83,6 +83,7 @@ class _Pending:
     meta: Any
     answer: asyncio.Future[SendAnswered]
     written_at: float | None = None
+    is_lost: bool = False  # the socket it was written to is gone
 
     def answered(self, answer: SendAnswered) -> None:
         """Take the answer, unless there is one."""
@@ -216,16 +217,16 @@ class Connection:
             if self.state == "connected":
                 async with self._order:
                     await self._write(pending)
-            try:
-                return await asyncio.wait_for(asyncio.shield(pending.answer), QUEUED_SECONDS)
-            except TimeoutError:
-                if pending.written_at is not None:
-                    return await pending.answer
-                raise ConnectionLost(
-                    f"nothing was sent: no connection for {QUEUED_SECONDS:.0f} s", outcome="not sent"
-                ) from None
+            if pending.written_at is None:
+                asyncio.get_running_loop().call_later(QUEUED_SECONDS, self._withdraw, pending)
+            return await pending.answer
         finally:
             self._outbox.pop(client_id, None)
+
+    def _withdraw(self, pending: _Pending) -> None:
+        if pending.written_at is None and self._outbox.pop(pending.client_id, None) is not None:
+            waited = f"nothing was sent: no connection for {QUEUED_SECONDS:.0f} s"
+            pending.failed(ConnectionLost(waited, outcome="not sent"))
 
     async def _write(self, pending: _Pending) -> None:
         socket = self._socket
@@ -233,7 +234,6 @@ class Connection:
         if socket is None or self.state != "connected" or gone:
             return
         pending.written_at = time.time()
-        asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._give_up, pending, socket)
         try:
             await self._transmit(socket, self._protocol.send(pending.meta).data)
         except ConnectionClosed:
@@ -242,12 +242,6 @@ class Connection:
     async def _transmit(self, socket: ClientConnection, data: bytes) -> None:
         self._wire.frame("up", data)
         await socket.send(data)
-
-    def _give_up(self, pending: _Pending, socket: ClientConnection) -> None:
-        """Abort a connection on which a send went unanswered, as the official SDK does: the service is gone."""
-        if socket is self._socket and not pending.answer.done() and pending.client_id in self._outbox:
-            logger.info("no answer to a send in %.0f s: the connection is given up", ANSWER_SECONDS)
-            socket.transport.abort()
 
     # ------------------------------------------------------------ the one task
 
@@ -340,6 +334,16 @@ class Connection:
                 await self._perform(socket, self._protocol.tick(time.monotonic()))
             except ConnectionClosed:
                 return
+            if self._is_unanswered():  # as the official SDK does: a service that does not answer is gone
+                logger.info("no answer to a send in %.0f s: the connection is given up", ANSWER_SECONDS)
+                socket.transport.abort()
+
+    def _is_unanswered(self) -> bool:
+        """Whether the oldest send in flight has waited for its answer too long."""
+        for pending in self._outbox.values():
+            if pending.written_at is not None and not pending.is_lost and not pending.answer.done():
+                return time.time() - pending.written_at >= ANSWER_SECONDS
+        return False
 
     async def _perform(self, socket: ClientConnection, outputs: list[Output]) -> None:
         """Work through what the protocol says, in order: events are placed before they are acknowledged."""
@@ -413,12 +417,13 @@ class Connection:
         if self.state == "connected":
             self.state = "connecting"
             self._deliver([Disconnected(reason)])
-        known = set(map(id, self._lost_sends))
         lost = [
             pending
             for pending in self._outbox.values()
-            if pending.written_at is not None and not pending.answer.done() and id(pending) not in known
+            if pending.written_at is not None and not pending.is_lost and not pending.answer.done()
         ]
+        for pending in lost:
+            pending.is_lost = True
         if lost and self.state != "closed":
             self._lost_sends += lost
             asyncio.get_running_loop().call_later(QUEUED_SECONDS, self._give_unknown, lost)
