@@ -220,7 +220,7 @@ class Session:
 
         Args:
             name: the group's name.
-            members: user ids; in the sandbox, users who do not exist yet are made.
+            members: user ids, of users there are: in the sandbox, who has logged in once.
 
         Example:
             >>> group = alice.create_group("tea", members=["bob"])  # doctest: +SKIP

@@ -1,0 +1,371 @@
+"""Groups and threads: every call, lists over several pages, attributes that tell what is known."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import imkit
+from imkit.sandbox.process import Sandbox
+from tests.stand_ins import Answer, Asked, odd_session, register
+
+WAIT = 10.0
+_numbers = itertools.count(1)
+
+
+def new_name(what: str) -> str:
+    return f"{what}-{next(_numbers)}-t"
+
+
+@pytest.fixture
+def alice(sandbox: Sandbox) -> Iterator[imkit.Session]:
+    with imkit.login(new_name("alice"), app=sandbox.app) as session:
+        yield session
+
+
+@pytest.fixture
+def bob(sandbox: Sandbox) -> Iterator[imkit.Session]:
+    with imkit.login(new_name("bob"), app=sandbox.app) as session:
+        yield session
+
+
+@pytest.fixture
+def group(alice: imkit.Session, bob: imkit.Session) -> imkit.Group:
+    return alice.create_group("tea", members=[bob.user])
+
+
+@pytest.fixture
+def thread(group: imkit.Group) -> imkit.Thread:
+    return group.create_thread("Oolong", group.send("Which oolong?"))
+
+
+def change(session: imkit.Session, operation: str, thread_id: str) -> imkit.ThreadChanged:
+    """The next change of a thread that a session was told."""
+    for event in session.events(imkit.ThreadChanged):
+        assert isinstance(event, imkit.ThreadChanged)
+        if (event.operation, event.thread_id) == (operation, thread_id):
+            return event
+    raise AssertionError("the session ended")
+
+
+# ---------------------------------------------------------------------- groups
+
+
+def test_a_group(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:
+    assert group.id.isdigit()
+    assert group.name == "tea"
+    assert sorted(group.members()) == [alice.user, bob.user]
+    joined = bob.events(imkit.GroupChanged).next(timeout=WAIT)
+    assert isinstance(joined, imkit.GroupChanged)
+    assert (joined.operation, joined.group_id) == ("directJoined", group.id)
+    assert bob.group(group.id).name is None  # nobody has told
+    assert [(found.id, found.name) for found in bob.groups()] == [(group.id, "tea")]
+    assert bob.group(group.id).name == "tea"
+    assert bob.group(group.id) == next(iter(bob.groups()))
+    assert bob.group(group.id) != group
+
+
+def test_members_come_and_go(sandbox: Sandbox, alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+    group = alice.group(str(thread.group_id))
+    with imkit.login(new_name("carol"), app=sandbox.app) as carol:
+        group.invite(carol.user)
+        assert sorted(group.members()) == sorted([alice.user, bob.user, carol.user])
+        carol.thread(thread.id).join()
+        with pytest.raises(imkit.Forbidden):
+            bob.group(group.id).remove(carol.user)
+        group.remove(carol.user)
+        assert sorted(group.members()) == [alice.user, bob.user]
+        assert list(thread.members()) == [alice.user]  # and out of its threads
+    for user in ("..", "", "no user"):
+        with pytest.raises(imkit.InvalidMessage):
+            group.remove(user)
+        with pytest.raises(imkit.InvalidMessage):
+            group.invite(user)
+
+
+def test_many_groups_come_page_by_page(alice: imkit.Session) -> None:
+    made = [alice.create_group(f"group {number}").id for number in range(23)]
+    found = [group.id for group in alice.groups()]
+    assert sorted(found) == sorted(made)
+
+
+def test_a_destroyed_group(alice: imkit.Session, thread: imkit.Thread) -> None:
+    group = alice.group(str(thread.group_id))
+    group.destroy()
+    with pytest.raises(imkit.NotFound):
+        list(group.members())
+    with pytest.raises(imkit.NotFound):
+        thread.refresh()
+
+
+@pytest.mark.parametrize(("name", "members"), [("", ()), (" ", ()), (None, ()), ("tea", "bob"), ("tea", ["no user"])])
+def test_groups_that_cannot_be_made(alice: imkit.Session, name: Any, members: Any) -> None:
+    with pytest.raises(imkit.InvalidMessage):
+        alice.create_group(name, members=members)
+
+
+# ---------------------------------------------------------------- the life of a thread
+
+
+def test_created(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:
+    parent = group.send("Which oolong?")
+    thread = group.create_thread("Oolong", parent)
+    assert (thread.name, thread.group_id, thread.parent_id, thread.owner) == (
+        "Oolong",
+        group.id,
+        parent.id,
+        alice.user,
+    )
+    assert list(thread.members()) == [alice.user]
+    told = change(bob, "create", thread.id)
+    assert (told.name, told.group_id, told.parent_id, told.operator) == ("Oolong", group.id, parent.id, alice.user)
+    with pytest.raises(imkit.AlreadyExists) as caught:
+        group.create_thread("Again", parent.id)
+    assert caught.value.code == 1301
+    assert "group.threads()" in caught.value.hint
+
+
+def test_attributes_are_none_until_a_call_or_an_event_fills_them(
+    alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread
+) -> None:
+    with imkit.login(bob.user, app=bob.app, resource="another") as fresh:
+        unknown = fresh.thread(thread.id)
+        facts = ("name", "group_id", "parent_id", "owner", "created", "member_count")
+        assert [getattr(unknown, fact) for fact in facts] == [None] * 6
+        assert repr(unknown) == f"<Thread {thread.id}>"
+        assert unknown.refresh() is unknown
+        assert (unknown.name, unknown.group_id, unknown.owner) == ("Oolong", thread.group_id, alice.user)
+        assert (unknown.parent_id, unknown.member_count) == (thread.parent_id, 1)
+        assert unknown.created is not None
+        assert abs(datetime.now(UTC) - unknown.created) < timedelta(minutes=1)
+        assert fresh.thread(thread.id).name == "Oolong"  # what the session knows, each of its objects knows
+        changes = fresh.events(imkit.ThreadChanged, replay=False)
+        thread.rename("Puer")
+        changes.next(timeout=WAIT)
+        assert unknown.name == "Puer"
+    change(bob, "create", thread.id)
+    assert bob.thread(thread.id).group_id == thread.group_id  # by the event alone
+
+
+def test_joined_and_left(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+    bobs = bob.thread(thread.id)
+    assert list(bob.threads()) == []
+    assert bobs.join() is bobs
+    assert (bobs.name, bobs.parent_id) == ("Oolong", thread.parent_id)
+    assert list(bob.threads()) == [bobs]
+    assert list(bob.threads(str(thread.group_id))) == list(bob.threads(bob.group(str(thread.group_id)))) == [bobs]
+    assert sorted(thread.members()) == [alice.user, bob.user]
+    with pytest.raises(imkit.AlreadyExists):
+        bobs.join()
+    heard = bob.events(imkit.MessageReceived, replay=False)
+    sent = thread.send("hello")
+    received = heard.next(timeout=WAIT)
+    assert isinstance(received, imkit.MessageReceived)
+    assert received.message.id == sent.id
+    bobs.leave()
+    assert list(bob.threads()) == []
+    assert list(thread.members()) == [alice.user]
+    with pytest.raises(imkit.NotAMember):
+        bobs.send("not any more")
+
+
+def test_who_is_not_in_the_group_cannot_join(sandbox: Sandbox, thread: imkit.Thread) -> None:
+    with imkit.login(new_name("dave"), app=sandbox.app) as dave:
+        for call in (dave.thread(thread.id).join, dave.thread(thread.id).refresh):
+            with pytest.raises(imkit.IMError) as caught:
+                call()
+            assert caught.value.hint
+            assert caught.value.reason
+
+
+def test_renamed(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+    thread.rename("乌龙茶 🍵")
+    assert thread.name == "乌龙茶 🍵"
+    assert change(bob, "update", thread.id).name == "乌龙茶 🍵"
+    with pytest.raises(imkit.Forbidden):
+        bob.thread(thread.id).rename("mine")
+
+
+@pytest.mark.parametrize("name", ["", "  ", None, 7, "x" * 65])
+def test_names_that_cannot_be(group: imkit.Group, thread: imkit.Thread, name: Any) -> None:
+    for call in (lambda: thread.rename(name), lambda: group.create_thread(name, "123")):
+        with pytest.raises((imkit.InvalidMessage, imkit.LimitReached)):
+            call()
+    thread.rename("x" * 64)
+
+
+def test_a_member_removed(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+    bobs = bob.thread(thread.id).join()
+    with pytest.raises(imkit.Forbidden):
+        bobs.remove(alice.user)
+    thread.remove(bob.user)
+    told = change(bob, "member_removed", thread.id)
+    assert (told.user, told.operator) == (bob.user, alice.user)
+    assert list(thread.members()) == [alice.user]
+
+
+@pytest.mark.parametrize("user", ["..", ".", "", "no/user"])
+def test_no_user_id_leads_to_another_call(thread: imkit.Thread, user: str) -> None:
+    # DELETE /thread/{id}/users/.. would be DELETE /thread/{id}.
+    with pytest.raises(imkit.InvalidMessage):
+        thread.remove(user)
+    assert thread.refresh().name == "Oolong"
+
+
+def test_destroyed(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+    with pytest.raises(imkit.Forbidden):
+        bob.thread(thread.id).destroy()
+    thread.destroy()
+    assert thread.name is None
+    change(bob, "destroy", thread.id)
+    calls: list[Callable[[], object]] = [
+        lambda: thread.refresh(),
+        lambda: thread.join(),
+        lambda: thread.rename("x"),
+        lambda: list(thread.members()),
+        lambda: thread.last_message(),
+    ]
+    for call in calls:
+        with pytest.raises(imkit.ThreadNotFound) as caught:
+            call()
+        assert caught.value.code == 1300
+        assert "group.threads()" in caught.value.hint
+
+
+def test_last_message(bob: imkit.Session, thread: imkit.Thread) -> None:
+    assert thread.last_message() is None
+    thread.send("first")
+    sent = thread.send(imkit.Text("newest", ext={"n": 1}))
+    last = thread.last_message()
+    assert last is not None
+    assert (last.id, last.text, last.ext, last.sender, last.to) == (sent.id, "newest", {"n": 1}, sent.sender, thread.id)
+    assert last.time == sent.time
+    thread.recall(sent)
+    assert thread.last_message() is not None
+    assert thread.last_message().text == "first"  # type: ignore[union-attr]
+
+
+def test_the_parent(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:
+    parent = group.send("Which oolong?")
+    for number in range(55):
+        group.send(f"later {number}")
+    thread = group.create_thread("Oolong", parent)
+    for number in range(5):
+        group.send(f"last {number}")
+    found = bob.thread(thread.id).parent()
+    assert found is not None
+    assert (found.id, found.text) == (parent.id, "Which oolong?")
+    assert found.overview is not None
+    assert found.overview.thread_id == thread.id
+    group.recall(parent)
+    assert bob.thread(thread.id).parent() is None
+
+
+def test_lists_over_several_pages(alice: imkit.Session, group: imkit.Group) -> None:
+    made = [group.create_thread(f"thread {number}", group.send(f"parent {number}")) for number in range(103)]
+    for listing in (group.threads(), alice.threads(), alice.threads(group)):
+        found = list(listing)
+        assert len(found) == 103
+        assert set(found) == set(made)
+        assert {thread.name for thread in found} == {f"thread {number}" for number in range(103)}
+    assert len(list(itertools.islice(group.threads(), 3))) == 3
+
+    async def main() -> int:
+        return len([thread async for thread in group.threads()])
+
+    assert asyncio.run(main()) == 103
+
+
+def test_members_over_several_pages(sandbox: Sandbox, alice: imkit.Session) -> None:
+    users = [f"member-{number:03}" for number in range(120)]
+    for user in users:
+        register(sandbox, user, "password")
+    group = alice.create_group("large", members=users)
+    assert sorted(group.members()) == sorted([alice.user, *users])
+
+
+# ------------------------------------------------------------ servers that answer oddly
+
+
+def test_cursors_without_end() -> None:
+    pages = {
+        # every page has a cursor: an empty one ends the list
+        "/thread/42/users": [{"data": {"affiliations": ["a", "b"]}}, {"data": {"affiliations": []}}],
+        "/chatgroups/42/users": [{"data": [{"owner": "a"}, {"member": "b"}]}, {"data": []}],
+        "/threads/chatgroups/42": [{"entities": [{"id": "1"}]}, {"entities": []}],
+    }
+
+    def answer(asked: Asked) -> Answer:
+        some = pages[asked.path.removeprefix("/org/app")]
+        page = some.pop(0) if len(some) > 1 else some[0]
+        return Answer(200, {**page, "properties": {"cursor": f"c{len(server.asked)}"}})
+
+    with odd_session(answer) as (session, server):
+        assert list(session.thread("42").members()) == ["a", "b"]
+        assert list(session.group("42").members()) == ["a", "b"]
+        assert [thread.id for thread in session.group("42").threads()] == ["1"]
+        assert len(server.asked) == 6
+        assert server.asked[1].query == {"limit": "50", "cursor": "c1"}
+
+
+def test_a_cursor_that_repeats_ends_the_list() -> None:
+    body = {"data": {"affiliations": ["a"]}, "properties": {"cursor": "same"}}
+    with odd_session(lambda _: Answer(200, body)) as (session, server):
+        assert list(session.thread("42").members()) == ["a", "a"]
+        assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("body", [{}, {"data": None}, {"data": 7, "entities": "x"}, {"entities": [None, 7, {}]}])
+def test_lists_of_nonsense_are_empty(body: dict[str, Any]) -> None:
+    with odd_session(lambda _: Answer(200, body)) as (session, _):
+        listings: list[Any] = [
+            session.thread("42").members(),
+            session.group("42").members(),
+            session.group("42").threads(),
+            session.threads(),
+            session.groups(),
+        ]
+        assert [list(listing) for listing in listings] == [[]] * 5
+        assert session.thread("42").last_message() is None
+        assert session.thread("42").refresh().name is None
+        with pytest.raises(imkit.ProtocolError, match="does not name it"):
+            session.create_group("tea")
+        with pytest.raises(imkit.ProtocolError, match="does not name it"):
+            session.group("42").create_thread("tea", "123")
+
+
+# ------------------------------------------------------------------------ display
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J‮"
+
+
+def test_names_are_harmless_where_they_are_shown(group: imkit.Group, thread: imkit.Thread) -> None:
+    thread.rename(HOSTILE[:64])
+    group._account.directory.group_names[group.id] = HOSTILE
+    for thing in (thread, group):
+        assert "<script>" not in thing._repr_html_()
+        assert "&lt;script&gt;" in thing._repr_html_()
+        for shown in (repr(thing), thing._repr_html_()):
+            assert "\x1b" not in shown
+            assert "‮" not in shown
+    assert thread.id in repr(thread)
+
+
+def test_reprs_of_lists_ask_nothing() -> None:
+    with odd_session(lambda _: Answer(500, {})) as (session, server):
+        assert repr(session.thread("42").members()) == "<members of thread 42: iterate it, or list(…) it>"
+        assert "threads alice joined in group 7" in repr(session.threads("7"))
+        assert repr(session.thread("42")) == "<Thread 42>"
+        assert repr(session.group("42")) == "<Group 42>"
+        assert server.asked == []
+
+
+def test_rooms_are_values(alice: imkit.Session, bob: imkit.Session) -> None:
+    assert alice.thread("42") == alice.thread("42")
+    assert alice.thread("42") != alice.group("42")
+    assert alice.thread("42") != bob.thread("42")
+    assert len({alice.thread("42"), alice.thread("42"), alice.group("42")}) == 2
+    assert alice.thread("42") != "42"
