@@ -393,7 +393,8 @@ class Connection:
 
     async def _settle_and_flush(self) -> None:
         async with self._order:
-            lost, self._lost_sends = self._lost_sends, []
+            lost = [pending for pending in self._lost_sends if not pending.answer.done()]
+            self._lost_sends.clear()
             try:
                 async with asyncio.timeout(SETTLE_SECONDS):
                     if self._settle is not None:

@@ -39,6 +39,7 @@ class Portal:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self._work: set[asyncio.Task[Any]] = set()
         self._farewells: dict[Callable[[], Coroutine[Any, Any, None]], None] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name="imkit-loop", daemon=True)
@@ -58,12 +59,44 @@ class Portal:
         """Whether the caller is on this loop's thread."""
         return threading.current_thread() is self._thread
 
-    def submit(self, work: Coroutine[Any, Any, R]) -> concurrent.futures.Future[R]:
-        """Start a coroutine on the loop and return its future; for callbacks, which must not wait."""
+    def _check_alive(self, work: Coroutine[Any, Any, Any]) -> None:
         if not self._thread.is_alive():
             work.close()
             raise RuntimeError("imkit's event loop has ended with the interpreter")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def submit(self, work: Coroutine[Any, Any, R]) -> concurrent.futures.Future[R]:
+        """Start a coroutine on the loop and return its future; for callbacks, which must not wait."""
+        self._check_alive(work)
+        future: concurrent.futures.Future[R] = concurrent.futures.Future()
+        self._loop.call_soon_threadsafe(self._start, work, future)
+        return future
+
+    def _start(self, work: Coroutine[Any, Any, R], future: concurrent.futures.Future[R]) -> None:
+        """Run a coroutine as a task whose outcome `future` takes, and whose cancelling `future` brings about."""
+        if future.cancelled():
+            work.close()
+            return
+        task = self._loop.create_task(work)
+        self._work.add(task)  # asyncio itself holds tasks weakly, and the garbage collector would take them
+
+        def done(task: asyncio.Task[R]) -> None:
+            self._work.discard(task)
+            if task.cancelled():
+                future.cancel()
+            error = None if task.cancelled() else task.exception()
+            if not future.set_running_or_notify_cancel():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
+
+        def cancelled(future: concurrent.futures.Future[R]) -> None:
+            if future.cancelled() and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(task.cancel)
+
+        task.add_done_callback(done)
+        future.add_done_callback(cancelled)
 
     def call(self, work: Coroutine[Any, Any, R]) -> R:
         """Run a coroutine on the loop and wait for it; an interrupt (the stop button) cancels it.
@@ -74,8 +107,11 @@ class Portal:
         if self.is_current:
             work.close()
             raise RuntimeError("a plain call inside imkit's own loop would wait for itself: use `await ….aio(…)`")
-        future = self.submit(work)
+        self._check_alive(work)
+        # The future is there before the work begins, so that an interrupt at any moment finds what to cancel.
+        future: concurrent.futures.Future[R] = concurrent.futures.Future()
         try:
+            self._loop.call_soon_threadsafe(self._start, work, future)
             while True:
                 try:
                     return future.result(_WAKE_SECONDS)
@@ -139,7 +175,11 @@ class Blocking(Generic[P, R]):
     def __init__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> None:
         self._function = function
         functools.update_wrapper(self, function)
-        self.__signature__ = inspect.signature(function)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__signature__":  # worked out when somebody looks: a method is looked up at each call
+            return inspect.signature(self._function)
+        raise AttributeError(name)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it and wait for the result; the stop button of a notebook cancels it."""
@@ -151,7 +191,7 @@ class Blocking(Generic[P, R]):
         return await portal().wait(self._function(*args, **kwargs))
 
     def __repr__(self) -> str:
-        return f"<{self.__qualname__}: call it, or await .aio(…)>"  # type: ignore[attr-defined]  # update_wrapper
+        return f"<{self.__qualname__}: call it, or await .aio(…)>"
 
 
 class blocking(Generic[S, P, R]):
