@@ -22,6 +22,7 @@ from imkit.errors import (
     NotAMember,
     RateLimited,
     RecallExpired,
+    ServiceBusy,
     ServiceNotEnabled,
     TokenExpired,
     TooLarge,
@@ -106,5 +107,7 @@ def login_refused(user: str, status: int, reason: str) -> IMError:
         for words, kind, code in _LOGIN_FAILED:
             if reason == words:
                 return kind(refused, code=code, status=status, reason=reason)
+    if status != FAIL and status not in _LOGIN_STATUS:  # no verdict on the login: a session that stood tries again
+        return ServiceBusy(refused, code=2, status=status, reason=reason)
     kind, code = _LOGIN_STATUS.get(status, (AuthError, 2))
     return kind(refused, code=code, status=status, reason=reason)

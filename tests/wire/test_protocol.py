@@ -23,6 +23,7 @@ from imkit.errors import (
     ProtocolError,
     RateLimited,
     RecallExpired,
+    ServiceBusy,
     ServiceNotEnabled,
     TokenExpired,
     TooLarge,
@@ -132,8 +133,8 @@ LOGINS: list[tuple[int, str, type[IMError], int]] = [
     (12, "", AuthError, 57),
     (13, "", KickedOff, 214),
     (20, "", KickedOff, 220),
-    (8, "no route", AuthError, 2),
-    (99, "new in some later version", AuthError, 2),
+    (8, "no route", ServiceBusy, 2),
+    (99, "new in some later version", ServiceBusy, 2),
 ]
 
 

@@ -1,0 +1,165 @@
+"""A real Jupyter kernel: what its stop and restart buttons do to a session, to waiting cells and to the sandbox."""
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+
+from imkit.sandbox.state import read_state
+
+pytestmark = [pytest.mark.notebook, pytest.mark.timeout(180)]
+
+PATIENCE = 60
+
+
+class Kernel:
+    """A kernel, and one cell after another."""
+
+    def __init__(self, manager: KernelManager) -> None:
+        self.manager = manager
+        self.client = manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=PATIENCE)
+
+    def run(self, code: str) -> str:
+        """Run a cell; return what it printed, or the error's name."""
+        return self.finish(self.begin(code))
+
+    def begin(self, code: str) -> str:
+        request: str = self.client.execute(code)
+        return request
+
+    def printed(self, request: str, words: str) -> None:
+        """Wait until a running cell has printed something."""
+        while True:
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            if message["parent_header"].get("msg_id") == request and message["msg_type"] == "stream":
+                if words in message["content"]["text"]:
+                    return
+
+    def finish(self, request: str) -> str:
+        said = ""
+        while True:
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                said += content["text"]
+            elif message["msg_type"] == "error":
+                said += content["ename"]
+            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+                return said.strip()
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=False)
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    for folder in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(folder, str(tmp_path / folder.lower()))
+    manager = KernelManager(kernel_name="python3")
+    manager.start_kernel()
+    running = Kernel(manager)
+    yield running
+    running.close()
+
+
+def health(home: Path) -> dict[str, Any]:
+    state = read_state(home / "sandbox.json")
+    assert state is not None
+    found: dict[str, Any] = json.load(urllib.request.urlopen(f"{state.rest_url}/imkit/health", timeout=10))
+    return found
+
+
+def test_the_sandbox_outlives_the_kernels_stop_and_restart(kernel: Kernel, imkit_home: Path) -> None:
+    begin = "import imkit; alice = imkit.login('alice'); group = alice.create_group('g'); "
+    assert kernel.run(begin + "sent = group.send('before the restart'); print(group.id)").isdigit()
+    group_id = kernel.run("print(group.id)")
+    first = health(imkit_home)
+
+    request = kernel.begin("import time; print('asleep', flush=True); time.sleep(60)")
+    kernel.printed(request, "asleep")
+    kernel.manager.interrupt_kernel()
+    assert kernel.finish(request) == "KeyboardInterrupt"
+    assert kernel.run("print(alice.connected, len(group.history()))") == "True 1"
+
+    kernel.manager.restart_kernel(now=True)  # as the button does it, and without a word to the sandbox
+    kernel.client.wait_for_ready(timeout=PATIENCE)
+    again = f"import imkit; alice = imkit.login('alice'); print(alice.group('{group_id}').history().text[0])"
+    assert kernel.run(again) == "before the restart"
+    assert health(imkit_home)["instance"] == first["instance"]
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        "alice.events(imkit.MessageReceived).next()",
+        "for event in alice.events(): pass",
+        "portal().call(asyncio.Event().wait())",
+    ],
+)
+def test_the_stop_button_ends_a_waiting_cell_and_leaves_the_session(kernel: Kernel, waiting: str) -> None:
+    prepare = "import asyncio, imkit; from imkit.portal import portal; alice = imkit.login('alice'); print('in')"
+    assert kernel.run(prepare) == "in"
+    request = kernel.begin(f"print('waiting', flush=True)\n{waiting}")
+    kernel.printed(request, "waiting")
+    kernel.manager.interrupt_kernel()
+    assert kernel.finish(request) == "KeyboardInterrupt"
+    assert kernel.run("print(alice.create_group('g').send('still here').text)") == "still here"
+
+
+def test_awaiting_works_on_the_kernels_own_loop(kernel: Kernel) -> None:
+    code = """
+import imkit
+alice = await imkit.login.aio("alice")
+group = await alice.create_group.aio("g")
+sent = await group.send.aio("awaited")
+async for message in group.messages():
+    print(message.text)
+await alice.close.aio()
+print(alice)
+"""
+    assert kernel.run(code) == "awaited\n<Session alice at imkit#sandbox, closed (closed)>"
+
+
+def test_a_saved_notebook_holds_no_secret(imkit_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_PASSWORD", "a-password-to-hide")
+    monkeypatch.setenv("SECRET_TOKEN", "a-token-to-hide")
+    told = """
+import imkit, logging, os
+logging.basicConfig(level=logging.DEBUG)
+alice = imkit.login("alice")
+alice.wire()
+print(alice, repr(alice), alice.app, vars(alice))
+display(alice, alice.app, alice.create_group("g"))
+print(alice.wire().decoded.to_list())
+try:
+    imkit.login("alice", app=alice.app, password=os.environ["SECRET_PASSWORD"], resource="x")
+except imkit.IMError:
+    import traceback; traceback.print_exc()
+try:
+    imkit.login("alice", app=alice.app, token=os.environ["SECRET_TOKEN"], resource="y")
+except imkit.IMError:
+    import traceback; traceback.print_exc()
+imkit.login("alice", app=alice.app, password=os.environ["SECRET_PASSWORD"], resource="z")
+"""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(told)])
+    NotebookClient(notebook, timeout=60, kernel_name="python3", allow_errors=True).execute()
+    saved = nbformat.writes(notebook)
+    outputs = json.dumps([cell.outputs for cell in notebook.cells])
+    state = read_state(imkit_home / "sandbox.json")
+    assert state is not None
+    assert "AuthError" in outputs  # the failed logins are there to see
+    assert state.secret not in saved
+    assert "to-hide" not in saved
+    assert not re.search(r"\$t\$\w", saved)  # how a token looks on the wire
