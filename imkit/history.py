@@ -5,6 +5,7 @@ Source: fact sheet section 8.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from imkit.errors import InvalidMessage
 from imkit.messages import Message, to_milliseconds
 from imkit.portal import Worker
 from imkit.roaming import Order, Page, Query, fetch_page
+from imkit.shards import WORKERS, BoundsOverlooked, ShardedFetch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +28,7 @@ logger = logging.getLogger("imkit.history")
 Moment = datetime | date | str
 Progress = Callable[[int, int | None], Awaitable[None] | None]
 
+MAX_WORKERS = 64
 _TYPES = ("txt", "img", "audio", "video", "file", "loc", "cmd", "custom", "combine")
 
 
@@ -171,8 +174,129 @@ def _is_past(messages: Sequence[Message], wanted: Query, newest_first: bool) -> 
     return wanted.until is not None and moment > wanted.until + 1
 
 
+class Gathering:
+    """Loads histories into a list of messages: all of them, each once, in no particular order.
+
+    Args:
+        account: who asks.
+        wanted: which part of each history.
+        workers: how many requests are under way at once, at the most.
+        progress: told how many messages have come, and an estimate of how many there will be, if there is one.
+
+    Attributes:
+        found: what has come so far; also after an error or a stop.
+        reasons: why parts are not complete.
+    """
+
+    def __init__(self, account: Account, wanted: Query, workers: int, progress: Progress | None) -> None:
+        self._account = account
+        self._wanted = wanted
+        self._workers = workers
+        self._progress = progress
+        self._worker = Worker("imkit-progress")
+        self._lanes = asyncio.Semaphore(workers)
+        self._seen: set[str] = set()
+        self._fractions: dict[str, Callable[[], float]] = {}
+        self.found: list[Message] = []
+        self.reasons: list[str] = []
+
+    async def run(self, target_ids: Sequence[str]) -> None:
+        """Load the histories of threads and groups, several at a time."""
+        doors = asyncio.Semaphore(self._workers)
+
+        async def one(target_id: str) -> None:
+            async with doors:
+                await self._load(target_id)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for target_id in target_ids:
+                    group.create_task(one(target_id))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        finally:
+            self._worker.close()
+
+    async def _load(self, target_id: str) -> None:
+        self._fractions[target_id] = lambda: 0.0
+        if self._wanted.limit is not None or self._workers == 1:
+            # Newest first, whatever order is wanted: what arrives meanwhile then changes nothing behind the cursor.
+            order: Order = "newest" if self._wanted.limit is None else self._wanted.order
+            await self._walk(target_id, _reordered(self._wanted, order))
+        else:
+            await self._load_side_by_side(target_id)
+        self._fractions[target_id] = lambda: 1.0
+
+    async def _walk(self, target_id: str, wanted: Query) -> None:
+        walk = Walk(self._account, target_id, wanted)
+        async for messages in walk.pages():
+            await self._take(messages)
+        if not walk.complete:
+            self.reasons.append(f"{target_id}: {walk.reason}")
+
+    async def _load_side_by_side(self, target_id: str) -> None:
+        async def fetch(wanted: Query, cursor: str | int, newest_first: bool) -> Page:
+            async with self._lanes:
+                rest, user = self._account.rest, self._account.user
+                return await fetch_page(rest, user, target_id, wanted, cursor, newest_first)
+
+        # The newest page fixes the end of the range: what arrives from now on is not asked for.
+        newest = await fetch(self._wanted, -1, True)
+        await self._take(newest.messages)
+        if newest.is_last or newest.is_empty or newest.cursor is None:
+            return
+        high, low = _edge(newest.messages, min), self._wanted.since
+        if low is None:
+            oldest = await fetch(self._wanted, -1, False)
+            await self._take(oldest.messages)
+            low = _edge(oldest.messages, max)
+        if high is None or low is None:  # a page without a message to tell a time by
+            await self._walk(target_id, _reordered(self._wanted, "newest"))
+            return
+        shards = ShardedFetch(fetch, self._wanted, self._take, self._workers)
+        self._fractions[target_id] = lambda: shards.fraction
+        if low > high:
+            return
+        try:
+            await shards.run(low, high)
+        except BaseExceptionGroup as failed:
+            if not any(isinstance(error, BoundsOverlooked) for error in failed.exceptions):
+                raise failed.exceptions[0] from None
+            await self._walk(target_id, _reordered(self._wanted, "newest"))
+
+    async def _take(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if self._wanted.accepts(message) and message.id not in self._seen:
+                if message.id:
+                    self._seen.add(message.id)
+                self.found.append(message)
+        if self._progress is not None:
+            try:
+                await self._worker.run(self._progress, len(self.found), self._estimate())
+            except Exception:
+                logger.exception("the progress function failed; it is called no more")
+                self._progress = None
+
+    def _estimate(self) -> int | None:
+        """How many messages there will be, by how much of the time ranges is done; `None` while nobody can tell."""
+        if self._wanted.limit is not None:
+            return self._wanted.limit
+        fractions = [fraction() for fraction in self._fractions.values()]
+        done = sum(fractions) / max(len(fractions), 1)
+        return max(round(len(self.found) / done), len(self.found)) if done > 0 else None
+
+
+def _edge(messages: Sequence[Message], which: Callable[[list[int]], int]) -> int | None:
+    times = [to_milliseconds(message.time) for message in messages if message.id]
+    return which(times) if times else None
+
+
 async def history_frame(
-    account: Account, target_ids: Sequence[str], wanted: Query, progress: Progress | None = None
+    account: Account,
+    target_ids: Sequence[str],
+    wanted: Query,
+    progress: Progress | None = None,
+    parallel: bool | int = True,
 ) -> pd.DataFrame:
     """Load the histories of threads and groups into one frame, in the order asked for.
 
@@ -180,29 +304,20 @@ async def history_frame(
         account: who asks.
         target_ids: threads and groups.
         wanted: which part of each; `limit` counts over all of them.
-        progress: told how many messages have come, and how many there will be, if that is known.
+        progress: told how many messages have come, and an estimate of how many there will be, if there is one.
+        parallel: True for a safe number of requests at once, a number, or False for one after another.
+
+    Raises:
+        InvalidMessage: `parallel` is no such number.
     """
+    workers = WORKERS if parallel is True else 1 if parallel is False else parallel
+    if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
+        raise InvalidMessage(f"parallel must be True, False or a number from 1 to {MAX_WORKERS}, not {parallel!r:.40}")
     started = datetime.now(UTC)
-    found: list[Message] = []
-    reasons = []
-    worker = Worker("imkit-progress")
-    try:
-        for target_id in dict.fromkeys(target_ids):
-            # Newest first, whatever order is wanted: what arrives meanwhile then changes nothing behind the cursor.
-            order: Order = "newest" if wanted.limit is None else wanted.order
-            walk = Walk(account, target_id, _reordered(wanted, order))
-            async for messages in walk.pages():
-                found += messages
-                if progress is not None:
-                    try:
-                        await worker.run(progress, len(found), wanted.limit)
-                    except Exception:
-                        logger.exception("the progress function failed; it is called no more")
-                        progress = None
-            if not walk.complete:
-                reasons.append(f"{target_id}: {walk.reason}")
-    finally:
-        worker.close()
+    ids = list(dict.fromkeys(target_ids))
+    gathering = Gathering(account, wanted, workers, progress)
+    await gathering.run(ids)
+    found = gathering.found
     found.sort(key=_position, reverse=wanted.order == "newest")
     if wanted.limit is not None and len(found) > wanted.limit:
         del found[wanted.limit :]
@@ -210,12 +325,12 @@ async def history_frame(
 
     source = {
         "app_key": account.app.app_key,
-        "thread_ids": list(dict.fromkeys(target_ids)),
+        "thread_ids": ids,
         "since": _iso(wanted.since),
         "until": _iso(wanted.until),
         "fetched_at": started.isoformat(timespec="milliseconds"),
-        "complete": not reasons,
-        "reason": "; ".join(reasons),
+        "complete": not gathering.reasons,
+        "reason": "; ".join(gathering.reasons),
         "rows": len(found),
         "server_count": None,
     }

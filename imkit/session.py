@@ -304,6 +304,7 @@ class Session:
         sender: str | None = None,
         limit: int | None = None,
         order: Order = "oldest",
+        parallel: bool | int = True,
         progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Load the roaming history of one or several threads and groups into one DataFrame; see `Thread.history`.
@@ -313,7 +314,7 @@ class Session:
         """
         rooms = await collected(of) if isinstance(of, Iterable) else [of]
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        return await history_frame(self._account, [_room(room).id for room in rooms], wanted, progress)
+        return await history_frame(self._account, [_room(room).id for room in rooms], wanted, progress, parallel)
 
     @blocking
     async def download(

@@ -133,6 +133,7 @@ class _Room:
         sender: str | None = None,
         limit: int | None = None,
         order: Order = "oldest",
+        parallel: bool | int = True,
         progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Load the roaming history (消息漫游) into a DataFrame, one row a message.
@@ -144,7 +145,9 @@ class _Room:
             sender: a user id.
             limit: at most so many, counted from the end that `order` names.
             order: ``"oldest"`` or ``"newest"`` first.
-            progress: called with how many messages have come, and how many there will be or `None`.
+            parallel: True fetches a long history in pieces, side by side; a number says how many requests at once;
+                False makes one after another.
+            progress: called with how many messages have come, and an estimate of how many there will be, or `None`.
 
         Returns:
             The frame of `imkit.frames`; ``frame.attrs["imkit"]`` says where it comes from and whether it is complete.
@@ -158,7 +161,7 @@ class _Room:
         Source: fact sheet section 8.
         """
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        return await history_frame(self._account, [self._id], wanted, progress)
+        return await history_frame(self._account, [self._id], wanted, progress, parallel)
 
     def messages(
         self,

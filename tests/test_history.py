@@ -301,6 +301,7 @@ def texts(*numbers: int) -> list[dict[str, str]]:
 
 
 def load(*pages: tuple[Any, Any, Any], **arguments: Any) -> tuple[list[str], dict[str, Any], HttpStandIn]:
+    arguments.setdefault("parallel", False)  # the pages come in the order of one walk
     with odd_session(Scripted(*pages)) as (session, server):
         frame = session.thread("42").history(**arguments)
         return frame["text"].fillna("?").tolist(), frame.attrs["imkit"], server
