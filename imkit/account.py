@@ -40,6 +40,7 @@ class ThreadFacts:
     owner: str | None = None
     created: datetime | None = None
     member_count: int | None = None
+    message_count: int | None = None  # as the last notice told; it may count what has been recalled or has expired
 
 
 class Directory:
@@ -66,6 +67,8 @@ class Directory:
                     facts.group_id = event.group_id or facts.group_id
                     facts.parent_id = event.parent_id or facts.parent_id
                     facts.created = event.created or facts.created
+                    if event.message_count is not None:
+                        facts.message_count = event.message_count
 
 
 class Background:

@@ -38,13 +38,15 @@ async def uploaded(account: Account, target_id: str, body: A, progress: BytesPro
     Args:
         account: who sends.
         target_id: the thread or group it will be sent to.
-        body: with `file` (a path or bytes) or `url`.
+        body: with `file` (a path, bytes or an http address) or `url`.
         progress: called with the bytes sent and their total.
 
     Raises:
         InvalidMessage: there is no such file, or it is not of the body's kind.
         TooLarge: it is over 10 MB.
     """
+    if isinstance(body.file, str) and body.file.startswith(("http://", "https://")) and body.url is None:
+        body = replace(body, file=None, url=body.file)
     if body.file is None:
         if not body.url or urlsplit(body.url).scheme not in ("http", "https"):
             hint = "Give a path or bytes, or url= with an http address."

@@ -332,9 +332,18 @@ async def history_frame(
         "complete": not gathering.reasons,
         "reason": "; ".join(gathering.reasons),
         "rows": len(found),
-        "server_count": None,
+        "server_count": _server_count(account, ids, wanted),
     }
     return frame_of(found, source)
+
+
+def _server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> int | None:
+    """Return how many messages the service counts, where notices have told and everything was asked for."""
+    if wanted != Query(order=wanted.order):
+        return None
+    facts = [account.directory.threads.get(target_id) for target_id in target_ids]
+    counts = [known.message_count if known is not None else None for known in facts]
+    return None if None in counts else sum(count for count in counts if count is not None)
 
 
 def _reordered(wanted: Query, order: Order) -> Query:

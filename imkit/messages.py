@@ -76,7 +76,8 @@ class Attachment(Body):
     """What the four attachment bodies share: something to upload, or somewhere to find it.
 
     Args:
-        file: a path or the bytes to upload when it is sent; never set on a received message.
+        file: a path or the bytes to upload when it is sent, or the address of what is on the web already; never set
+            on a received message.
         url: where the file is; set on a received message, or to send what is on the web already.
         file_name: as the sender called it. Hostile input: `session.download` makes it a safe name.
         file_size: in bytes.

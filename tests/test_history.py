@@ -436,3 +436,16 @@ def test_an_interrupt_in_a_lazy_walk_comes_through() -> None:
             list(session.thread("42").messages(order="newest"))
         over.set()
         assert session.connected
+
+
+def test_the_services_own_count_where_notices_have_told_it(sandbox: Sandbox) -> None:
+    with imkit.login("count-alice", app=sandbox.app) as alice:
+        group = alice.create_group("counted")
+        thread = group.create_thread("counted", group.send("begin"))
+        told = alice.events(imkit.ThreadChanged, replay=False)
+        for number in range(3):
+            thread.send(f"message {number}")
+        told.next(timeout=10, where=lambda event: event.message_count == 3)
+        assert thread.history().im.source["server_count"] == 3
+        assert thread.history(limit=2).im.source["server_count"] is None  # of a part nobody knows
+        assert group.history().im.source["server_count"] is None  # and of a group nobody tells
