@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from imkit.errors import SessionClosed, TimedOut
+from imkit.errors import InvalidMessage, SessionClosed, TimedOut
 from imkit.messages import (
     Dropped,
     Event,
@@ -208,3 +208,11 @@ class EventStream(Generic[E]):
     def __repr__(self) -> str:
         wanted = ", ".join(kind.__name__ for kind in self._kinds)
         return f"<EventStream of {wanted}, {self._store.end - self._place + len(self._ready)} to look at>"
+
+
+def checked_kinds(kinds: tuple[type[E], ...]) -> tuple[type[E], ...]:
+    """Return the kinds of events asked for, or refuse what is no kind."""
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, Event)):
+            raise InvalidMessage(f"{kind!r:.60} is no event", hint="Give classes, such as imkit.MessageReceived.")
+    return kinds

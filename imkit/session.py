@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from imkit import files
 from imkit import send as sending
@@ -19,14 +19,16 @@ from imkit.app import App, default_app, user_id
 from imkit.credentials import TokenSource
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.escape import for_html
-from imkit.event_store import EventStream
+from imkit.event_store import EventStream, checked_kinds
 from imkit.files import BytesProgress
 from imkit.history import Moment, Progress, history_frame, query
 from imkit.listing import Listing, collected
-from imkit.messages import Body, Dropped, Event, Message
+from imkit.messages import Body, Event, Message
 from imkit.portal import Blocking, blocking, portal
 from imkit.roaming import Order
-from imkit.threads import Group, Thread, last_messages, thread_pages
+from imkit.subscription import Subscription
+from imkit.thread_lists import last_messages
+from imkit.threads import Group, Thread, thread_pages
 from imkit.wire.untrusted import mapping, text
 
 if TYPE_CHECKING:
@@ -369,7 +371,7 @@ class Session:
         Example:
             >>> bob.events(imkit.MessageReceived).next(timeout=10).message.text  # doctest: +SKIP
         """
-        return EventStream(self._account.events, _events(kinds), replay, owner=self._account)
+        return EventStream(self._account.events, checked_kinds(kinds), replay, owner=self._account)
 
     def on(
         self, kind: type[E], callback: Callable[[E], Awaitable[object] | object], replay: bool = True
@@ -387,7 +389,7 @@ class Session:
         """
         self._account.check_open()
         # The stream does not hold the account: a session that nobody holds closes itself, callbacks or not.
-        return Subscription(self._account, EventStream(self._account.events, _events((kind,)), replay), callback)
+        return Subscription(self._account, EventStream(self._account.events, checked_kinds((kind,)), replay), callback)
 
     def wire(self, n: int = 200) -> pd.DataFrame:
         """Return what was last said on the wire, frames and REST calls, decoded, without tokens and secrets.
@@ -444,46 +446,6 @@ class Session:
     def _repr_html_(self) -> str:
         where = "the local sandbox" if self.app.is_sandbox else "Easemob"
         return f"<b>{for_html(self.user)}</b> at {for_html(self.app.app_key)} ({where}): {for_html(self._state())}"
-
-
-class Subscription:
-    """A callback that is being called; `.off()` ends it."""
-
-    def __init__(
-        self, account: Account, stream: EventStream[E], callback: Callable[[E], Awaitable[object] | object]
-    ) -> None:
-        self._account = account
-        work = _call_back(account.worker.run, stream, callback)
-        self._task = portal().run(lambda: account.background.start(work, "imkit callback", listens=True))
-
-    def off(self) -> None:
-        """Stop calling."""
-        portal().run(self._task.cancel)
-
-    def __repr__(self) -> str:
-        return f"<Subscription of {self._account.user}, {'off' if self._task.done() else 'on'}>"
-
-
-async def _call_back(
-    run: Callable[..., Awaitable[Any]],
-    stream: EventStream[E],
-    callback: Callable[[E], Awaitable[object] | object],
-) -> None:
-    while (event := await stream._next()) is not None:
-        if isinstance(event, Dropped) and Dropped not in stream._kinds:
-            logger.warning("a callback fell behind: %d events were dropped", event.count)
-            continue
-        try:
-            await run(callback, event)
-        except Exception:
-            logger.exception("a callback failed at %r; the session goes on", type(event).__name__)
-
-
-def _events(kinds: tuple[type[E], ...]) -> tuple[type[E], ...]:
-    for kind in kinds:
-        if not (isinstance(kind, type) and issubclass(kind, Event)):
-            raise InvalidMessage(f"{kind!r:.60} is no event", hint="Give classes, such as imkit.MessageReceived.")
-    return kinds
 
 
 def _room(room: object) -> Thread | Group:

@@ -1,0 +1,204 @@
+"""`Conversation`: what a group and a thread share, an id and messages.
+
+Source: fact sheet sections 4 to 6 (sends, thread mark, recall) and 8 (roaming).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from imkit import send as sending
+from imkit.account import Account
+from imkit.errors import InvalidMessage
+from imkit.files import BytesProgress
+from imkit.history import Moment, Progress, Walk, history_frame, query
+from imkit.listing import Listing
+from imkit.messages import Body, Message
+from imkit.portal import blocking
+from imkit.roaming import Order
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Conversation:
+    """What a group and a thread share: an id, and messages."""
+
+    def __init__(self, account: Account, room_id: str) -> None:
+        self._account = account
+        self._id = _checked_id(room_id)
+
+    @property
+    def id(self) -> str:
+        """The id, a string of digits."""
+        return self._id
+
+    def _target(self) -> sending.Target:
+        raise NotImplementedError
+
+    @blocking
+    async def send(self, body: str | Body, *, progress: BytesProgress | None = None) -> Message:
+        """Send a message here.
+
+        Args:
+            body: a text, or one of the nine bodies.
+            progress: for an attachment, called with the bytes uploaded and their total.
+
+        Returns:
+            The message as the server took it, with its id and time.
+
+        Raises:
+            InvalidMessage, TooLarge: refused before it was sent.
+            NotAMember, Muted, Moderated, …: refused by the service.
+            ConnectionLost: `outcome` says whether it may have arrived.
+
+        Example:
+            >>> thread.send("Dong Ding, please 🍵")  # doctest: +SKIP
+
+        Source: fact sheet section 4.
+        """
+        return await sending.send(self._account, self._target(), body, progress)
+
+    @blocking
+    async def recall(self, message: Message | str, *, ext: str | None = None) -> None:
+        """Take a message back (撤回): it leaves the history, and the others are told.
+
+        Args:
+            message: an own message, or its id.
+            ext: a text for those who see the recall.
+
+        Raises:
+            RecallExpired: the window (2 minutes unless the app's console says otherwise) is over.
+            MessageNotFound: there is no such message here any more.
+
+        Example:
+            >>> thread.recall(thread.send("oops"))  # doctest: +SKIP
+
+        Source: fact sheet section 6.
+        """
+        await sending.recall(self._account, self._target(), message_id(message), ext)
+
+    @blocking
+    async def edit(self, message: Message | str, body: str | Body) -> Message:
+        """Change what a message says.
+
+        Args:
+            message: the message, or its id.
+            body: what it says from now on; a text or a custom body, and for other types their `ext`.
+
+        Returns:
+            The message as it reads now.
+
+        Example:
+            >>> thread.edit(sent, "Dong Ding, two bags please")  # doctest: +SKIP
+
+        Source: fact sheet section 4, "Edit".
+        """
+        return await sending.edit(self._account, self._target(), message_id(message), body)
+
+    @blocking
+    async def acknowledge(self, message: Message | str, words: str = "") -> None:
+        """Send a read ack (已读回执): tell a message's sender that this user has read it.
+
+        Args:
+            message: the message, or its id.
+            words: a text that goes along.
+
+        Example:
+            >>> thread.acknowledge(message)  # doctest: +SKIP
+
+        Source: fact sheet section 4, "Read ack".
+        """
+        await sending.acknowledge(self._account, self._target(), message_id(message), words)
+
+    @blocking
+    async def history(
+        self,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        sender: str | None = None,
+        limit: int | None = None,
+        order: Order = "oldest",
+        parallel: bool | int = True,
+        progress: Progress | None = None,
+    ) -> pd.DataFrame:
+        """Load the roaming history (消息漫游) into a DataFrame, one row a message.
+
+        Args:
+            since: inclusive: an aware datetime, a date (its local midnight) or an ISO string; naive means local.
+            until: exclusive, likewise. The range is fixed when the call starts.
+            types: such as ``["txt", "img"]``; bundles are ``"combine"``, not ``"txt"``.
+            sender: a user id.
+            limit: at most so many, counted from the end that `order` names.
+            order: ``"oldest"`` or ``"newest"`` first.
+            parallel: True fetches a long history in pieces, side by side; a number says how many requests at once;
+                False makes one after another.
+            progress: called with how many messages have come, and an estimate of how many there will be, or `None`.
+
+        Returns:
+            The frame of `imkit.frames`; ``frame.attrs["imkit"]`` says where it comes from and whether it is complete.
+
+        Raises:
+            InvalidMessage: an argument is out of bounds.
+
+        Example:
+            >>> thread.history(since="2026-11-01", types=["txt"]).groupby("sender").size()  # doctest: +SKIP
+
+        Source: fact sheet section 8.
+        """
+        wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
+        return await history_frame(self._account, [self._id], wanted, progress, parallel)
+
+    def messages(
+        self,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        sender: str | None = None,
+        limit: int | None = None,
+        order: Order = "oldest",
+    ) -> Listing[Message]:
+        """Return the roaming history lazily, one `Message` at a time; the arguments are those of `history`.
+
+        Example:
+            >>> for message in thread.messages(order="newest", limit=3):  # doctest: +SKIP
+            ...     print(message.text)
+        """
+        wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
+        return Listing(lambda: Walk(self._account, self._id, wanted).pages(), f"messages of {self._target()}")
+
+    async def _write(self, what: str, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send a REST call that changes something; the service then tells this user's other devices of it."""
+        account = self._account
+        params = {"resource": account.identity.resource}
+        return await account.rest.request(method, *path, what=what, body=body, params=params)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (self._id, self._account.user, self._account.app) == (
+            other._id,
+            other._account.user,
+            other._account.app,
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._id))
+
+
+def message_id(message: Message | str) -> str:
+    """Return the id of a message, or refuse what is neither a message nor an id."""
+    found = message.id if isinstance(message, Message) else message
+    if not isinstance(found, str) or not (found.isascii() and found.isdigit()):
+        raise InvalidMessage(f"{found!r:.60} is no message", hint="Give a Message, or its id: a string of digits.")
+    return found
+
+
+def _checked_id(room_id: object) -> str:
+    if not isinstance(room_id, str) or not (room_id.isascii() and room_id.isdigit()) or len(room_id) > 32:
+        raise InvalidMessage(f"{room_id!r:.60} is no id of a group or thread", hint="It is a string of digits.")
+    return room_id

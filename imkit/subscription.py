@@ -1,0 +1,49 @@
+"""A callback that hears of events: `session.on(…)` gives one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from imkit.account import Account
+from imkit.event_store import EventStream
+from imkit.messages import Dropped, Event
+from imkit.portal import portal
+
+logger = logging.getLogger("imkit.session")
+
+E = TypeVar("E", bound=Event)
+
+
+class Subscription:
+    """A callback that is being called; `.off()` ends it."""
+
+    def __init__(
+        self, account: Account, stream: EventStream[E], callback: Callable[[E], Awaitable[object] | object]
+    ) -> None:
+        self._account = account
+        work = _call_back(account.worker.run, stream, callback)
+        self._task = portal().run(lambda: account.background.start(work, "imkit callback", listens=True))
+
+    def off(self) -> None:
+        """Stop calling."""
+        portal().run(self._task.cancel)
+
+    def __repr__(self) -> str:
+        return f"<Subscription of {self._account.user}, {'off' if self._task.done() else 'on'}>"
+
+
+async def _call_back(
+    run: Callable[..., Awaitable[Any]],
+    stream: EventStream[E],
+    callback: Callable[[E], Awaitable[object] | object],
+) -> None:
+    while (event := await stream._next()) is not None:
+        if isinstance(event, Dropped) and Dropped not in stream._kinds:
+            logger.warning("a callback fell behind: %d events were dropped", event.count)
+            continue
+        try:
+            await run(callback, event)
+        except Exception:
+            logger.exception("a callback failed at %r; the session goes on", type(event).__name__)
