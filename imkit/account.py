@@ -141,6 +141,8 @@ class Account:
         rest.credential = credentials.token
         self.protocol = ClientProtocol(self.identity)
         self.events = events = EventStore()
+        # What this session does itself is no event: the service tells it to others. Who shows it listens here.
+        self.echoes: set[Callable[[Event], None]] = set()
         self.directory = directory = Directory()
 
         def deliver(told: Sequence[Event]) -> None:
@@ -174,6 +176,11 @@ class Account:
         """Raise `SessionClosed` where the session is over."""
         if self.connection.state == "closed":
             raise SessionClosed(f"the session of {self.user} is over ({self.connection.end_reason})")
+
+    def echo(self, event: Event) -> None:
+        """Tell who shows it what this session has done, in the words in which others hear it."""
+        for listener in list(self.echoes):
+            listener(event)
 
     async def close(self, reason: str = "closed") -> None:
         """End the session: log out, close everything, end the consumers of events."""

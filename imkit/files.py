@@ -199,14 +199,25 @@ async def unpack(account: Account, message: Message) -> list[Message]:
     """
     if not isinstance(message.body, Combine):
         raise InvalidMessage(f"message {message.id} is a {message.type}, not a bundle")
+    return await asyncio.to_thread(bundle.unpack, await content(account, message, BUNDLE_BYTES))
+
+
+async def content(account: Account, message: Message, most: int) -> bytes:
+    """Return the bytes of a message's attachment, from the app's own server.
+
+    Raises:
+        InvalidMessage: the message has no attachment.
+        Unsupported: the attachment is not at the app's own server.
+        ProtocolError: there are more than `most` bytes; what is beyond is not fetched.
+    """
     path, secret = _location(account, message)
     data = bytearray()
     async with aclosing(account.rest.download(path, secret)) as chunks:
         async for chunk, _ in chunks:
             data += chunk
-            if len(data) > BUNDLE_BYTES:
-                raise ProtocolError(f"the bundle of message {message.id} is larger than {BUNDLE_BYTES:,} bytes")
-    return await asyncio.to_thread(bundle.unpack, bytes(data))
+            if len(data) > most:
+                raise ProtocolError(f"the file of message {message.id} is larger than {most:,} bytes")
+    return bytes(data)
 
 
 def _location(account: Account, message: Message) -> tuple[str, str]:

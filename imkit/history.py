@@ -194,6 +194,7 @@ class Gathering:
         self._workers = workers
         self._progress = progress
         self._worker = Worker("imkit-progress")
+        self._started = datetime.now(UTC)
         self._lanes = asyncio.Semaphore(workers)
         self._seen: set[str] = set()
         self._fractions: dict[str, Callable[[], float]] = {}
@@ -285,6 +286,33 @@ class Gathering:
         done = sum(fractions) / max(len(fractions), 1)
         return max(round(len(self.found) / done), len(self.found)) if done > 0 else None
 
+    def frame(self, target_ids: Sequence[str], stopped: str = "") -> pd.DataFrame:
+        """Return what has been found as a frame, in the order that is wanted.
+
+        Args:
+            target_ids: what was asked for.
+            stopped: why it was not gone through to its end, if it was not.
+        """
+        wanted, found, ids = self._wanted, list(self.found), list(target_ids)
+        found.sort(key=_position, reverse=wanted.order == "newest")
+        if wanted.limit is not None and len(found) > wanted.limit:
+            del found[wanted.limit :]
+        from imkit.frames import frame_of  # pandas is loaded when the first frame is asked for
+
+        reasons = [*self.reasons, *([stopped] if stopped else [])]
+        source = {
+            "app_key": self._account.app.app_key,
+            "thread_ids": ids,
+            "since": _iso(wanted.since),
+            "until": _iso(wanted.until),
+            "fetched_at": self._started.isoformat(timespec="milliseconds"),
+            "complete": not reasons,
+            "reason": "; ".join(reasons),
+            "rows": len(found),
+            "server_count": _server_count(self._account, ids, wanted),
+        }
+        return frame_of(found, source)
+
 
 def _edge(messages: Sequence[Message], which: Callable[[list[int]], int]) -> int | None:
     times = [to_milliseconds(message.time) for message in messages if message.id]
@@ -313,28 +341,10 @@ async def history_frame(
     workers = WORKERS if parallel is True else 1 if parallel is False else parallel
     if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidMessage(f"parallel must be True, False or a number from 1 to {MAX_WORKERS}, not {parallel!r:.40}")
-    started = datetime.now(UTC)
     ids = list(dict.fromkeys(target_ids))
     gathering = Gathering(account, wanted, workers, progress)
     await gathering.run(ids)
-    found = gathering.found
-    found.sort(key=_position, reverse=wanted.order == "newest")
-    if wanted.limit is not None and len(found) > wanted.limit:
-        del found[wanted.limit :]
-    from imkit.frames import frame_of  # pandas is loaded when the first frame is asked for
-
-    source = {
-        "app_key": account.app.app_key,
-        "thread_ids": ids,
-        "since": _iso(wanted.since),
-        "until": _iso(wanted.until),
-        "fetched_at": started.isoformat(timespec="milliseconds"),
-        "complete": not gathering.reasons,
-        "reason": "; ".join(gathering.reasons),
-        "rows": len(found),
-        "server_count": _server_count(account, ids, wanted),
-    }
-    return frame_of(found, source)
+    return gathering.frame(ids)
 
 
 def _server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> int | None:

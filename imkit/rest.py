@@ -147,6 +147,42 @@ async def discover(app_key: str, sources: tuple[str, ...] = DISCOVERY) -> Hosts:
     )
 
 
+async def app_server_token(url: str, user: str) -> str:
+    """Ask your own app server for a user's token (客户端从应用服务器获取 token).
+
+    Args:
+        url: answers ``GET url?user=…`` with JSON, ``{"token": "…"}``. What it holds besides the host is shown nowhere.
+        user: whose token.
+
+    Raises:
+        InvalidMessage: this is no http address.
+        AuthError: the server answered, but with no token.
+        ConnectionLost, TimedOut: it did not answer.
+    """
+    wrong = InvalidMessage("the app server's address is no URL", hint="It begins with https:// or http://")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise wrong
+    what = f"asking {parts.hostname} for a token"
+    try:
+        async with httpx.AsyncClient(timeout=REQUEST_SECONDS, trust_env=not is_loopback(url)) as client:
+            answer = await client.get(httpx.URL(url).copy_merge_params({"user": user}))
+    except httpx.InvalidURL:
+        raise wrong from None
+    except httpx.HTTPError as problem:
+        raise _transport_error(what, problem)[0] from problem
+    found = _json(answer)
+    token = found.get("token") if found is not None else None
+    if answer.status_code != 200 or not isinstance(token, str) or not token:
+        hint = 'It must answer ?user=… with JSON: {"token": "…"}.'
+        reason = f"HTTP {answer.status_code}, {'no token in it' if found is not None else 'no JSON object'}"
+        raise AuthError(f"{what} brought none", status=answer.status_code, reason=reason, hint=hint)
+    return token
+
+
 def _host(hosts: list[dict[str, Any]], scheme: str) -> str:
     for host in hosts:
         if host.get("protocol") == scheme:

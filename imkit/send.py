@@ -21,6 +21,9 @@ from imkit.messages import (
     Custom,
     Location,
     Message,
+    MessageEdited,
+    MessageRecalled,
+    MessageReceived,
     Text,
     ThreadRef,
     from_milliseconds,
@@ -103,7 +106,7 @@ async def send(account: Account, target: Target, body: object, progress: BytesPr
         checked = await uploaded_bundle(account, target.id, checked, str(client_id), progress)
     meta = encode_message(_address(account, target), account.user, checked, client_id)
     answer = await _deliver(account, target, client_id, meta, f"the {checked.type} message to {target}")
-    return Message(
+    sent = Message(
         id=answer.server_id,
         sender=account.user,
         to=target.id,
@@ -112,6 +115,8 @@ async def send(account: Account, target: Target, body: object, progress: BytesPr
         thread=target.thread,
         resource=account.identity.resource,
     )
+    account.echo(MessageReceived(sent))
+    return sent
 
 
 async def recall(account: Account, target: Target, message_id: str, ext: str | None) -> None:
@@ -125,6 +130,7 @@ async def recall(account: Account, target: Target, message_id: str, ext: str | N
     client_id = account.protocol.next_client_id()
     meta = encode_recall(_address(account, target), account.user, message_id, client_id, ext=ext)
     await _deliver(account, target, client_id, meta, f"the recall of message {wire_id(message_id)} in {target}")
+    account.echo(MessageRecalled(message_id, target.id, account.user, datetime.now(UTC)))
 
 
 async def edit(account: Account, target: Target, message_id: str, body: object) -> Message:
@@ -141,7 +147,7 @@ async def edit(account: Account, target: Target, message_id: str, body: object) 
     told = decode_edit_answer(answer.metas)
     before = account.events.seen(message_id)
     at = from_milliseconds(told.edit_time or answer.at)
-    return Message(
+    edited = Message(
         id=message_id,
         sender=told.sender or (before.sender if before else account.user),
         to=target.id,
@@ -151,6 +157,8 @@ async def edit(account: Account, target: Target, message_id: str, body: object) 
         edited_at=at,
         edit_count=told.count or (before.edit_count if before else 0) + 1,
     )
+    account.echo(MessageEdited(edited, account.user, edited.edit_count, at))
+    return edited
 
 
 async def acknowledge(account: Account, target: Target, message_id: str, words: str) -> None:

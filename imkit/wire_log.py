@@ -36,7 +36,17 @@ Direction = Literal["up", "down"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """One frame or REST call.
+
+    Attributes:
+        at: when, in seconds since the epoch.
+        direction: up or down.
+        what: the command, or the request's line.
+        decoded: JSON text, without secrets.
+        size: in bytes.
+    """
+
     at: float
     direction: Direction
     what: str
@@ -52,8 +62,9 @@ class WireLog:
     """
 
     def __init__(self, kept: int = KEPT) -> None:
-        self._entries: deque[_Entry] = deque(maxlen=kept)
+        self._entries: deque[Entry] = deque(maxlen=kept)
         self.on = False
+        self.noted = 0  # how many entries there have been, those that are kept no more included
 
     def frame(self, direction: Direction, data: bytes) -> None:
         """Note a frame of the socket."""
@@ -79,7 +90,13 @@ class WireLog:
         said = _SHARE_SECRET.sub(rf"\1{HIDDEN}", json.dumps(redacted(decoded), ensure_ascii=False, default=str))
         if len(said) > _MAX_TEXT:
             said = json.dumps({"cut": f"{len(said):,} characters", "begins": said[:1_000]}, ensure_ascii=False)
-        self._entries.append(_Entry(time.time(), direction, what, said, size))
+        self._entries.append(Entry(time.time(), direction, what, said, size))
+        self.noted += 1
+
+    def after(self, number: int) -> list[Entry]:
+        """Return the kept entries behind the first `number` that there were."""
+        new = min(self.noted - number, len(self._entries))
+        return list(self._entries)[-new:] if new > 0 else []
 
     def frame_of_last(self, count: int) -> pd.DataFrame:
         """Return the last `count` entries as a DataFrame, the oldest first."""
