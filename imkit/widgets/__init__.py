@@ -1,0 +1,11 @@
+"""Forms for JupyterLab: the whole job without a line of code. Loaded when they are asked for.
+
+Example:
+    >>> imkit.explore()  # doctest: +SKIP
+    >>> form = imkit.widgets.LoginForm()  # doctest: +SKIP
+"""
+
+from imkit.widgets.feed import LiveFeed
+from imkit.widgets.login import LoginForm
+
+__all__ = ["LiveFeed", "LoginForm"]

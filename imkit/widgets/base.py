@@ -1,0 +1,190 @@
+"""What every form stands on: its jobs on the portal, its status line, its end.
+
+A callback of a control runs in a thread that depends on the kernel's version. So it does nothing but hand a coroutine
+to imkit's own loop; that loop alone touches a form's state and writes to its controls.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets
+import traitlets
+
+from imkit.errors import IMError
+from imkit.escape import for_terminal
+from imkit.portal import portal
+from imkit.widgets.labels import Labels
+
+logger = logging.getLogger("imkit.widgets")
+_STATIC = Path(__file__).with_name("static")
+
+
+@cache
+def static(name: str) -> str:
+    """Return a file of this package, such as ``"feed.js"``; scripts come with what all of them use."""
+    text = (_STATIC / name).read_text(encoding="utf-8")
+    return f"{static('common.js.part')}\n{text}" if name.endswith(".js") else text
+
+
+def readable(text: str) -> str:
+    """Return a stranger's text for the page: what would steer or reorder it is written out; lines stay lines."""
+    return "\n".join(for_terminal(line) for line in text.split("\n"))
+
+
+class Part(anywidget.AnyWidget):
+    """A piece of a form with a script of its own. What it says arrives as messages, so nothing of it is saved.
+
+    Attributes:
+        words: the labels its script uses.
+        language: ``"en"`` or ``"zh"``, for fonts and screen readers.
+    """
+
+    _css = static("imkit.css")
+    words = traitlets.Dict().tag(sync=True)
+    language = traitlets.Unicode("en").tag(sync=True)
+
+    def __init__(self, say: Labels, *words: str, **traits: Any) -> None:
+        super().__init__(words=say.some(*words), language=say.language, **traits)
+
+
+class Status(Part):
+    """One line that says how things are, read aloud by screen readers when it changes."""
+
+    _esm = static("status.js")
+    text = traitlets.Unicode().tag(sync=True)
+    hint = traitlets.Unicode().tag(sync=True)
+    tone = traitlets.Unicode("quiet").tag(sync=True)
+
+    def tell(self, text: str, tone: str = "quiet", hint: str = "") -> None:
+        """Show a text; `tone` is ``"quiet"``, ``"good"``, ``"busy"`` or ``"bad"``."""
+        with self.hold_sync():
+            self.text, self.tone, self.hint = readable(text), tone, readable(hint)
+
+
+class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
+    """A form: controls, a status line, and jobs that end with it.
+
+    Args:
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+    """
+
+    def __init__(self, lang: str | None = None) -> None:
+        self._jobs: set[concurrent.futures.Future[Any]] = set()
+        self._closed = False
+        self.say = Labels(lang)
+        self.status = Status(self.say)
+        super().__init__()
+        self.add_class("imkit-form")
+        self.add_class(f"imkit-{self.say.language}")
+
+    def start(self, work: Coroutine[Any, Any, Any], *busy: Any) -> None:
+        """Run a coroutine on imkit's loop; what goes wrong in it is shown in the form.
+
+        Args:
+            work: what to do.
+            *busy: controls that are off while it runs. If one is off already, the work is not done again.
+        """
+        if self._closed:
+            work.close()
+            return
+        future = portal().submit(self._guarded(work, busy))
+        self._jobs.add(future)
+        future.add_done_callback(self._jobs.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any], busy: Sequence[Any]) -> None:
+        if any(control.disabled for control in busy):
+            work.close()
+            return
+        for control in busy:
+            control.disabled = True
+        try:
+            await work
+        except Exception as error:  # a callback has no caller: the form shows it
+            self.show_error(error)
+        finally:
+            for control in busy:
+                control.disabled = False
+
+    def show_error(self, error: BaseException) -> None:
+        """Say in the status line what went wrong."""
+        if not isinstance(error, IMError | OSError):
+            logger.error("a form failed", exc_info=error)
+        self.status.tell(*problem(error))
+
+    def on_click(self, button: Any, action: Callable[[], Coroutine[Any, Any, Any]], *busy: Any) -> None:
+        """Have a button start an async function, and be off while it runs."""
+        button.on_click(lambda _: self.start(action(), button, *busy))
+
+    def on_change(self, control: Any, action: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Have a control's new value start an async function."""
+        control.observe(lambda _: self.start(action()), "value")
+
+    def on_enter(self, control: Any, action: Callable[[], Coroutine[Any, Any, Any]], *busy: Any) -> None:
+        """Have the Enter key in a text control start an async function."""
+
+        def told(_: Any, content: Any, __: Any) -> None:
+            if isinstance(content, dict) and content.get("event") == "submit":
+                self.start(action(), *busy)
+
+        control.on_msg(told)
+
+    def on_word(self, part: Part, action: Callable[[dict[str, Any], Sequence[Any]], Coroutine[Any, Any, Any]]) -> None:
+        """Have what a part's script says start an async function."""
+
+        def told(_: Any, content: Any, buffers: Sequence[Any]) -> None:
+            if isinstance(content, dict):
+                self.start(action(content, buffers))
+
+        part.on_msg(told)
+
+    def close(self) -> None:
+        """End what the form does, and take it off the page. The session stays open."""
+        if self._closed:
+            return
+        self._closed = True
+        for job in list(self._jobs):
+            job.cancel()
+        for widget in list(_descendants(self)):
+            if isinstance(widget, Form) and widget is not self:
+                widget.close()
+            else:
+                ipywidgets.Widget.close(widget)
+        ipywidgets.Widget.close(self)
+
+
+def problem(error: BaseException) -> tuple[str, str, str]:
+    """Return what a status line is told of an error: text, tone, hint."""
+    if isinstance(error, IMError):
+        said = error.args[0] if error.args and error.args[0] else type(error).__name__
+        reason = f": {error.reason}" if error.reason and error.reason not in said else ""
+        return f"{type(error).__name__}: {said}{reason}", "bad", error.hint
+    return f"{type(error).__name__}: {error}", "bad", ""
+
+
+def _descendants(widget: Any) -> Iterator[Any]:
+    """Yield what belongs to a widget, itself last: children, layouts, styles."""
+    for child in (*getattr(widget, "children", ()), *(getattr(widget, name, None) for name in ("layout", "style"))):
+        if isinstance(child, ipywidgets.Widget):
+            yield from _descendants(child)
+            yield child
+
+
+def row(*children: Any, **layout: Any) -> Any:
+    """Return controls side by side, wrapped where there is no room."""
+    box = ipywidgets.HBox(children, layout=ipywidgets.Layout(**{"flex_flow": "row wrap", **layout}))
+    box.add_class("imkit-row")
+    return box
+
+
+def button(text: str, *, kind: str = "", tip: str = "") -> Any:
+    """Return a button that says `text`."""
+    return ipywidgets.Button(
+        description=text, button_style=kind, tooltip=tip or text, layout=ipywidgets.Layout(width="auto")
+    )
