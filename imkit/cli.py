@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imkit.sandbox.demo import Demo
     from imkit.sandbox.options import Options
+    from imkit.sandbox.server import Server
+
+_MANY = 50_000  # messages of a community, which take a while
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +55,10 @@ def _add_sandbox(commands: Any) -> None:
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--data", type=Path, metavar="FILE", help="keep the data here (default: in IMKIT_HOME)")
     kept.add_argument("--memory", action="store_true", help="keep nothing")
+    parser.add_argument("--demo", action="store_true", help="fill it with a made-up community, once")
+    parser.add_argument("--demo-seed", type=int, metavar="N", help="which community (7)")
+    parser.add_argument("--demo-threads", type=int, metavar="N", help="how many threads it has (40)")
+    parser.add_argument("--demo-messages", type=int, metavar="N", help="how many messages (8000)")
     parser.add_argument("--open-registration", action="store_true", help="anyone may register users")
     parser.add_argument("--push", action="store_true", help="send messages unasked instead of a notice first")
     parser.add_argument("--latency-ms", type=float, default=0, metavar="N", help="delay every reply")
@@ -80,7 +88,7 @@ def _sandbox(parsed: argparse.Namespace) -> int:
         level=os.environ.get("IMKIT_LOG", "WARNING").upper(), format="%(asctime)s %(levelname)s %(message)s"
     )
     try:
-        options = _sandbox_options(parsed)
+        options, demo = _sandbox_options(parsed), _demo(parsed)
     except ValueError as error:
         return _complain(str(error))
     os.umask(0o077)  # what people said is for the owner of the files
@@ -94,6 +102,10 @@ def _sandbox(parsed: argparse.Namespace) -> int:
             listening = leave.enter_context(listen(parsed.host, parsed.port))
             idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
             server = Server(options, path, idle_exit_seconds=idle)
+            if demo is not None:
+                _furnish(server, demo)
+        except KeyboardInterrupt:  # while the community was being made: nothing of it is kept
+            return 130
         except Timeout as taken:
             return _complain(f"the data in {taken.lock_file.removesuffix('.lock')} are in use by another sandbox")
         except (OSError, OverflowError, sqlite3.Error) as error:
@@ -133,6 +145,26 @@ def _sandbox_options(parsed: argparse.Namespace) -> Options:
         fail_seed=parsed.fail_seed,
         **given,
     )
+
+
+def _furnish(server: Server, demo: Demo) -> None:
+    if demo.messages >= _MANY and sys.stderr.isatty():
+        print(f"imkit: making {demo.messages:,} messages", file=sys.stderr)
+    if not server.furnish(demo):
+        print("imkit: the data hold a community already; it stays as it is", file=sys.stderr)
+
+
+def _demo(parsed: argparse.Namespace) -> Demo | None:
+    from imkit.sandbox.demo import Demo
+
+    given = {
+        name: value
+        for name in ("seed", "threads", "messages")
+        if (value := getattr(parsed, f"demo_{name}")) is not None
+    }
+    if given and not parsed.demo:
+        raise ValueError("--demo-seed, --demo-threads and --demo-messages go with --demo")
+    return Demo(**given) if parsed.demo else None
 
 
 def _address(app_key: str, host: str, port: int) -> dict[str, str]:

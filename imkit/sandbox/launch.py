@@ -47,13 +47,16 @@ def launch(
     )
 
 
-def hear_address(process: subprocess.Popen[bytes], errors: IO[bytes], log_start: int = 0) -> dict[str, str]:
+def hear_address(
+    process: subprocess.Popen[bytes], errors: IO[bytes], log_start: int = 0, *, patience: float = START_SECONDS
+) -> dict[str, str]:
     """Wait for the line that says where the server listens.
 
     Args:
         process: as `launch` returned it.
         errors: where its log goes, readable.
         log_start: where in it this server's part begins.
+        patience: how many seconds it may take.
 
     Raises:
         IMError: the server ended instead; the error tells its last words.
@@ -64,7 +67,7 @@ def hear_address(process: subprocess.Popen[bytes], errors: IO[bytes], log_start:
     # A thread: the line is waited for, not polled for, and a pipe cannot be waited on with a limit everywhere.
     reader = threading.Thread(target=lambda: lines.append(stdout.readline()), name="sandbox-start", daemon=True)
     reader.start()
-    reader.join(START_SECONDS)
+    reader.join(patience)
     if lines and lines[0].strip():
         stdout.close()  # the server says nothing more on it
         address: dict[str, str] = json.loads(lines[0])

@@ -23,8 +23,9 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
+from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
 from imkit.sandbox.home import home
-from imkit.sandbox.launch import end, hear_address, launch
+from imkit.sandbox.launch import START_SECONDS, end, hear_address, launch
 from imkit.sandbox.options import TOKEN_SECONDS, Options
 from imkit.sandbox.own import HEALTH, RETIRE, version
 from imkit.sandbox.state import State, read_state
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 IDLE_MINUTES = 30
 _LOG_BYTES = 1024 * 1024
 _ASK_SECONDS = 5.0
+_MADE_PER_SECOND = 1000  # a community's messages, on a machine that is busy with other things
 
 
 # ---------------------------------------------------------------- a private server
@@ -79,7 +81,9 @@ class Sandbox:
         fail_seed: int = 0,
         open_registration: bool = False,
         push: bool = False,
+        _demo: Demo | None = None,
     ) -> None:
+        self._demo = _demo
         self._options = Options(
             recall_seconds=recall_seconds,
             token_seconds=token_seconds,
@@ -98,6 +102,39 @@ class Sandbox:
         self.rest_url = self.ws_url = ""
         self.start()
 
+    @classmethod
+    def demo(
+        cls,
+        seed: int = SEED,
+        threads: int = THREADS,
+        messages: int = MESSAGES,
+        *,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Return a private server with a made-up community in it: people, groups, weeks of threads.
+
+        The same arguments give the same messages, ids and times, so what a tutorial says of them holds;
+        `imkit.sandbox.demo` tells who is there, and `imkit.sandbox.demo.FACTS` what is true of them. Log in as
+        ``"reader"``, who is in every group and thread, or as any of the people.
+
+        Args:
+            seed: another one makes another community, with the same people and the same facts.
+            threads: how many threads.
+            messages: how many messages, in groups and threads together. Thousands a second are made; from 100,000 on
+                give a path, or memory holds them all.
+            path: where its data are kept; a community that is there already is left as it is.
+
+        Raises:
+            ValueError: fewer than 10 threads, than 500 messages, or than 15 messages a thread.
+
+        Example:
+            ```python
+            with imkit.Sandbox.demo() as sandbox, imkit.login("reader", app=sandbox.app) as reader:
+                frame = reader.history(list(reader.threads()))
+            ```
+        """
+        return cls(path, _demo=Demo(seed=seed, threads=threads, messages=messages))
+
     def start(self) -> None:
         """Start it again after `stop` or `kill`: same data, same port, same secret. No change while it runs."""
         if self.running:
@@ -110,7 +147,8 @@ class Sandbox:
             with contextlib.suppress(BrokenPipeError):  # it ended already: hear_address tells why
                 process.stdin.write(self._options.secret.encode() + b"\n")
                 process.stdin.flush()
-            address = hear_address(process, errors)
+            made = 0 if self._demo is None else self._demo.messages
+            address = hear_address(process, errors, patience=START_SECONDS + made / _MADE_PER_SECOND)
             undo.pop_all()
         self.rest_url, self.ws_url = address["rest_url"], address["ws_url"]
         self._port = urlsplit(self.rest_url).port or 0
@@ -135,6 +173,10 @@ class Sandbox:
             arguments.append("--open-registration")
         if options.push:
             arguments.append("--push")
+        if self._demo is not None:
+            demo = self._demo
+            arguments += ["--demo", f"--demo-seed={demo.seed}"]
+            arguments += [f"--demo-threads={demo.threads}", f"--demo-messages={demo.messages}"]
         return arguments
 
     @property

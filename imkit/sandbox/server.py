@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from imkit.sandbox import attachments, rest, rest_groups, rest_history, rest_own, rest_threads
 from imkit.sandbox.answers import RestError
 from imkit.sandbox.delivery import Delivery
+from imkit.sandbox.demo import Demo
 from imkit.sandbox.edge import Edge, Receive, Scope, Send
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.msync import Exchange
@@ -136,6 +137,13 @@ class Server:
             timeout_keep_alive=30,
         )
         self._server = _AnnouncingServer(config)
+
+    def furnish(self, demo: Demo) -> bool:
+        """Fill the data with a made-up community, before anybody is served; False if they hold one already."""
+        from imkit.sandbox.demo.fill import fill  # with what it draws pictures with: not for every server
+
+        backend = self.application.backend
+        return fill(self._store, backend.people, backend.record, backend.options.app_key, demo)
 
     def retire(self) -> None:
         """End once nobody is connected."""

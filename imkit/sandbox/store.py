@@ -61,6 +61,8 @@ CREATE TABLE attachments (
 # From version n to n + 1. Data of a version without a way up are set aside, never deleted.
 _MIGRATIONS: dict[int, str] = {}
 
+_COLLECTED = 5000  # rows of one kind kept in memory: a community of a million messages comes through here
+
 ID_BITS = 20  # an id is its time in milliseconds, shifted by this, plus a count: 19 digits, growing with time
 
 
@@ -183,6 +185,8 @@ class Store:
         if rows is None:
             rows = self._rows[statement] = []
         rows.append(row)
+        if len(rows) >= _COLLECTED:
+            self._flush()
 
     def _flush(self) -> None:
         for statement, rows in self._rows.items():
@@ -216,6 +220,10 @@ class Store:
         """Return the next id: 64 bits, growing with time, never given twice, not even across restarts."""
         self._last_id = max(self.clock() << ID_BITS, self._last_id + 1)
         return self._last_id
+
+    def keep_clear(self, message_id: int) -> None:
+        """Give out later ids only, whatever the clock says: messages up to this one are there already."""
+        self._last_id = max(self._last_id, message_id)
 
     def new_room_id(self, prefix: str) -> str:
         """Return the id of a new group or thread: digits, as the service's are."""
