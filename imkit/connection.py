@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from websockets.protocol import OPEN
 
 from imkit.errors import (
     ConnectionLost,
@@ -52,6 +53,7 @@ OPEN_SECONDS = 10.0  # for the socket, and again for the login on it
 ANSWER_SECONDS = 15.0  # for the answer to a send; without it the connection is given up
 SETTLE_SECONDS = 30.0  # for looking up what became of sends that the last connection lost
 QUEUED_SECONDS = 60.0  # for a send to leave at all, while the connection is away
+STEADY_SECONDS = 30.0  # a connection that stood for less does not end the growing of the waits
 FIRST_ATTEMPTS = 3  # of a login; later the connection comes back however long it takes
 TICK_SECONDS = 1.0
 MAX_FRAME_BYTES = 16 * 2**20
@@ -84,6 +86,7 @@ class _Pending:
     answer: asyncio.Future[SendAnswered]
     written_at: float | None = None
     is_lost: bool = False  # the socket it was written to is gone
+    login_time: int | None = None  # of that socket, on the service's clock: what is older is not this send
 
     def answered(self, answer: SendAnswered) -> None:
         """Take the answer, unless there is one."""
@@ -96,7 +99,7 @@ class _Pending:
             self.answer.set_exception(error)
 
 
-Settle = Callable[[Sequence[Any], Mapping[str, int]], Awaitable[None]]
+Settle = Callable[[Sequence[Any], Mapping[str, int]], Awaitable[Sequence[Any]]]
 
 
 @dataclass(slots=True)
@@ -116,7 +119,7 @@ class Connection:
         token: gives the token to log in with; called with True when the last one was refused as expired.
         deliver: places events; what is delivered is then acknowledged to the service.
         settle: given the sends whose answer was lost, and by target the id of the last message whose answer came,
-            answers those that did arrive (`imkit.settle`).
+            answers those that did arrive and returns those it could not look up (`imkit.settle`).
         wire: notes what is said, if it is on.
         delays: makes the waits between attempts to come back.
 
@@ -143,7 +146,7 @@ class Connection:
         self._delays = delays
         self._lost_sends: list[_Pending] = []  # in flight when the connection broke, in the order they were sent
         self._acknowledged: dict[str, int] = {}  # by target, the id of the last message whose answer came
-        self._settling: asyncio.Task[None] | None = None
+        self._resuming: asyncio.Task[None] | None = None
         self.logged_in: Callable[[int | None], None] = lambda expires_at: None
         self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -176,14 +179,15 @@ class Connection:
         """Log out and close the socket; sends still waiting fail with `SessionClosed`."""
         was_connected = self.state == "connected"
         self._end(reason)
-        if self._socket is not None and was_connected:
+        socket = self._socket
+        if socket is not None and was_connected:
             try:
                 async with asyncio.timeout(2):
-                    await self._socket.send(self._protocol.logout().data)
-                    await self._socket.close()
+                    await socket.send(self._protocol.logout().data)
+                    await socket.close()
             except (ConnectionClosed, TimeoutError):
                 pass  # it is gone already, which is what was wanted
-        tasks = {self._task, self._settling} - {None, asyncio.current_task()}
+        tasks = {self._task, self._resuming} - {None, asyncio.current_task()}
         for task in tasks:
             if task is not None:
                 task.cancel()
@@ -219,9 +223,12 @@ class Connection:
                     await self._write(pending)
             if pending.written_at is None:
                 asyncio.get_running_loop().call_later(QUEUED_SECONDS, self._withdraw, pending)
-            return await pending.answer
+            return await asyncio.shield(pending.answer)
         finally:
-            self._outbox.pop(client_id, None)
+            # One that is in flight stays, although its sender has stopped waiting (the stop button): should the
+            # connection break, the message it made must not be taken for that of a later send of the same words.
+            if pending.written_at is None or pending.answer.done():
+                self._outbox.pop(client_id, None)
 
     def _withdraw(self, pending: _Pending) -> None:
         if pending.written_at is None and self._outbox.pop(pending.client_id, None) is not None:
@@ -231,8 +238,8 @@ class Connection:
     async def _write(self, pending: _Pending) -> None:
         socket = self._socket
         gone = pending.written_at is not None or pending.client_id not in self._outbox
-        if socket is None or self.state != "connected" or gone:
-            return
+        if socket is None or socket.state is not OPEN or self.state != "connected" or gone:
+            return  # it waits for the next socket
         pending.written_at = time.time()
         try:
             await self._transmit(socket, self._protocol.send(pending.meta).data)
@@ -246,17 +253,20 @@ class Connection:
     # ------------------------------------------------------------ the one task
 
     async def _run(self) -> None:
-        attempts, refreshed = 0, False
+        attempts, refreshed, wants_token = 0, False, False
         delays = self._delays()
         while True:
+            began = time.monotonic()
             try:
-                await self._connect_and_serve(refreshed)
-                attempts, refreshed, delays = 0, False, self._delays()
+                await self._connect_and_serve(wants_token)
+                attempts, refreshed, wants_token = 0, False, False
+                if time.monotonic() - began >= STEADY_SECONDS:
+                    delays = self._delays()
             except TokenExpired as error:
                 if refreshed:
                     self._fail(error)
                     return
-                refreshed = True
+                refreshed = wants_token = True
                 continue
             except _Ended as ended:
                 self._fail(ended.error, ended.reason)
@@ -268,6 +278,7 @@ class Connection:
                 # a fresh token could not be fetched just now, as the service is away: later, then
             except (OSError, WebSocketException) as error:
                 attempts += 1
+                wants_token = False  # there is a fresh one; it was not looked at yet
                 reason = str(error) or type(error).__name__
                 if not self._ready.done() and (attempts >= FIRST_ATTEMPTS or isinstance(error, InvalidURI)):
                     hint = "Is the service running, and is ws_url right?"
@@ -283,13 +294,13 @@ class Connection:
             await asyncio.sleep(next(delays))
             await self._may_reconnect.wait()
 
-    async def _connect_and_serve(self, refreshed: bool) -> None:
-        """Connect once, and serve until the socket is gone.
+    async def _connect_and_serve(self, wants_token: bool) -> None:
+        """Connect once, with a fresh token if need be, and serve until the socket is gone.
 
         Raises:
             ConnectionError: it went before the login stood.
         """
-        token = await self._token(refreshed)
+        token = await self._token(wants_token)
         proxy: Literal[True] | None = None if is_loopback(self._ws_url) else True
         async with connect(
             self._ws_url,
@@ -331,8 +342,13 @@ class Connection:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             try:
-                await self._perform(socket, self._protocol.tick(time.monotonic()))
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._perform(socket, self._protocol.tick(time.monotonic()))
             except ConnectionClosed:
+                return
+            except TimeoutError:  # what was written before has filled every buffer on the way
+                logger.info("the service took nothing for %.0f s: the connection is given up", ANSWER_SECONDS)
+                socket.transport.abort()
                 return
             if self._is_unanswered():  # as the official SDK does: a service that does not answer is gone
                 logger.info("no answer to a send in %.0f s: the connection is given up", ANSWER_SECONDS)
@@ -358,10 +374,8 @@ class Connection:
                 case LoggedIn(expires_at):
                     self._now_connected()
                     self.logged_in(expires_at)
-                    if self._lost_sends:  # what waits goes out when they are settled: it must not be mistaken for them
-                        self._settling = asyncio.create_task(self._settle_and_flush())
-                    else:
-                        await self._flush()
+                    # Beside the reading: a service that is not read would take nothing either, one day.
+                    self._resuming = asyncio.create_task(self._resume(), name="imkit resume")
                 case LoginRefused(error):
                     raise error
                 case Kicked() if not self._may_reconnect.is_set():
@@ -380,35 +394,50 @@ class Connection:
             self._ready.set_result(None)
 
     def _take_answer(self, client_id: int, answer: SendAnswered) -> None:
-        pending = self._outbox.get(client_id)
+        pending = self._outbox.pop(client_id, None)
         if pending is not None:
-            if answer.status == OK and answer.server_id != "0":
-                self._acknowledged[pending.meta.to.name] = int(answer.server_id)
+            self._note_id(pending, answer)
             pending.answered(answer)
 
-    async def _flush(self) -> None:
+    def _note_id(self, pending: _Pending, answer: SendAnswered) -> None:
+        if answer.status == OK:
+            target, number = pending.meta.to.name, int(answer.server_id)
+            self._acknowledged[target] = max(number, self._acknowledged.get(target, 0))
+
+    async def _resume(self) -> None:
+        """Settle what the last connection lost, then send what waits: later, or it might be mistaken for what was lost.
+
+        Who sends meanwhile waits behind.
+        """
         async with self._order:
+            if self._lost_sends:
+                await self._settle_lost()
             for pending in list(self._outbox.values()):
                 await self._write(pending)
 
-    async def _settle_and_flush(self) -> None:
-        async with self._order:
-            lost = [pending for pending in self._lost_sends if not pending.answer.done()]
-            self._lost_sends.clear()
-            try:
-                async with asyncio.timeout(SETTLE_SECONDS):
-                    if self._settle is not None:
-                        await self._settle(lost, self._acknowledged)
-            except (IMError, TimeoutError) as error:
-                logger.info("%d lost sends could not be looked up: %s", len(lost), error)
-            except Exception:  # a bug: nobody may wait for ever because of it
-                logger.exception("%d lost sends could not be looked up", len(lost))
-            finally:
-                self._give_unknown(lost)
-        await self._flush()
+    async def _settle_lost(self) -> None:
+        lost = list(self._lost_sends)
+        unseen: Sequence[_Pending] = lost
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                if self._settle is not None:
+                    unseen = await self._settle(lost, self._acknowledged)
+        except TimeoutError:
+            logger.info("%d lost sends could not be looked up in %.0f s", len(lost), SETTLE_SECONDS)
+        except Exception:  # a bug: nobody may wait for ever because of it
+            logger.exception("%d lost sends could not be looked up", len(lost))
+        # Not where this was cancelled because the connection broke once more: then the next one settles them. What
+        # could not be looked up stays too: its message, if there is one, must not be taken for that of a later send.
+        self._lost_sends = list(unseen)
+        for pending in lost:
+            if pending.answer.done() and pending.answer.exception() is None:
+                self._outbox.pop(pending.client_id, None)
+                self._note_id(pending, pending.answer.result())
+        self._give_unknown(lost)
 
     def _give_unknown(self, lost: Sequence[_Pending]) -> None:
         for pending in lost:
+            self._outbox.pop(pending.client_id, None)
             pending.failed(ConnectionLost("the connection broke before the answer to a send came"))
 
     # ---------------------------------------------------------------- endings
@@ -418,13 +447,15 @@ class Connection:
         if self.state == "connected":
             self.state = "connecting"
             self._deliver([Disconnected(reason)])
+        if self._resuming is not None:
+            self._resuming.cancel()
         lost = [
             pending
             for pending in self._outbox.values()
             if pending.written_at is not None and not pending.is_lost and not pending.answer.done()
         ]
         for pending in lost:
-            pending.is_lost = True
+            pending.is_lost, pending.login_time = True, self._protocol.login_time
         if lost and self.state != "closed":
             self._lost_sends += lost
             asyncio.get_running_loop().call_later(QUEUED_SECONDS, self._give_unknown, lost)

@@ -10,9 +10,11 @@ Source: fact sheet sections 4 (`from.clientResource` on the downlink) and 8 (roa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from imkit.errors import ConnectionLost, IMError, RateLimited, ServiceBusy, TimedOut
 from imkit.messages import Body, Command, Message, to_milliseconds
 from imkit.rest import Rest
 from imkit.roaming import Query, fetch_page
@@ -23,7 +25,9 @@ from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import OK
 from imkit.wire.uplink import ROUTE_ALL, TYPE_CHAT, TYPE_GROUPCHAT
 
-CLOCK_DIFFERENCE_SECONDS = 600  # by how much this machine's clock may be wrong, where no answer gives a floor
+logger = logging.getLogger("imkit.settle")
+
+CLOCK_DIFFERENCE_SECONDS = 600  # by how much this machine's clock may be wrong, where the service never told the time
 MAX_PAGES = 40
 
 
@@ -32,14 +36,18 @@ class Lost(Protocol):
 
     meta: Any
     written_at: float
+    login_time: int | None
     client_id: int
 
     def answered(self, answer: SendAnswered) -> None:
         """Take the answer."""
 
 
-async def settle(rest: Rest, identity: Identity, lost: Sequence[Lost], acknowledged: Mapping[str, int]) -> None:
-    """Answer those of the lost sends that did arrive; leave the others as they are.
+L = TypeVar("L", bound=Lost)
+
+
+async def settle(rest: Rest, identity: Identity, lost: Sequence[L], acknowledged: Mapping[str, int]) -> list[L]:
+    """Answer those of the lost sends that did arrive; return those that could not be looked up just now.
 
     Args:
         rest: asks for the histories.
@@ -47,20 +55,40 @@ async def settle(rest: Rest, identity: Identity, lost: Sequence[Lost], acknowled
         lost: what was in flight, in the order it was sent.
         acknowledged: by target, the id of the last message whose answer came.
     """
-    targets: dict[str, list[tuple[Lost, Body]]] = {}
+    targets: dict[str, list[tuple[L, Body]]] = {}
+    unseen: list[L] = []
     for send in lost:
         body = _shown_by_roaming(send.meta)
         if body is not None:
             targets.setdefault(send.meta.to.name, []).append((send, body))
     for target, sends in targets.items():
-        since = int(min(send.written_at for send, _ in sends) - CLOCK_DIFFERENCE_SECONDS) * 1000
-        own = await _own_messages(rest, identity, target, acknowledged.get(target), since)
+        floors = [_earliest(send) for send, _ in sends]
+        try:
+            own = await _own_messages(rest, identity, target, acknowledged.get(target), min(floors))
+        except IMError as error:  # a thread that is gone, or left, must not keep the others from being settled
+            logger.info("what became of %d sends to %s could not be looked up: %s", len(sends), target, error)
+            if isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited):
+                unseen += [send for send, _ in sends]
+            continue
         place = 0
-        for send, body in sends:
-            found = next((at for at in range(place, len(own)) if own[at].body == body), None)
-            if found is not None:
-                message, place = own[found], found + 1
-                send.answered(SendAnswered(send.client_id, OK, "", message.id, to_milliseconds(message.time)))
+        for (send, body), floor in zip(sends, floors, strict=True):
+            for at in range(place, len(own)):
+                message = own[at]
+                if message.body == body and to_milliseconds(message.time) >= floor:
+                    place = at + 1
+                    send.answered(SendAnswered(send.client_id, OK, "", message.id, to_milliseconds(message.time)))
+                    break
+    return unseen
+
+
+def _earliest(send: Lost) -> int:
+    """Return the earliest time that the service can have given this send's message, in ms.
+
+    One socket is answered in order, so the time told at its login lies before all that was sent on it.
+    """
+    if send.login_time is not None:
+        return send.login_time
+    return int(send.written_at - CLOCK_DIFFERENCE_SECONDS) * 1000
 
 
 def _shown_by_roaming(meta: Any) -> Body | None:
@@ -73,7 +101,7 @@ def _shown_by_roaming(meta: Any) -> Body | None:
 
 
 async def _own_messages(rest: Rest, identity: Identity, target: str, floor: int | None, since: int) -> list[Message]:
-    """Return this device's messages in the target, the oldest first, back to the floor (an id, else a time)."""
+    """Return this device's messages in the target, the oldest first, back to the floor (an id) or the time `since`."""
     found: list[Message] = []
     cursor: str | int | None = -1
     for _ in range(MAX_PAGES):
@@ -82,7 +110,7 @@ async def _own_messages(rest: Rest, identity: Identity, target: str, floor: int 
         page = await fetch_page(rest, identity.user, target, Query(), cursor, newest_first=True)
         for message in page.messages:
             number = int(message.id or 0)
-            if number <= floor if floor is not None else to_milliseconds(message.time) < since:
+            if number <= (floor or 0) or to_milliseconds(message.time) < since:
                 return found[::-1]
             if message.resource == identity.resource and message.sender.lower() == identity.user:
                 found.append(message)

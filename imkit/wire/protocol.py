@@ -18,16 +18,18 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from imkit.errors import AuthError, IMError, ProtocolError
-from imkit.messages import Event
+from imkit.messages import Event, MessageRecalled
 from imkit.wire import schema
 from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.envelope import LOGOUT, NOTICE, PROVISION, SYNC, UNREAD, Dialect, Envelope, Identity
 from imkit.wire.refusals import OK, login_refused
 from imkit.wire.untrusted import json_object, number
+from imkit.wire.uplink import CHAT
 
 logger = logging.getLogger("imkit.wire")
 
 HEARTBEAT_SECONDS = 30.0  # without a downlink, the official SDK asks UNREAD
+LOOK_SECONDS = 120.0  # a queue whose NOTICE was lost is found by then, although others keep the line busy
 SILENCE_SECONDS = 15.0  # without an answer to that, the connection is dead
 STALL_SECONDS = 10.0  # without a page, a queue is asked for again
 REMEMBERED = 20_000  # ids kept to tell what was delivered already; the official SDK keeps about 100
@@ -104,6 +106,8 @@ class _Socket:
     heartbeat_at: float | None = None
     logged_in: bool = False
     greeted: bool = False
+    greeted_at: int | None = None  # the service's time, in ms, as the answer to the first UNREAD told it
+    looked_at: float = 0.0  # when UNREAD was asked last
     given_up_at: float | None = None  # when a queue was left before its end; UNREAD tells what it still holds
     active: _Drain | None = None
     waiting: dict[_QueueName, Any] = field(default_factory=dict)
@@ -131,12 +135,14 @@ class ClientProtocol:
         self._last_client_id = 0
         self._last_trace_id = 0
         self._socket = _Socket("", "")
+        self._earlier_login_time: int | None = 2**63
         self._delivered: dict[tuple[int, int], None] = {}
 
     # -------------------------------------------------------------- frames up
 
     def connect(self, token: str, now: float) -> list[Output]:
         """Begin on a new socket: forget the old one's state and log in."""
+        self._earlier_login_time = self.login_time
         self._socket = _Socket(f"{self._milliseconds()}:", token, last_downlink=now)
         try:
             frame = self._envelope.provision(token, session_id=self._socket.session_id, trace_id=self._trace_id())
@@ -153,6 +159,15 @@ class ClientProtocol:
         socket = self._socket
         frame = self._envelope.logout(socket.token, session_id=socket.session_id, trace_id=self._trace_id())
         return Transmit(frame)
+
+    @property
+    def login_time(self) -> int | None:
+        """A time of the service's, in ms, before all that was sent on this socket; `None` where it tells none.
+
+        It comes with the first answer to UNREAD. Until then it is that of the socket before, and on the first one the
+        end of time: nothing can be shown to be of this socket.
+        """
+        return self._socket.greeted_at if self._socket.greeted else self._earlier_login_time
 
     def next_client_id(self) -> int:
         """Return a new id for a send: unique for this device, growing, counted in ms as the SDK counts."""
@@ -196,8 +211,10 @@ class ClientProtocol:
         if socket.active is not None and now - socket.active.asked_at >= STALL_SECONDS:
             outputs += self._stalled(socket.active, now)
         since = socket.last_downlink if socket.given_up_at is None else min(socket.last_downlink, socket.given_up_at)
-        if socket.heartbeat_at is None and now - since >= HEARTBEAT_SECONDS:
-            socket.heartbeat_at, socket.given_up_at = now, None
+        is_due = now - since >= HEARTBEAT_SECONDS or now - socket.looked_at >= LOOK_SECONDS
+        if socket.heartbeat_at is None and is_due:
+            socket.heartbeat_at = socket.looked_at = now
+            socket.given_up_at = None
             outputs.append(Transmit(self._envelope.unread(trace_id=self._trace_id())))
         return outputs
 
@@ -214,6 +231,7 @@ class ClientProtocol:
         if any(reply.protocolCompressType):
             return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
         self._socket.logged_in = True
+        self._socket.looked_at = self._socket.last_downlink
         return [
             LoggedIn(_expiry(reply.authToken)),
             Transmit(self._envelope.unread(trace_id=self._trace_id())),
@@ -229,6 +247,7 @@ class ClientProtocol:
         outputs: list[Output] = []
         if not self._socket.greeted:
             self._socket.greeted = True
+            self._socket.greeted_at = reply.timestamp or None
             outputs.append(self._statistics())
         for entry in reply.unread:
             if entry.HasField("queue") and (entry.n or not entry.HasField("n")):
@@ -311,6 +330,8 @@ class ClientProtocol:
                 outputs.append(told)
             elif told is not None:
                 events.append(told)
+            if isinstance(told, MessageRecalled):  # a page that comes late does not bring it back
+                self._remember((CHAT, int(told.message_id)))
         if events:
             outputs.insert(0, Deliver(events))
         return outputs
@@ -321,10 +342,13 @@ class ClientProtocol:
         mark = (-1, hash(data)) if meta is None else (meta.ns, meta.id)
         if mark in self._delivered:
             return False
+        self._remember(mark)
+        return True
+
+    def _remember(self, mark: tuple[int, int]) -> None:
         self._delivered[mark] = None
         if len(self._delivered) > REMEMBERED:
             del self._delivered[next(iter(self._delivered))]
-        return True
 
     # -------------------------------------------------------------------- ids
 

@@ -1,0 +1,48 @@
+"""Timers that fire soon, so that no test waits as long as a user would."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imkit import connection as connection_room
+from imkit.sandbox.process import Sandbox
+from imkit.wire import protocol as protocol_room
+from tests.faults.proxy import Proxy
+
+
+def quick_delays() -> Iterator[float]:
+    """Come back at once, then soon."""
+    return itertools.chain([0.01, 0.02, 0.05], itertools.repeat(0.1))
+
+
+def quick_timers(patch: pytest.MonkeyPatch) -> None:
+    """Let everything the client waits for be given up soon."""
+    patch.setattr(connection_room, "OPEN_SECONDS", 2.0)
+    patch.setattr(connection_room, "ANSWER_SECONDS", 1.0)
+    patch.setattr(connection_room, "TICK_SECONDS", 0.05)
+    patch.setattr(protocol_room, "HEARTBEAT_SECONDS", 0.4)
+    patch.setattr(protocol_room, "SILENCE_SECONDS", 1.0)
+    patch.setattr(protocol_room, "STALL_SECONDS", 0.3)
+    patch.setattr(connection_room.Connection.__init__, "__defaults__", (None, None, quick_delays))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let everything the client waits for be given up soon."""
+    quick_timers(monkeypatch)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Sandbox]:
+    """A server to be killed, whose data survive."""
+    with Sandbox(tmp_path / "data.db") as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(own: Sandbox) -> Iterator[Proxy]:
+    """A proxy in front of it."""
+    with Proxy(own) as running:
+        yield running

@@ -1,0 +1,441 @@
+"""A TCP proxy between client and sandbox that breaks things on order: connections, bytes, and whole frames.
+
+REST calls and sockets both pass through it. On a socket it knows the WebSocket frames and what MSYNC says in them, so
+that a test can write down what happens when: `proxy.when("answer", "cut")` cuts the connection in place of the next
+answer to a send. What no order is for passes as it is, unless `chaos` is on, which decides by a seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import imkit
+from imkit.sandbox.process import Sandbox
+from imkit.wire import schema
+
+R = TypeVar("R")
+# What a frame says. Up: provision, logout, unread, send, fetch, ack, statistics. Down: welcome (to the login), notice,
+# list (what is unread), page, end (of a queue), answer (to a send). Both: control (ping, close), other.
+Kind = str
+# What becomes of a frame. "cut-behind": it passes, then the connection is cut. "hold": it passes behind the next one.
+Action = Literal["pass", "drop", "twice", "hold", "cut", "cut-behind", "freeze"]
+Bytes = Callable[[bytes], bytes]
+_SYNC, _UNREAD, _NOTICE, _PROVISION, _LOGOUT = range(5)
+_HEAD_BYTES = 64 * 1024
+_WAIT = 30.0
+
+
+@dataclass(eq=False)
+class Order:
+    """What happens to the next frames of a kind; `happened` is set once it has happened `times` times."""
+
+    kind: Kind
+    action: Action | Bytes
+    user: str | None = None
+    times: int = 1
+    skip: int = 0
+    happened: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, kind: Kind, user: str) -> bool:
+        """Whether this frame is one of those that are meant."""
+        if kind != self.kind or self.user not in (None, user) or not self.times:
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.times -= 1
+        if not self.times:
+            self.happened.set()
+        return True
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """How often what happens to a frame, and to how many of the pieces of bytes."""
+
+    seed: object
+    drop: float = 0.0
+    twice: float = 0.0
+    hold: float = 0.0
+    cut: float = 0.0
+    cut_behind: float = 0.0
+    freeze: float = 0.0
+    split: float = 0.0
+    rest_cut: float = 0.0
+
+    def of_frame(self, dice: random.Random, down: bool, kind: Kind) -> Action:
+        """Decide about a frame. Only what comes down is dropped, doubled and held: up, order is what TCP is for."""
+        if kind == "control":
+            return "pass"
+        rates: dict[Action, float] = {"cut": self.cut, "cut-behind": self.cut_behind, "freeze": self.freeze}
+        if down:
+            rates |= {"drop": self.drop, "twice": self.twice, "hold": self.hold}
+        point = dice.random()
+        for action, rate in rates.items():
+            if point < rate:
+                return action
+            point -= rate
+        return "pass"
+
+
+class Link:
+    """One connection through the proxy: a socket (with the user who logged in on it) or REST."""
+
+    def __init__(self, number: int, client: asyncio.StreamWriter) -> None:
+        self.number = number
+        self.client = client
+        self.server: asyncio.StreamWriter | None = None
+        self.is_socket = False
+        self.user = ""
+        self.dice = random.Random(number)
+        self.frozen = False  # half-open: nothing passes any more, nobody is told
+        self.open = asyncio.Event()  # closed: stalled
+        self.open.set()
+        self.held: dict[bool, list[bytes]] = {True: [], False: []}
+        self.gone = False
+        self.over = asyncio.Event()
+
+    def cut(self, how: Literal["rst", "fin"] = "rst") -> None:
+        """End it on both sides; the server still reads what has reached it."""
+        if self.gone:
+            return
+        self.gone = True
+        self.over.set()
+        self.open.set()
+        if how == "rst":
+            raw = self.client.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.client.transport.abort()
+        else:
+            self.client.close()
+        if self.server is not None:
+            self.server.close()
+
+
+class Proxy:
+    """Stands on a port of its own in front of a sandbox.
+
+    Args:
+        sandbox: may be killed and started again behind it.
+
+    Attributes:
+        sockets: how many logins each user began.
+        frames: how many frames of each kind passed by.
+        broken: how often each action was done.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._target = urlsplit(sandbox.rest_url)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._links: set[Link] = set()
+        self._orders: list[Order] = []
+        self._chaos: Chaos | None = None
+        self._number = 0
+        self._refusing: set[str] | None = set()  # users whose sockets are cut at the login; None: everybody, REST too
+        self._bandwidth: float | None = None
+        self._piece: int | None = None
+        self.watch: Callable[[Kind, str], None] = lambda kind, user: None
+        self.sockets: Counter[str] = Counter()
+        self.frames: Counter[str] = Counter()
+        self.broken: Counter[str] = Counter()
+        self._server = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        port = self._server.sockets[0].getsockname()[1]
+        self.rest_url = f"http://127.0.0.1:{port}"
+        self.ws_url = self.rest_url.replace("http", "ws", 1) + urlsplit(sandbox.ws_url).path
+
+    @property
+    def app(self) -> imkit.App:
+        """The sandbox's app, as seen through the proxy."""
+        return imkit.App._sandbox(self._sandbox.app_key, self.rest_url, self.ws_url, self._sandbox.secret)
+
+    # ---------------------------------------------------------------- what a test says
+
+    def when(
+        self, kind: Kind, action: Action | Bytes, *, user: str | None = None, times: int = 1, skip: int = 0
+    ) -> Order:
+        """Order what happens to the next frames of a kind, perhaps of one user only, perhaps behind some that pass."""
+        order = Order(kind, action, user, times, skip)
+        self._run(lambda: self._orders.append(order))
+        return order
+
+    def chaos(self, chaos: Chaos | None) -> None:
+        """Break things by chance from now on, or no more."""
+        self._run(lambda: setattr(self, "_chaos", chaos))
+
+    def calm(self) -> None:
+        """No more orders, no more chaos; what was frozen is cut, what was stalled goes on."""
+
+        def work() -> None:
+            self._orders.clear()
+            self._chaos, self._refusing, self._bandwidth, self._piece = None, set(), None, None
+            for link in list(self._links):
+                if link.frozen or link.held[True] or link.held[False]:
+                    link.cut()
+                link.open.set()
+
+        self._run(work)
+
+    def cut(self, user: str | None = None, how: Literal["rst", "fin"] = "rst") -> int:
+        """Cut the sockets of a user, or every connection; return how many."""
+
+        def work() -> int:
+            links = [link for link in self._links if not link.gone and (user is None or link.user == user)]
+            for link in links:
+                link.cut(how)
+            return len(links)
+
+        return self._run(work)
+
+    def freeze(self, user: str) -> None:
+        """Make the sockets of a user half-open: they stand, and nothing passes any more."""
+        self._run(lambda: [setattr(link, "frozen", True) for link in self._of(user)])
+
+    def stall(self, user: str) -> None:
+        """Hold everything on the sockets of a user until `resume`."""
+        self._run(lambda: [link.open.clear() for link in self._of(user)])
+
+    def resume(self, user: str) -> None:
+        """Let what was stalled go on."""
+        self._run(lambda: [link.open.set() for link in self._of(user)])
+
+    def refuse(self, user: str | None = None) -> None:
+        """Take no logins of a user any more, or nothing of anybody; `accept` ends it."""
+        self._run(lambda: setattr(self, "_refusing", None if user is None else {*(self._refusing or ()), user}))
+
+    def accept(self) -> None:
+        """Take everybody again."""
+        self._run(lambda: setattr(self, "_refusing", set()))
+
+    def slow(self, bytes_per_second: float | None) -> None:
+        """Let so many bytes pass in a second, on each connection in each direction."""
+        self._run(lambda: setattr(self, "_bandwidth", bytes_per_second))
+
+    def split(self, size: int | None) -> None:
+        """Hand everything on in pieces of so many bytes."""
+        self._run(lambda: setattr(self, "_piece", size))
+
+    def close(self) -> None:
+        """End everything."""
+
+        async def work() -> None:
+            self._server.close()
+            for link in list(self._links):
+                link.cut()
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        if self._thread.is_alive():
+            self._call(work())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_WAIT)
+            self._loop.close()
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---------------------------------------------------------------- inside
+
+    def _call(self, work: Coroutine[Any, Any, R]) -> R:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_WAIT)
+
+    def _run(self, function: Callable[[], R]) -> R:
+        async def work() -> R:
+            return function()
+
+        return self._call(work())
+
+    def _of(self, user: str) -> list[Link]:
+        return [link for link in self._links if link.user == user and link.is_socket]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._number += 1
+        link = Link(self._number, writer)
+        if self._chaos is not None:
+            link.dice = random.Random(f"{self._chaos.seed}:{link.number}")
+        self._links.add(link)
+        try:
+            if self._refusing is None:
+                return
+            assert self._target.hostname is not None
+            assert self._target.port is not None
+            server_reader, link.server = await asyncio.open_connection(self._target.hostname, self._target.port)
+            head = await self._head(reader)
+            link.is_socket = b"upgrade: websocket" in head.lower()
+            link.server.write(head)
+            if link.is_socket:
+                answer = await self._head(server_reader)
+                writer.write(answer)
+                pump = self._frames
+            else:
+                pump = self._bytes
+            up = asyncio.create_task(pump(link, reader, link.server, False))
+            down = asyncio.create_task(pump(link, server_reader, writer, True))
+            await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            if link.frozen and not link.gone:  # neither side hears that the other has gone
+                await asyncio.wait({up, down})
+            for task in (up, down):
+                task.cancel()
+            await asyncio.gather(up, down, return_exceptions=True)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # one side is gone, so the other goes
+        finally:
+            self._links.discard(link)
+            link.cut("fin")
+            if link.server is not None:  # it may have come after the cut
+                link.server.close()
+
+    @staticmethod
+    async def _head(reader: asyncio.StreamReader) -> bytes:
+        return await reader.readuntil(b"\r\n\r\n")
+
+    async def _bytes(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, down: bool) -> None:
+        while data := await reader.read(64 * 1024):
+            if self._chaos is not None and link.dice.random() < self._chaos.rest_cut:
+                self._count("rest-cut")
+                if link.dice.random() < 0.5:  # in the middle of it
+                    await self._write(link, writer, data[: len(data) // 2])
+                link.cut("fin")
+                return
+            await self._write(link, writer, data)
+
+    async def _frames(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, down: bool) -> None:
+        try:
+            while True:
+                frame, payload = await _read_frame(reader)
+                kind = _kind(payload, down) if payload is not None else "control"
+                if kind == "provision" and not down:
+                    link.user = _user(payload or b"")
+                    self.sockets[link.user] += 1
+                    if self._refusing is None or link.user in self._refusing:
+                        link.cut()
+                        return
+                self.frames[kind] += 1
+                self.watch(kind, link.user)
+                await link.open.wait()
+                if not await self._frame(link, writer, down, kind, frame, payload):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if link.frozen and not link.gone:
+                await link.over.wait()
+
+    async def _frame(
+        self, link: Link, writer: asyncio.StreamWriter, down: bool, kind: Kind, frame: bytes, payload: bytes | None
+    ) -> bool:
+        action: Action | Bytes = "pass"
+        order = next((order for order in self._orders if order.take(kind, link.user)), None)
+        if order is not None:
+            action = order.action
+        elif self._chaos is not None:
+            action = self._chaos.of_frame(link.dice, down, kind)
+        if callable(action):
+            frame, action = _unmasked(action(payload or b"")), "pass"
+        if action != "pass":
+            self._count(action)
+        if action == "freeze":
+            link.frozen = True
+        if link.frozen:
+            return True
+        if action == "cut":
+            link.cut(link.dice.choice(["rst", "fin"]))
+            return False
+        if action == "hold":
+            link.held[down].append(frame)
+        elif action != "drop":
+            await self._write(link, writer, frame * 2 if action == "twice" else frame)
+            held, link.held[down] = link.held[down], []
+            for late in held:
+                await self._write(link, writer, late)
+        if action == "cut-behind":
+            link.cut(link.dice.choice(["rst", "fin"]))
+            return False
+        return not link.gone
+
+    def _count(self, action: str) -> None:
+        self.broken[action] += 1
+
+    async def _write(self, link: Link, writer: asyncio.StreamWriter, data: bytes) -> None:
+        size = self._piece
+        if size is None and self._chaos is not None and link.dice.random() < self._chaos.split:
+            size = link.dice.randint(1, max(len(data) - 1, 1))
+        for start in range(0, len(data), size or len(data)):
+            piece = data[start : start + (size or len(data))]
+            writer.write(piece)
+            await writer.drain()
+            if self._bandwidth is not None:
+                await asyncio.sleep(len(piece) / self._bandwidth)
+            elif size is not None:
+                await asyncio.sleep(0)
+
+
+# -------------------------------------------------------------------- frames
+
+
+async def _read_frame(reader: asyncio.StreamReader) -> tuple[bytes, bytes | None]:
+    """Return a whole WebSocket frame as it came, and what a binary one carries."""
+    head = await reader.readexactly(2)
+    length, masked = head[1] & 0x7F, head[1] & 0x80
+    extended = b""
+    if length >= 126:
+        extended = await reader.readexactly(2 if length == 126 else 8)
+        length = int.from_bytes(extended, "big")
+    mask = await reader.readexactly(4) if masked else b""
+    data = await reader.readexactly(length)
+    frame = head + extended + mask + data
+    if head[0] & 0x0F != 2:
+        return frame, None
+    return frame, _xor(data, mask) if mask else data
+
+
+def _xor(data: bytes, mask: bytes) -> bytes:
+    key = (mask * (len(data) // 4 + 1))[: len(data)]
+    return (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(len(data), "big")
+
+
+def _unmasked(payload: bytes) -> bytes:
+    """Write a frame as a server does."""
+    size = len(payload)
+    if size < 126:
+        return bytes([0x82, size]) + payload
+    if size < 2**16:
+        return bytes([0x82, 126]) + size.to_bytes(2, "big") + payload
+    return bytes([0x82, 127]) + size.to_bytes(8, "big") + payload
+
+
+def _kind(payload: bytes, down: bool) -> Kind:
+    frame = schema.MSync.FromString(payload)
+    if frame.command != _SYNC:
+        named = {_UNREAD: "unread", _PROVISION: "provision", _LOGOUT: "logout"}
+        if down:
+            named = {_UNREAD: "list", _NOTICE: "notice", _PROVISION: "welcome"}
+        return named.get(frame.command, "other")
+    if down:
+        page = schema.LooseSyncDL.FromString(frame.payload)
+        return "answer" if page.metaId else "page" if page.metas else "end"
+    sync = schema.CommSyncUL.FromString(frame.payload)
+    if sync.HasField("meta"):
+        return "send" if sync.meta.ns == 1 else "statistics"
+    return "ack" if sync.HasField("key") else "fetch"
+
+
+def _user(payload: bytes) -> str:
+    name: str = schema.MSync.FromString(payload).guid.name
+    return name

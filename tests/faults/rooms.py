@@ -1,0 +1,89 @@
+"""A thread with people in it, seen through a proxy; and what the server itself holds."""
+
+import asyncio
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+
+import imkit
+from imkit.sandbox.process import Sandbox
+from imkit.wire import schema
+from tests.faults.proxy import Proxy
+
+WAIT = 30.0
+_numbers = itertools.count(1)
+
+
+def new_name(what: str) -> str:
+    return f"{what}-{next(_numbers)}-f"
+
+
+class Room:
+    """Alice and Bob in a thread of Alice's group. Alice comes through the proxy, Bob does not."""
+
+    def __init__(self, sandbox: Sandbox, proxy: Proxy) -> None:
+        self.sandbox = sandbox
+        self.proxy = proxy
+        self.alice = imkit.login(new_name("alice"), app=proxy.app)
+        self.bob = imkit.login(new_name("bob"), app=sandbox.app)
+        self.group = self.alice.create_group("tea", members=[self.bob.user])
+        self.thread = self.new_thread("Oolong")
+
+    def new_thread(self, name: str) -> imkit.Thread:
+        thread = self.group.create_thread(name, self.group.send(f"Which {name}?"))
+        self.bob.thread(thread.id).join()
+        return thread
+
+    @property
+    def theirs(self) -> imkit.Thread:
+        """The thread as Bob has it."""
+        return self.bob.thread(self.thread.id)
+
+    def table(self, thread: imkit.Thread | None = None) -> list[tuple[str, str]]:
+        """Read the server's own record of the thread: ids and texts, in its order."""
+        rows = "SELECT id, meta FROM messages WHERE conversation = ? ORDER BY id"
+        with contextlib.closing(sqlite3.connect(f"file:{self.sandbox._path}?mode=ro", uri=True)) as database:
+            found = database.execute(rows, ((thread or self.thread).id,)).fetchall()
+        bodies = [schema.MessageBody.FromString(schema.Meta.FromString(meta).payload) for _, meta in found]
+        return [(str(message), body.contents[0].text) for (message, _), body in zip(found, bodies, strict=True)]
+
+    def close(self) -> None:
+        for session in (self.alice, self.bob):
+            session.close()
+
+
+@contextlib.contextmanager
+def room_at(sandbox: Sandbox, proxy: Proxy) -> Iterator[Room]:
+    room = Room(sandbox, proxy)
+    try:
+        yield room
+    finally:
+        proxy.calm()
+        room.close()
+
+
+async def until(happened: object) -> None:
+    """Wait on this loop for a thread's event."""
+    assert await asyncio.to_thread(happened.wait, WAIT)  # type: ignore[attr-defined]
+
+
+def received(session: imkit.Session, thread: imkit.Thread, count: int) -> list[str]:
+    """Wait until a session has heard so many messages of a thread, and return their ids."""
+    found: list[str] = []
+    heard = session.events(imkit.MessageReceived)
+    while len(found) < count:
+        event = heard.next(timeout=WAIT)
+        assert isinstance(event, imkit.MessageReceived)
+        if event.message.to == thread.id:
+            found.append(event.message.id)
+    return found
+
+
+async def outcomes(*sends: asyncio.Task[imkit.Message]) -> AsyncIterator[str]:
+    """Yield what became of each send: its id, or "unknown", or "not sent"."""
+    for send in sends:
+        try:
+            yield (await send).id
+        except imkit.ConnectionLost as error:
+            yield error.outcome

@@ -1,0 +1,277 @@
+"""What became of a send: said truthfully, whatever happens to it on its way."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+import imkit
+from imkit import send as sending
+from imkit.messages import Text
+from imkit.portal import portal
+from imkit.sandbox.process import Sandbox
+from imkit.wire.uplink import encode_message
+from tests.faults.proxy import Proxy
+from tests.faults.rooms import Room, new_name, outcomes, room_at, until
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture
+def room(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[Room]:
+    with room_at(own, proxy) as found:
+        yield found
+
+
+@pytest.mark.parametrize("how", ["cut", "drop", "freeze"])
+def test_a_lost_answer_is_settled_by_the_history(room: Room, how: str) -> None:
+    lost = room.proxy.when("answer", how)  # type: ignore[arg-type]
+    sent = room.thread.send("Dong Ding, please 🍵")
+    assert lost.happened.is_set()
+    assert room.table() == [(sent.id, "Dong Ding, please 🍵")]
+    assert sent.time.year > 2000
+    assert room.thread.send("and two cups").id == room.table()[1][0]
+
+
+def test_a_send_that_never_arrived_is_unknown_and_not_sent_again(room: Room) -> None:
+    room.proxy.when("send", "cut")
+    with pytest.raises(imkit.ConnectionLost) as caught:
+        room.thread.send("tea?")
+    assert caught.value.outcome == "unknown"
+    assert "history" in caught.value.hint
+    again = room.thread.send("tea?")
+    assert room.table() == [(again.id, "tea?")]
+
+
+def test_what_no_history_shows_is_unknown(room: Room) -> None:
+    room.proxy.when("answer", "cut")
+    with pytest.raises(imkit.ConnectionLost) as caught:
+        room.thread.send(imkit.Command("refresh"))
+    assert caught.value.outcome == "unknown"
+
+    # Directed messages are for some members only. The session's own words do not write them yet.
+    account = room.alice._account
+    client_id = account.protocol.next_client_id()
+    address = sending._address(account, room.thread._target())
+    meta = encode_message(address, account.user, Text("psst"), client_id)
+    meta.routetype = 2
+    meta.directedUsers.append(room.bob.user)
+    room.proxy.when("answer", "cut")
+
+    async def send() -> str:
+        try:
+            await account.connection.send(client_id, meta)
+        except imkit.ConnectionLost as error:
+            return error.outcome
+        return "sent"
+
+    assert portal().call(send()) == "unknown"
+    assert room.table() == []
+
+
+def test_the_same_words_in_flight_several_times(room: Room) -> None:
+    room.proxy.when("answer", "drop", times=3)
+    room.proxy.when("send", "drop", skip=3, times=2)
+
+    async def main() -> list[str]:
+        sends = [asyncio.create_task(room.thread.send.aio("ditto")) for _ in range(5)]
+        return [outcome async for outcome in outcomes(*sends)]
+
+    found = asyncio.run(main())
+    assert found == [*(message for message, _ in room.table()), "unknown", "unknown"]
+    assert len(set(found[:3])) == 3
+
+
+def test_sends_to_several_targets(room: Room) -> None:
+    rooms = [room.thread, room.new_thread("Sencha"), room.new_thread("Assam")]
+    # One answer comes, the others get lost, and of nine sends seven arrive.
+    room.proxy.when("answer", "drop", skip=1, times=6)
+    room.proxy.when("send", "drop", skip=7, times=2)
+
+    async def main() -> list[str]:
+        sends = [asyncio.create_task(rooms[number % 3].send.aio(f"words {number // 6}")) for number in range(9)]
+        return [outcome async for outcome in outcomes(*sends)]
+
+    found = asyncio.run(main())
+    assert found[7:] == ["unknown", "unknown"]
+    for number, thread in enumerate(rooms):
+        assert [message for message, _ in room.table(thread)] == [id_ for id_ in found[number::3] if id_ != "unknown"]
+
+
+def test_one_thread_that_cannot_be_looked_at_leaves_the_others_alone(room: Room) -> None:
+    gone = room.new_thread("Sencha")
+    seen = room.proxy.when("answer", "drop", times=2)
+    order = room.proxy.when("welcome", "cut", user=room.alice.user)  # it comes back once it is put out of the thread
+
+    async def main() -> list[str]:
+        sends = [asyncio.create_task(gone.send.aio("here?")), asyncio.create_task(room.thread.send.aio("there?"))]
+        await until(seen.happened)
+        await asyncio.to_thread(destroy_by_the_app, room.sandbox, gone.id)
+        room.proxy.cut(room.alice.user)
+        return [outcome async for outcome in outcomes(*sends)]
+
+    found = asyncio.run(main())
+    assert order.happened.is_set()
+    assert found == ["unknown", room.table()[0][0]]
+
+
+def destroy_by_the_app(sandbox: Sandbox, thread: str) -> None:
+    from tests.sandbox.raw_client import app_api, close_everything
+
+    app_api(sandbox).ok("DELETE", f"/thread/{thread}")
+    close_everything()
+
+
+def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = room.alice._account.connection
+    settle = connection._settle
+    assert settle is not None
+    looked_up, later = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: object) -> object:
+        looked_up.set()
+        await later.wait()
+        return await settle(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connection, "_settle", slowly)
+
+    async def main() -> list[str]:
+        # All of it on imkit's own loop: the order of what is sent is the order of what is called.
+        room.proxy.refuse(room.alice.user)
+        room.proxy.when("answer", "cut")
+        gone = room.alice.events(imkit.Disconnected)
+        sends = [asyncio.create_task(room.thread.send.aio("lost"))]
+        await gone.next.aio(timeout=30)
+        sends += [asyncio.create_task(room.thread.send.aio(f"while away {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        room.proxy.accept()
+        await looked_up.wait()
+        sends += [asyncio.create_task(room.thread.send.aio(f"while looking {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        later.set()
+        return [outcome async for outcome in outcomes(*sends)]
+
+    found = portal().call(main())
+    texts = ["lost", *(f"while away {n}" for n in range(3)), *(f"while looking {n}" for n in range(3))]
+    assert room.table() == list(zip(found, texts, strict=True))
+
+
+def test_a_connection_that_breaks_again_while_sends_are_looked_up(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = room.alice._account.connection
+    settle = connection._settle
+    assert settle is not None
+    looked_up = asyncio.Event()
+
+    async def never_the_first_time(*arguments: object) -> object:
+        if not looked_up.is_set():
+            looked_up.set()
+            room.proxy._loop.call_soon_threadsafe(lambda: [link.cut() for link in room.proxy._of(room.alice.user)])
+            await asyncio.Event().wait()
+        return await settle(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connection, "_settle", never_the_first_time)
+    room.proxy.when("answer", "cut")
+    sent = room.thread.send("here?")
+    assert looked_up.is_set()
+    assert room.table() == [(sent.id, "here?")]
+
+
+def test_a_send_nobody_waits_for_any_more_is_not_taken_for_the_next_one(room: Room) -> None:
+    dropped = room.proxy.when("answer", "drop")
+
+    async def main() -> str:
+        given_up = asyncio.create_task(room.thread.send.aio("tea?"))
+        await until(dropped.happened)
+        given_up.cancel()
+        room.proxy.when("send", "cut")
+        [outcome] = [each async for each in outcomes(asyncio.create_task(room.thread.send.aio("tea?")))]
+        return outcome
+
+    assert asyncio.run(main()) == "unknown"
+    assert len(room.table()) == 1
+
+
+def test_what_an_earlier_session_said_is_not_taken_for_a_later_send(room: Room) -> None:
+    said = room.thread.send("tea?").id
+    name = room.alice.user
+    listed = room.proxy.when("list", "pass")
+    with imkit.login(name, app=room.proxy.app) as again:  # the cell is run again: the same device
+        assert listed.happened.wait(30)
+        room.proxy.when("send", "cut")
+        with pytest.raises(imkit.ConnectionLost) as caught:
+            again.thread(room.thread.id).send("tea?")
+        assert caught.value.outcome == "unknown"
+        assert [message for message, _ in room.table()] == [said]
+
+
+def test_a_recall_and_an_edit_on_the_way(room: Room) -> None:
+    first, second = room.thread.send("first"), room.thread.send("second")
+    room.proxy.when("answer", "cut")
+    with pytest.raises(imkit.ConnectionLost) as caught:
+        room.thread.recall(first)
+    assert caught.value.outcome == "unknown"
+    room.proxy.when("answer", "cut")
+    with pytest.raises(imkit.ConnectionLost) as caught:
+        room.thread.edit(second, "second thoughts")
+    assert caught.value.outcome == "unknown"
+    # Both were carried out, and the history says so.
+    assert [(message.id, message.text) for message in room.thread.messages()] == [(second.id, "second thoughts")]
+    with pytest.raises(imkit.MessageNotFound):
+        room.thread.recall(first)
+
+
+def test_a_connection_that_breaks_while_what_waited_goes_out(room: Room) -> None:
+    events = room.alice.events(imkit.Disconnected)
+    room.proxy.refuse(room.alice.user)
+    room.proxy.cut(room.alice.user)
+    events.next(timeout=30)
+    words = "x" * 4000
+
+    async def main() -> list[str]:
+        sends = [asyncio.create_task(room.thread.send.aio(f"{number} {words}")) for number in range(300)]
+        await asyncio.sleep(0)
+        room.proxy.when("send", "cut", skip=10)
+        room.proxy.accept()
+        return [outcome async for outcome in outcomes(*sends)]
+
+    found = asyncio.run(main())
+    table = room.table()
+    assert [message for message, _ in table] == [outcome for outcome in found if outcome != "unknown"]
+    numbers = [int(text.split()[0]) for _, text in table]
+    assert numbers == sorted(numbers)
+    assert numbers[:10] == list(range(10))
+    for number, outcome in enumerate(found):
+        assert (number in numbers) == (outcome != "unknown")
+
+
+def test_a_send_that_finds_the_socket_closing_waits_for_the_next(room: Room) -> None:
+    connection = room.alice._account.connection
+    room.proxy.stall(room.alice.user)  # the close is not answered before the send came
+
+    async def main() -> str:
+        socket = connection._socket
+        assert socket is not None
+        closing = asyncio.create_task(socket.close())
+        await asyncio.sleep(0)
+        send = asyncio.create_task(room.thread.send.aio("tea?"))
+        await asyncio.sleep(0)
+        await closing
+        return (await send).id
+
+    sent = portal().call(main())
+    assert room.table() == [(sent, "tea?")]
+
+
+def test_closing_while_the_connection_breaks(room: Room) -> None:
+    room.proxy.when("logout", "cut")
+    room.alice.close()
+    assert list(room.alice.events(imkit.LoggedOut)) == [imkit.LoggedOut("closed")]
+
+
+def test_a_login_of_somebody_else_is_not_disturbed(room: Room) -> None:
+    with imkit.login(new_name("carol"), app=room.sandbox.app) as carol:
+        room.proxy.cut()
+        assert carol.create_group("quiet").send("still here").id
+        assert carol.connected
