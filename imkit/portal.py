@@ -48,11 +48,18 @@ class Portal:
         atexit.register(self.close)
 
     def _main(self) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
-            self._stop = asyncio.Event()
-            self._ready.set()
-            runner.run(self._stop.wait())
+        # Not asyncio.Runner: it waits for the loop's executor in a new thread, and when the interpreter ends there are
+        # none to be had any more.
+        loop = asyncio.new_event_loop()  # noqa: TID251  # this is the one
+        self._loop = loop
+        self._stop = asyncio.Event()
+        try:
+            loop.call_soon(self._ready.set)
+            loop.run_until_complete(self._stop.wait())
+        finally:
+            loop.run_until_complete(_cancel_all())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     @property
     def is_current(self) -> bool:
@@ -154,6 +161,13 @@ class Portal:
                 self.call(self._say_farewell())
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(3)
+
+
+async def _cancel_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 _portal: Portal | None = None

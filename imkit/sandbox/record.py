@@ -19,11 +19,11 @@ _TEXT_KINDS = ("txt", "combine")
 _INSERT = "INSERT INTO messages (id, conversation, sender, kind, meta) VALUES (?, ?, ?, ?, ?)"
 # The filters stand in one query, off while NULL: what they drop is read and passed over.
 _PAGE = (
-    "SELECT id, meta FROM messages WHERE conversation = ?1 AND id BETWEEN ?2 AND ?3 "
-    "AND (?4 IS NULL OR kind IN (SELECT value FROM json_each(?4))) AND (?5 IS NULL OR sender = ?5) "
+    "SELECT id, meta FROM messages WHERE conversation = :conversation AND id BETWEEN :lowest AND :highest "
+    "AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) AND (:sender IS NULL OR sender = :sender) "
 )
-_PAGE_DOWN = _PAGE + "ORDER BY id DESC LIMIT ?6"
-_PAGE_UP = _PAGE + "ORDER BY id LIMIT ?6"
+_PAGE_DOWN = _PAGE + "ORDER BY id DESC LIMIT :limit"
+_PAGE_UP = _PAGE + "ORDER BY id LIMIT :limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +151,14 @@ class Record:
         if after is not None:
             lowest, highest = (lowest, min(highest, after - 1)) if newest_first else (max(lowest, after + 1), highest)
         wanted = {kind for name in kinds for kind in (_TEXT_KINDS if name == "txt" else (name,))}
-        found = self._store.rows(
-            _PAGE_DOWN if newest_first else _PAGE_UP,
-            (conversation, lowest, highest, json.dumps(sorted(wanted)) if wanted else None, sender, limit + 1),
-        )
+        values = {
+            "conversation": conversation,
+            "lowest": lowest,
+            "highest": highest,
+            "kinds": json.dumps(sorted(wanted)) if wanted else None,
+            "sender": sender,
+            "limit": limit + 1,
+        }
+        found = self._store.rows(_PAGE_DOWN if newest_first else _PAGE_UP, values)
         messages, more = found[:limit], len(found) > limit
         return RoamingPage(messages, str(messages[-1][0]) if messages else "", not more)

@@ -13,11 +13,11 @@ from typing import Any
 from imkit.sandbox.store import Store
 
 _THREADS = (
-    "SELECT id FROM threads WHERE (?1 IS NULL OR id IN (SELECT room FROM members WHERE user = ?1)) "
-    "AND (?2 IS NULL OR group_id = ?2) "
+    "SELECT id FROM threads WHERE (:user IS NULL OR id IN (SELECT room FROM members WHERE user = :user)) "
+    "AND (:group IS NULL OR group_id = :group) "
 )
-_THREADS_UP = _THREADS + "AND (?3 IS NULL OR id > ?3) ORDER BY id LIMIT ?4"
-_THREADS_DOWN = _THREADS + "AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4"
+_THREADS_UP = _THREADS + "AND (:after IS NULL OR id > :after) ORDER BY id LIMIT :limit"
+_THREADS_DOWN = _THREADS + "AND (:after IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,8 @@ class Rooms:
         self, *, user: str | None, group_id: str | None, after: str, limit: int, oldest_first: bool = False
     ) -> list[Thread]:
         """Return a page of threads, newest first unless asked otherwise, starting behind the thread `after`."""
-        found = self._store.rows(_THREADS_UP if oldest_first else _THREADS_DOWN, (user, group_id, after or None, limit))
+        values = {"user": user, "group": group_id, "after": after or None, "limit": limit}
+        found = self._store.rows(_THREADS_UP if oldest_first else _THREADS_DOWN, values)
         return [thread for (thread_id,) in found if (thread := self.thread(thread_id))]
 
     # ---------------------------------------------------------------- members
