@@ -5,7 +5,9 @@ Example:
     >>> form = imkit.widgets.LoginForm()  # doctest: +SKIP
 """
 
+from imkit.widgets.composer import Composer
 from imkit.widgets.feed import LiveFeed
 from imkit.widgets.login import LoginForm
+from imkit.widgets.picker import ThreadPicker
 
-__all__ = ["LiveFeed", "LoginForm"]
+__all__ = ["Composer", "LiveFeed", "LoginForm", "ThreadPicker"]

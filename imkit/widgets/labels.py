@@ -114,6 +114,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "send_file_large": ("{name} has {n} MB; at most 10 MB can be sent.", "{name} 有 {n} MB，最大 10 MB。"),
     "send_remove": ("Remove", "移除"),
     "send_reading": ("Reading", "读取"),
+    "send_files": ("Image or file", "图片或文件"),
     "send_as": ("Send as", "发送类型"),
     "send_duration": ("Seconds", "时长（秒）"),
     "send_lat": ("Latitude", "纬度"),
