@@ -11,10 +11,19 @@ import time
 from collections.abc import Awaitable, Callable
 
 from imkit.app import App
-from imkit.errors import AuthError, IMError, InvalidMessage, TokenExpired
+from imkit.errors import (
+    AuthError,
+    ConnectionLost,
+    IMError,
+    InvalidMessage,
+    RateLimited,
+    ServiceBusy,
+    TimedOut,
+    TokenExpired,
+)
 from imkit.messages import TokenExpiring, from_milliseconds
 from imkit.portal import Worker
-from imkit.rest import Rest
+from imkit.rest import Rest, retry_delays
 from imkit.wire.untrusted import number
 
 logger = logging.getLogger("imkit.credentials")
@@ -136,20 +145,42 @@ async def keep_fresh(
         remaining = expires_at / 1000 - time.time()
         await asyncio.sleep(max(remaining * _RENEW_AT, 0))
         expiring(TokenExpiring(from_milliseconds(expires_at)))
-        renewed = await _renewed(credentials, rest) if credentials.renewable else None
-        if renewed is None:
+        if not credentials.renewable or not await _renewed(credentials, expires_at):
             await asyncio.sleep(max(expires_at / 1000 - time.time(), 0))
             await expired()
             return
-        expires_at = renewed
+        ends = await _end_of_token(credentials, rest)
+        if ends is None:  # the service says it by refusing the token, one day: then it is renewed too
+            return
+        expires_at = ends
 
 
-async def _renewed(credentials: Credentials, rest: Rest) -> int | None:
-    """Fetch a new token and return when it ends, or `None` where none came or nobody says."""
+async def _renewed(credentials: Credentials, expires_at: int) -> bool:
+    """Fetch a new token, in several attempts if need be.
+
+    One that cannot be had although everybody answers is given up when the old one ends. While the service, or the app
+    server, is away, nothing can be said: the attempts go on.
+    """
+    delays = retry_delays(first=1.0, cap=60.0)
+    while True:
+        try:
+            await credentials.token(True)
+        except IMError as error:
+            logger.warning("the token of %s could not be renewed: %s", credentials.user, error)
+            is_away = isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited)
+        else:
+            return True
+        remaining = expires_at / 1000 - time.time()
+        if remaining <= 0 and not is_away:
+            return False
+        await asyncio.sleep(next(delays) if is_away else min(next(delays), remaining))
+
+
+async def _end_of_token(credentials: Credentials, rest: Rest) -> int | None:
+    """Return when the present token ends, in ms since the epoch, or `None` where nobody says."""
     try:
-        await credentials.token(True)
         answer = await rest.get("sdk", "users", credentials.user, "token", "expires")
     except IMError as error:
-        logger.warning("the token of %s could not be renewed: %s", credentials.user, error)
+        logger.info("nobody says when the new token of %s ends: %s", credentials.user, error)
         return None
     return number(answer, "expire_timestamp") or None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import re
 import time
@@ -43,9 +44,12 @@ from imkit.errors import (
 )
 from imkit.wire_log import WireLog
 
+logger = logging.getLogger("imkit.rest")
+
 DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agora.io/easemob/server.json")
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
 CHUNK = 64 * 1024
+ANSWER_BYTES = 32 * 2**20  # of JSON: a hundred times the largest page
 MAX_ATTEMPTS = 6
 MAX_WAIT_SECONDS = 60.0
 _HOST = re.compile(r"[A-Za-z0-9._\-]+")
@@ -96,6 +100,24 @@ def _retry_after(answer: httpx.Response) -> float | None:
     except ValueError:
         return None
     return seconds if 0 <= seconds < float("inf") else None
+
+
+class _Patience:
+    """How often a request is tried again, and how long is waited before each time."""
+
+    def __init__(self) -> None:
+        self._attempts = 0
+        self._delays = retry_delays()
+
+    async def wait(self, error: IMError, after: float | None) -> None:
+        """Wait before the next attempt, for as long as the service has told; or raise the error, as it was the last."""
+        self._attempts += 1
+        if self._attempts >= MAX_ATTEMPTS or (after or 0.0) > MAX_WAIT_SECONDS:
+            raise error
+        delay = next(self._delays) if after is None else after
+        is_busy = isinstance(error, RateLimited | ServiceBusy)
+        logger.log(logging.WARNING if is_busy else logging.INFO, "%s · again in %.1f s", error, delay)
+        await asyncio.sleep(delay)
 
 
 # ------------------------------------------------------------------ discovery
@@ -174,7 +196,7 @@ async def app_server_token(url: str, user: str) -> str:
         raise wrong from None
     except httpx.HTTPError as problem:
         raise _transport_error(what, problem)[0] from problem
-    found = _json(answer)
+    found = _json(answer.content)
     token = found.get("token") if found is not None else None
     if answer.status_code != 200 or not isinstance(token, str) or not token:
         hint = 'It must answer ?user=… with JSON: {"token": "…"}.'
@@ -268,10 +290,8 @@ class Rest:
         line = f"{method} /{'/'.join(path)}"
         what = what or line
         refreshed = False
-        attempts = 0
-        delays = retry_delays()
+        patience = _Patience()
         while True:
-            attempts += 1
             self._check_open(what)
             headers = {"Content-Type": "application/json"}
             if signed and self.credential is not None:
@@ -281,27 +301,35 @@ class Rest:
             error: IMError
             self._wire.request(line, body)
             try:
-                answer = await self._client.request(method, url, params=params, json=body, headers=headers)
+                answer, content = await self._ask(what, method, url, params=params, json=body, headers=headers)
             except httpx.HTTPError as problem:
                 self._check_open(what)
                 error, never_sent = _transport_error(what, problem)
                 again = repeatable or never_sent
             else:
-                self._wire.answer(line, answer.status_code, answer.content)
-                if answer.status_code == 200 and (found := _json(answer)) is not None:
+                self._wire.answer(line, answer.status_code, content)
+                if answer.status_code == 200 and (found := _json(content)) is not None:
                     return found
-                error = refusal(what, answer.status_code, _json(answer), path, answer.headers.get("content-type", ""))
+                error = _refused(what, answer, content, path)
                 wait = _retry_after(answer)
-                if isinstance(error, RateLimited):
-                    error.retry_after = wait
                 # 429 was refused unseen; of the others nobody knows whether the request was carried out.
                 again = answer.status_code == 429 or (repeatable and answer.status_code in _BUSY)
                 if isinstance(error, AuthError) and answer.status_code == 401 and signed and not refreshed:
                     refreshed = again = True
                     wait = 0.0
-            if not again or attempts >= MAX_ATTEMPTS or (wait or 0.0) > MAX_WAIT_SECONDS:
+            if not again:
                 raise error
-            await asyncio.sleep(next(delays) if wait is None else wait)
+            await patience.wait(error, wait)
+
+    async def _ask(self, what: str, method: str, url: str, **how: Any) -> tuple[httpx.Response, bytes]:
+        """Send one request, once, and read the whole answer: as much as an answer may hold."""
+        content = bytearray()
+        async with self._client.stream(method, url, **how) as answer:
+            async for chunk in answer.aiter_bytes(CHUNK):
+                content += chunk
+                if len(content) > ANSWER_BYTES:
+                    raise ProtocolError(f"{what}: the answer is larger than {ANSWER_BYTES:,} bytes")
+        return answer, bytes(content)
 
     async def sandbox_token(self, user: str, secret: str) -> dict[str, Any]:
         """Ask the sandbox's own app server for a user's token; the user is made on demand."""
@@ -309,10 +337,10 @@ class Rest:
         headers = {"Authorization": f"Bearer {secret}"}
         url = f"{self.rest_url}/imkit/app-server/token"
         try:
-            answer = await self._client.post(url, json={"user": user}, headers=headers)
+            answer, content = await self._ask(what, "POST", url, json={"user": user}, headers=headers)
         except httpx.HTTPError as problem:
             raise _transport_error(what, problem)[0] from problem
-        found = _json(answer)
+        found = _json(content)
         if answer.status_code != 200 or found is None:
             raise refusal(what, answer.status_code, found)
         return found
@@ -325,14 +353,20 @@ class Rest:
         params = {"chat-type": "GROUP", "chat-target": target_id}
         form = httpx.Request("POST", "http://form", files={"file": (name, data)})  # writes the multipart form
         content = form.read()
-        for refreshed in (False, True):
+        refreshed = False
+        patience = _Patience()
+        while True:
             headers = {"restrict-access": "true", "Accept": "*/*", "Content-Type": form.headers["content-type"]}
             headers["Content-Length"] = str(len(content))
             if self.credential is not None:
                 headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
             await self._bucket.take()
+            wait: float | None = None
+            error: IMError
             try:
-                answer = await self._client.post(
+                answer, said = await self._ask(
+                    what,
+                    "POST",
                     f"{self.base_url}/chatfiles",
                     params=params,
                     content=_told(content, len(data), progress),
@@ -340,14 +374,20 @@ class Rest:
                     timeout=UPLOAD_SECONDS,
                 )
             except httpx.HTTPError as problem:
-                raise _transport_error(what, problem)[0] from problem
-            found = _json(answer)
-            if answer.status_code == 200 and found is not None:
-                return found
-            error = refusal(what, answer.status_code, found, content_type=answer.headers.get("content-type", ""))
-            if answer.status_code != 401 or refreshed:
+                error, again = _transport_error(what, problem)
+            else:
+                found = _json(said)
+                if answer.status_code == 200 and found is not None:
+                    return found
+                error = _refused(what, answer, said)
+                wait = _retry_after(answer)
+                again = answer.status_code in _BUSY  # a file that is there twice does no harm
+                if answer.status_code == 401 and not refreshed:
+                    refreshed = again = True
+                    wait = 0.0
+            if not again:
                 raise error
-        raise AssertionError("the second attempt returns or raises")
+            await patience.wait(error, wait)
 
     async def download(self, path: str, secret: str) -> AsyncGenerator[tuple[bytes, int | None], None]:
         """Yield the chunks of an attachment with its size, if known (fact sheet section 11).
@@ -357,28 +397,47 @@ class Rest:
         what = "the download of an attachment"
         parts = urlsplit(self.rest_url)
         params = {"em-redirect": "true", **({"share-secret": secret} if secret else {})}
-        headers = {"Accept": "*/*"}
-        if self.credential is not None:
-            headers["Authorization"] = f"Bearer {await self.credential(False)}"
-        await self._bucket.take()
-        request = self._client.build_request(
-            "GET", f"{parts.scheme}://{parts.netloc}{path}", params=params, headers=headers, timeout=UPLOAD_SECONDS
-        )
-        try:
-            answer = await self._client.send(request, stream=True, follow_redirects=True)
+        refreshed = False
+        patience = _Patience()
+        while True:
+            headers = {"Accept": "*/*"}
+            if self.credential is not None:
+                headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
+            await self._bucket.take()
+            wait: float | None = None
+            request = self._client.build_request(
+                "GET", f"{parts.scheme}://{parts.netloc}{path}", params=params, headers=headers, timeout=UPLOAD_SECONDS
+            )
             try:
-                if answer.status_code != 200:
-                    await answer.aread()
-                    raise refusal(what, answer.status_code, _json(answer), ("chatfiles",))
-                size = answer.headers.get("content-length", "")
-                plain = "content-encoding" not in answer.headers
-                total = int(size) if plain and size.isascii() and size.isdigit() else None
-                async for chunk in answer.aiter_bytes(CHUNK):
-                    yield chunk, total
-            finally:
-                await answer.aclose()
-        except httpx.HTTPError as problem:
-            raise _transport_error(what, problem)[0] from problem
+                answer = await self._client.send(request, stream=True, follow_redirects=True)
+                try:
+                    if answer.status_code == 200:
+                        size = answer.headers.get("content-length", "")
+                        plain = "content-encoding" not in answer.headers
+                        total = int(size) if plain and size.isascii() and size.isdigit() else None
+                        async for chunk in answer.aiter_bytes(CHUNK):
+                            yield chunk, total
+                        return
+                    error = _refused(what, answer, await _beginning(answer), ("chatfiles",))
+                finally:
+                    await answer.aclose()
+            except httpx.HTTPError as problem:  # perhaps in the middle of it: what has come was handed on
+                raise _transport_error(what, problem)[0] from problem
+            wait = _retry_after(answer)
+            again = answer.status_code in _BUSY
+            if answer.status_code == 401 and not refreshed:
+                refreshed = again = True
+                wait = 0.0
+            if not again:
+                raise error
+            await patience.wait(error, wait)
+
+
+async def _beginning(answer: httpx.Response) -> bytes:
+    """Return as much of a refusal as can matter."""
+    async for chunk in answer.aiter_bytes(CHUNK):
+        return chunk
+    return b""
 
 
 async def _told(content: bytes, size: int, progress: Callable[[int], Awaitable[None]]) -> AsyncIterator[bytes]:
@@ -387,9 +446,9 @@ async def _told(content: bytes, size: int, progress: Callable[[int], Awaitable[N
         await progress(min(start + CHUNK, size))
 
 
-def _json(answer: httpx.Response) -> dict[str, Any] | None:
+def _json(content: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(answer.content)
+        found = json.loads(content)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -405,6 +464,13 @@ def _transport_error(what: str, problem: httpx.HTTPError) -> tuple[IMError, bool
         return TimedOut(f"{what}: no answer in {REQUEST_SECONDS:.0f} s", reason=reason), False
     hint = "Whether the request was carried out is not known."
     return ConnectionLost(f"{what}: the connection broke", reason=reason, hint=hint), False
+
+
+def _refused(what: str, answer: httpx.Response, content: bytes, path: tuple[str, ...] = ()) -> IMError:
+    error = refusal(what, answer.status_code, _json(content), path, answer.headers.get("content-type", ""))
+    if isinstance(error, RateLimited):
+        error.retry_after = _retry_after(answer)
+    return error
 
 
 # ------------------------------------------------------------------- refusals

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -34,10 +33,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quick_timers(monkeypatch)
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Sandbox]:
-    """A server to be killed, whose data survive."""
-    with Sandbox(tmp_path / "data.db") as running:
+@pytest.fixture(scope="session")
+def own(_isolated_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A server whose record can be read in its file."""
+    with Sandbox(tmp_path_factory.mktemp("faults") / "data.db") as running:
         yield running
 
 

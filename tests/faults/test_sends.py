@@ -264,8 +264,15 @@ def test_a_send_that_finds_the_socket_closing_waits_for_the_next(room: Room) -> 
     assert room.table() == [(sent, "tea?")]
 
 
-def test_closing_while_the_connection_breaks(room: Room) -> None:
-    room.proxy.when("logout", "cut")
+def test_closing_while_the_connection_breaks(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = room.alice._account.connection
+    logout = connection._protocol.logout
+
+    def gone_meanwhile() -> object:
+        connection._socket = None
+        return logout()
+
+    monkeypatch.setattr(connection._protocol, "logout", gone_meanwhile)
     room.alice.close()
     assert list(room.alice.events(imkit.LoggedOut)) == [imkit.LoggedOut("closed")]
 

@@ -1,0 +1,102 @@
+"""A service that asks for patience gets it: Retry-After first, a bounded number of times, and the reader is told."""
+
+import asyncio
+import logging
+
+import pytest
+
+import imkit
+from imkit import rest as rest_room
+from imkit.sandbox.process import Sandbox
+from tests.faults.rooms import new_name
+from tests.stand_ins import Answer, Asked, http_stand_in
+
+
+def test_many_calls_against_a_rate_limit_all_succeed(caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox(requests_per_second=20) as limited, imkit.login(new_name("alice"), app=limited.app) as alice:
+        group = alice.create_group("tea")
+        parents = [group.send(f"parent {number}") for number in range(30)]
+
+        async def main() -> list[imkit.Thread]:
+            return list(
+                await asyncio.gather(*(group.create_thread.aio(f"thread {parent.text}", parent) for parent in parents))
+            )
+
+        with caplog.at_level(logging.WARNING, "imkit.rest"):
+            threads = asyncio.run(main())
+        assert len({thread.id for thread in threads}) == 30
+        assert sum(1 for _ in group.threads()) == 30  # each once: a 429 was refused unseen
+        waited = [record.getMessage() for record in caplog.records if record.name == "imkit.rest"]
+        assert waited
+        assert all("again in 1.0 s" in line for line in waited)
+        assert all("\n" not in line for line in waited)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_patience_ends(status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    with Sandbox(fail={str(status): 1.0}) as busy, imkit.login(new_name("alice"), app=busy.app) as alice:
+        waits: list[float] = []
+
+        class Module:
+            def __getattr__(self, name: str) -> object:
+                return getattr(asyncio, name)
+
+            @staticmethod
+            async def sleep(seconds: float) -> None:
+                waits.append(seconds)
+
+        monkeypatch.setattr(rest_room, "asyncio", Module())
+        with pytest.raises(imkit.RateLimited if status == 429 else imkit.ServiceBusy) as caught:
+            list(alice.groups())
+        assert [wait for wait in waits if wait] == [1.0] * (rest_room.MAX_ATTEMPTS - 1)
+        assert len([record for record in caplog.records if "again in" in record.getMessage()]) == len(waits)
+        if isinstance(caught.value, imkit.RateLimited):
+            assert caught.value.retry_after == 1.0
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_uploads_and_downloads_are_patient_too(sandbox: Sandbox, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(request: Asked) -> Answer:
+        if "chatfiles" not in request.path:
+            return Answer(404)
+        asked.append(request.method)
+        if len(asked) in (1, 3):
+            return Answer(status, {"error": "busy"}, {"Retry-After": "0"})
+        if request.method == "POST":
+            return Answer(200, {"entities": [{"uuid": "abc", "share-secret": "s"}]})
+        return Answer(200, b"leaves", {"Content-Type": "text/plain"})
+
+    with http_stand_in(answer) as server, imkit.login(new_name("alice"), app=sandbox.app) as alice:
+        group = alice.create_group("tea")
+        rest = alice._account.rest
+        monkeypatch.setattr(rest, "base_url", f"{server.url}/{sandbox.app_key.replace('#', '/')}")
+        monkeypatch.setattr(rest, "rest_url", server.url)
+        sent = group.send(imkit.File(b"leaves", file_name="tea.txt"))
+        assert isinstance(sent.body, imkit.File)
+        assert alice.download(sent, "here").read_bytes() == b"leaves"
+        assert asked == ["POST", "POST", "GET", "GET"]
+
+
+def test_a_bomb_of_an_answer_is_refused_and_the_session_goes_on(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_room, "ANSWER_BYTES", 2**20)
+    bombs = {
+        "large": (b'{"data": "' + b"x" * 2**21 + b'"}', imkit.ProtocolError, "larger than"),
+        "deep": (b'{"data":' * 100_000, imkit.ProtocolError, "no JSON"),
+        "wide": (b'{"data": [' + b"[]," * 300_000 + b"[]]}", None, ""),
+        "long": (b'{"data": ' + b"9" * 100_000 + b"}", imkit.ProtocolError, "no JSON"),
+    }
+    with imkit.login(new_name("alice"), app=sandbox.app) as alice:
+        group = alice.create_group("tea")
+        for body, kind, words in bombs.values():
+            with http_stand_in(lambda _, body=body: Answer(200, body)) as server, monkeypatch.context() as patch:  # type: ignore[misc]
+                patch.setattr(alice._account.rest, "base_url", server.url)
+                if kind is None:
+                    assert list(alice.groups()) == []
+                else:
+                    with pytest.raises(kind, match=words):
+                        list(alice.groups())
+        assert group.send("still here").id

@@ -1,0 +1,240 @@
+"""The life of a connection on a bad line: dead, slow, in pieces, with frames twice, late and never."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.sync.server import ServerConnection
+
+import imkit
+from imkit import connection as connection_room
+from imkit.connection import reconnect_delays
+from imkit.messages import Text
+from imkit.sandbox.process import Sandbox
+from imkit.wire import protocol as protocol_room
+from imkit.wire import uplink
+from tests.faults.proxy import Proxy
+from tests.faults.rooms import WAIT, Room, new_name, received, room_at
+from tests.sandbox.raw_client import Device, app_api, close_everything
+from tests.stand_ins import socket_stand_in, welcome
+from tests.wire import service
+
+
+@pytest.fixture
+def room(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[Room]:
+    with room_at(own, proxy) as found:
+        yield found
+
+
+# ------------------------------------------------------------------ dead lines
+
+
+def test_a_half_open_connection_is_noticed_and_replaced(room: Room) -> None:
+    events = room.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
+    room.proxy.freeze(room.alice.user)
+    sent = [room.theirs.send(f"number {number}").id for number in range(5)]
+    assert isinstance(events.next(timeout=WAIT), imkit.Disconnected)
+    assert isinstance(events.next(timeout=WAIT), imkit.Connected)
+    assert received(room.alice, room.thread, 5) == sent
+    assert room.thread.send("back").id == room.table()[-1][0]
+
+
+def test_a_line_that_takes_nothing_any_more_is_given_up_without_a_send_in_flight(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every buffer on the way is full, and nobody waits for an answer: not even the heartbeat can be written.
+    connection = room.alice._account.connection
+    events = room.alice.events(imkit.Disconnected)
+    blocked = asyncio.Event()
+    transmit = connection._transmit
+
+    async def never(socket: Any, data: bytes) -> None:
+        blocked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(connection, "_transmit", never)
+    room.proxy.freeze(room.alice.user)
+    assert isinstance(events.next(timeout=WAIT), imkit.Disconnected)
+    assert blocked.is_set()
+    monkeypatch.setattr(connection, "_transmit", transmit)
+    assert room.thread.send("back").id
+
+
+def test_a_line_that_stalls_and_goes_on_loses_nothing(room: Room) -> None:
+    room.proxy.stall(room.alice.user)
+    sent = [room.theirs.send(f"number {number}").id for number in range(5)]
+    room.proxy.resume(room.alice.user)
+    assert received(room.alice, room.thread, 5) == sent
+
+
+def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = [0.0, 0]
+    over = threading.Event()
+
+    def compressed() -> Iterator[float]:
+        """The real waits, counted and not waited for; the way is open again after half an hour of them."""
+        for delay in reconnect_delays():
+            away[0] += delay
+            away[1] += 1
+            if away[0] >= 30 * 60:
+                over.set()
+                proxy.accept()
+            yield 0.0
+
+    monkeypatch.setattr(connection_room.Connection.__init__, "__defaults__", (None, None, compressed))
+    with room_at(own, proxy) as room:
+        events = room.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
+
+        async def talk() -> list[str]:
+            return [(await room.theirs.send.aio(f"number {number}")).id for number in range(200)]
+
+        room.proxy.refuse(room.alice.user)
+        room.proxy.cut(room.alice.user)
+        assert isinstance(events.next(timeout=WAIT), imkit.Disconnected)
+        sent = asyncio.run(talk())
+        assert over.wait(WAIT)
+        assert isinstance(events.next(timeout=WAIT), imkit.Connected)
+        assert received(room.alice, room.thread, 200) == sent
+        assert 200 <= away[1] <= 400  # 5 to 10 seconds each, once it has lasted
+        assert room.thread.send("back").id == room.table()[-1][0]
+
+
+def test_a_service_that_takes_every_login_and_then_goes_is_asked_less_and_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+    enough = threading.Event()
+
+    def noted() -> Iterator[float]:
+        for number in itertools.count():
+            waits.append(number)
+            if len(waits) == 6:
+                enough.set()
+            yield 0.0
+
+    monkeypatch.setattr(connection_room.Connection.__init__, "__defaults__", (None, None, noted))
+
+    def serve(socket: ServerConnection) -> None:
+        welcome(socket)
+
+    app_url = "http://127.0.0.1:9"
+    with (
+        socket_stand_in(serve) as url,
+        imkit.login(new_name("alice"), app=imkit.App("org#app", rest_url=app_url, ws_url=url), token="t0ken"),
+    ):
+        assert enough.wait(WAIT)
+    assert waits[:6] == list(range(6))  # one row of growing waits, not the first of them again and again
+
+
+# ----------------------------------------------------------------- slow, split
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 125, 1400])
+def test_frames_that_come_in_pieces(own: Sandbox, proxy: Proxy, size: int) -> None:
+    with room_at(own, proxy) as room:
+        room.proxy.split(size)
+        texts = ["茶 🍵" * 20, "x" * 300, "short"]
+        mine = [room.thread.send(text).id for text in texts]
+        theirs = [room.theirs.send(text).id for text in texts]
+        assert received(room.alice, room.thread, 3) == theirs
+        assert [(message.id, message.text) for message in room.thread.messages()] == list(
+            zip(mine + theirs, texts * 2, strict=True)
+        )
+
+
+def test_a_slow_line(own: Sandbox, proxy: Proxy) -> None:
+    with room_at(own, proxy) as room:
+        room.proxy.slow(60_000)
+
+        async def main() -> list[str]:
+            sends = [asyncio.create_task(room.thread.send.aio(f"{number} {'x' * 4000}")) for number in range(20)]
+            return [(await send).id for send in sends]
+
+        sent = asyncio.run(main())
+        assert [message for message, _ in room.table()] == sent
+        assert room.proxy.sockets[room.alice.user] == 1  # it was waited for
+
+
+# ------------------------------------------- frames that come twice, late, never
+
+
+@pytest.mark.parametrize("how", ["twice", "hold", "drop"])
+@pytest.mark.parametrize("kind", ["page", "end", "notice", "list", "answer"])
+def test_what_comes_down_twice_late_or_never(room: Room, kind: str, how: str) -> None:
+    room.proxy.when(kind, how, user=room.alice.user, times=4)  # type: ignore[arg-type]
+
+    async def both() -> tuple[list[str], list[str]]:
+        mine, theirs = [], []
+        for number in range(8):
+            theirs.append((await room.theirs.send.aio(f"theirs {number}")).id)
+            mine.append((await room.thread.send.aio(f"mine {number}")).id)
+        return mine, theirs
+
+    mine, theirs = asyncio.run(both())
+    assert received(room.alice, room.thread, 8) == theirs
+    assert [message for message, _ in room.table()] == sorted(mine + theirs, key=int)
+    heard = [
+        event.message.id for event in room.alice._account.events.since(0) if isinstance(event, imkit.MessageReceived)
+    ]
+    assert len(heard) == len(set(heard))
+
+
+def test_a_page_that_comes_behind_a_recall_does_not_bring_the_message_back() -> None:
+    protocol = service.logged_in()
+    protocol.receive(service.notice(), now=1.0)
+    sent = uplink.encode_recall(service.THREAD, "bob", "7", client_id=1, ext=None)
+    recall = service.as_delivered(sent, 8, "bob", 1_795_390_000_000)
+    first = protocol.receive(service.page([recall], key=8), now=2.0)
+    assert [type(event) for output in first for event in getattr(output, "events", [])] == [imkit.MessageRecalled]
+    late = protocol.receive(service.page([service.message_meta(7, Text("gone"))], key=7), now=3.0)
+    assert service.received_ids(late) == []
+
+
+def test_a_queue_whose_notice_was_lost_is_found_although_others_keep_the_line_busy() -> None:
+    protocol = service.logged_in()
+    asked = []
+    for now in range(0, 300, 5):
+        protocol.receive(service.notice("another"), now=float(now))
+        protocol.receive(service.page([], key=None, name="another", isLast=True), now=float(now))
+        asked += [now for kind, _ in service.uplinks(protocol.tick(float(now))) if kind == "unread"]
+    assert len(asked) == 2
+    assert asked[0] <= protocol_room.LOOK_SECONDS + 5
+
+
+# ------------------------------------------------------------------- sent away
+
+
+@pytest.mark.parametrize("how", ["elsewhere", "password", "disconnected", "removed"])
+def test_who_is_sent_away_stays_away(room: Room, how: str) -> None:
+    user = room.alice.user
+    reasons = {
+        "elsewhere": "logged in elsewhere",
+        "password": "the password was changed",
+        "disconnected": "kicked by another device",
+        "removed": "the user was removed",
+    }
+    try:
+        match how:
+            case "elsewhere":
+                Device(room.sandbox, user, room.alice._account.identity.resource)
+            case "password":
+                app_api(room.sandbox).ok("PUT", f"/users/{user}/password", json={"newpassword": "other"})
+            case "disconnected":
+                app_api(room.sandbox).ok("POST", f"/users/{user}/disconnect")
+            case "removed":
+                app_api(room.sandbox).ok("DELETE", f"/users/{user}")
+        events = list(room.alice.events(imkit.LoggedOut))  # ends with the session
+        assert events == [imkit.LoggedOut(reasons[how])]
+        with pytest.raises(imkit.SessionClosed, match=reasons[how]):
+            room.thread.send("late")
+        assert reasons[how] in repr(room.alice)
+        # Nobody comes back: Bob's messages find one login of Alice's through the proxy, and no more begins.
+        for number in range(3):
+            room.theirs.send(f"number {number}")
+        assert room.proxy.sockets[user] == 1
+        assert room.alice._account.connection._task is None or room.alice._account.connection._task.done()
+    finally:
+        close_everything()
