@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +97,7 @@ class Store:
         self.clock = clock
         self.set_aside: Path | None = None
         self._database = self._open()
+        weakref.finalize(self, self._database.close)  # a store that nobody holds leaves no file open
         self._rows: dict[str, list[Sequence[Any]]] = {}
         self._before_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
