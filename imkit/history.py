@@ -309,7 +309,7 @@ class Gathering:
             "complete": not reasons,
             "reason": "; ".join(reasons),
             "rows": len(found),
-            "server_count": _server_count(self._account, ids, wanted),
+            "server_count": server_count(self._account, ids, wanted),
         }
         return frame_of(found, source)
 
@@ -347,7 +347,7 @@ async def history_frame(
     return gathering.frame(ids)
 
 
-def _server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> int | None:
+def server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> int | None:
     """Return how many messages the service counts, where notices have told and everything was asked for."""
     if wanted != Query(order=wanted.order):
         return None

@@ -186,5 +186,8 @@ def row(*children: Any, **layout: Any) -> Any:
 def button(text: str, *, kind: str = "", tip: str = "") -> Any:
     """Return a button that says `text`."""
     return ipywidgets.Button(
-        description=text, button_style=kind, tooltip=tip or text, layout=ipywidgets.Layout(width="auto")
+        description=text,
+        button_style=kind,
+        tooltip=tip or text,
+        layout=ipywidgets.Layout(width="auto"),
     )

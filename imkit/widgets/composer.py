@@ -18,7 +18,7 @@ from imkit.widgets.base import Form, Status, button, problem, row
 from imkit.widgets.parts import DropZone, Item, Outbox, TextBox
 from imkit.wire.uplink import Address, encode_message
 
-_FIELD = {"description_width": "7em"}
+_FIELD = {"description_width": "10.5em"}
 _FILES: dict[str, type[Any]] = {"img": Image, "audio": Audio, "video": Video, "file": File}
 _BUNDLE_MOST = 300
 
@@ -61,7 +61,9 @@ class Composer(Form):
             layout=ipywidgets.Layout(width="calc(100% - 4px)"),
         )
         self.ext_shown = ipywidgets.ToggleButton(
-            description=say("send_ext_show"), value=False, layout=ipywidgets.Layout(width="auto")
+            description=say("send_ext_show"),
+            value=False,
+            layout=ipywidgets.Layout(width="auto"),
         )
         self.ext_status = Status(say)
         self.send_buttons = {
@@ -72,6 +74,7 @@ class Composer(Form):
             ("type_txt", "send_files", "type_loc", "type_custom", "type_cmd", "type_combine")
         ):
             self.tabs.set_title(number, say(name))
+        self.seconds.layout.display = "none"
         self._ext_box = ipywidgets.VBox([self.ext_shown])
         self.children = (self.status, self.tabs, self._ext_box, self.outbox)
         self._wire_up()
@@ -245,7 +248,7 @@ class Composer(Form):
             status.tell(self.say("send_json_good", n=len(found)) if text.strip() else "", "good")
 
     async def _arrange_file(self) -> None:
-        self.seconds.disabled = self.kind.value not in ("audio", "video")
+        self.seconds.layout.display = None if self.kind.value in ("audio", "video") else "none"
 
     def close(self) -> None:
         """Take the composer off the page. What is being sent is given up; the session stays open."""

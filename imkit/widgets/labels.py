@@ -91,9 +91,9 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "pick_parent": ("First message", "首条消息"),
     "pick_parent_tip": ("the thread will hang on it", "子区将挂在这条消息上"),
     "pick_create": ("Create", "创建"),
-    "pick_count_members": ("{n} members", "{n} 名成员"),
-    "pick_count_messages": ("{n} messages", "{n} 条消息"),
-    "pick_count_threads": ("{n} threads", "{n} 个子区"),
+    "pick_count_members": ("{n} member|{n} members", "{n} 名成员"),
+    "pick_count_messages": ("{n} message|{n} messages", "{n} 条消息"),
+    "pick_count_threads": ("{n} thread|{n} threads", "{n} 个子区"),
     "pick_joined": ("joined", "已加入"),
     "pick_empty": ("No groups yet. Create one, or ask to be invited.", "还没有群组，请新建或等待邀请。"),
     "pick_nothing": ("Nothing goes by these words.", "没有匹配的结果。"),
@@ -127,7 +127,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "send_count": ("Newest messages", "最近消息数"),
     "send_ext": ("Attributes (JSON)", "扩展字段（JSON）"),
     "send_ext_show": ("Attributes …", "扩展字段……"),
-    "send_json_good": ("JSON is fine: {n} keys", "JSON 有效：{n} 个键"),
+    "send_json_good": ("JSON is fine: {n} key|JSON is fine: {n} keys", "JSON 有效：{n} 个键"),
     "send_json_bad": ("No JSON object yet: {why}", "不是有效的 JSON 对象：{why}"),
     "send_json_kind": ("it must be an object, {}", "必须是对象 {}"),
     "send_json_place": ("line {line}, column {column}", "第 {line} 行第 {column} 列"),
@@ -159,8 +159,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "load_busy": ("{n} messages so far", "已加载 {n} 条消息"),
     "load_busy_of": ("{n} of about {total} messages", "已加载 {n} 条，共约 {total} 条"),
     "load_busy_counted": ("{n} of {total} messages", "已加载 {n} 条，共 {total} 条"),
-    "load_done": ("{n} messages · complete", "{n} 条消息 · 完整"),
-    "load_part": ("{n} messages · not complete: {why}", "{n} 条消息 · 不完整：{why}"),
+    "load_done": ("{n} message · complete|{n} messages · complete", "{n} 条消息 · 完整"),
+    "load_part": ("{n} message · not complete: {why}|{n} messages · not complete: {why}", "{n} 条消息 · 不完整：{why}"),
     "load_stopped": ("stopped", "已停止"),
     "load_none": ("Choose at least one thread or group.", "请至少选择一个子区或群组。"),
     "load_code": ("Show as code", "显示代码"),
@@ -243,6 +243,8 @@ class Labels:
     def __call__(self, key: str, **values: object) -> str:
         """Return a label, with its places filled in."""
         said = CATALOGUE[key][self._column]
+        one, _, many = said.partition("|")  # for one thing, and for any other number of them
+        said = one if not many or str(values.get("n")) == "1" else many
         for name, value in values.items():  # not str.format: the values are strangers' words, and may hold braces
             said = said.replace(f"{{{name}}}", str(value))
         return said

@@ -49,6 +49,7 @@ class LoginForm(Form):
     Args:
         user: fills the user's field.
         on_login: called with the session, on imkit's loop; it must be quick.
+        on_logout: called when the form has logged out, likewise.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
 
     Example:
@@ -57,11 +58,17 @@ class LoginForm(Form):
     """
 
     def __init__(
-        self, user: str = "", *, on_login: Callable[[Session], object] | None = None, lang: str | None = None
+        self,
+        user: str = "",
+        *,
+        on_login: Callable[[Session], object] | None = None,
+        on_logout: Callable[[], object] | None = None,
+        lang: str | None = None,
     ) -> None:
         super().__init__(lang)
         self._session: Session | None = None
         self._on_login = on_login
+        self._on_logout = on_logout
         say = self.say
         places = [(say("login_sandbox"), "sandbox"), (say("login_app"), "app")]
         if os.environ.get("IMKIT_APP_KEY"):
@@ -162,6 +169,8 @@ class LoginForm(Form):
             await session.close.aio()
         self.status.tell(self.say("login_over"))
         self._lay_out()
+        if self._on_logout is not None:
+            self._on_logout()
 
     def close(self) -> None:
         """Take the form off the page. The session stays open: `form.session.close()` ends it."""

@@ -124,11 +124,15 @@ class ThreadPicker(Form):
             await self.rooms.take(event)
 
     async def _paint(self) -> None:
-        while True:
-            await self.rooms.dirty.wait()
-            self.rooms.dirty.clear()
-            self._show()
-            await asyncio.sleep(1 / PAINTS_PER_SECOND)
+        changed = self.rooms.watch()
+        try:
+            while True:
+                await changed.wait()
+                changed.clear()
+                self._show()
+                await asyncio.sleep(1 / PAINTS_PER_SECOND)
+        finally:
+            self.rooms.unwatch(changed)
 
     def _show(self) -> None:
         self.list.show(self.rooms, self._picked, [])
@@ -144,7 +148,7 @@ class ThreadPicker(Form):
         if room is None:
             return
         self._picked = str(key)
-        self.rooms.dirty.set()
+        self.rooms.changed()
         self.status.tell("")
         if self._on_pick is not None:
             self._on_pick(room)
@@ -180,7 +184,7 @@ class ThreadPicker(Form):
                 await self._create_thread(name)
             case "rename":
                 await self._needed().rename.aio(name)
-                self.rooms.dirty.set()
+                self.rooms.changed()
         self._panel.children = []
 
     async def _create_thread(self, name: str) -> None:

@@ -64,7 +64,22 @@ class Rooms:
         self._say = say
         self.groups: dict[str, GroupEntry] = {}
         self.loading = True
-        self.dirty = asyncio.Event()
+        self._watchers: list[asyncio.Event] = []
+
+    def watch(self) -> asyncio.Event:
+        """Return an event that is set with each change, until it is given to `unwatch`."""
+        self._watchers.append(asyncio.Event())
+        return self._watchers[-1]
+
+    def unwatch(self, watcher: asyncio.Event) -> None:
+        """Set an event no more."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+
+    def changed(self) -> None:
+        """Tell who watches that something is new."""
+        for watcher in self._watchers:
+            watcher.set()
 
     def find(self, key: object) -> Thread | Group | None:
         """Return the thread or group that goes by a key."""
@@ -91,12 +106,12 @@ class Rooms:
             self.groups = {
                 group_id: self.groups.get(group_id, GroupEntry(group)) for group_id, group in sorted(found.items())
             }
-            self.dirty.set()
+            self.changed()
             for entry in list(self.groups.values()):
                 await self.load_threads(entry)
         finally:
             self.loading = False
-            self.dirty.set()
+            self.changed()
 
     async def load_threads(self, entry: GroupEntry) -> None:
         """Ask for a group's threads: which there are, which are joined, their newest messages, their members."""
@@ -108,10 +123,10 @@ class Rooms:
             if len(found) >= MOST_THREADS:
                 break
         entry.threads = found
-        self.dirty.set()
+        self.changed()
         for thread_id, message in (await self.session.last_messages.aio(list(found))).items():
             found[thread_id].last = message
-        self.dirty.set()
+        self.changed()
         try:
             entry.members = len([member async for member in entry.group.members()])
         except IMError:
@@ -133,7 +148,7 @@ class Rooms:
             pages += 1
             if not wanting or pages >= _PAGES_FOR_COUNTS:
                 break
-        self.dirty.set()
+        self.changed()
 
     async def _load_details(self, entry: GroupEntry) -> None:
         newest = sorted(entry.threads.values(), key=_activity, reverse=True)[:_DETAILS]
@@ -145,7 +160,7 @@ class Rooms:
                     await thread.refresh.aio()
                 except IMError:
                     return  # destroyed meanwhile, or not for this user
-                self.dirty.set()
+                self.changed()
 
         async with asyncio.TaskGroup() as group:
             for one in newest:
@@ -174,7 +189,7 @@ class Rooms:
                 self.set_joined(thread_id, False)
             case GroupChanged():
                 await self.load()
-        self.dirty.set()
+        self.changed()
 
     def _add(self, thread_id: str, group_id: str, joined: bool) -> None:
         group = self.groups.get(group_id)
@@ -192,7 +207,7 @@ class Rooms:
         entry = self.thread(thread_id)
         if entry is not None:
             entry.joined = joined
-            self.dirty.set()
+            self.changed()
 
     # ------------------------------------------------------------------ showing
 

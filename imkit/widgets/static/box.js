@@ -21,7 +21,12 @@ export default {
         text.addEventListener('input', type);
         text.addEventListener('keydown', event => {
             // Enter also ends the choice of a 中文 word: then it is not meant for us.
-            if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); submit(); }
+            if (event.key !== 'Enter' || event.isComposing) return;
+            event.preventDefault();
+            event.stopPropagation();
+            if (!event.shiftKey) submit();
+            // As typed, so that it can be undone; in JupyterLab the key alone begins no line.
+            else if (!document.execCommand('insertText', false, '\n')) { text.setRangeText('\n', text.selectionStart, text.selectionEnd, 'end'); type(); }
         });
         send.addEventListener('click', submit);
 

@@ -1,0 +1,141 @@
+"""`Explorer`: all forms on one page, for who opens one cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+
+from imkit.portal import portal
+from imkit.session import Session
+from imkit.threads import Group, Thread
+from imkit.widgets.base import Form, Status
+from imkit.widgets.composer import Composer
+from imkit.widgets.feed import LiveFeed
+from imkit.widgets.loading import HistoryForm
+from imkit.widgets.login import LoginForm
+from imkit.widgets.picker import ThreadPicker
+from imkit.widgets.wire import WireView
+
+
+class Explorer(Form):
+    """Log in, pick a thread, read and write in it, load its history, watch the wire: all on one page.
+
+    Args:
+        session: begins logged in; `None` shows the login form.
+        user: fills the login form's user.
+        recall_seconds: for how long the app lets a message be recalled.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+
+    Attributes:
+        login, picker, composer, feed, history, wire: the forms; all but the first are `None` before the login.
+
+    Example:
+        >>> explorer = Explorer()  # doctest: +SKIP
+        >>> explorer.thread, explorer.frame  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        user: str = "",
+        recall_seconds: float = 120,
+        lang: str | None = None,
+    ) -> None:
+        super().__init__(lang)
+        self._lang = self.say.language
+        self._recall_seconds = recall_seconds
+        self._session = session
+        self.picker: ThreadPicker | None = None
+        self.composer: Composer | None = None
+        self.feed: LiveFeed | None = None
+        self.history: HistoryForm | None = None
+        self.wire: WireView | None = None
+        self._place = ipywidgets.VBox([])
+        self._chat = ipywidgets.VBox([])
+        self.login: LoginForm | None = None
+        if session is None:
+            self.login = LoginForm(user, on_login=self._open, on_logout=self._shut, lang=self._lang)
+            self.children = [self.login, self._place]
+        else:
+            self.children = [self._place]
+            portal().run(lambda: self._open(session))
+
+    @property
+    def session(self) -> Session | None:
+        """The session, once logged in."""
+        return self._session if self.login is None else self.login.session
+
+    @property
+    def thread(self) -> Thread | None:
+        """The thread that is picked."""
+        return None if self.picker is None else self.picker.thread
+
+    @property
+    def frame(self) -> Any:
+        """The history that was loaded last, a DataFrame; `None` before."""
+        return None if self.history is None else self.history.frame
+
+    def _open(self, session: Session) -> None:
+        lang = self._lang
+        self.picker = ThreadPicker(session, on_pick=self._show, height=560, lang=lang)
+        self.composer = Composer(None, lang=lang)
+        self.history = HistoryForm(session, rooms=self.picker.rooms, lang=lang)
+        self.wire = WireView(session, height=560, lang=lang)
+        note = Status(self.say)
+        note.tell(self.say("explore_pick"))
+        self._chat.children = [note]
+        tabs = ipywidgets.Tab(children=[self._chat, self.history, self.wire], layout=ipywidgets.Layout(width="100%"))
+        for number, name in enumerate(("chat", "history", "wire")):
+            tabs.set_title(number, self.say(f"explore_{name}"))
+        panes = ipywidgets.Box([self.picker, tabs])
+        panes.add_class("imkit-panes")
+        self.picker.add_class("imkit-pane")
+        tabs.add_class("imkit-pane")
+        self._place.children = [panes]
+
+    def _show(self, room: Thread | Group) -> None:
+        if self.picker is None or self.composer is None or self.history is None:
+            return
+        before, self.feed = (
+            self.feed,
+            LiveFeed(self.picker.session, room, recall_seconds=self._recall_seconds, height=330, lang=self._lang),
+        )
+        self.composer.thread = room
+        if not isinstance(self._chat.children[0], LiveFeed):
+            self._chat.children[0].close()
+        self._chat.children = [self.feed, self.composer]
+        if before is not None:
+            before.close()
+        self.history.choose(room)
+
+    def _shut(self) -> None:
+        forms = (self.picker, self.composer, self.feed, self.history, self.wire)
+        self.picker = self.composer = self.feed = self.history = self.wire = None
+        for widget in self._place.children:
+            widget.children = []
+            widget.close()
+        self._place.children = []
+        for form in forms:
+            if form is not None:
+                form.close()
+
+    def close(self) -> None:
+        """Take everything off the page and end what it does. The session stays open."""
+        portal().run(self._shut)
+        super().close()
+
+
+def explore(user: str = "", *, session: Session | None = None, lang: str | None = None) -> Explorer:
+    """Open everything on one page: log in, pick a thread, read, write, recall, load its history, watch the wire.
+
+    Args:
+        user: fills the login form's user.
+        session: begins logged in, without a login form.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+
+    Example:
+        >>> imkit.explore()  # doctest: +SKIP
+    """
+    return Explorer(session, user=user, lang=lang)
