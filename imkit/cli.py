@@ -1,4 +1,8 @@
-"""The command line: `imkit sandbox`, and what else imkit does from a shell."""
+"""The command line: `imkit lab`, `imkit sandbox`, `imkit export`.
+
+Exit codes: 0 it is done; 1 the service or the disk said no; 2 it was asked for wrongly; 3 an export is not complete,
+and says why; 130 stopped by Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ import contextlib
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imkit.app import App
     from imkit.sandbox.demo import Demo
     from imkit.sandbox.options import Options
     from imkit.sandbox.server import Server
@@ -35,8 +41,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="imkit", description="Easemob IM chat threads (子区) from Python.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_lab(commands)
     _add_sandbox(commands)
+    _add_export(commands)
     return parser
+
+
+# ---------------------------------------------------------------- imkit lab
+
+
+def _add_lab(commands: Any) -> None:
+    parser = commands.add_parser(
+        "lab",
+        help="open the tutorials in JupyterLab",
+        description="Copy the tutorials into a folder and open JupyterLab on them. What you have changed there stays "
+        "as it is; its new version, if there is one, is put beside it.",
+    )
+    parser.set_defaults(command=_lab)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("imkit-tutorials"), metavar="FOLDER")
+    parser.add_argument("--copy-only", action="store_true", help="copy, and do not open JupyterLab")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser; the address is printed")
+    parser.add_argument("--port", type=int, metavar="N", help="JupyterLab's port (8888, or the next free one)")
+
+
+def _lab(parsed: argparse.Namespace) -> int:
+    from imkit.tutorials import START, hand_out
+
+    folder = parsed.folder.expanduser().absolute()
+    try:
+        handed = hand_out(folder)
+    except OSError as error:
+        return _complain(f"the tutorials cannot be put into {folder}: {error}", 1)
+    fresh = sum(one.what in ("new", "updated") for one in handed)
+    print(f"{len(handed)} tutorials in {folder}" + (f", {fresh} of them new or updated" if fresh else ""))
+    for one in handed:
+        if one.outdated:
+            where = f"the new version is {one.beside}" if one.beside else "the new version is left out"
+            print(f"  {one.name}: you have changed it, so it stays; {where}")
+    if parsed.copy_only:
+        return 0
+    options = [
+        f"--ServerApp.root_dir={folder}",
+        f"--LabApp.default_url=/lab/tree/{START}",
+        f"--ServerApp.default_url=/lab/tree/{START}",  # both: the one is opened, the other printed
+        # JupyterLab would ask the network for news.
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates",
+    ]
+    if parsed.no_browser:
+        options.append("--no-browser")
+    if parsed.port is not None:
+        options.append(f"--ServerApp.port={parsed.port}")
+    if sys.platform != "win32" and os.geteuid() == 0:  # it refuses otherwise, and in containers all are root
+        options.append("--allow-root")
+    with subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=folder) as lab:
+        while True:
+            try:
+                return lab.wait()
+            except KeyboardInterrupt:  # JupyterLab hears it, too, and asks whether it is meant
+                continue
 
 
 # ---------------------------------------------------------------- imkit sandbox
@@ -184,9 +247,9 @@ def _fault(text: str) -> tuple[str, float]:
         raise ValueError(f"--fail wants NAME:RATE, not {text!r}") from None
 
 
-def _complain(why: str) -> int:
+def _complain(why: str, code: int = 2) -> int:
     print(f"imkit: {why}", file=sys.stderr)
-    return 2
+    return code
 
 
 def _stop_with_parent(stop: Callable[[], None]) -> None:
@@ -198,3 +261,103 @@ def _stop_with_parent(stop: Callable[[], None]) -> None:
         stop()
 
     threading.Thread(target=watch, name="sandbox-parent", daemon=True).start()
+
+
+# ---------------------------------------------------------------- imkit export
+
+
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write histories to a file",
+        description="Load the roaming history (消息漫游) of threads and groups, and write it to one file. "
+        "Credentials come from the environment or a .env file, never from the command line: IMKIT_USER, and "
+        "IMKIT_PASSWORD or IMKIT_TOKEN; the app is IMKIT_APP_KEY's, or else the local sandbox's, which wants neither.",
+    )
+    parser.set_defaults(command=_export)
+    parser.add_argument("threads", nargs="+", metavar="THREAD", help="id of a thread or a group")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".parquet, .csv, .jsonl or .html")
+    parser.add_argument("--since", metavar="TIME", help='ISO time or date, included: "2026-03-01" is local midnight')
+    parser.add_argument("--until", metavar="TIME", help="ISO time or date, excluded")
+    parser.add_argument("--types", metavar="TYPE,…", help="only these: txt img audio video file loc custom combine")
+    parser.add_argument("--sender", metavar="USER", help="only this user's")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most so many, counted from the oldest")
+    parser.add_argument("--newest", action="store_true", help="newest first, also for --limit")
+    parser.add_argument("--user", metavar="USER", help="who logs in (IMKIT_USER)")
+    parser.add_argument("--app-key", metavar="ORG#APP", help="the app (IMKIT_APP_KEY)")
+    parser.add_argument("--rest-url", metavar="URL", help="its REST server (IMKIT_REST_URL, or discovered)")
+    parser.add_argument("--ws-url", metavar="URL", help="its WebSocket server (IMKIT_WS_URL, or discovered)")
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    import imkit
+    from imkit import export
+
+    if parsed.out.suffix.lower() not in export.SUFFIXES:  # before anything is loaded, not after
+        return _complain(f"--out: {parsed.out.name!r} should end with one of {', '.join(export.SUFFIXES)}")
+    if not parsed.out.absolute().parent.is_dir():
+        return _complain(f"--out: there is no folder {parsed.out.absolute().parent}")
+    try:
+        app, user, credential = _who(parsed)
+        with imkit.login(user, app=app, **credential) as session, _progress() as progress:
+            frame = session.history(
+                [session.thread(room) for room in parsed.threads],
+                parsed.since,
+                parsed.until,
+                types=parsed.types.split(",") if parsed.types else None,
+                sender=parsed.sender,
+                limit=parsed.limit,
+                order="newest" if parsed.newest else "oldest",
+                progress=progress,
+            )
+        export.write(frame, parsed.out)
+    except KeyboardInterrupt:
+        return _complain("stopped; nothing was written", 130)
+    except imkit.InvalidMessage as error:
+        return _complain(str(error))
+    except imkit.IMError as error:
+        return _complain(str(error), 1)
+    except OSError as error:
+        return _complain(f"{parsed.out} cannot be written: {error.strerror or error}", 1)
+    source = frame.im.source
+    print(f"imkit: {export.described(source)} → {parsed.out}", file=sys.stderr)
+    return 0 if source["complete"] or parsed.limit is not None else 3
+
+
+def _who(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
+    """Return the app (None: the environment's, or the sandbox), the user, and the credential if there is one."""
+    from dotenv import dotenv_values, find_dotenv
+
+    import imkit
+
+    path = find_dotenv(usecwd=True)
+    settings = {**(dotenv_values(path) if path else {}), **os.environ}
+    user = parsed.user or settings.get("IMKIT_USER")
+    if not user:
+        hint = "Set IMKIT_USER in the environment or in a .env file, or give --user."
+        raise imkit.InvalidMessage("nobody to log in as", hint=hint)
+    credential = {
+        name: value for name in ("password", "token") if (value := settings.get(f"IMKIT_{name.upper()}") or None)
+    }
+    if parsed.app_key:
+        return imkit.App(parsed.app_key, rest_url=parsed.rest_url, ws_url=parsed.ws_url), user, credential
+    if parsed.rest_url or parsed.ws_url:
+        raise imkit.InvalidMessage("--rest-url and --ws-url go with --app-key")
+    return None, user, credential
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
+    """Keep one line on a terminal up to date; say nothing where standard error is a file."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def tell(done: int, total: int | None) -> None:
+        about = f" of about {total:,}" if total else ""
+        print(f"\r\033[K{done:,}{about} messages", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

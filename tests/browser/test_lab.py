@@ -73,14 +73,24 @@ def shows(*words: str) -> Callable[[OpenNotebook, list[Ran]], None]:
     return check
 
 
+def analysis_shows_what_it_promises(notebook: OpenNotebook, ran: list[Ran]) -> None:
+    # What it claims in words is in the demo's data: tests/sandbox/test_demo.py. Here: it is on the page, plots too.
+    shows("'rows': 8000", "Blue gaiwan, lost", "ayumi.sato", "林晓梅", "ids intact: True")(notebook, ran)
+    assert notebook.page.locator(".jp-Cell-outputArea .jp-RenderedSVG").count() == 4
+
+
 # What a reader must have seen at the end of each tutorial.
 PROMISES = {
+    "00-start": shows("works: alice is logged in at imkit#sandbox"),
     "01-quickstart": quickstart_shows_what_it_promises,
     "02-live-events": shows(
         "Good morning, Bob", "edited:   Tea at four", "recalled: Tea at four", "You said: Is anybody"
     ),
     "03-threads": shows("AlreadyExists", "Oolong 乌龙, autumn", "member_removed", "1300"),
     "04-message-types": shows("836 of 836 bytes", "说明.txt", "cup.png is no picture", "Lugu 鹿谷, Nantou", "grams"),
+    "06-history-to-dataframe": analysis_shows_what_it_promises,
+    "07-two-notebooks": shows("bob: Here I am, in process", "You said: 茶到了吗？", "waiting for Bob was: PS"),
+    "08-your-own-app": shows("is no app key", "connected: True", "ConnectionLost", "ThreadNotFound", "TooLarge"),
 }
 
 

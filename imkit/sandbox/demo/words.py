@@ -223,9 +223,11 @@ NIGHT_TALK = (
     ("夜里的水声最好听。", "Water sounds best at night."),
 )
 PICTURE_TITLES = ("terrace", "cup", "morning", "shelf", "leaves", "kettle", "path", "window")
-TYPO = "（改）"
 TAKEN_BACK = (
     ("你刚撤回了什么？", "What did you just take back?"),
     ("我看到了哈哈", "I saw that, haha"),
     ("撤回也没用😂", "Too late to take it back 😂"),
+    ("发错群了吧？", "Wrong thread, was it?"),
+    ("刚要回，就没了", "I was about to answer, and now it's gone"),
+    ("没关系，我当没看见", "Never mind, I saw nothing"),
 )

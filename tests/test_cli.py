@@ -1,0 +1,230 @@
+"""`imkit lab` and `imkit export`, run as a shell runs them. `imkit sandbox` is tested with the sandbox."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import imkit
+from imkit import tutorials
+from imkit.sandbox.demo import FACTS
+from imkit.tutorials import START, hand_out
+from tests.test_notebooks import NOTEBOOKS, read
+
+ROOT = Path(__file__).parents[1]
+WAIT = 60.0
+
+
+def imkit_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "imkit", *arguments],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"} | environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=WAIT,
+        check=False,
+    )
+
+
+# ---------------------------------------------------------------- imkit lab
+
+
+def test_lab_copies_the_tutorials_where_they_may_be_edited(tmp_path: Path) -> None:
+    done = imkit_command("lab", "--copy-only", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    copies = sorted((tmp_path / "imkit-tutorials").glob("*.ipynb"))
+    assert [copy.name for copy in copies] == [path.name for path in NOTEBOOKS]
+    assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in NOTEBOOKS]
+    again = imkit_command("lab", "--copy-only", cwd=tmp_path)
+    assert "new" not in again.stdout.replace(str(tmp_path), "")
+
+
+def test_lab_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    done = imkit_command("lab", "taken", "--copy-only", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "taken" in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
+    private = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    environment = os.environ | {name: str(tmp_path / name.lower()) for name in private} | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as lab:
+        hurry = threading.Timer(WAIT, os.killpg, (lab.pid, signal.SIGKILL))
+        hurry.start()
+        try:
+            assert lab.stderr is not None
+            address = next(found for line in lab.stderr if (found := re.search(r"http://127\S+", line)))[0]
+            assert f"/lab/tree/{START}" in address
+            host, token = re.findall(r"(http://[^/]+)/.*token=(\w+)", address)[0]
+            url = f"{host}/api/contents?token={token}"
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=WAIT) as answer:
+                served = {entry["name"] for entry in json.load(answer)["content"]}
+            assert {path.name for path in NOTEBOOKS} <= served
+        finally:
+            os.killpg(lab.pid, signal.SIGTERM)
+            lab.communicate()
+            hurry.cancel()
+
+
+def test_the_start_page_lists_the_tutorials_in_order() -> None:
+    page = "\n".join(cell.source for cell in read(tutorials.folder_of_tutorials() / START).cells)
+    listed = re.findall(r"\]\(([\w.-]+\.ipynb)\)", page)
+    assert listed == [path.name for path in NOTEBOOKS if path.name != START]
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What stands for the tutorials of the installed imkit."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    monkeypatch.setattr(tutorials, "folder_of_tutorials", lambda: shelf)
+    for name in ("one.ipynb", "two.ipynb"):
+        (shelf / name).write_text(f"{name}, version 1")
+    return shelf
+
+
+def told(folder: Path) -> dict[str, Any]:
+    return {one.name: (one.what, one.beside) for one in hand_out(folder)}
+
+
+def test_an_untouched_copy_follows_and_a_changed_one_stays(shelf: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert told(folder) == {"one.ipynb": ("new", None), "two.ipynb": ("new", None)}
+    (folder / "one.ipynb").write_text("my notes")
+    assert told(folder) == {"one.ipynb": ("kept", None), "two.ipynb": ("same", None)}
+    for path in shelf.iterdir():
+        path.write_text(f"{path.name}, version 2")
+    assert told(folder) == {"one.ipynb": ("kept", "one-new.ipynb"), "two.ipynb": ("updated", None)}
+    assert (folder / "one.ipynb").read_text() == "my notes"
+    assert (folder / "one-new.ipynb").read_text() == "one.ipynb, version 2"
+    # The new one is the reader's as soon as it is changed; then nothing is written any more.
+    (folder / "one-new.ipynb").write_text("more notes")
+    (shelf / "one.ipynb").write_text("version 3")
+    (again,) = [one for one in hand_out(folder) if one.name == "one.ipynb"]
+    assert (again.what, again.beside, again.outdated) == ("kept", None, True)
+    assert (folder / "one-new.ipynb").read_text() == "more notes"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(".imkit-tutorials.json", "one-new.ipynb", "one.ipynb", "two.ipynb"),
+    ]
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{", '{"one.ipynb": 7}'])
+def test_without_a_record_everything_is_the_readers(shelf: Path, tmp_path: Path, record: str) -> None:
+    folder = tmp_path / "mine"
+    hand_out(folder)
+    (folder / ".imkit-tutorials.json").write_text(record)
+    (shelf / "one.ipynb").write_text("version 2")
+    assert told(folder)["one.ipynb"] == ("kept", "one-new.ipynb")
+    assert (folder / "one.ipynb").read_text() == "one.ipynb, version 1"
+
+
+# ---------------------------------------------------------------- imkit export
+
+
+@pytest.fixture(scope="module")
+def community(_isolated_session: None) -> Iterator[imkit.Sandbox]:
+    with imkit.Sandbox.demo(threads=10, messages=700) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def environment(community: imkit.Sandbox) -> dict[str, str]:
+    return {
+        "IMKIT_APP_KEY": community.app_key,
+        "IMKIT_REST_URL": community.rest_url,
+        "IMKIT_WS_URL": community.ws_url,
+        "IMKIT_USER": "reader",
+        "IMKIT_PASSWORD": "demo",
+    }
+
+
+@pytest.fixture(scope="module")
+def threads(community: imkit.Sandbox) -> dict[str, imkit.Thread]:
+    with imkit.login("reader", app=community.app) as reader:
+        return {thread.name or "": thread for thread in reader.threads()}
+
+
+def test_export_writes_what_history_gives(
+    threads: dict[str, imkit.Thread], environment: dict[str, str], tmp_path: Path
+) -> None:
+    wanted = [threads[FACTS.busiest_thread].id, threads[FACTS.cards_thread].id]
+    done = imkit_command("export", *wanted, "--out", "said.parquet", cwd=tmp_path, **environment)
+    assert (done.returncode, done.stdout) == (0, "")
+    frame = pd.read_parquet(tmp_path / "said.parquet")
+    assert set(frame.thread_id) == set(wanted)
+    assert done.stderr == f"imkit: {len(frame)} messages of 2 threads: complete → said.parquet\n"
+    assert "demo" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["said.parquet"]  # no half file beside it
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "html"])
+def test_export_filters(
+    threads: dict[str, imkit.Thread], environment: dict[str, str], tmp_path: Path, suffix: str
+) -> None:
+    thread, out = threads[FACTS.busiest_thread], tmp_path / f"orders.{suffix}"
+    filters = ["--since=2026-03-14T00:00+08:00", "--until=2026-03-15T00:00+08:00", "--types=custom", "--limit=5"]
+    done = imkit_command("export", thread.id, f"--out={out}", *filters, cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    text = out.read_text(encoding="utf-8-sig")
+    if suffix == "jsonl":
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert {(row["type"], row["time"][:10]) for row in rows} <= {("custom", "2026-03-13"), ("custom", "2026-03-14")}
+        assert len(rows) == 5
+    assert FACTS.busiest_thread in text
+
+
+def test_export_takes_a_token_and_says_what_is_wrong(
+    community: imkit.Sandbox, threads: dict[str, imkit.Thread], environment: dict[str, str], tmp_path: Path
+) -> None:
+    thread = threads[FACTS.unanswered_thread].id
+    wrong: list[tuple[list[str], dict[str, str], int, str]] = [
+        ([thread, "--out=x.xlsx"], environment, 2, ".parquet, .csv, .jsonl, .html"),
+        ([thread, "--out=nowhere/x.csv"], environment, 2, "there is no folder"),
+        ([thread, "--out=x.csv", "--since=yesterday"], environment, 2, "'yesterday' is no time"),
+        ([thread, "--out=x.csv", "--types=tea"], environment, 2, "'tea' is no message type"),
+        ([thread, "--out=x.csv"], environment | {"IMKIT_USER": ""}, 2, "IMKIT_USER"),
+        ([thread, "--out=x.csv"], environment | {"IMKIT_TOKEN": "YWMtx"}, 2, "a password and a token"),
+        ([thread, "--out=x.csv"], environment | {"IMKIT_PASSWORD": "s3cret-guess"}, 1, "invalid password"),
+        (["21000", "--out=x.csv"], environment, 1, "21000"),
+    ]
+    (tmp_path / "x.csv").write_text("as it was")
+    for arguments, settings, code, words in wrong:
+        done = imkit_command("export", *arguments, cwd=tmp_path, **settings)
+        assert (done.returncode, done.stdout) == (code, ""), (arguments, done.stderr)
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "s3cret-guess" not in done.stderr
+    assert (tmp_path / "x.csv").read_text() == "as it was"
+
+
+def test_export_asks_the_env_file_and_the_shared_sandbox(tmp_path: Path, imkit_home: Path) -> None:
+    with imkit.login("alice") as alice:
+        group = alice.create_group("tea")
+        group.send("=1+1")
+    (tmp_path / ".env").write_text("IMKIT_USER=alice\n")
+    done = imkit_command("export", group.id, "--out=tea.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'=1+1" in (tmp_path / "tea.csv").read_text(encoding="utf-8-sig")
