@@ -21,30 +21,33 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from imkit.errors import (
-    AlreadyExists,
     AuthError,
     ConnectionLost,
-    Forbidden,
-    GroupDisabled,
-    GroupNotFound,
     IMError,
     InvalidMessage,
-    LimitReached,
-    NotFound,
     ProtocolError,
     RateLimited,
     ServiceBusy,
-    ServiceNotEnabled,
     SessionClosed,
-    ThreadNotFound,
     TimedOut,
-    TokenExpired,
-    TooLarge,
-    Unsupported,
 )
+from imkit.rest_refusals import BUSY, refusal
 from imkit.wire_log import WireLog
 
 logger = logging.getLogger("imkit.rest")
+
+
+class _ShareSecretsHidden(logging.Filter):
+    """Keeps share-secrets out of httpx's log, which names every URL at INFO."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        if "share-secret=" in said:
+            record.msg, record.args = re.sub(r"share-secret=[^&\s\"]+", "share-secret=•••", said), ()
+        return True
+
+
+logging.getLogger("httpx").addFilter(_ShareSecretsHidden())
 
 DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agora.io/easemob/server.json")
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
@@ -53,7 +56,6 @@ ANSWER_BYTES = 32 * 2**20  # of JSON: a hundred times the largest page
 MAX_ATTEMPTS = 6
 MAX_WAIT_SECONDS = 60.0
 _HOST = re.compile(r"[A-Za-z0-9._\-]+")
-_BUSY = (429, 502, 503, 504)
 
 Credential = Callable[[bool], Awaitable[str]]  # called with True when the token it gave was refused
 
@@ -313,7 +315,7 @@ class Rest:
                 error = _refused(what, answer, content, path)
                 wait = _retry_after(answer)
                 # 429 was refused unseen; of the others nobody knows whether the request was carried out.
-                again = answer.status_code == 429 or (repeatable and answer.status_code in _BUSY)
+                again = answer.status_code == 429 or (repeatable and answer.status_code in BUSY)
                 if isinstance(error, AuthError) and answer.status_code == 401 and signed and not refreshed:
                     refreshed = again = True
                     wait = 0.0
@@ -381,7 +383,7 @@ class Rest:
                     return found
                 error = _refused(what, answer, said)
                 wait = _retry_after(answer)
-                again = answer.status_code in _BUSY  # a file that is there twice does no harm
+                again = answer.status_code in BUSY  # a file that is there twice does no harm
                 if answer.status_code == 401 and not refreshed:
                     refreshed = again = True
                     wait = 0.0
@@ -424,7 +426,7 @@ class Rest:
             except httpx.HTTPError as problem:  # perhaps in the middle of it: what has come was handed on
                 raise _transport_error(what, problem)[0] from problem
             wait = _retry_after(answer)
-            again = answer.status_code in _BUSY
+            again = answer.status_code in BUSY
             if answer.status_code == 401 and not refreshed:
                 refreshed = again = True
                 wait = 0.0
@@ -471,78 +473,3 @@ def _refused(what: str, answer: httpx.Response, content: bytes, path: tuple[str,
     if isinstance(error, RateLimited):
         error.retry_after = _retry_after(answer)
     return error
-
-
-# ------------------------------------------------------------------- refusals
-
-_BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
-    40000: (ServiceNotEnabled, 505),
-    40001: (Forbidden, 52),
-    40002: (AlreadyExists, 1301),
-    40003: (AlreadyExists, 1301),
-    40004: (AlreadyExists, 1301),
-    40005: (LimitReached, 50),
-    40007: (LimitReached, 50),
-    40006: (IMError, 503),
-    40008: (IMError, 503),
-    40010: (IMError, 503),
-    40009: (Unsupported, 53),
-    40011: (ThreadNotFound, 1300),
-    40012: (Forbidden, 52),
-}
-_NO_GROUP = ("do not find this group", "does not exist")
-
-
-def refusal(
-    what: str, status: int, body: Mapping[str, Any] | None, path: tuple[str, ...] = (), content_type: str = ""
-) -> IMError:
-    """Return the error for an HTTP refusal.
-
-    Args:
-        what: the request; opens the error's message.
-        status: the HTTP status.
-        body: the JSON object of the answer, or `None` where it was none.
-        path: the request's path: a missing thing is named after it.
-        content_type: of the answer, to say what came in place of JSON.
-
-    Example:
-        >>> refusal("GET /thread/7", 404, {"error_code": 40011}).code
-        1300
-    """
-    if body is None:
-        reason = f"HTTP {status}, and the answer was no JSON ({content_type or 'no content type'})"
-        if status in _BUSY or status >= 500:
-            return ServiceBusy(f"{what} failed", status=status, reason=reason)
-        return ProtocolError(f"{what} failed", status=status, reason=reason)
-    error_code = body.get("error_code")
-    reason = str(body.get("error_description") or body.get("error") or f"HTTP {status}")
-    error = str(body.get("error") or "")
-
-    def refused(kind: type[IMError], code: int | None = None, hint: str | None = None) -> IMError:
-        return kind(f"{what} was refused", code=code, status=status, reason=reason, hint=hint)
-
-    if isinstance(error_code, int) and error_code in _BY_ERROR_CODE:
-        return refused(*_BY_ERROR_CODE[error_code])
-    if status == 401:
-        return refused(TokenExpired if "expired" in f"{error} {reason}" else AuthError)
-    if status == 404 and error == "file_expired":
-        return refused(NotFound, 223, "Attachments are kept for 7 days unless the app's plan says otherwise.")
-    if status == 403 and "chatfile no permission" in reason:
-        return refused(Forbidden, 222, "")
-    if error == "invalid_grant":
-        return refused(AuthError, 1)
-    if status == 404 and any(words in reason for words in _NO_GROUP):
-        return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
-    if status == 404:
-        return refused(NotFound)
-    if status == 403:
-        return refused(GroupDisabled, 608) if "group is disabled" in reason else refused(Forbidden, 603)
-    if status == 413:
-        return refused(TooLarge)
-    if status in (429, 503):
-        if "The request has reached the maximum limit" in reason:
-            return refused(LimitReached)
-        return refused(RateLimited if status == 429 else ServiceBusy, 500)
-    if status == 400 and "unique" in reason:
-        return refused(AlreadyExists, hint="")
-    return refused(ServiceBusy if status >= 500 else IMError, 17)

@@ -12,7 +12,8 @@ import pytest
 import imkit
 from imkit import rest as rest_room
 from imkit.portal import portal
-from imkit.rest import MAX_ATTEMPTS, Hosts, RateBucket, Rest, discover, is_loopback, refusal, retry_delays
+from imkit.rest import MAX_ATTEMPTS, Hosts, RateBucket, Rest, discover, is_loopback, retry_delays
+from imkit.rest_refusals import refusal
 from tests.stand_ins import Answer, Asked, HttpStandIn, http_stand_in
 
 T = TypeVar("T")

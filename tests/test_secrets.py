@@ -4,6 +4,7 @@ import http.client
 import json
 import logging
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -81,3 +82,25 @@ def forms(secret: str) -> list[str]:
 
 def test_what_goes_over_the_socket_can_still_be_logged_by_who_asks_for_it() -> None:
     assert logging.getLogger("imkit.connection.socket").level == logging.INFO
+
+
+def test_what_opens_an_attachment_is_not_logged(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    for name in ("imkit", "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    with imkit.login("sharing", app=sandbox.app) as session:
+        group = session.create_group("files")
+        sent = group.send(imkit.File(b"hello", file_name="hello.txt"))
+        bundle = group.send(imkit.Combine("two", [group.send("one"), group.send("two")]))
+        assert session.download(sent, tmp_path).read_bytes() == b"hello"
+        assert len(session.unpack(bundle)) == 2
+        session.wire()
+        group.send(imkit.File(b"again", file_name="again.txt"))
+        shown = caplog.text + repr(sent) + repr(sent.body) + repr(bundle.body) + "".join(session.wire().decoded)
+        shown += group.history().to_csv()
+    for message in (sent, bundle):
+        assert isinstance(message.body, imkit.File | imkit.Combine)
+        assert message.body.secret
+        assert message.body.secret not in shown
+    assert "share-secret=•••" in caplog.text

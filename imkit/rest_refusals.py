@@ -1,0 +1,103 @@
+"""What the service's refusals over HTTP mean: status, error code and text → imkit's error.
+
+Source: fact sheet sections 11 and 12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from imkit.errors import (
+    AlreadyExists,
+    AuthError,
+    Forbidden,
+    GroupDisabled,
+    GroupNotFound,
+    IMError,
+    LimitReached,
+    NotFound,
+    ProtocolError,
+    RateLimited,
+    ServiceBusy,
+    ServiceNotEnabled,
+    ThreadNotFound,
+    TokenExpired,
+    TooLarge,
+    Unsupported,
+)
+
+BUSY = (429, 502, 503, 504)
+
+
+_BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
+    40000: (ServiceNotEnabled, 505),
+    40001: (Forbidden, 52),
+    40002: (AlreadyExists, 1301),
+    40003: (AlreadyExists, 1301),
+    40004: (AlreadyExists, 1301),
+    40005: (LimitReached, 50),
+    40007: (LimitReached, 50),
+    40006: (IMError, 503),
+    40008: (IMError, 503),
+    40010: (IMError, 503),
+    40009: (Unsupported, 53),
+    40011: (ThreadNotFound, 1300),
+    40012: (Forbidden, 52),
+}
+_NO_GROUP = ("do not find this group", "does not exist")
+
+
+def refusal(
+    what: str, status: int, body: Mapping[str, Any] | None, path: tuple[str, ...] = (), content_type: str = ""
+) -> IMError:
+    """Return the error for an HTTP refusal.
+
+    Args:
+        what: the request; opens the error's message.
+        status: the HTTP status.
+        body: the JSON object of the answer, or `None` where it was none.
+        path: the request's path: a missing thing is named after it.
+        content_type: of the answer, to say what came in place of JSON.
+
+    Example:
+        >>> refusal("GET /thread/7", 404, {"error_code": 40011}).code
+        1300
+    """
+    if body is None:
+        reason = f"HTTP {status}, and the answer was no JSON ({content_type or 'no content type'})"
+        if status in BUSY or status >= 500:
+            return ServiceBusy(f"{what} failed", status=status, reason=reason)
+        return ProtocolError(f"{what} failed", status=status, reason=reason)
+    error_code = body.get("error_code")
+    reason = str(body.get("error_description") or body.get("error") or f"HTTP {status}")
+    error = str(body.get("error") or "")
+
+    def refused(kind: type[IMError], code: int | None = None, hint: str | None = None) -> IMError:
+        return kind(f"{what} was refused", code=code, status=status, reason=reason, hint=hint)
+
+    if isinstance(error_code, int) and error_code in _BY_ERROR_CODE:
+        return refused(*_BY_ERROR_CODE[error_code])
+    if status == 401:
+        return refused(TokenExpired if "expired" in f"{error} {reason}" else AuthError)
+    if status == 404 and error == "file_expired":
+        return refused(NotFound, 223, "Attachments are kept for 7 days unless the app's plan says otherwise.")
+    if status == 403 and "chatfile no permission" in reason:
+        return refused(Forbidden, 222, "")
+    if error == "invalid_grant":
+        return refused(AuthError, 1)
+    if status == 404 and any(words in reason for words in _NO_GROUP):
+        return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
+    if status == 404:
+        return refused(NotFound)
+    if status == 403:
+        return refused(GroupDisabled, 608) if "group is disabled" in reason else refused(Forbidden, 603)
+    if status == 413:
+        return refused(TooLarge)
+    if status in (429, 503):
+        if "The request has reached the maximum limit" in reason:
+            return refused(LimitReached)
+        return refused(RateLimited if status == 429 else ServiceBusy, 500)
+    if status == 400 and "unique" in reason:
+        return refused(AlreadyExists, hint="")
+    return refused(ServiceBusy if status >= 500 else IMError, 17)
