@@ -183,6 +183,8 @@ class ClientProtocol:
         try:
             frame = schema.MSync.FromString(data)
             command = frame.command if frame.HasField("command") else None
+            if not self._socket.logged_in and command != PROVISION:
+                return []  # were it delivered and acknowledged, and the login then failed, nobody would have it
             if command == SYNC:
                 return self._synced(schema.LooseSyncDL.FromString(frame.payload), now)
             if command == NOTICE:

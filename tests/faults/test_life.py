@@ -16,6 +16,7 @@ from imkit.messages import Text
 from imkit.sandbox.process import Sandbox
 from imkit.wire import protocol as protocol_room
 from imkit.wire import uplink
+from imkit.wire.protocol import ClientProtocol
 from tests.faults.proxy import Proxy
 from tests.faults.rooms import WAIT, Room, new_name, received, room_at
 from tests.sandbox.raw_client import Device, app_api, close_everything
@@ -191,6 +192,17 @@ def test_a_page_that_comes_behind_a_recall_does_not_bring_the_message_back() -> 
     assert [type(event) for output in first for event in getattr(output, "events", [])] == [imkit.MessageRecalled]
     late = protocol.receive(service.page([service.message_meta(7, Text("gone"))], key=7), now=3.0)
     assert service.received_ids(late) == []
+
+
+def test_nothing_is_taken_before_the_login_stands() -> None:
+    protocol = ClientProtocol(service.ALICE)
+    protocol.connect("token", now=0.0)
+    early = service.page([service.message_meta(7)], key=7)
+    assert protocol.receive(early, now=1.0) == []
+    protocol.receive(service.login_reply(), now=2.0)
+    fetch = protocol.receive(service.unread({service.THREAD.name: 1}), now=3.0)
+    assert ("fetch", service.THREAD.name) in service.uplinks(fetch)
+    assert service.received_ids(protocol.receive(early, now=4.0)) == ["7"]
 
 
 def test_a_queue_whose_notice_was_lost_is_found_although_others_keep_the_line_busy() -> None:

@@ -8,6 +8,7 @@ A failure names its seed: `IMKIT_SEED=… IMKIT_SCHEDULES=1 make faults` runs th
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import sqlite3
@@ -349,7 +350,11 @@ class Schedule:
             union: set[str] = set()
             for device in devices:
                 for events in device.heard():
-                    union |= self.heard_well(number, events)
+                    try:
+                        union |= self.heard_well(number, events)
+                    except AssertionError as error:
+                        error.add_note(f"{self.names[user]}/{device.resource}")
+                        raise
             since = self.members[number].get(user)
             if since is None:
                 continue
@@ -375,7 +380,8 @@ class Schedule:
                 assert event.message_id not in gone, f"told twice that {event.message_id} was recalled"
                 gone.add(event.message_id)
         assert len(ids) == len(set(ids)), "a message came twice"
-        assert ids == sorted(ids), "messages came out of order"
+        early = [(before, after) for before, after in itertools.pairwise(ids) if before > after]
+        assert not early, f"messages came out of order: {early} in {events}"
         return {str(number) for number in ids}
 
 
