@@ -16,10 +16,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOAK ?= 10
-# JupyterLab will not run as root unless told to, and asks the network for news unless told not to.
-LAB_FLAGS ?= $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.news_url=None \
-	--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates
-START_PAGE = --LabApp.default_url=/lab/tree/00-start.ipynb --ServerApp.default_url=/lab/tree/00-start.ipynb
 # What fits into a minute: the client in all its rooms; not the server's own tests, faults, browsers and the SDK.
 QUICK := -m "not (browser or notebook or peer or slow)" --ignore=tests/sandbox --ignore=tests/faults \
 	--ignore=tests/test_shards.py
@@ -61,7 +57,7 @@ $(VENV)/.installed-for-tests: pyproject.toml constraints.txt | $(BIN)/python
 # ---- for readers -----------------------------------------------------------------------------------------------------
 
 lab: $(VENV)/.installed-for-lab
-	$(BIN)/python -m jupyterlab $(LAB_FLAGS) --ServerApp.root_dir=notebooks $(START_PAGE)
+	$(BIN)/python -m imkit lab notebooks
 
 # ---- for contributors ------------------------------------------------------------------------------------------------
 

@@ -86,7 +86,7 @@ def _lab(parsed: argparse.Namespace) -> int:
         f"--ServerApp.default_url=/lab/tree/{START}",  # both: the one is opened, the other printed
         # JupyterLab would ask the network for news.
         "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdates",
+        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
     ]
     if parsed.no_browser:
         options.append("--no-browser")

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,12 +60,27 @@ def test_lab_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
     assert "taken" in done.stderr
 
 
+def body_of(url: str) -> Any:
+    """What a server answers that says where it is a moment before it listens."""
+    open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+    again, until = threading.Event(), time.monotonic() + WAIT
+    while True:
+        try:
+            with open_url(url, timeout=WAIT) as answer:
+                return answer.read()
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            if again.wait(0.1) or time.monotonic() > until:
+                raise
+
+
 @pytest.mark.timeout(120)
 def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
     private = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     environment = os.environ | {name: str(tmp_path / name.lower()) for name in private} | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
-        [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser"],
+        [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser", "--port=0"],
         cwd=tmp_path,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -79,14 +96,20 @@ def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
             address = next(found for line in lab.stderr if (found := re.search(r"http://127\S+", line)))[0]
             assert f"/lab/tree/{START}" in address
             host, token = re.findall(r"(http://[^/]+)/.*token=(\w+)", address)[0]
-            url = f"{host}/api/contents?token={token}"
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=WAIT) as answer:
-                served = {entry["name"] for entry in json.load(answer)["content"]}
+            assert b"<title>JupyterLab</title>" in body_of(address)
+            served = {entry["name"] for entry in json.loads(body_of(f"{host}/api/contents?token={token}"))["content"]}
             assert {path.name for path in NOTEBOOKS} <= served
         finally:
             os.killpg(lab.pid, signal.SIGTERM)
             lab.communicate()
             hurry.cancel()
+
+
+def test_in_a_checkout_lab_works_on_the_tutorials_themselves() -> None:
+    folder = tutorials.folder_of_tutorials()
+    before = sorted(folder.iterdir())
+    assert {one.what for one in hand_out(folder)} == {"same"}
+    assert sorted(folder.iterdir()) == before
 
 
 def test_the_start_page_lists_the_tutorials_in_order() -> None:
