@@ -7,7 +7,8 @@
 #   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
 #   make pictures    take the README's pictures of the tutorials in a real JupyterLab
 #   make bench       the figures of benchmarks/
-#   make soak        the slow tests, SOAK times over
+#   make soak        the slow tests, SOAK times over, each time with 100 other random schedules
+#   make fuzz        the decoders, fuzzed with atheris for FUZZ_SECONDS
 #   make format      write code as the rules want it
 #   make pins        renew constraints.txt from what pip resolves today
 #   make clean       remove what make made
@@ -22,7 +23,7 @@ QUICK := -m "not (browser or notebook or peer or slow)" --ignore=tests/sandbox -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab check lint test unit matrix acceptance pictures bench soak format pins clean
+.PHONY: help lab check lint test unit matrix acceptance pictures bench soak fuzz format pins clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -109,7 +110,13 @@ bench: $(VENV)/.installed-for-tests
 
 soak: tests-are-equipped
 	@for round in $$(seq $(SOAK)); do echo "== round $$round of $(SOAK)"; \
+		IMKIT_SCHEDULES=100 IMKIT_SEED=$$((round * 100 - 99)) \
 		$(BIN)/python -m pytest -m "peer or slow" -x -q || exit 1; done
+
+FUZZ_SECONDS ?= 300
+fuzz: $(VENV)/.installed-for-tests
+	@$(INSTALL) '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.decoders -max_total_time=$(FUZZ_SECONDS)
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check --fix .
@@ -121,7 +128,7 @@ pins:
 	rm -rf .venv-pins
 	$${PYTHON:-python3.11} -m venv .venv-pins
 	.venv-pins/bin/python -m pip --quiet install hatchling
-	.venv-pins/bin/python -m pip --quiet install --no-build-isolation -e '.[plots,dev,node]'
+	.venv-pins/bin/python -m pip --quiet install --no-build-isolation -e '.[plots,dev,node,fuzz]'
 	{ sed -n '/^#/p' constraints.txt; .venv-pins/bin/python -m pip freeze --exclude-editable | sort -f; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-pins

@@ -1,0 +1,254 @@
+"""Everything a stranger's bytes reach, fuzzed with atheris: `make fuzz`, FUZZ_SECONDS long.
+
+The first byte of an input picks the decoder. What may come out is a value, or the errors imkit promises; and what came
+out must show itself. Anything else is a finding: libFuzzer writes the input to a file, and
+`python -m tests.fuzz.decoders FILE` plays it again.
+"""
+
+import base64
+import contextlib
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import atheris
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+with atheris.instrument_imports(include=["imkit"]):
+    from imkit import rest as rest_room
+    from imkit.errors import ConnectionLost, IMError, ProtocolError
+    from imkit.escape import file_name_for_disk
+    from imkit.frames import _row
+    from imkit.messages import Attachment, Event, Message
+    from imkit.rest import Hosts, discover, refusal
+    from imkit.roaming import Query, fetch_page
+    from imkit.wire import bundle, schema
+    from imkit.wire.downlink import decode_meta, decode_roamed
+    from imkit.wire.envelope import Identity
+    from imkit.wire.protocol import ClientProtocol, Deliver
+    from imkit.wire_log import decode_frame, redacted
+
+
+def look_at(message: Message | None) -> None:
+    """Show a message everywhere a reader might see it."""
+    if message is None:
+        return
+    repr(message).encode()
+    message._repr_html_().encode()
+    json.dumps(dict(message.ext), allow_nan=False).encode()
+    _row(message)
+    if isinstance(message.body, Attachment):
+        name = file_name_for_disk(message.body.file_name or "", "file")
+        assert name
+        assert not set(name) & {"/", "\\", "\0"}
+
+
+def look_at_event(event: Event) -> None:
+    repr(event).encode()
+    for name in ("message", "last_message"):
+        look_at(getattr(event, name, None))
+
+
+def done(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run what never waits."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it waits")
+
+
+# ---------------------------------------------------------------- the decoders
+
+LOGIN = schema.MSync(
+    command=3, payload=schema.Provision(status=schema.Status(errorCode=0), resource="web").SerializeToString()
+).SerializeToString()
+
+
+def frames(data: bytes) -> None:
+    """Frames, one behind the other, each with its length in front; then time passes."""
+    protocol = ClientProtocol(Identity("org#app", "alice", "web"), wall_clock=lambda: 1_795_390_333.0)
+    protocol.connect("token", now=0.0)
+    if data[:1] != b"\0":
+        protocol.receive(LOGIN, now=0.0)
+    place, now = 1, 0.0
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 2], "big")
+        for output in protocol.receive(data[place + 2 : place + 2 + size], now):
+            if isinstance(output, Deliver):
+                for event in output.events:
+                    look_at_event(event)
+        place += 2 + size
+        now += 7.0
+        protocol.tick(now)
+
+
+def metas(data: bytes) -> None:
+    event = decode_meta(data)
+    if isinstance(event, Event):
+        look_at_event(event)
+
+
+def notices(data: bytes) -> None:
+    metas(bytes(schema.Meta(id=7, ns=5, payload=data).SerializeToString()))
+
+
+def bodies(data: bytes) -> None:
+    for space in (1, 2, 0):
+        metas(bytes(schema.Meta(id=7, ns=space, payload=data).SerializeToString()))
+
+
+def roamed(data: bytes) -> None:
+    look_at(decode_roamed(data))
+
+
+def page(answer: Any) -> None:
+    async def request(*_: Any, **__: Any) -> Any:
+        return answer
+
+    with contextlib.suppress(ProtocolError):
+        found = done(fetch_page(SimpleNamespace(request=request), "alice", "42", Query(), -1, newest_first=True))  # type: ignore[arg-type]
+        for message in found.messages:
+            look_at(message)
+
+
+def pages(data: bytes) -> None:
+    """Roaming pages: any JSON object, and one whose entries hold these bytes."""
+    parsed = rest_room._json(data)
+    if parsed is not None:
+        page(parsed)
+    halves = [data[: len(data) // 2], data[len(data) // 2 :]]
+    page({"data": {"msgs": [{"msg": base64.b64encode(half).decode()} for half in halves], "next_key": "7"}})
+
+
+def bundles(data: bytes) -> None:
+    packed = b"cm" + data
+    for candidate in (data, packed, packed + bytes([bundle._check_byte(packed)])):
+        with contextlib.suppress(ProtocolError):
+            for message in bundle.unpack(candidate):
+                look_at(message)
+
+
+class Answer:
+    """What stands for an HTTP client whose every answer is these bytes."""
+
+    data = b""
+    status_code = 200
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    async def __aenter__(self) -> "Answer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def get(self, *_: Any, **__: Any) -> "Answer":
+        return self
+
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+def discovery(data: bytes) -> None:
+    Answer.data = data
+    try:
+        hosts = done(discover("org#app"))
+    except ConnectionLost:
+        return
+    assert isinstance(hosts, Hosts)
+    assert hosts.rest_url.startswith("https://")
+    assert hosts.ws_url.startswith("wss://")
+
+
+def refusals(data: bytes) -> None:
+    body = rest_room._json(data)
+    for status in (200, 400, 401, 403, 404, 429, 500, 503):
+        error = refusal("GET /x", status, body, ("chatgroups",))
+        assert isinstance(error, IMError)
+        assert "\n" not in str(error)
+        str(error).encode()
+
+
+def wire(data: bytes) -> None:
+    for direction in ("up", "down"):
+        command, said = decode_frame(data, direction)  # type: ignore[arg-type]
+        json.dumps([command, redacted(said)]).encode()
+
+
+DECODERS: list[Callable[[bytes], None]] = [
+    frames, metas, notices, bodies, roamed, pages, bundles, discovery, refusals, wire,
+]  # fmt: skip
+
+
+def one(data: bytes) -> None:
+    if data:
+        DECODERS[data[0] % len(DECODERS)](data[1:])
+
+
+# ------------------------------------------------------------------- the start
+
+
+def recorded(value: Any) -> Iterator[bytes]:
+    """Yield the bytes of every frame in a record, wherever they stand."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        if key == "hex":
+            yield bytes.fromhex(item)
+        elif isinstance(item, dict | list):
+            yield from recorded(item)
+
+
+def seeds(folder: Path) -> None:
+    """Write the recorded frames of the official SDK as the first inputs."""
+    inputs: list[bytes] = []
+    for path in sorted(GOLDEN.glob("*.json")):
+        for data in recorded(json.loads(path.read_text())):
+            if data.startswith(b"cm"):
+                inputs.append(bytes([6]) + data)
+                continue
+            inputs += [b"\0\1" + len(data).to_bytes(2, "big") + data, bytes([9]) + data]
+            frame = schema.MSync.FromString(data)
+            if frame.command:
+                continue
+            found = [bytes(meta) for meta in schema.LooseSyncDL.FromString(frame.payload).metas]
+            found.append(schema.CommSyncUL.FromString(frame.payload).meta.SerializeToString())
+            for meta in filter(None, found):
+                parsed = schema.Meta.FromString(meta)
+                inputs += [bytes([number]) + meta for number in (1, 4, 5)]
+                inputs.append(bytes([2 if parsed.ns == 5 else 3]) + parsed.payload)
+    host = {"protocol": "https", "domain": "a1.easemob.com", "port": 443}
+    told = {"rest": {"hosts": [host]}, "msync-wx": {"hosts": [{**host, "ip": "10.0.0.1"}]}}
+    inputs.append(bytes([7]) + json.dumps(told).encode())
+    inputs.append(
+        bytes([5]) + json.dumps({"data": {"msgs": [{"msg": "AA=="}], "is_last": True, "next_key": ""}}).encode()
+    )
+    inputs.append(
+        bytes([8]) + json.dumps({"error": "invalid_grant", "error_code": 40011, "error_description": "x"}).encode()
+    )
+    for number, data in enumerate(inputs):
+        (folder / f"seed-{number:03}").write_bytes(data)
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    rest_room.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_room.httpx.HTTPError)  # type: ignore[assignment]
+    arguments = sys.argv[1:]
+    if not any(not argument.startswith("-") for argument in arguments):
+        corpus = Path(os.environ.get("FUZZ_CORPUS") or tempfile.mkdtemp(prefix="imkit-fuzz-"))
+        corpus.mkdir(parents=True, exist_ok=True)
+        seeds(corpus)
+        arguments = [str(corpus), "-max_len=8192", "-timeout=20", "-print_final_stats=1", *arguments]
+    atheris.Setup([sys.argv[0], *arguments], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
