@@ -7,8 +7,10 @@ Example:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
+from imkit import display
 from imkit.app import App
 from imkit.errors import (
     AlreadyExists,
@@ -69,7 +71,9 @@ from imkit.session import Session, login
 from imkit.threads import Group, Thread
 
 if TYPE_CHECKING:
+    from imkit import widgets
     from imkit.sandbox.process import Sandbox
+    from imkit.widgets import explore
 
 __version__ = "0.1.0"
 
@@ -81,6 +85,9 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "Session",
     "Thread",
     "login",
+    # forms
+    "explore",
+    "widgets",
     # messages
     "Audio",
     "Combine",
@@ -143,8 +150,14 @@ def __getattr__(name: str) -> Any:
         from imkit.sandbox.process import Sandbox
 
         return Sandbox
+    if name in ("explore", "widgets"):
+        widgets = importlib.import_module("imkit.widgets")
+        return widgets if name == "widgets" else widgets.explore
     raise AttributeError(f"module 'imkit' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+display.install()

@@ -75,6 +75,8 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
     """
 
+    children: Any  # a trait of ipywidgets, which ships no types
+
     def __init__(self, lang: str | None = None) -> None:
         self._jobs: set[concurrent.futures.Future[Any]] = set()
         self._closed = False
@@ -144,18 +146,20 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
 
         part.on_msg(told)
 
+    def hidden(self) -> Sequence[Any]:
+        """Return the controls that belong to the form and may not be on the page just now; they end with it."""
+        return ()
+
     def close(self) -> None:
         """End what the form does, and take it off the page. The session stays open."""
+        # Also called by the garbage collector, in any thread: so it waits for nothing.
         if self._closed:
             return
         self._closed = True
         for job in list(self._jobs):
             job.cancel()
-        for widget in list(_descendants(self)):
-            if isinstance(widget, Form) and widget is not self:
-                widget.close()
-            else:
-                ipywidgets.Widget.close(widget)
+        self.children = (*self.children, *self.hidden(), self.status)
+        _close_within(self)
         ipywidgets.Widget.close(self)
 
 
@@ -168,11 +172,24 @@ def problem(error: BaseException) -> tuple[str, str, str]:
     return f"{type(error).__name__}: {error}", "bad", ""
 
 
+def discard(widget: Any) -> None:
+    """Close a widget and everything that belongs to it: ipywidgets itself would keep it for ever."""
+    if not isinstance(widget, Form):  # which does it itself
+        _close_within(widget)
+    widget.close()
+
+
+def _close_within(widget: Any) -> None:
+    for one in list(_descendants(widget)):
+        one.close()
+
+
 def _descendants(widget: Any) -> Iterator[Any]:
     """Yield what belongs to a widget, itself last: children, layouts, styles."""
     for child in (*getattr(widget, "children", ()), *(getattr(widget, name, None) for name in ("layout", "style"))):
         if isinstance(child, ipywidgets.Widget):
-            yield from _descendants(child)
+            if not isinstance(child, Form):  # which does it itself
+                yield from _descendants(child)
             yield child
 
 

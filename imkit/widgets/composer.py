@@ -69,7 +69,7 @@ class Composer(Form):
         self.send_buttons = {
             name: button(say("send_send"), kind="primary") for name in ("file", "place", "custom", "command", "bundle")
         }
-        self.tabs = ipywidgets.Tab(children=self._pages(), layout=ipywidgets.Layout(width="100%"))
+        self.tabs = ipywidgets.Tab(children=self._pages())
         for number, name in enumerate(
             ("type_txt", "send_files", "type_loc", "type_custom", "type_cmd", "type_combine")
         ):
@@ -250,10 +250,9 @@ class Composer(Form):
     async def _arrange_file(self) -> None:
         self.seconds.layout.display = None if self.kind.value in ("audio", "video") else "none"
 
-    def close(self) -> None:
-        """Take the composer off the page. What is being sent is given up; the session stays open."""
-        self._ext_box.children = [self.ext_shown, self.ext, self.ext_status]
-        super().close()
+    def hidden(self) -> Sequence[Any]:
+        """Return the controls that are not on the page just now."""
+        return (self.ext, self.ext_status)
 
 
 def _json_object(say: Any, text: str) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets
@@ -9,7 +10,7 @@ import ipywidgets
 from imkit.portal import portal
 from imkit.session import Session
 from imkit.threads import Group, Thread
-from imkit.widgets.base import Form, Status
+from imkit.widgets.base import Form, Status, discard
 from imkit.widgets.composer import Composer
 from imkit.widgets.feed import LiveFeed
 from imkit.widgets.loading import HistoryForm
@@ -86,7 +87,7 @@ class Explorer(Form):
         note = Status(self.say)
         note.tell(self.say("explore_pick"))
         self._chat.children = [note]
-        tabs = ipywidgets.Tab(children=[self._chat, self.history, self.wire], layout=ipywidgets.Layout(width="100%"))
+        tabs = ipywidgets.Tab(children=[self._chat, self.history, self.wire])
         for number, name in enumerate(("chat", "history", "wire")):
             tabs.set_title(number, self.say(f"explore_{name}"))
         panes = ipywidgets.Box([self.picker, tabs])
@@ -96,34 +97,31 @@ class Explorer(Form):
         self._place.children = [panes]
 
     def _show(self, room: Thread | Group) -> None:
-        if self.picker is None or self.composer is None or self.history is None:
+        if self._closed or self.picker is None or self.composer is None or self.history is None:
             return
-        before, self.feed = (
-            self.feed,
-            LiveFeed(self.picker.session, room, recall_seconds=self._recall_seconds, height=330, lang=self._lang),
-        )
+        (replaced, *_) = self._chat.children  # the note that says to pick something, or the feed before
+        options: dict[str, Any] = {"recall_seconds": self._recall_seconds, "height": 330, "lang": self._lang}
+        self.feed = LiveFeed(self.picker.session, room, **options)
         self.composer.thread = room
-        if not isinstance(self._chat.children[0], LiveFeed):
-            self._chat.children[0].close()
         self._chat.children = [self.feed, self.composer]
-        if before is not None:
-            before.close()
+        discard(replaced)
         self.history.choose(room)
 
     def _shut(self) -> None:
-        forms = (self.picker, self.composer, self.feed, self.history, self.wire)
         self.picker = self.composer = self.feed = self.history = self.wire = None
-        for widget in self._place.children:
-            widget.children = []
-            widget.close()
+        before, self._chat = self._place.children, ipywidgets.VBox([])
         self._place.children = []
-        for form in forms:
-            if form is not None:
-                form.close()
+        for widget in before:
+            discard(widget)
+
+    def hidden(self) -> Sequence[Any]:
+        """Return the chat's place, which is on no page before the login."""
+        return (self._chat,)
 
     def close(self) -> None:
         """Take everything off the page and end what it does. The session stays open."""
-        portal().run(self._shut)
+        if not self._closed:
+            self._shut()
         super().close()
 
 

@@ -240,5 +240,5 @@ class LiveFeed(Form):
 
     def close(self) -> None:
         """Take the feed off the page and end what it does. The session stays open."""
-        portal().run(lambda: self._account.echoes.discard(self._echo))
+        self._account.echoes.discard(self._echo)
         super().close()

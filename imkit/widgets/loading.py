@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _TYPES = ("txt", "img", "audio", "video", "file", "loc", "custom", "combine")
 _SHOWN = 2_000  # rows in the table; the frame holds all
 _PAINT_SECONDS = 0.2
+_FIRST = ("time", "sender", "type", "text", "thread_name", "file_name")
 _FIELD = {"description_width": "5.5em"}
 
 
@@ -252,7 +253,9 @@ class HistoryForm(Form):
         if self._table is None:
             from itables.widget import ITable
 
-            self._table = ITable(shown, maxBytes=0, classes="display nowrap compact", lengthMenu=[10, 25, 50, 100])
+            self._table = ITable(
+                shown, maxBytes=0, scrollX=True, classes="display nowrap compact", lengthMenu=[10, 25, 50, 100]
+            )
             self._result.children = [self._table, self._tools]
         else:
             self._table.update(shown)
@@ -280,12 +283,9 @@ class HistoryForm(Form):
         await asyncio.to_thread(write, frame, path)
         self.status.tell(self.say("load_exported", path=path), "good")
 
-    def close(self) -> None:
-        """Take the form off the page and end what it does. The session and the frame stay."""
-        if self._task is not None:
-            self._task.get_loop().call_soon_threadsafe(self._task.cancel)
-        self._result.children = [*([self._table] if self._table is not None else []), self._tools]
-        super().close()
+    def hidden(self) -> Sequence[Any]:
+        """Return the controls that are not on the page just now."""
+        return (self._tools,)
 
 
 def table_of(frame: pd.DataFrame) -> pd.DataFrame:
@@ -298,7 +298,8 @@ def table_of(frame: pd.DataFrame) -> pd.DataFrame:
         shown["time"] = shown["time"].dt.strftime("%Y-%m-%d %H:%M:%S UTC")
     if "edit_count" in shown and not shown["edit_count"].any():
         shown = shown.drop(columns="edit_count")
-    return shown
+    first = [name for name in _FIRST if name in shown]
+    return shown[[*first, *(name for name in shown if name not in first)]]
 
 
 def _key(room: Thread | Group) -> str:

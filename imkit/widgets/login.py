@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets
@@ -172,8 +172,7 @@ class LoginForm(Form):
         if self._on_logout is not None:
             self._on_logout()
 
-    def close(self) -> None:
-        """Take the form off the page. The session stays open: `form.session.close()` ends it."""
-        hidden = [self.place, self.app_key, self.rest_url, self.ws_url, self.user, self.way, self.secret]
-        self.children = [*hidden, self.app_server, self._buttons, self._bar]
-        super().close()
+    def hidden(self) -> Sequence[Any]:
+        """Return the controls that are not on the page just now."""
+        fields = (self.place, self.app_key, self.rest_url, self.ws_url, self.user, self.way, self.secret)
+        return (*fields, self.app_server, self._buttons, self._bar)

@@ -217,7 +217,6 @@ class ThreadPicker(Form):
         self.rooms.set_joined(thread.id, False)
         await thread.refresh.aio()
 
-    def close(self) -> None:
-        """Take the picker off the page and end what it does. The session stays open."""
-        self._panel.children = [self.name, self.members, self.parent_text, self._panel_buttons]
-        super().close()
+    def hidden(self) -> Sequence[Any]:
+        """Return the controls that are not on the page just now."""
+        return (self.name, self.members, self.parent_text, self._panel_buttons)

@@ -224,7 +224,8 @@ export default {
         const told = (said, buffers) => {
             switch (said.do) {
                 case 'rows': take(said); break;
-                case 'head':
+                case 'head': {
+                    const wasAtEnd = atEnd();
                     name.textContent = said.name;
                     state.textContent = said.state;
                     earlier.hidden = !said.earlier;
@@ -232,7 +233,9 @@ export default {
                     earlier.textContent = say('feed_earlier');
                     parent.hidden = !said.parent;
                     if (said.parent) parent.replaceChildren(make('span', { cls: 'imkit-kind', text: `${say('feed_parent')} · ` }), make('b', { text: `${said.parent.who}  ` }), ...content(said.parent, true));
+                    if (wasAtEnd) scroller.scrollTop = scroller.scrollHeight;
                     break;
+                }
                 case 'picture': {
                     const row = known.get(said.key);
                     if (!row) break;

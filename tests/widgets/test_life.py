@@ -1,0 +1,99 @@
+"""What forms leave behind: nothing. And how a history frame shows itself."""
+
+import gc
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from ipywidgets.widgets import widget
+
+import imkit
+from imkit.display import as_html, line_above
+from imkit.portal import portal
+from imkit.widgets import Composer, Explorer, HistoryForm, LiveFeed, LoginForm, ThreadPicker, WireView
+from tests.widgets.conftest import Page, Tea, until
+
+
+def tasks() -> int:
+    return portal().run(lambda: len(portal()._work))
+
+
+def test_forms_that_were_closed_leave_nothing(tea: Tea) -> None:
+    account = tea.bob._account
+
+    def round_trip() -> tuple[object, ...]:
+        forms: list[Any] = [LiveFeed(tea.bob, tea.at_bob) for _ in range(5)]
+        forms += [ThreadPicker(tea.bob), Composer(tea.at_bob), HistoryForm(tea.bob, [tea.at_bob]), LoginForm()]
+        forms += [WireView(tea.bob), Explorer(tea.bob)]
+        for form in forms[:5]:
+            Page(form.view).say(do="open")
+        explorer = forms[-1]
+        until(lambda: not explorer.picker.rooms.loading)
+        Page(explorer.picker.list).say(do="pick", key=f"thread:{tea.thread.id}")
+        until(lambda: explorer.feed)
+        forms[7].load.click()
+        until(lambda: forms[7].frame is not None)
+        for form in forms:
+            form.close()
+            form.close()  # twice does no harm
+        until(lambda: portal().run(lambda: len(portal()._work)) <= 2)
+        gc.collect()
+        streams = portal().run(lambda: len(account.events._streams))
+        # The loop lends threads of a bounded pool to what may block; those stay.
+        threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")]
+        left = sorted(repr(one)[:90] for one in widget._instances.values())
+        return left, sorted(threads), len(account.echoes), streams
+
+    first = round_trip()
+    assert round_trip() == first
+    assert tea.bob.connected
+
+
+def test_an_error_in_a_form_is_shown_and_escaped(tea: Tea) -> None:
+    form = Composer(tea.at_bob, lang="en")
+
+    async def fails() -> None:
+        raise ValueError("<b>\u202eno</b>")
+
+    form.start(fails())
+    until(lambda: form.status.tone == "bad")
+    assert form.status.text == "ValueError: <b>\\u202eno</b>"
+    form.close()
+    form.start(fails())  # closed: nothing runs any more
+
+
+def test_a_history_frame_says_what_it_is(tea: Tea) -> None:
+    tea.thread.send("<script>")
+    frame = tea.thread.history()
+    assert line_above(frame) == f"1 message of {tea.thread.id}: complete"
+    assert line_above(frame.head(0)) == f"0 of 1 message of {tea.thread.id}: complete"
+    assert line_above(frame[["text"]]) is None
+    html = as_html(frame)
+    assert html is not None
+    assert html.index("complete") < html.index("<table")
+    frame.attrs["imkit"]["reason"] = "<script>"
+    assert "<script>" not in (as_html(frame) or "")
+
+
+def test_ipython_shows_the_line_and_other_frames_as_ever() -> None:
+    code = """if True:
+        from IPython.core.interactiveshell import InteractiveShell
+        shell = InteractiveShell.instance()
+        import imkit, sys
+        assert "pandas" not in sys.modules
+        from imkit.frames import frame_of
+        import pandas
+        show = shell.display_formatter.format
+        data, _ = show(frame_of([], {"rows": 0, "thread_ids": ["42"], "complete": True}))
+        assert "0 messages of 42: complete" in data["text/html"] and "complete" in data["text/plain"], data
+        plain = pandas.DataFrame({"a": [1]})
+        assert show(plain)[0]["text/html"] == plain._repr_html_()
+        assert show(plain)[0]["text/plain"] == repr(plain)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_imkit_offers_the_forms_when_asked() -> None:
+    assert imkit.widgets.LiveFeed is LiveFeed
+    assert imkit.explore.__name__ == "explore"

@@ -1,0 +1,100 @@
+"""The login form: each way in, what is shown of a refusal, and that no secret stays behind."""
+
+import json
+from typing import Any
+from urllib.request import Request, urlopen
+
+from ipywidgets.widgets import widget
+
+import imkit
+from imkit.sandbox.process import Sandbox
+from imkit.widgets import LoginForm
+from tests.stand_ins import Answer, Asked, http_stand_in, register
+from tests.widgets.conftest import until
+
+SECRET = "correct horse battery"
+
+
+def filled(sandbox: Sandbox, user: str, way: str = "password") -> LoginForm:
+    form = LoginForm(user, lang="en")
+    form.place.value = "app"
+    form.app_key.value, form.rest_url.value, form.ws_url.value = sandbox.app_key, sandbox.rest_url, sandbox.ws_url
+    form.way.value = way
+    return form
+
+
+def everything_in(form: Any) -> str:
+    states = [one.get_state() for one in list(widget._instances.values())]
+    return json.dumps([states, vars(form).get("_typed", "")], default=repr)
+
+
+def test_a_password_logs_in_and_stays_nowhere(sandbox: Sandbox) -> None:
+    register(sandbox, "login-alice", SECRET)
+    form = filled(sandbox, "login-alice")
+    form.secret._handle_custom_msg({"secret": SECRET}, [])
+    assert SECRET not in everything_in(form)
+    form.enter.click()
+    session = until(lambda: form.session)
+    assert session.user == "login-alice"
+    assert form.secret.take() == ""
+    assert SECRET not in everything_in(form)
+    assert "login-alice is logged in" in form.status.text
+    form.leave.click()
+    until(lambda: not session.connected and form.session is None)
+    form.close()
+
+
+def test_a_refusal_is_shown_and_the_form_can_be_used_again(sandbox: Sandbox) -> None:
+    register(sandbox, "login-bob", SECRET)
+    form = filled(sandbox, "login-bob")
+    form.secret._handle_custom_msg({"secret": "wrong"}, [])
+    form.secret._handle_custom_msg({"event": "submit"}, [])
+    until(lambda: form.status.tone == "bad" and not form.enter.disabled)
+    assert form.status.text.startswith("AuthError")
+    assert form.status.hint
+    form.secret._handle_custom_msg({"secret": SECRET}, [])
+    form.enter.click()
+    until(lambda: form.session).close()
+    form.close()
+
+
+def test_a_token_from_the_own_app_server(sandbox: Sandbox) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.query.get("key") != "k":
+            return Answer(403, b"<b>no</b>")
+        headers = {"Authorization": f"Bearer {sandbox.secret}", "Content-Type": "application/json"}
+        body = json.dumps({"user": asked.query["user"]}).encode()
+        with urlopen(Request(f"{sandbox.rest_url}/imkit/app-server/token", body, headers)) as told:
+            return Answer(200, json.dumps({"token": json.load(told)["token"]}).encode())
+
+    with http_stand_in(answer) as server:
+        form = filled(sandbox, "login-carol", "app_server")
+        form.app_server.value = f"{server.url}/token?key=wrong"
+        form.enter.click()
+        until(lambda: form.status.tone == "bad" and not form.enter.disabled)
+        assert "key=wrong" not in form.status.text
+        form.app_server.value = f"{server.url}/token?key=k"
+        form.enter.click()
+        session = until(lambda: form.session)
+        assert session.user == "login-carol"
+        session.close()
+        form.close()
+
+
+def test_no_user_no_login(sandbox: Sandbox) -> None:
+    form = filled(sandbox, " ")
+    form.enter.click()
+    until(lambda: form.status.tone == "bad")
+    assert form.session is None
+    form.close()
+
+
+def test_the_sandbox_asks_for_nothing() -> None:
+    form = LoginForm("login-dora", lang="zh")
+    assert form.secret not in form.children
+    form.enter.click()
+    session = until(lambda: form.session, 40)
+    assert isinstance(session, imkit.Session)
+    assert "已登录" in form.status.text
+    session.close()
+    form.close()
