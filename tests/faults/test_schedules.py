@@ -3,7 +3,8 @@
 Then the faults stop, everybody catches up, and what each session was told, what each call said, and what the history
 shows is compared with the server's own table, read from its file.
 
-A failure names its seed: `IMKIT_SEED=… IMKIT_SCHEDULES=1 make faults` runs that schedule alone.
+A failure names its seed: `IMKIT_SEED=… IMKIT_SCHEDULES=1 python -m pytest tests/faults/test_schedules.py` runs that
+schedule alone. The seed draws the steps and the faults; what meets what is up to the machine.
 """
 
 import asyncio
@@ -351,7 +352,7 @@ class Schedule:
             for device in devices:
                 for events in device.heard():
                     try:
-                        union |= self.heard_well(number, events)
+                        union |= self.heard_well(number, events, {int(message) for message, _, _ in rows})
                     except AssertionError as error:
                         error.add_note(f"{self.names[user]}/{device.resource}")
                         raise
@@ -369,8 +370,12 @@ class Schedule:
                 if began[message] > since and message not in {said.id for said in self.said if said.user == user}:
                     assert message in told, f"{self.names[user]} was not told that {message} was recalled"
 
-    def heard_well(self, number: int, events: list[Any]) -> set[str]:
-        """Look at what one session was told of one thread: each message once, in order, none after its recall."""
+    def heard_well(self, number: int, events: list[Any], kept: set[int]) -> set[str]:
+        """Look at what one session was told of one thread: each message once, in order, none after its recall.
+
+        The order is that of the messages that stand in the table. One that was recalled after this user had left can
+        come late, where the proxy held its page back: the server no longer has it, and tells nobody who is not there.
+        """
         ids, gone = [], set()
         for event in events:
             if isinstance(event, MessageReceived) and event.message.to == self.threads[number]:
@@ -380,7 +385,8 @@ class Schedule:
                 assert event.message_id not in gone, f"told twice that {event.message_id} was recalled"
                 gone.add(event.message_id)
         assert len(ids) == len(set(ids)), "a message came twice"
-        early = [(before, after) for before, after in itertools.pairwise(ids) if before > after]
+        stand = [message for message in ids if message in kept]
+        early = [(before, after) for before, after in itertools.pairwise(stand) if before > after]
         assert not early, f"messages came out of order: {early} in {events}"
         return {str(number) for number in ids}
 
@@ -412,13 +418,16 @@ def note(line: str) -> None:
 
 
 def shares() -> Iterator[range]:
-    for start in range(0, SCHEDULES, SCHEDULES_PER_SERVER):
-        first = FIRST_SEED + start
-        yield range(first, min(first + SCHEDULES_PER_SERVER, FIRST_SEED + SCHEDULES))
+    """Share out the seeds: on servers that send a notice first the odd ones, on servers that push the even ones."""
+    end = FIRST_SEED + SCHEDULES
+    for block in range(FIRST_SEED, end, 2 * SCHEDULES_PER_SERVER):
+        for first in (block, block + 1):
+            if first < end:
+                yield range(first, min(block + 2 * SCHEDULES_PER_SERVER, end), 2)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seeds", list(shares()), ids=lambda seeds: f"{seeds.start}-{seeds.stop - 1}")
+@pytest.mark.parametrize("seeds", list(shares()), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_random_schedules(seeds: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(seeds, tmp_path, monkeypatch, push=seeds.start // SCHEDULES_PER_SERVER % 2 == 1)
+    run(seeds, tmp_path, monkeypatch, push=seeds.start % 2 == 0)
