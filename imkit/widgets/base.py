@@ -9,7 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from imkit.portal import portal
 from imkit.widgets.labels import Labels
 
 logger = logging.getLogger("imkit.widgets")
+
+Action = Callable[[], Coroutine[Any, Any, Any]]
 _STATIC = Path(__file__).with_name("static")
 
 
@@ -86,28 +88,26 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         self.add_class("imkit-form")
         self.add_class(f"imkit-{self.say.language}")
 
-    def start(self, work: Coroutine[Any, Any, Any], *busy: Any) -> None:
-        """Run a coroutine on imkit's loop; what goes wrong in it is shown in the form.
+    def start(self, action: Action, *busy: Any) -> None:
+        """Run an async function on imkit's loop; what goes wrong in it is shown in the form.
 
         Args:
-            work: what to do.
+            action: what to do.
             *busy: controls that are off while it runs. If one is off already, the work is not done again.
         """
         if self._closed:
-            work.close()
             return
-        future = portal().submit(self._guarded(work, busy))
+        future = portal().submit(self._guarded(action, busy))
         self._jobs.add(future)
         future.add_done_callback(self._jobs.discard)
 
-    async def _guarded(self, work: Coroutine[Any, Any, Any], busy: Sequence[Any]) -> None:
+    async def _guarded(self, action: Action, busy: Sequence[Any]) -> None:
         if any(control.disabled for control in busy):
-            work.close()
             return
         for control in busy:
             control.disabled = True
         try:
-            await work
+            await action()
         except Exception as error:  # a callback has no caller: the form shows it
             self.show_error(error)
         finally:
@@ -120,20 +120,20 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
             logger.error("a form failed", exc_info=error)
         self.status.tell(*problem(error))
 
-    def on_click(self, button: Any, action: Callable[[], Coroutine[Any, Any, Any]], *busy: Any) -> None:
+    def on_click(self, button: Any, action: Action, *busy: Any) -> None:
         """Have a button start an async function, and be off while it runs."""
-        button.on_click(lambda _: self.start(action(), button, *busy))
+        button.on_click(lambda _: self.start(action, button, *busy))
 
-    def on_change(self, control: Any, action: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    def on_change(self, control: Any, action: Action) -> None:
         """Have a control's new value start an async function."""
-        control.observe(lambda _: self.start(action()), "value")
+        control.observe(lambda _: self.start(action), "value")
 
-    def on_enter(self, control: Any, action: Callable[[], Coroutine[Any, Any, Any]], *busy: Any) -> None:
+    def on_enter(self, control: Any, action: Action, *busy: Any) -> None:
         """Have the Enter key in a text control start an async function."""
 
         def told(_: Any, content: Any, __: Any) -> None:
             if isinstance(content, dict) and content.get("event") == "submit":
-                self.start(action(), *busy)
+                self.start(action, *busy)
 
         control.on_msg(told)
 
@@ -142,7 +142,7 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
 
         def told(_: Any, content: Any, buffers: Sequence[Any]) -> None:
             if isinstance(content, dict):
-                self.start(action(content, buffers))
+                self.start(partial(action, content, buffers))
 
         part.on_msg(told)
 

@@ -93,13 +93,13 @@ class LiveFeed(Form):
         self.children = (self.view, self.status)
         self.on_word(self.view, self._heard)
         portal().run(lambda: self._account.echoes.add(self._echo))
-        self.start(self._run())
+        self.start(self._run)
 
     # ------------------------------------------------------------- what comes in
 
     async def _run(self) -> None:
         if self._room is not None:
-            self.start(self._begin())
+            self.start(self._begin)
         async with asyncio.TaskGroup() as group:
             painter = group.create_task(self._paint())
             async for event in self.session.events():

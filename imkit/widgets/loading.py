@@ -119,7 +119,7 @@ class HistoryForm(Form):
         self.on_click(self.export, self._export)
         self.on_enter(self.sender, self._load, self.load)
         self.on_enter(self.file, self._export, self.export)
-        self.start(self._keep_list())
+        self.start(self._keep_list)
 
     def _field(self, kind: Any, label: str, **options: Any) -> Any:
         layout = ipywidgets.Layout(width="auto", flex="1 1 17em", max_width="26em")
@@ -151,7 +151,7 @@ class HistoryForm(Form):
 
     async def _keep_list(self) -> None:
         if self._owns_rooms:
-            self.start(self.rooms.load())
+            self.start(self.rooms.load)
         changed = self.rooms.watch()
         try:
             while True:

@@ -92,9 +92,9 @@ class ThreadPicker(Form):
         for control in (self.name, self.members, self.parent_text):
             self.on_enter(control, self._confirm, self.confirm)
         self.on_word(self.list, self._heard)
-        self.start(self._keep_up())
-        self.start(self._paint())
-        self.start(self.rooms.load(), self.buttons["refresh"])
+        self.start(self._keep_up)
+        self.start(self._paint)
+        self.start(self.rooms.load, self.buttons["refresh"])
 
     def _field(self, label: str, **options: Any) -> Any:
         layout = ipywidgets.Layout(width="100%", max_width="32em")

@@ -50,7 +50,7 @@ class WireView(Form):
         self.page = WirePage(self.say, height)
         self.children = (self.page, self.status)
         self.on_word(self.page, self._heard)
-        self.start(self._look())
+        self.start(self._look)
 
     async def _look(self) -> None:
         while True:

@@ -56,11 +56,11 @@ def test_an_error_in_a_form_is_shown_and_escaped(tea: Tea) -> None:
     async def fails() -> None:
         raise ValueError("<b>\u202eno</b>")
 
-    form.start(fails())
+    form.start(fails)
     until(lambda: form.status.tone == "bad")
     assert form.status.text == "ValueError: <b>\\u202eno</b>"
     form.close()
-    form.start(fails())  # closed: nothing runs any more
+    form.start(fails)  # closed: nothing runs any more
 
 
 def test_a_history_frame_says_what_it_is(tea: Tea) -> None:
