@@ -354,7 +354,8 @@ def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
         return
 
     def tell(done: int, total: int | None) -> None:
-        about = f" of about {total:,}" if total else ""
+        # The first guesses are wild: they stand on a moment's worth of the whole range.
+        about = f" of about {total:,}" if total and total < 50 * done else ""
         print(f"\r\033[K{done:,}{about} messages", end="", file=sys.stderr, flush=True)
 
     try:
