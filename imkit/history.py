@@ -29,6 +29,7 @@ Moment = datetime | date | str
 Progress = Callable[[int, int | None], Awaitable[None] | None]
 
 MAX_WORKERS = 64
+WORTH_ESTIMATING = 0.05  # of the time range
 _TYPES = ("txt", "img", "audio", "video", "file", "loc", "cmd", "custom", "combine")
 
 
@@ -204,6 +205,7 @@ class Gathering:
     async def run(self, target_ids: Sequence[str]) -> None:
         """Load the histories of threads and groups, several at a time."""
         doors = asyncio.Semaphore(self._workers)
+        self._fractions = dict.fromkeys(target_ids, lambda: 0.0)
 
         async def one(target_id: str) -> None:
             async with doors:
@@ -219,7 +221,6 @@ class Gathering:
             self._worker.close()
 
     async def _load(self, target_id: str) -> None:
-        self._fractions[target_id] = lambda: 0.0
         if self._wanted.limit is not None or self._workers == 1:
             # Newest first, whatever order is wanted: what arrives meanwhile then changes nothing behind the cursor.
             order: Order = "newest" if self._wanted.limit is None else self._wanted.order
@@ -284,7 +285,8 @@ class Gathering:
             return self._wanted.limit
         fractions = [fraction() for fraction in self._fractions.values()]
         done = sum(fractions) / max(len(fractions), 1)
-        return max(round(len(self.found) / done), len(self.found)) if done > 0 else None
+        # A burst at the very beginning would promise millions.
+        return max(round(len(self.found) / done), len(self.found)) if done >= WORTH_ESTIMATING else None
 
     def frame(self, target_ids: Sequence[str], stopped: str = "") -> pd.DataFrame:
         """Return what has been found as a frame, in the order that is wanted.
