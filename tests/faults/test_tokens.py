@@ -120,7 +120,7 @@ def test_a_plain_token_ends_the_session_with_itself(clock: Clock) -> None:
 
 
 def test_tokens_are_fetched_through_the_function_before_they_end(quick: None) -> None:
-    with Sandbox(token_seconds=2) as sandbox, Proxy(sandbox) as proxy:
+    with Sandbox(token_seconds=1) as sandbox, Proxy(sandbox) as proxy:
         user = new_name("alice")
         asked: list[float] = []
 
