@@ -59,22 +59,9 @@ def test_pins_every_dependency_exactly() -> None:
 
 def test_import_is_light() -> None:
     # A terminal command or a script that only sends must not pay for tables, widgets and servers.
-    code = """if True:
-        import json, sys, time
-        began = time.perf_counter()
-        import imkit
-        print(json.dumps([time.perf_counter() - began, sorted({name.partition(".")[0] for name in sys.modules})]))
-    """
-
-    def measure() -> tuple[float, list[str]]:
-        said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        seconds, modules = json.loads(said)
-        return seconds, modules
-
-    # The best of a few: the machine may be busy with other things, imkit may not.
-    measured = [measure() for _ in range(4)]
-    assert HEAVY & set(measured[0][1]) == set()
-    assert min(seconds for seconds, _ in measured) < 0.5
+    code = "import imkit, json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert HEAVY & set(json.loads(said)) == set()
 
 
 @pytest.fixture(scope="module")
