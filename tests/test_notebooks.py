@@ -1,4 +1,4 @@
-"""Every tutorial is committed as text for review: no outputs. That each runs, a real JupyterLab shows (tests/browser)."""
+"""Every tutorial is committed as text for review: no outputs. In tests/browser a real JupyterLab runs each."""
 
 from pathlib import Path
 from typing import Any
