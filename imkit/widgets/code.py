@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from keyword import iskeyword
 from typing import Any
 
 from imkit.session import Session
 from imkit.threads import Group, Thread
+from imkit.widgets.base import Form
 
 
 def code_for(session: Session, rooms: Sequence[Thread | Group], arguments: Mapping[str, Any]) -> str:
@@ -26,10 +28,10 @@ def code_for(session: Session, rooms: Sequence[Thread | Group], arguments: Mappi
     name = _name_of(session)
     lines = []
     if name is None:
-        name = session.user if session.user.isidentifier() else "session"
-        lines = ["import imkit", "", f"{name} = imkit.login({session.user!r})"]
-        if not session.app.is_sandbox:
-            lines[-1] = f"{name} = imkit.login({session.user!r}, app=imkit.App({session.app.app_key!r}), token=…)"
+        name = session.user if session.user.isidentifier() and not iskeyword(session.user) else "session"
+        # A device of its own: logging in as the same one would end the session of the form.
+        app = "" if session.app.is_sandbox else f", app=imkit.App({session.app.app_key!r}), token=…"
+        lines = ["import imkit", "", f'{name} = imkit.login({session.user!r}{app}, resource="analysis")']
     found = [f'{name}.{"thread" if isinstance(room, Thread) else "group"}("{room.id}")' for room in rooms]
     given = [f"{key}={_literal(value)}" for key, value in arguments.items()]
     if len(found) == 1:
@@ -53,5 +55,11 @@ def _name_of(session: Session) -> str | None:
     shell: Any = get_ipython()
     if shell is None:
         return None
-    names = [name for name, value in list(shell.user_ns.items()) if value is session and not name.startswith("_")]
+    things = [(name, value) for name, value in list(shell.user_ns.items()) if not name.startswith("_")]
+    names = [name for name, value in things if value is session]
+    names += [f"{name}.session" for name, value in things if isinstance(value, Form) and _holds(value, session)]
     return names[0] if names else None
+
+
+def _holds(form: Form, session: Session) -> bool:
+    return getattr(form, "session", None) is session

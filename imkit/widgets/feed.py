@@ -141,7 +141,7 @@ class LiveFeed(Form):
             case MessageEdited(message) if self._is_here(message.to):
                 self._rows.edit(message)
             case MessageRecalled() if self._is_here(event.to):
-                self._rows.recall(event.message_id, event.by, event.message)
+                self._rows.recall(event)
             case ThreadChanged() if self._room is not None and event.thread_id == self._room.id:
                 if event.operation == "destroy":
                     self._set_state("feed_destroyed")

@@ -131,7 +131,7 @@ class HistoryForm(Form):
         self.children = (
             self.list,
             row(self.since, self.until),
-            row(types, *self.types.values(), align_items="center"),
+            ipywidgets.HBox([types, row(*self.types.values(), flex="1 1 0%")]),
             row(self.sender, self.limit, self.order),
             row(self.load, self.stop, self.bar, align_items="center"),
             self.progress,

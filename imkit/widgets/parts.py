@@ -131,7 +131,7 @@ class Outbox(Part):
     def add(self, body: Any, what: str, to: Any) -> Item:
         """Show something that is about to be sent."""
         self._count += 1
-        item = Item(self._count, body, for_terminal(what, 80), to)
+        item = Item(self._count, body, for_terminal(" ".join(what.split()), 80), to)
         self._items.append(item)
         settled = [one for one in self._items if one.state == "sent"]
         while len(self._items) > self._SHOWN and settled:

@@ -247,7 +247,7 @@ class Rooms:
             "name": for_terminal(thread.name or thread.id, 64),
             "owner": thread.owner,
             "facts": facts,
-            "last": for_terminal(said, 120),
+            "last": for_terminal(" ".join(said[:500].split()), 120),
             "at": to_milliseconds(last.time) if last is not None else None,
         }
 

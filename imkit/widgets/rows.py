@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from imkit.escape import for_terminal
-from imkit.messages import Attachment, Combine, Custom, Location, Message, to_milliseconds
+from imkit.messages import Attachment, Combine, Custom, Location, Message, MessageRecalled, Text, to_milliseconds
 from imkit.widgets.base import readable
 
 KEPT = 10_000
@@ -102,14 +102,14 @@ class Rows:
             line.message = message
             self._changed[message.id] = None
 
-    def recall(self, message_id: str, by: str, message: Message | None = None) -> None:
-        """Strike a message, which `message` brings if the feed has not got it."""
-        if message is not None:
-            self.add([message])
-        line = self._lines.get(message_id)
+    def recall(self, event: MessageRecalled) -> None:
+        """Strike a message; of one that nobody here has seen, show that it was taken back."""
+        unseen = Message(event.message_id, event.by, event.to, event.at, Text("…"))
+        self.add([event.message or unseen])
+        line = self._lines.get(event.message_id)
         if line is not None:
-            line.recalled_by = by
-            self._changed[message_id] = None
+            line.recalled_by = event.by
+            self._changed[event.message_id] = None
 
     @property
     def dirty(self) -> bool:

@@ -79,6 +79,19 @@ def analysis_shows_what_it_promises(notebook: OpenNotebook, ran: list[Ran]) -> N
     assert notebook.page.locator(".jp-Cell-outputArea .jp-RenderedSVG").count() == 4
 
 
+def forms_show_what_they_promise(notebook: OpenNotebook, ran: list[Ran]) -> None:
+    page = notebook.page
+    feed = page.locator(".imkit-feed")
+    # Forms draw themselves when the page has time for it, not when their cell is done.
+    for words in ("bob recalled this", "Lugu 鹿谷, Nantou", "Both 🍵🍵", "Which oolong should we order?"):
+        feed.get_by_text(words).wait_for()
+    for language in ("en", "zh"):
+        page.locator(f".imkit-{language} .imkit-box textarea").wait_for()
+    page.locator(".imkit-room.thread", has_text="Oolong 乌龙").first.wait_for()
+    assert "4 messages of" in "\n".join(notebook.shown(cell.index) for cell in ran)
+    notebook.picture()
+
+
 # What a reader must have seen at the end of each tutorial.
 PROMISES = {
     "00-start": shows("works: alice is logged in at imkit#sandbox"),
@@ -88,6 +101,7 @@ PROMISES = {
     ),
     "03-threads": shows("AlreadyExists", "Oolong 乌龙, autumn", "member_removed", "1300"),
     "04-message-types": shows("836 of 836 bytes", "说明.txt", "cup.png is no picture", "Lugu 鹿谷, Nantou", "grams"),
+    "05-forms": forms_show_what_they_promise,
     "06-history-to-dataframe": analysis_shows_what_it_promises,
     "07-two-notebooks": shows("bob: Here I am, in process", "You said: 茶到了吗？", "waiting for Bob was: PS"),
     "08-your-own-app": shows("is no app key", "connected: True", "ConnectionLost", "ThreadNotFound", "TooLarge"),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Picture
 
 import imkit
-from imkit.messages import MessageReceived, from_milliseconds
+from imkit.messages import MessageRecalled, MessageReceived, from_milliseconds
 from imkit.portal import portal
 from imkit.widgets import LiveFeed
 from imkit.widgets.pictures import SIDE, drawn_anew
@@ -149,9 +149,12 @@ def test_rows_are_sorted_bounded_and_told_once() -> None:
     rows.add([message(3), message(700)])  # too old, and known
     assert not rows.dirty
     rows.edit(replace(message(700), body=imkit.Text("now"), edit_count=1))
-    rows.recall(str(10**18 + 900), "bob")
+    rows.recall(MessageRecalled(str(10**18 + 900), "42", "bob", datetime.now(UTC)))
     assert [row["key"] for row in rows.delta()["rows"]] == [str(10**18 + 700), str(10**18 + 900)]
     assert len(rows.everything()["rows"]) == KEPT
+    rows.recall(MessageRecalled("2" * 19, "42", "bob", datetime.now(UTC)))  # gone before anybody saw it
+    (unseen,) = rows.delta()["rows"]
+    assert (unseen["text"], unseen["recalled"]) == ("…", "bob")
 
 
 def test_keeps_up_with_far_more_than_200_a_second() -> None:
