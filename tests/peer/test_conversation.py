@@ -31,6 +31,11 @@ class Table:
 
 @pytest.fixture
 def table(sandbox: Server, peer: Peer, login: Login, new_user: Callable[[str], str]) -> Iterator[Table]:
+    yield from table_of(sandbox, peer, login, new_user)
+
+
+def table_of(sandbox: Server, peer: Peer, login: Login, new_user: Callable[[str], str]) -> Iterator[Table]:
+    """Lay a table with the SDK at one side and imkit at the other."""
     alice = login(peer, new_user("alice"))
     with ExitStack() as stack:
         # As with a real app: known by its key and addresses, and users log in with their passwords.
