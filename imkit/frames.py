@@ -30,7 +30,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pandas as pd
 import pyarrow as pa
 
-from imkit.messages import Attachment, Combine, Custom, Image, Location, Message, Unknown, to_milliseconds
+from imkit.messages import Attachment, Body, Combine, Custom, Image, Location, Message, Unknown, to_milliseconds
 from imkit.wire.keyvalues import json_text
 
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
@@ -140,21 +140,27 @@ def _open_url(url: str) -> str:
 
 
 def _payload(message: Message) -> str | None:
-    body = message.body
+    found = _particular(message.body)
+    if message.translations:
+        found["translations"] = list(message.translations)
+    return json_text(found) if found else None
+
+
+def _particular(body: Body) -> dict[str, Any]:
+    """Return what only messages of this type have, and no column of its own."""
     match body:
         case Custom():
-            found: dict[str, Any] = {"params": dict(body.params)}
+            return {"params": dict(body.params)}
         case Location() if body.building_name:
-            found = {"building_name": body.building_name}
+            return {"building_name": body.building_name}
         case Combine():
-            found = {"summary": body.summary, "fallback": body.fallback, "level": body.level}
+            return {"summary": body.summary, "fallback": body.fallback, "level": body.level}
         case Image() if body.animated:
-            found = {"animated": True}
+            return {"animated": True}
         case Unknown():
-            found = {"reason": body.reason, "data": body.data.hex()}
+            return {"reason": body.reason, "data": body.data.hex()}
         case _:
-            return None
-    return json_text(found)
+            return {}
 
 
 @pd.api.extensions.register_dataframe_accessor("im")

@@ -254,7 +254,8 @@ class Message:
         thread: its thread, or `None` for a plain group message.
         edited_at: when it was last edited, or `None`.
         edit_count: how often.
-        reactions: who reacted how, as the service reports it.
+        reactions: who reacted how, as the service reports it: objects with `reaction`, `count` and `userList`.
+        translations: of the text, as the service reports them.
         resource: the device it was sent from.
         chat: ``"group"`` (groups and threads), ``"user"`` or ``"room"``.
         overview: on a parent message read from the group's history, the thread on it.
@@ -274,6 +275,7 @@ class Message:
     edited_at: datetime | None = None
     edit_count: int = 0
     reactions: Sequence[Mapping[str, Any]] = ()
+    translations: Sequence[Mapping[str, Any]] = ()
     resource: str = ""
     chat: Literal["group", "user", "room"] = "group"
     overview: ThreadOverview | None = None

@@ -281,3 +281,9 @@ def test_many_rows_are_quick_enough_to_wait_for() -> None:
     frame = frame_of(message(number, imkit.Text(f"message {number}")) for number in range(20_000))
     assert frame["message_id"].is_unique
     assert frame["time"].max() - frame["time"].min() < timedelta(seconds=1)
+
+
+def test_translations_are_kept_in_the_payload() -> None:
+    told = [{"code": "en", "text": "tea"}]
+    row = frame_of([message(0, imkit.Text("茶"), translations=told)]).iloc[0]
+    assert json.loads(row["payload"]) == {"translations": told}

@@ -168,6 +168,7 @@ def _message(meta: Any, body: Any) -> Message:
         edited_at=from_milliseconds(edit_time) if edit_time else None,
         edit_count=count,
         reactions=tuple(objects(marks, "reaction")),
+        translations=tuple(objects(marks, "translations")),
         resource=getattr(meta, "from").clientResource,
         chat=_CHATS.get(body.type, "group"),
         overview=_overview(marks),

@@ -237,3 +237,16 @@ def test_a_downlink_frame_means_what_the_sdk_surfaced(name: str) -> None:
         else:
             assert isinstance(event, MessageReceived)
             check_message(event.message, surfaced)
+
+
+def test_reactions_and_translations_are_where_the_sdk_looks_for_them() -> None:
+    # The SDK 4.21.1 reads `reaction` and `translations` from the body's meta, and hands them over as lists.
+    marks = {
+        "reaction": [{"reaction": "👍", "count": 2, "state": True, "userList": ["golda", "goldb"]}],
+        "translations": [{"code": "en", "text": "tea"}],
+    }
+    body = schema.MessageBody(type=2, contents=[schema.Content(type=0, text="茶")], meta=json.dumps(marks))
+    told = decode_meta(schema.Meta(id=7, ns=1, payload=body.SerializeToString()).SerializeToString())
+    assert isinstance(told, MessageReceived)
+    assert told.message.reactions == tuple(marks["reaction"])
+    assert told.message.translations == tuple(marks["translations"])
