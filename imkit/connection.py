@@ -319,6 +319,8 @@ class Connection:
             try:
                 await self._perform(socket, self._protocol.connect(token, time.monotonic()))
                 async for frame in socket:
+                    if self.state == "closed":
+                        continue  # nobody will read it: not acknowledged, so the user's next device gets it
                     data = frame.encode() if isinstance(frame, str) else frame
                     self._wire.frame("down", data)
                     await self._perform(socket, self._protocol.receive(data, time.monotonic()))

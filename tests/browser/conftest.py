@@ -18,6 +18,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     end_shared_sandbox(running.imkit_home)
 
 
+@pytest.fixture(autouse=True)
+def _no_kernel_outlives_its_test(lab: Lab) -> Iterator[None]:
+    yield
+    lab.end_kernels()
+
+
 # Not for the whole session: as long as Playwright is up, an event loop counts as running in the main thread, and
 # every later test that starts one of its own would fail.
 @pytest.fixture(scope="module")

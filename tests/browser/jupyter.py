@@ -100,11 +100,15 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def end_kernels(self) -> None:
+        """Shut every kernel down: one left running keeps its users logged in, and takes what is meant for others."""
+        for kernel in json.load(self._ask("GET", "kernels")):
+            self._ask("DELETE", f"kernels/{kernel['id']}")
+
     def close(self) -> None:
         """Kernels first, by the server's own word, then the process group."""
         if self.url:
-            for kernel in json.load(self._ask("GET", "kernels")):
-                self._ask("DELETE", f"kernels/{kernel['id']}")
+            self.end_kernels()
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
