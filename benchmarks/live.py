@@ -22,7 +22,7 @@ from benchmarks.report import record
 from imkit.portal import portal
 from tests.peer.node import ready
 
-ROUNDS = 5
+ROUNDS = 3
 SHAPES = ((500, 1), (5000, 64))
 
 
