@@ -136,6 +136,7 @@ class EventStream(Generic[E]):
             self._missed = 0
         found = self._store.since(self._place)
         self._place = self._store.end
+        # The kinds are those of E, which isinstance cannot tell a type checker.
         self._ready.extend(event for event in found if isinstance(event, self._kinds))  # type: ignore[misc]
 
     async def _some(self) -> bool:
