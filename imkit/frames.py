@@ -25,16 +25,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
 import pyarrow as pa
 
-from imkit.messages import Attachment, Body, Combine, Custom, Image, Location, Message, Unknown, to_milliseconds
-from imkit.wire.keyvalues import json_text
+from imkit.columns import batch_of
+from imkit.messages import Message
 
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
 _STRING = pd.StringDtype(na_value=pd.NA)
+_NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
 COLUMNS: dict[str, Any] = {
     "message_id": _STRING,
     "time": _TIME,
@@ -72,95 +72,37 @@ def frame_of(messages: Iterable[Message], source: Mapping[str, Any] | None = Non
         >>> frame_of([]).dtypes["message_id"]
         <StringDtype(na_value=<NA>)>
     """
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    appends = [column.append for column in columns.values()]
-    for message in messages:
-        for append, value in zip(appends, _row(message), strict=True):
-            append(value)
-    frame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()}, copy=False)
+    return frame_of_table(pa.Table.from_batches([batch_of(messages)]), source)
+
+
+def frame_of_table(table: pa.Table, source: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Return the history frame of a table of `imkit.columns.SCHEMA`, in its order.
+
+    Args:
+        table: any number of batches, also none.
+        source: where they come from, plain JSON; becomes ``frame.attrs["imkit"]``.
+
+    Example:
+        >>> from imkit.columns import SCHEMA
+        >>> len(frame_of_table(SCHEMA.empty_table()))
+        0
+    """
+    series = {name: _series(name, column) for name, column in zip(COLUMNS, table.columns, strict=True)}
+    frame = pd.DataFrame(series, copy=False)
     frame.attrs["imkit"] = dict(source or {})
     return frame
 
 
-def _series(name: str, values: list[Any]) -> pd.Series[Any]:
+def _series(name: str, column: pa.ChunkedArray) -> pd.Series[Any]:
     dtype = COLUMNS[name]
     if dtype is _TIME:
-        moments: pd.Series[Any] = pa.array(values, pa.timestamp("ms", "UTC")).to_pandas()
+        moments: pd.Series[Any] = column.to_pandas()
         return moments.astype(_TIME)
     if dtype == "category":
-        return pd.Series(pd.Categorical(_strings(values)))
-    return pd.Series(_strings(values) if dtype is _STRING else pd.array(values, dtype=dtype))
-
-
-def _strings(values: list[Any]) -> Any:
-    try:
-        return pd.array(values, dtype=_STRING)
-    except UnicodeEncodeError:  # a stranger's half a character, which no file can hold
-        whole = [value if value is None else value.encode(errors="backslashreplace").decode() for value in values]
-        return pd.array(whole, dtype=_STRING)
-
-
-def _row(message: Message) -> tuple[Any, ...]:
-    body, thread = message.body, message.thread
-    attachment = body if isinstance(body, Attachment | Combine) else None
-    place = body if isinstance(body, Location) else None
-    picture = body if isinstance(body, Image) else None
-    return (
-        message.id,
-        to_milliseconds(message.time),
-        message.sender,
-        message.type,
-        message.text,
-        thread.thread_id if thread else None,
-        thread.name if thread else None,
-        thread.group_id if thread else message.to if message.chat == "group" else None,
-        thread.parent_id if thread else None,
-        _open_url(attachment.url) if attachment and attachment.url else None,
-        attachment.file_name if attachment else None,
-        attachment.file_size if attachment else None,
-        getattr(body, "duration", None),
-        picture.width if picture else None,
-        picture.height if picture else None,
-        place.lat if place else None,
-        place.lng if place else None,
-        json_text(message.ext) if message.ext else None,
-        _payload(message),
-        json_text(list(message.reactions)) if message.reactions else None,
-        to_milliseconds(message.edited_at) if message.edited_at else None,
-        message.edit_count,
-    )
-
-
-def _open_url(url: str) -> str:
-    """Return the URL without its query, which may hold a share-secret."""
-    try:
-        return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
-    except ValueError:  # a stranger's URL
-        return url.partition("?")[0]
-
-
-def _payload(message: Message) -> str | None:
-    found = _particular(message.body)
-    if message.translations:
-        found["translations"] = list(message.translations)
-    return json_text(found) if found else None
-
-
-def _particular(body: Body) -> dict[str, Any]:
-    """Return what only messages of this type have, and no column of its own."""
-    match body:
-        case Custom():
-            return {"params": dict(body.params)}
-        case Location() if body.building_name:
-            return {"building_name": body.building_name}
-        case Combine():
-            return {"summary": body.summary, "fallback": body.fallback, "level": body.level}
-        case Image() if body.animated:
-            return {"animated": True}
-        case Unknown():
-            return {"reason": body.reason, "data": body.data.hex()}
-        case _:
-            return {}
+        return pd.Series(pd.Categorical(pd.array(column.cast(pa.string()), dtype=_STRING)))
+    if dtype is _STRING:
+        return pd.Series(pd.array(column, dtype=_STRING))
+    return pd.Series(column.to_pandas(types_mapper=_NULLABLE.get))
 
 
 @pd.api.extensions.register_dataframe_accessor("im")
@@ -209,6 +151,14 @@ class ImAccessor:
         """
         moved = {name: self._frame[name].dt.tz_convert(zone) for name in ("time", "edited_at") if name in self._frame}
         return self._frame.assign(**moved)
+
+
+def _strings(values: list[Any]) -> Any:
+    try:
+        return pd.array(values, dtype=_STRING)
+    except UnicodeEncodeError:  # a stranger's half a character, which no file can hold
+        whole = [value if value is None else value.encode(errors="backslashreplace").decode() for value in values]
+        return pd.array(whole, dtype=_STRING)
 
 
 def _typed(values: list[Any]) -> Any:

@@ -23,9 +23,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 with atheris.instrument_imports(include=["imkit"]):
     from imkit import rest as rest_room
+    from imkit.columns import batch_of
     from imkit.errors import ConnectionLost, IMError, ProtocolError
     from imkit.escape import file_name_for_disk
-    from imkit.frames import _row
     from imkit.messages import Attachment, Event, Message
     from imkit.rest import Hosts, discover, refusal
     from imkit.roaming import Query, fetch_page
@@ -43,7 +43,7 @@ def look_at(message: Message | None) -> None:
     repr(message).encode()
     message._repr_html_().encode()
     json.dumps(dict(message.ext), allow_nan=False).encode()
-    _row(message)
+    batch_of([message])
     if isinstance(message.body, Attachment):
         name = file_name_for_disk(message.body.file_name or "", "file")
         assert name

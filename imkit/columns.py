@@ -1,0 +1,176 @@
+"""Messages as Arrow columns: the schema of a history, one row a message.
+
+What is kept of a message, and in which form, is decided here; `imkit.frames` makes the DataFrame of it, and its
+docstring has the table of the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pyarrow as pa
+
+from imkit.messages import Attachment, Body, Combine, Custom, Image, Location, Message, Unknown, to_milliseconds
+from imkit.wire.downlink import decode_roamed
+from imkit.wire.keyvalues import json_text
+
+SCHEMA_VERSION = "1"
+_TIME = pa.timestamp("ms", "UTC")
+_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    {
+        "message_id": pa.string(),
+        "time": _TIME,
+        "sender": _CATEGORY,
+        "type": _CATEGORY,
+        "text": pa.string(),
+        "thread_id": _CATEGORY,
+        "thread_name": _CATEGORY,
+        "group_id": _CATEGORY,
+        "parent_message_id": pa.string(),
+        "url": pa.string(),
+        "file_name": pa.string(),
+        "file_size": pa.int64(),
+        "duration": pa.int64(),
+        "width": pa.float64(),
+        "height": pa.float64(),
+        "lat": pa.float64(),
+        "lng": pa.float64(),
+        "ext": pa.string(),
+        "payload": pa.string(),
+        "reactions": pa.string(),
+        "edited_at": _TIME,
+        "edit_count": pa.int64(),
+    },
+    metadata={"imkit.schema": SCHEMA_VERSION},
+)
+
+
+def to_batch(metas: Sequence[bytes]) -> pa.RecordBatch:
+    r"""Return the rows of some Metas from roaming history: one for each that is a message, in their order.
+
+    Never raises for what is in them: what cannot be read is a row of type unknown.
+
+    Args:
+        metas: the entries of one or more pages; a few thousand at a time are quickest.
+
+    Returns:
+        A batch of `SCHEMA`.
+
+    Example:
+        >>> to_batch([b"\xff"]).column("type").to_pylist()
+        ['unknown']
+    """
+    return batch_of(message for message in map(decode_roamed, metas) if message is not None)
+
+
+def peek(meta: bytes) -> tuple[int, int] | None:
+    """Return a Meta's message id and its time in ms since the epoch, as its row has them.
+
+    Returns:
+        `None` where it is no message, or one that does not tell both.
+
+    Example:
+        >>> peek(bytes.fromhex("0807 20e807 2801 3202 0801"))
+        (7, 1000)
+    """
+    message = decode_roamed(meta)
+    if message is None or not message.id:
+        return None
+    message_id, time = int(message.id), to_milliseconds(message.time)
+    return (message_id, time) if message_id and time else None
+
+
+def batch_of(messages: Iterable[Message]) -> pa.RecordBatch:
+    """Return the rows of some messages, in their order, as a batch of `SCHEMA`.
+
+    Example:
+        >>> batch_of([]).num_rows
+        0
+    """
+    columns: list[list[Any]] = [[] for _ in SCHEMA]
+    appends = [column.append for column in columns]
+    for message in messages:
+        for append, value in zip(appends, _row(message), strict=True):
+            append(value)
+    arrays = [_array(field.type, values) for field, values in zip(SCHEMA, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _array(kind: pa.DataType, values: list[Any]) -> pa.Array:
+    if kind == _CATEGORY:
+        return _strings(values).dictionary_encode()
+    return _strings(values) if kind == pa.string() else pa.array(values, kind)
+
+
+def _strings(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:  # a stranger's half a character, which no file can hold
+        whole = [value if value is None else value.encode(errors="backslashreplace").decode() for value in values]
+        return pa.array(whole, pa.string())
+
+
+def _row(message: Message) -> tuple[Any, ...]:
+    body, thread = message.body, message.thread
+    attachment = body if isinstance(body, Attachment | Combine) else None
+    place = body if isinstance(body, Location) else None
+    picture = body if isinstance(body, Image) else None
+    return (
+        message.id,
+        to_milliseconds(message.time),
+        message.sender,
+        message.type,
+        message.text,
+        thread.thread_id if thread else None,
+        thread.name if thread else None,
+        thread.group_id if thread else message.to if message.chat == "group" else None,
+        thread.parent_id if thread else None,
+        _open_url(attachment.url) if attachment and attachment.url else None,
+        attachment.file_name if attachment else None,
+        attachment.file_size if attachment else None,
+        getattr(body, "duration", None),
+        picture.width if picture else None,
+        picture.height if picture else None,
+        place.lat if place else None,
+        place.lng if place else None,
+        json_text(message.ext) if message.ext else None,
+        _payload(message),
+        json_text(list(message.reactions)) if message.reactions else None,
+        to_milliseconds(message.edited_at) if message.edited_at else None,
+        message.edit_count,
+    )
+
+
+def _open_url(url: str) -> str:
+    """Return the URL without its query, which may hold a share-secret."""
+    try:
+        return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
+    except ValueError:  # a stranger's URL
+        return url.partition("?")[0]
+
+
+def _payload(message: Message) -> str | None:
+    found = _particular(message.body)
+    if message.translations:
+        found["translations"] = list(message.translations)
+    return json_text(found) if found else None
+
+
+def _particular(body: Body) -> dict[str, Any]:
+    """Return what only messages of this type have, and no column of its own."""
+    match body:
+        case Custom():
+            return {"params": dict(body.params)}
+        case Location() if body.building_name:
+            return {"building_name": body.building_name}
+        case Combine():
+            return {"summary": body.summary, "fallback": body.fallback, "level": body.level}
+        case Image() if body.animated:
+            return {"animated": True}
+        case Unknown():
+            return {"reason": body.reason, "data": body.data.hex()}
+        case _:
+            return {}

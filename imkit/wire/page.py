@@ -1,0 +1,73 @@
+"""One page of roaming history as it comes: the JSON around the Metas.
+
+Source: fact sheet section 8.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from imkit.errors import ProtocolError
+
+_UNREADABLE = b"\xff"  # no Meta; arrives as Unknown: one bad entry loses none of its neighbours
+
+
+@dataclass(slots=True)
+class RawPage:
+    """What one page of roaming history holds.
+
+    Attributes:
+        entries: the Metas, as bytes, in the order of the page.
+        cursor: where the next page begins, or `None` at the end.
+        is_last: the service says that there is no other.
+        is_empty: there is nothing on it; not even notices, which are no messages.
+    """
+
+    entries: list[bytes]
+    cursor: str | int | None
+    is_last: bool
+    is_empty: bool
+
+
+def parse_page(content: bytes) -> RawPage:
+    r"""Return what the answer to a question for history holds.
+
+    An entry that is no base64 stands as bytes that are no Meta, so that it shows as a message of type unknown; one
+    without a message is left out.
+
+    Args:
+        content: the body of the answer.
+
+    Raises:
+        ProtocolError: this is no page.
+
+    Example:
+        >>> parse_page(b'{"data": {"msgs": [{"msg": "CAc="}], "next_key": "8", "is_last": false}}')
+        RawPage(entries=[b'\x08\x07'], cursor='8', is_last=False, is_empty=False)
+    """
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        raise ProtocolError("a page of history: the answer is no JSON") from None
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(data, dict):
+        raise ProtocolError("a page of history: the answer holds no data")
+    listed = data.get("msgs")
+    entries = [entry for item in listed if (entry := _entry(item))] if isinstance(listed, list) else []
+    return RawPage(entries, _cursor(data.get("next_key")), data.get("is_last") is True, is_empty=not listed)
+
+
+def _entry(item: Any) -> bytes:
+    encoded = item.get("msg") if isinstance(item, dict) else None
+    try:
+        return base64.b64decode(encoded) if isinstance(encoded, str) else b""
+    except (binascii.Error, ValueError):
+        return _UNREADABLE
+
+
+def _cursor(key: object) -> str | int | None:
+    return key if isinstance(key, str | int) and not isinstance(key, bool) and key != "" else None
