@@ -6,7 +6,7 @@
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
 #   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
 #   make pictures    take the README's pictures of the tutorials in a real JupyterLab
-#   make bench       the figures of benchmarks/
+#   make bench       the figures of benchmarks/, the official SDK beside them: a quarter of an hour
 #   make soak        the slow tests, SOAK times over, each time with 100 other random schedules
 #   make fuzz        the decoders, fuzzed with atheris for FUZZ_SECONDS
 #   make format      write code as the rules want it
@@ -105,8 +105,11 @@ acceptance: tests-are-equipped
 pictures: tests-are-equipped
 	$(BIN)/python -m tests.browser.pictures
 
-bench: $(VENV)/.installed-for-tests
-	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; done
+BENCHMARKS ?= startup live receive
+bench: tests-are-equipped
+	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; \
+		$(BIN)/python "benchmarks/$$benchmark.py" || exit 1; done
+	$(BIN)/python benchmarks/report.py
 
 soak: tests-are-equipped
 	@for round in $$(seq $(SOAK)); do echo "== round $$round of $(SOAK)"; \

@@ -1,0 +1,97 @@
+"""A service that floods whoever logs in: made beforehand, so that the client is what is measured.
+
+One user, one queue, `COUNT` messages in it. Told that there is something (NOTICE), a client fetches, acknowledges and
+fetches, as with the real service (fact sheet section 3). The path of the socket's URL says how many messages a page
+has: ``/50``. Runs in a process of its own, ends with its standard input, and prints its port.
+
+    python benchmarks/flood_server.py
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from imkit.messages import Text
+from imkit.wire import schema, uplink
+from imkit.wire.envelope import NOTICE, PROVISION, SYNC, UNREAD, group_jid
+
+APP, GROUP, THREAD = "flood#app", "200000000000001", "210000000000001"
+COUNT = 20_000
+WORDS = ("Dong Ding, please 🍵", "which oolong should we order for the spring party?", "ok", "我也要一袋，谢谢！")
+OK = schema.Status(errorCode=0)
+QUEUE = group_jid(APP, THREAD)
+
+
+def meta(number: int) -> bytes:
+    """One text in the thread, as the service delivers it."""
+    text = Text(f"{number} {WORDS[number % len(WORDS)]}", ext={"mood": "good"})
+    to = uplink.Address(APP, THREAD, is_thread=True)
+    found = schema.Meta.FromString(uplink.encode_message(to, f"user-{number % 60}", text, number).SerializeToString())
+    body = schema.MessageBody.FromString(found.payload)
+    mark = {"msg_parent_id": "1882603211714461701", "muc_parent_id": GROUP, "thread_name": "Oolong 乌龙"}
+    body.meta = json.dumps({"thread": mark}, ensure_ascii=False, separators=(",", ":"))
+    found.payload = body.SerializeToString()
+    getattr(found, "from").CopyFrom(schema.JID(appKey=APP, name=f"user-{number % 60}", clientResource="web_1"))
+    found.id, found.timestamp = 1_882_603_211_714_500_000 + number, 1_795_390_000_000 + number
+    encoded: bytes = found.SerializeToString()
+    return encoded
+
+
+def frame(command: int, payload: object) -> bytes:
+    encoded: bytes = schema.MSync(command=command, payload=payload.SerializeToString()).SerializeToString()  # type: ignore[attr-defined]
+    return encoded
+
+
+def pages(size: int) -> list[bytes]:
+    """The queue's pages in order, and the empty one at its end."""
+    metas = [meta(number) for number in range(COUNT)]
+    found = [
+        frame(
+            SYNC,
+            schema.LooseSyncDL(
+                status=OK, queue=QUEUE, metas=metas[at : at + size], nextKey=min(at + size, COUNT), timestamp=1
+            ),
+        )
+        for at in range(0, COUNT, size)
+    ]
+    return [*found, frame(SYNC, schema.CommSyncDL(status=OK, queue=QUEUE, isLast=True, timestamp=1))]
+
+
+_pages: dict[int, list[bytes]] = {}
+
+
+async def flood(socket: ServerConnection) -> None:
+    """Serve one client: login, then the whole queue as fast as it acknowledges."""
+    size = int(socket.request.path.rpartition("/")[2]) if socket.request is not None else 1
+    prepared = _pages.get(size) or _pages.setdefault(size, pages(size))
+    with contextlib.suppress(ConnectionClosed):
+        async for message in socket:
+            asked = schema.MSync.FromString(message)
+            if asked.command == PROVISION:
+                wanted = schema.Provision.FromString(asked.payload)
+                await socket.send(frame(PROVISION, schema.Provision(status=OK, resource=wanted.resource)))
+            elif asked.command == UNREAD:
+                await socket.send(frame(UNREAD, schema.CommUnreadDL(status=OK, timestamp=1)))
+                await socket.send(frame(NOTICE, schema.CommNotice(queue=QUEUE)))
+            elif asked.command == SYNC:
+                sync = schema.CommSyncUL.FromString(asked.payload)
+                if sync.HasField("queue"):
+                    await socket.send(prepared[-(-sync.key // size)])
+
+
+async def main() -> None:
+    """Serve until standard input ends."""
+    async with serve(flood, "127.0.0.1", 0, compression=None, max_size=None) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
