@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import imkit
 from imkit.sandbox.process import Sandbox
 from imkit.sandbox.state import read_state
+from tests.people import new_name
 
 # A proxy of the machine must not stand between a test and a server on 127.0.0.1.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
@@ -56,3 +58,17 @@ def sandbox(_isolated_session: None) -> Iterator[Sandbox]:
     """A private server for the whole run. Tests make users and groups of their own in it."""
     with Sandbox(open_registration=True) as running:
         yield running
+
+
+@pytest.fixture
+def alice(sandbox: Sandbox) -> Iterator[imkit.Session]:
+    """Somebody new, logged in."""
+    with imkit.login(new_name("alice"), app=sandbox.app) as session:
+        yield session
+
+
+@pytest.fixture
+def bob(sandbox: Sandbox) -> Iterator[imkit.Session]:
+    """Somebody else, likewise."""
+    with imkit.login(new_name("bob"), app=sandbox.app) as session:
+        yield session

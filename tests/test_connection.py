@@ -16,14 +16,10 @@ from imkit.event_store import EventStream
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
+from tests.people import new_name
 from tests.stand_ins import envelope, read_command, socket_stand_in, text_meta, welcome
 
 WAIT = 10.0
-_numbers = itertools.count(1)
-
-
-def new_name(what: str = "user") -> str:
-    return f"{what}-{next(_numbers)}-c"
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ import pytest
 import imkit
 from imkit import files as files_room
 from imkit.messages import Attachment, Body
-from imkit.sandbox.process import Sandbox
 from imkit.wire import bundle
 from tests.stand_ins import Answer, Asked, http_stand_in
 
 WAIT = 20.0
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "combine-file.json").read_text())
-_people = iter(range(10**6))
 
 
 def picture(width: int, height: int, kind: str = "PNG") -> bytes:
@@ -37,18 +34,6 @@ def wav() -> bytes:
     return (
         b"RIFF" + struct.pack("<I", 36) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8) + bytes(8)
     )
-
-
-@pytest.fixture
-def alice(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    with imkit.login(f"alice-{next(_people)}-files", app=sandbox.app) as session:
-        yield session
-
-
-@pytest.fixture
-def bob(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    with imkit.login(f"bob-{next(_people)}-files", app=sandbox.app) as session:
-        yield session
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Sending, recalling and editing, at a real sandbox."""
 
 import asyncio
-import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,13 +9,9 @@ import pytest
 
 import imkit
 from imkit.sandbox.process import Sandbox
+from tests.people import new_name
 
 WAIT = 10.0
-_numbers = itertools.count(1)
-
-
-def new_name(what: str) -> str:
-    return f"{what}-{next(_numbers)}-m"
 
 
 class Room:

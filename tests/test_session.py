@@ -3,12 +3,11 @@
 import asyncio
 import gc
 import http.client
-import itertools
 import json
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,27 +15,10 @@ import pytest
 import imkit
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
+from tests.people import new_name
 from tests.stand_ins import Answer, http_stand_in
 
 WAIT = 10.0
-_numbers = itertools.count(1)
-
-
-def new_name(what: str = "user") -> str:
-    """Users of their own for each test: the sandbox is shared."""
-    return f"{what}-{next(_numbers)}-s"
-
-
-@pytest.fixture
-def alice(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    with imkit.login(new_name("alice"), app=sandbox.app) as session:
-        yield session
-
-
-@pytest.fixture
-def bob(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    with imkit.login(new_name("bob"), app=sandbox.app) as session:
-        yield session
 
 
 @pytest.fixture

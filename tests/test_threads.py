@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,26 +10,10 @@ import pytest
 
 import imkit
 from imkit.sandbox.process import Sandbox
+from tests.people import new_name
 from tests.stand_ins import Answer, Asked, odd_session, register
 
 WAIT = 10.0
-_numbers = itertools.count(1)
-
-
-def new_name(what: str) -> str:
-    return f"{what}-{next(_numbers)}-t"
-
-
-@pytest.fixture
-def alice(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    with imkit.login(new_name("alice"), app=sandbox.app) as session:
-        yield session
-
-
-@pytest.fixture
-def bob(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    with imkit.login(new_name("bob"), app=sandbox.app) as session:
-        yield session
 
 
 @pytest.fixture

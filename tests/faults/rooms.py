@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,13 +9,9 @@ import imkit
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
 from tests.faults.proxy import Proxy
+from tests.people import new_name
 
 WAIT = 30.0
-_numbers = itertools.count(1)
-
-
-def new_name(what: str) -> str:
-    return f"{what}-{next(_numbers)}-f"
 
 
 class Room:

@@ -8,7 +8,7 @@ import pytest
 import imkit
 from imkit import rest as rest_room
 from imkit.sandbox.process import Sandbox
-from tests.faults.rooms import new_name
+from tests.people import new_name
 from tests.stand_ins import Answer, Asked, http_stand_in
 
 

@@ -12,7 +12,8 @@ from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire.uplink import encode_message
 from tests.faults.proxy import Proxy
-from tests.faults.rooms import Room, new_name, outcomes, room_at, until
+from tests.faults.rooms import Room, outcomes, room_at, until
+from tests.people import new_name
 
 pytestmark = pytest.mark.usefixtures("quick")
 
