@@ -4,6 +4,7 @@
 #   make check       lint, types and the quick tests: under a minute, for every save
 #   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDK in Node
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
+#   make kernels     the forms in JupyterLab on the ipykernels before the installed one: 6.31 and 7.1
 #   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
 #   make pictures    take the README's pictures of the tutorials in a real JupyterLab
 #   make bench       the figures of benchmarks/, the official SDK beside them: a quarter of an hour
@@ -23,7 +24,7 @@ QUICK := -m "not (browser or notebook or peer or slow)" --ignore=tests/sandbox -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab check lint test unit matrix acceptance pictures bench soak fuzz format pins clean
+.PHONY: help lab check lint test unit matrix kernels acceptance pictures bench soak fuzz format pins clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -96,6 +97,17 @@ matrix:
 
 unit: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest $(QUICK)
+
+# Each has an environment of its own, .venv-ipykernel-7.1.0 and so on. The installed one is the business of `make test`.
+KERNELS ?= 6.31.0 7.1.0
+kernels: tests-are-equipped
+	@broken=; for version in $(KERNELS); do \
+		echo "== ipykernel $$version"; venv=".venv-ipykernel-$$version"; \
+		{ $(MAKE) --no-print-directory VENV="$$venv" "$$venv/.installed-for-tests" && \
+		"$$venv/bin/python" -m pip -qq --disable-pip-version-check install "ipykernel==$$version" && \
+		"$$venv/bin/python" -m pytest tests/browser/test_kernels.py tests/browser/test_forms.py; } \
+		|| broken="$$broken $$version"; \
+	done; if [ -n "$$broken" ]; then echo "== failed on$$broken"; exit 1; fi
 
 ACCEPTANCE ?= ../shared/peer
 ROUNDS ?= 1

@@ -5,14 +5,15 @@ Each journey leaves pictures in `screenshots/`, for people to look at.
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import nbformat
 import pytest
 from PIL import Image as Picture
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.jupyter import SCREENSHOTS, Lab, OpenNotebook
+from tests.browser.forms import button, open_cells, picture, run
+from tests.browser.jupyter import Lab, OpenNotebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 expect.set_options(timeout=30_000)
@@ -25,29 +26,7 @@ Open = Callable[..., OpenNotebook]
 
 @pytest.fixture
 def notebook(lab: Lab, page: Page) -> Open:
-    def opened(name: str, *cells: str, width: int = 1280, height: int = 1000) -> OpenNotebook:
-        written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-        written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbformat.write(written, lab.root / f"{name}.ipynb")
-        page.set_viewport_size({"width": width, "height": height})
-        found = OpenNotebook(page, lab, f"{name}.ipynb")
-        page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
-        return found
-
-    return opened
-
-
-def run(notebook: OpenNotebook, *indexes: int) -> None:
-    for index in indexes:
-        ran = notebook.run_cell(index)
-        assert ran is not None
-        assert ran.error is None, ran.error
-
-
-def picture(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.evaluate("() => new Promise(requestAnimationFrame)")
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    return partial(open_cells, lab, page)
 
 
 def set_theme(page: Page, name: str) -> None:
@@ -55,10 +34,6 @@ def set_theme(page: Page, name: str) -> None:
     light = "false" if "Dark" in name else "true"
     page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{light}'")
     page.wait_for_function("() => !document.querySelector('#jupyterlab-splash')")
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
 
 
 # The contrast of every text in a form against what lies behind it; what fails AA, by its words.

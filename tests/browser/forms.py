@@ -1,0 +1,54 @@
+"""What the journeys through the forms share: a notebook made of cells, and what a person does with a form."""
+
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import Locator, Page
+
+from tests.browser.jupyter import SCREENSHOTS, Lab, OpenNotebook
+
+
+def open_cells(lab: Lab, page: Page, name: str, *cells: str, width: int = 1280, height: int = 1000) -> OpenNotebook:
+    """A notebook of these cells, open in the page, with nothing beside it."""
+    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    # Without it JupyterLab asks the reader which kernel to start, and waits.
+    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(written, lab.root / f"{name}.ipynb")
+    page.set_viewport_size({"width": width, "height": height})
+    opened = OpenNotebook(page, lab, f"{name}.ipynb")
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    return opened
+
+
+def run(notebook: OpenNotebook, *indexes: int) -> None:
+    for index in indexes:
+        ran = notebook.run_cell(index)
+        assert ran is not None
+        assert ran.error is None, ran.error
+
+
+def begin(page: Page, index: int) -> None:
+    """Run a cell without waiting for its end; `ended` does that."""
+    page.evaluate(
+        """index => {
+            const app = window.jupyterapp;
+            app.shell.currentWidget.content.activeCellIndex = index;
+            window.begun = app.commands.execute('notebook:run-cell');
+        }""",
+        index,
+    )
+
+
+def ended(page: Page) -> None:
+    page.evaluate("() => window.begun")
+
+
+def picture(page: Page, name: str) -> Path:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.screenshot(path=SCREENSHOTS / f"{name}.png")
+    return SCREENSHOTS / f"{name}.png"
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
