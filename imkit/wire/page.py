@@ -11,6 +11,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from imkit.errors import ProtocolError
 
 _UNREADABLE = b"\xff"  # no Meta; arrives as Unknown: one bad entry loses none of its neighbours
@@ -49,6 +51,33 @@ def parse_page(content: bytes) -> RawPage:
         >>> parse_page(b'{"data": {"msgs": [{"msg": "CAc="}], "next_key": "8", "is_last": false}}')
         RawPage(entries=[b'\x08\x07'], cursor='8', is_last=False, is_empty=False)
     """
+    try:
+        data = _DECODER.decode(content).data
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return _carefully(content)
+    entries = [entry.msg for entry in data.msgs or () if entry.msg]
+    return RawPage(entries, _cursor(data.next_key), data.is_last is True, is_empty=not data.msgs)
+
+
+class _Entry(msgspec.Struct, gc=False):
+    msg: bytes | None = None
+
+
+class _Data(msgspec.Struct):
+    msgs: list[_Entry] | None = None
+    next_key: Any = None
+    is_last: Any = None
+
+
+class _Answer(msgspec.Struct):
+    data: _Data
+
+
+_DECODER = msgspec.json.Decoder(_Answer)  # decodes the base64 as it goes: a third of the time; takes no bad entry
+
+
+def _carefully(content: bytes) -> RawPage:
+    """Read a page that is not as it should be, entry by entry."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):

@@ -7,9 +7,13 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imkit.errors import ProtocolError
+from imkit.wire import page as page_room
 from imkit.wire.page import parse_page
+from tests.wire.test_properties import JSON, often
 
 
 def content(*entries: Any, **more: Any) -> bytes:
@@ -46,3 +50,27 @@ def test_an_empty_page() -> None:
 def test_what_is_no_page_is_refused(answer: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_page(answer)
+
+
+ENCODED = st.binary(max_size=12).map(lambda data: base64.b64encode(data).decode())
+ENTRIES = st.fixed_dictionaries({}, optional={"msg": ENCODED | st.text(max_size=8) | JSON, "more": JSON}) | JSON
+DATA = st.fixed_dictionaries(
+    {}, optional={"msgs": st.lists(ENTRIES, max_size=4) | JSON, "next_key": JSON, "is_last": JSON, "more": JSON}
+)
+
+
+@often(400)
+@given(data=DATA | JSON, ascii_only=st.booleans())
+def test_the_quick_way_reads_what_the_careful_one_does(data: Any, ascii_only: bool) -> None:
+    content = json.dumps({"data": data}, ensure_ascii=ascii_only).encode()
+    if isinstance(data, dict):
+        assert parse_page(content) == page_room._carefully(content)
+    else:
+        with pytest.raises(ProtocolError):
+            parse_page(content)
+
+
+@often(200)
+@given(text=st.text(st.sampled_from("AZaz09+/-_= \n\\"), max_size=12))
+def test_base64_is_read_alike(text: str) -> None:
+    assert parse_page(content({"msg": text})) == page_room._carefully(content({"msg": text}))
