@@ -6,6 +6,7 @@
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
 #   make kernels     the forms in JupyterLab on the ipykernels before the installed one: 6.31 and 7.1
 #   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
+#   make tutorials   the tutorials, run, as HTML to share: build/tutorials/index.html
 #   make pictures    take the README's pictures of the tutorials in a real JupyterLab
 #   make bench       the figures of benchmarks/, the official SDK beside them: a quarter of an hour
 #   make soak        the slow tests, SOAK times over, each time with 100 other random schedules
@@ -24,7 +25,7 @@ QUICK := -m "not (browser or notebook or peer or slow)" --ignore=tests/sandbox -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab check lint test unit matrix kernels acceptance pictures bench soak fuzz format pins clean
+.PHONY: help lab check lint test unit matrix kernels acceptance tutorials pictures bench soak fuzz format pins clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -113,6 +114,9 @@ ACCEPTANCE ?= ../shared/peer
 ROUNDS ?= 1
 acceptance: tests-are-equipped
 	$(BIN)/python -m tests.peer.acceptance $(ACCEPTANCE) $(ROUNDS)
+
+tutorials: tests-are-equipped
+	$(BIN)/python -m tests.browser.tutorials build/tutorials
 
 pictures: tests-are-equipped
 	$(BIN)/python -m tests.browser.pictures

@@ -1,0 +1,84 @@
+"""`make tutorials` on a notebook that has everything which is hard to share: forms, plots, strangers and secrets."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Page, Request
+
+from tests.browser.jupyter import Lab
+from tests.browser.test_lab import write
+from tests.browser.tutorials import Run, page_of, secrets_in
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+# Three ways out of a page, and what a script could do in it.
+HOSTILE = """<img src="https://cdn.invalid/x.png"><link rel="stylesheet" href="https://cdn.invalid/x.css">
+<iframe src="https://cdn.invalid/"></iframe><script>document.title = "stolen"</script><b>shown all the same</b>"""
+
+
+def test_a_run_becomes_a_page_that_asks_for_nothing(
+    lab: Lab, page: Page, asked_outside: list[str], tmp_path: Path
+) -> None:
+    name = write(
+        lab,
+        "to-share.ipynb",
+        "import imkit\n\nalice = imkit.login('sharer')\nroom = alice.create_group('shared')\n"
+        "sent = room.send(imkit.File(b'tea', file_name='tea.txt'))\nroom.history()[['sender', 'file_name']]",
+        "import altair as alt, pandas as pd\n\nalt.renderers.enable('svg')\n"
+        "alt.Chart(pd.DataFrame({'n': [1, 2]}), width=300).mark_bar().encode(x='n:O', y='n:Q')",
+        "composer = imkit.widgets.Composer(room)\ncomposer",
+    )
+    run = Run(page, lab, name)
+    written = run.notebook
+    written.cells.insert(0, nbformat.v4.new_markdown_cell("# To share\n\n[before](00-start.ipynb) `$x$`"))
+    hostile = nbformat.v4.new_output("display_data", {"text/html": HOSTILE, "text/plain": "a stranger's"})
+    written.cells.append(nbformat.v4.new_code_cell("stranger", outputs=[hostile]))
+    html = page_of(written, "to-share", [("index.html", "All tutorials")])
+    # Whoever has the file has nothing but it. The kernel knew the app's secret and what opens the attachment.
+    assert len(run.known) >= 2
+    assert secrets_in(html, run.known) == []
+    file = tmp_path / "to-share.html"
+    file.write_text(html, encoding="utf-8")
+
+    refused: dict[str, str | None] = {}
+    shared = page.context.new_page()
+
+    def note(request: Request) -> None:
+        refused[request.url] = request.failure
+
+    shared.on("requestfailed", note)
+    shared.goto(file.as_uri())
+    shared.wait_for_load_state("networkidle")
+    # The stranger's two alone were wanted at all, and it was the page's own policy that refused them.
+    assert refused == dict.fromkeys(("https://cdn.invalid/x.png", "https://cdn.invalid/x.css"), "csp")
+    assert sorted(asked_outside) == sorted(refused)
+    asked_outside.clear()
+    assert shared.title() == "To share"
+    assert shared.get_by_text("shown all the same").is_visible()
+    assert shared.get_by_role("link", name="before").get_attribute("href") == "index.html"
+    assert shared.get_by_role("cell", name="tea.txt").is_visible()
+    chart, form = shared.locator(".jp-OutputArea-output img").nth(0), shared.locator(".jp-RenderedImage img")
+    for picture in (chart, form):
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 100")
+    assert form.get_attribute("alt")
+    assert html.count("<script") == HOSTILE.count("<script")
+    assert "widget-view" not in html
+
+
+def test_a_page_with_a_secret_is_found_out() -> None:
+    # Assembled here, so that no scanner takes this file for one that holds any.
+    token, opens = "YW" + "Mt" + "x" * 30, "share-" + "secret"
+    cells = [
+        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", name="stdout", text=said)])
+        for said in (
+            token,
+            f"https://a1.invalid/f?{opens}=abcdefghijk",
+            "Bearer abcdef.ghijkl.mnopqr",
+            "the word hunter2",
+        )
+    ]
+    html = page_of(nbformat.v4.new_notebook(cells=cells), "leaky")
+    assert secrets_in(html, ["hunter2", "not there"]) == ["hunter…", "YWMtxx…", "share-…", "Bearer…"]
+    # What is found is told without being told again.
+    assert token not in str(secrets_in(html, [token]))
