@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from imkit import send as sending
 from imkit.account import Account
 from imkit.errors import InvalidMessage
+from imkit.fetch import Progress
 from imkit.files import BytesProgress
-from imkit.history import Moment, Progress, Walk, history_frame, query
+from imkit.history import Moment, Walk, history_frame, query
 from imkit.listing import Listing
 from imkit.messages import Body, Message
 from imkit.portal import blocking

@@ -5,31 +5,30 @@ Source: fact sheet section 8.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from imkit.account import Account
 from imkit.app import user_id
+from imkit.columns import SCHEMA
 from imkit.errors import InvalidMessage
+from imkit.fetch import WORKERS, Fetch, Part, Progress
 from imkit.messages import Message, to_milliseconds
-from imkit.portal import Worker
-from imkit.roaming import Order, Page, Query, fetch_page
-from imkit.shards import WORKERS, BoundsOverlooked, ShardedFetch
+from imkit.roaming import Chain, Order, Page, Query, fetch_page
+from imkit.shards import Range
 
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger("imkit.history")
-
 Moment = datetime | date | str
-Progress = Callable[[int, int | None], Awaitable[None] | None]
 
 MAX_WORKERS = 64
-WORTH_ESTIMATING = 0.05  # of the time range
 _TYPES = ("txt", "img", "audio", "video", "file", "loc", "cmd", "custom", "combine")
 
 
@@ -121,7 +120,7 @@ class Walk:
         ceiling: int | None = None
         if not newest_first and self.wanted.until is None:
             # The range is fixed when the walk begins: what arrives meanwhile is after the newest message of now.
-            newest = await self._page(Query(), -1, newest_first=True)
+            newest = await self._page(Chain(Query(), newest_first=True))
             ceiling = max((int(message.id) for message in newest.messages if message.id), default=0)
         taken = 0
         async for messages in self._raw_pages(newest_first):
@@ -143,26 +142,21 @@ class Walk:
             self._seen.add(message.id)
         return True
 
-    async def _page(self, wanted: Query, cursor: str | int, newest_first: bool) -> Page:
-        return await fetch_page(self.account.rest, self.account.user, self.target_id, wanted, cursor, newest_first)
+    async def _page(self, chain: Chain) -> Page:
+        account = self.account
+        return await fetch_page(
+            account.rest, account.user, self.target_id, chain.wanted, chain.cursor, chain.newest_first
+        )
 
     async def _raw_pages(self, newest_first: bool) -> AsyncGenerator[list[Message], None]:
-        cursor: str | int = -1
-        been: set[str | int] = {cursor}
-        before: list[Message] = []
-        while True:
-            page = await self._page(self.wanted, cursor, newest_first)
-            yield page.messages
-            # An empty page or no key ends the chain whatever is_last says; so does a key that leads nowhere new.
-            if page.is_last or page.is_empty or page.cursor is None or page.cursor in been:
-                return
-            if page.messages and page.messages == before:
-                return  # the service overlooks the key
-            if _is_past(page.messages, self.wanted, newest_first):
+        chain = Chain(self.wanted, newest_first)
+        while not chain.is_over:
+            page = await self._page(chain)
+            chain.follow(page)
+            messages = page.messages
+            yield messages
+            if _is_past(messages, self.wanted, newest_first):
                 return  # the service overlooks time bounds
-            been.add(page.cursor)
-            before = page.messages
-            cursor = page.cursor
 
 
 def _is_past(messages: Sequence[Message], wanted: Query, newest_first: bool) -> bool:
@@ -175,150 +169,81 @@ def _is_past(messages: Sequence[Message], wanted: Query, newest_first: bool) -> 
     return wanted.until is not None and moment > wanted.until + 1
 
 
-class Gathering:
-    """Loads histories into a list of messages: all of them, each once, in no particular order.
+class Loading:
+    """Loads histories into one frame.
 
     Args:
         account: who asks.
-        wanted: which part of each history.
+        target_ids: threads and groups.
+        wanted: which part of each; `limit` counts over all of them.
         workers: how many requests are under way at once, at the most.
-        progress: told how many messages have come, and an estimate of how many there will be, if there is one.
-
-    Attributes:
-        found: what has come so far; also after an error or a stop.
-        reasons: why parts are not complete.
+        progress: told how many messages have come and how many there will be: the service's count where it is known,
+            else an estimate, or `None`.
     """
 
-    def __init__(self, account: Account, wanted: Query, workers: int, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        account: Account,
+        target_ids: Iterable[str],
+        wanted: Query,
+        *,
+        workers: int = WORKERS,
+        progress: Progress | None = None,
+    ) -> None:
         self._account = account
+        self._ids = list(dict.fromkeys(target_ids))
         self._wanted = wanted
-        self._workers = workers
-        self._progress = progress
-        self._worker = Worker("imkit-progress")
         self._started = datetime.now(UTC)
-        self._lanes = asyncio.Semaphore(workers)
-        self._seen: set[str] = set()
-        self._fractions: dict[str, Callable[[], float]] = {}
-        self.found: list[Message] = []
-        self.reasons: list[str] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._covered: dict[str, Sequence[Range]] = {}
+        self._unfinished = dict.fromkeys(self._ids)
+        self.counted = server_count(account, self._ids, wanted)
+        self._fetch = Fetch(account, wanted, self._take, workers=workers, progress=progress)
 
-    async def run(self, target_ids: Sequence[str]) -> None:
-        """Load the histories of threads and groups, several at a time."""
-        doors = asyncio.Semaphore(self._workers)
-        self._fractions = dict.fromkeys(target_ids, lambda: 0.0)
+    async def run(self) -> None:
+        """Load; what came until an error or a stop is in the frame all the same."""
+        await self._fetch.run(dict.fromkeys(self._ids))
 
-        async def one(target_id: str) -> None:
-            async with doors:
-                await self._load(target_id)
+    async def _take(self, part: Part) -> None:
+        self._batches.append(part.batch)
+        self._covered[part.target_id] = part.covered
+        if part.finished:
+            self._unfinished.pop(part.target_id, None)
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for target_id in target_ids:
-                    group.create_task(one(target_id))
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-        finally:
-            self._worker.close()
-
-    async def _load(self, target_id: str) -> None:
-        if self._wanted.limit is not None or self._workers == 1:
-            # Newest first, whatever order is wanted: what arrives meanwhile then changes nothing behind the cursor.
-            order: Order = "newest" if self._wanted.limit is None else self._wanted.order
-            await self._walk(target_id, _reordered(self._wanted, order))
-        else:
-            await self._load_side_by_side(target_id)
-        self._fractions[target_id] = lambda: 1.0
-
-    async def _walk(self, target_id: str, wanted: Query) -> None:
-        walk = Walk(self._account, target_id, wanted)
-        async for messages in walk.pages():
-            await self._take(messages)
-        if not walk.complete:
-            self.reasons.append(f"{target_id}: {walk.reason}")
-
-    async def _load_side_by_side(self, target_id: str) -> None:
-        async def fetch(wanted: Query, cursor: str | int, newest_first: bool) -> Page:
-            async with self._lanes:
-                rest, user = self._account.rest, self._account.user
-                return await fetch_page(rest, user, target_id, wanted, cursor, newest_first)
-
-        # The newest page fixes the end of the range: what arrives from now on is not asked for.
-        newest = await fetch(self._wanted, -1, True)
-        await self._take(newest.messages)
-        if newest.is_last or newest.is_empty or newest.cursor is None:
-            return
-        high, low = _edge(newest.messages, min), self._wanted.since
-        if low is None:
-            oldest = await fetch(self._wanted, -1, False)
-            await self._take(oldest.messages)
-            low = _edge(oldest.messages, max)
-        if high is None or low is None:  # a page without a message to tell a time by
-            await self._walk(target_id, _reordered(self._wanted, "newest"))
-            return
-        shards = ShardedFetch(fetch, self._wanted, self._take, self._workers)
-        self._fractions[target_id] = lambda: shards.fraction
-        if low > high:
-            return
-        try:
-            await shards.run(low, high)
-        except BaseExceptionGroup as failed:
-            if not any(isinstance(error, BoundsOverlooked) for error in failed.exceptions):
-                raise failed.exceptions[0] from None
-            await self._walk(target_id, _reordered(self._wanted, "newest"))
-
-    async def _take(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            if self._wanted.accepts(message) and message.id not in self._seen:
-                if message.id:
-                    self._seen.add(message.id)
-                self.found.append(message)
-        if self._progress is not None:
-            try:
-                await self._worker.run(self._progress, len(self.found), self._estimate())
-            except Exception:
-                logger.exception("the progress function failed; it is called no more")
-                self._progress = None
-
-    def _estimate(self) -> int | None:
-        """How many messages there will be, by how much of the time ranges is done; `None` while nobody can tell."""
-        if self._wanted.limit is not None:
-            return self._wanted.limit
-        fractions = [fraction() for fraction in self._fractions.values()]
-        done = sum(fractions) / max(len(fractions), 1)
-        # A burst at the very beginning would promise millions.
-        return max(round(len(self.found) / done), len(self.found)) if done >= WORTH_ESTIMATING else None
-
-    def frame(self, target_ids: Sequence[str], stopped: str = "") -> pd.DataFrame:
+    def frame(self, stopped: str = "") -> pd.DataFrame:
         """Return what has been found as a frame, in the order that is wanted.
 
         Args:
-            target_ids: what was asked for.
             stopped: why it was not gone through to its end, if it was not.
         """
-        wanted, found, ids = self._wanted, list(self.found), list(target_ids)
-        found.sort(key=_position, reverse=wanted.order == "newest")
-        if wanted.limit is not None and len(found) > wanted.limit:
-            del found[wanted.limit :]
-        from imkit.frames import frame_of  # pandas is loaded when the first frame is asked for
+        from imkit.frames import frame_of_table  # pandas is loaded when the first frame is asked for
 
-        reasons = [*self.reasons, *([stopped] if stopped else [])]
+        table = _ordered(pa.Table.from_batches(self._batches, SCHEMA), self._wanted)
+        reasons = [*self._fetch.reasons, *([stopped] if stopped else [])]
         source = {
             "app_key": self._account.app.app_key,
-            "thread_ids": ids,
-            "since": _iso(wanted.since),
-            "until": _iso(wanted.until),
+            "thread_ids": list(self._ids),
+            "since": _iso(self._wanted.since),
+            "until": _iso(self._wanted.until),
             "fetched_at": self._started.isoformat(timespec="milliseconds"),
-            "complete": not reasons,
+            "complete": not reasons and not self._unfinished,
             "reason": "; ".join(reasons),
-            "rows": len(found),
-            "server_count": server_count(self._account, ids, wanted),
+            "rows": table.num_rows,
+            "server_count": server_count(self._account, self._ids, self._wanted),
         }
-        return frame_of(found, source)
+        return frame_of_table(table, source)
 
 
-def _edge(messages: Sequence[Message], which: Callable[[list[int]], int]) -> int | None:
-    times = [to_milliseconds(message.time) for message in messages if message.id]
-    return which(times) if times else None
+def _ordered(table: pa.Table, wanted: Query) -> pa.Table:
+    """Return the rows in the order that is wanted: by time, and within a millisecond by message id as a number."""
+    table = table.unify_dictionaries().combine_chunks()
+    ids = table.column("message_id")
+    numbers = pc.if_else(pc.equal(ids, ""), "0", ids).cast(pa.uint64()).to_numpy()
+    times = table.column("time").cast(pa.int64()).to_numpy()
+    order = np.lexsort((numbers, times))
+    if wanted.order == "newest":
+        order = order[::-1]
+    return table.take(pa.array(order[: wanted.limit]))
 
 
 async def history_frame(
@@ -343,10 +268,9 @@ async def history_frame(
     workers = WORKERS if parallel is True else 1 if parallel is False else parallel
     if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidMessage(f"parallel must be True, False or a number from 1 to {MAX_WORKERS}, not {parallel!r:.40}")
-    ids = list(dict.fromkeys(target_ids))
-    gathering = Gathering(account, wanted, workers, progress)
-    await gathering.run(ids)
-    return gathering.frame(ids)
+    loading = Loading(account, target_ids, wanted, workers=workers, progress=progress)
+    await loading.run()
+    return loading.frame()
 
 
 def server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> int | None:
@@ -356,14 +280,6 @@ def server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> 
     facts = [account.directory.threads.get(target_id) for target_id in target_ids]
     counts = [known.message_count if known is not None else None for known in facts]
     return None if None in counts else sum(count for count in counts if count is not None)
-
-
-def _reordered(wanted: Query, order: Order) -> Query:
-    return Query(wanted.since, wanted.until, wanted.types, wanted.sender, wanted.limit, order)
-
-
-def _position(message: Message) -> tuple[int, int]:
-    return to_milliseconds(message.time), int(message.id or 0)
 
 
 def _iso(milliseconds: int | None) -> str | None:

@@ -271,7 +271,30 @@ class Rest:
         repeatable: bool = False,
         signed: bool = True,
     ) -> dict[str, Any]:
-        """Send one request and return the JSON object of the answer.
+        """Send one request and return the JSON object of the answer; the arguments are those of `content`.
+
+        Raises:
+            IMError: as `content` does; `ProtocolError` also where a success comes with no JSON object.
+        """
+        content = await self.content(
+            method, *path, what=what, params=params, body=body, repeatable=repeatable, signed=signed
+        )
+        found = _json(content)
+        if found is None:
+            raise refusal(what or _line(method, path), 200, None, path)
+        return found
+
+    async def content(
+        self,
+        method: str,
+        *path: str,
+        what: str = "",
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        repeatable: bool = False,
+        signed: bool = True,
+    ) -> bytes:
+        """Send one request and return the body of the answer as it came.
 
         Args:
             method: GET, POST, PUT or DELETE.
@@ -289,7 +312,7 @@ class Rest:
         if any(part in ("", ".", "..") for part in path):
             raise InvalidMessage(f"{path!r:.200} is no path: a part of it leads elsewhere")
         url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
-        line = f"{method} /{'/'.join(path)}"
+        line = _line(method, path)
         what = what or line
         refreshed = False
         patience = _Patience()
@@ -310,8 +333,8 @@ class Rest:
                 again = repeatable or never_sent
             else:
                 self._wire.answer(line, answer.status_code, content)
-                if answer.status_code == 200 and (found := _json(content)) is not None:
-                    return found
+                if answer.status_code == 200:
+                    return content
                 error = _refused(what, answer, content, path)
                 wait = _retry_after(answer)
                 # 429 was refused unseen; of the others nobody knows whether the request was carried out.
@@ -433,6 +456,10 @@ class Rest:
             if not again:
                 raise error
             await patience.wait(error, wait)
+
+
+def _line(method: str, path: tuple[str, ...]) -> str:
+    return f"{method} /{'/'.join(path)}"
 
 
 async def _beginning(answer: httpx.Response) -> bytes:

@@ -1,12 +1,10 @@
-"""One page of roaming history (消息漫游): how it is asked for, and what comes.
+"""One page of roaming history (消息漫游): how it is asked for, what comes, and how one leads to the next.
 
 Source: fact sheet section 8.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -16,6 +14,7 @@ from imkit.messages import Message, to_milliseconds
 from imkit.rest import Rest
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
+from imkit.wire.page import RawPage, parse_page
 
 PAGE = 50  # the most a page holds
 Order = Literal["oldest", "newest"]
@@ -47,25 +46,56 @@ class Query:
             return False
         if self.sender is not None and message.sender.lower() != self.sender:
             return False
-        moment = to_milliseconds(message.time)
+        return self.holds(to_milliseconds(message.time))
+
+    def holds(self, moment: int) -> bool:
+        """Whether a moment, in ms since the epoch, lies in the range."""
         return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
 
 
-@dataclass(slots=True)
-class Page:
-    """One page of roaming history.
+class Page(RawPage):
+    """One page of roaming history: the entries as they came, and the messages that they are."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages on it, decoded; what cannot be read is one of type unknown."""
+        return [message for entry in self.entries if (message := decode_roamed(entry)) is not None]
+
+
+class Chain:
+    """Pages one after another: one question, asked again and again from where the last page ended.
+
+    A cursor is only good for the question that it came with, so neither ever changes.
+
+    Args:
+        wanted: what is asked for.
+        newest_first: the direction.
 
     Attributes:
-        messages: those on it.
-        cursor: where the next one begins, or `None` at the end.
-        is_last: the service says that there is no other.
-        is_empty: there is nothing on it; not even notices, which are no messages.
+        is_over: there is nothing more to come.
     """
 
-    messages: list[Message]
-    cursor: str | int | None
-    is_last: bool
-    is_empty: bool
+    def __init__(self, wanted: Query, newest_first: bool) -> None:
+        self.wanted = wanted
+        self.newest_first = newest_first
+        self.cursor: str | int = -1
+        self.is_over = False
+        self._been: set[str | int] = {self.cursor}
+        self._before: list[bytes] = []
+
+    def follow(self, page: Page) -> None:
+        """Go on behind a page, if it leads anywhere.
+
+        An empty page or no key ends the chain whatever `is_last` says; so do a key that leads nowhere new, and a page
+        that comes twice, where the service overlooks the key.
+        """
+        goes_round = page.cursor is None or page.cursor in self._been or (page.entries and page.entries == self._before)
+        if page.is_last or page.is_empty or page.cursor is None or goes_round:
+            self.is_over = True
+            return
+        self._been.add(page.cursor)
+        self._before = page.entries
+        self.cursor = page.cursor
 
 
 async def fetch_page(
@@ -100,27 +130,9 @@ async def fetch_page(
         "userId": wanted.sender,
     }
     what = f"asking for the history of {target_id}"
-    answer = await rest.request("POST", "users", user, "messageroaming", what=what, body=body, repeatable=True)
-    data = answer.get("data")
-    if not isinstance(data, dict):
-        raise ProtocolError(f"the history of {target_id}: the answer holds no data")
-    entries = data.get("msgs")
-    return Page(_messages(entries), _cursor(data.get("next_key")), data.get("is_last") is True, is_empty=not entries)
-
-
-def _messages(entries: object) -> list[Message]:
-    found = []
-    for entry in entries if isinstance(entries, list) else ():
-        encoded = entry.get("msg") if isinstance(entry, dict) else None
-        try:
-            data = base64.b64decode(encoded) if isinstance(encoded, str) else b""
-        except (binascii.Error, ValueError):
-            data = b"\xff"  # arrives as Unknown: one bad entry loses none of its neighbours
-        message = decode_roamed(data) if data else None
-        if message is not None:
-            found.append(message)
-    return found
-
-
-def _cursor(key: object) -> str | int | None:
-    return key if isinstance(key, str | int) and not isinstance(key, bool) and key != "" else None
+    content = await rest.content("POST", "users", user, "messageroaming", what=what, body=body, repeatable=True)
+    try:
+        found = parse_page(content)
+    except ProtocolError as error:
+        raise ProtocolError(f"{what}: {error}", status=200) from None
+    return Page(found.entries, found.cursor, found.is_last, found.is_empty)

@@ -20,8 +20,9 @@ from imkit.credentials import TokenSource
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.escape import for_html
 from imkit.event_store import EventStream, checked_kinds
+from imkit.fetch import Progress
 from imkit.files import BytesProgress
-from imkit.history import Moment, Progress, history_frame, query
+from imkit.history import Moment, history_frame, query
 from imkit.listing import Listing, collected
 from imkit.messages import Body, Event, Message
 from imkit.portal import Blocking, blocking, portal

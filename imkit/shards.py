@@ -1,151 +1,289 @@
-"""A long history fetched in pieces, side by side: shards of its time range, split where the messages are.
+"""Who reads which part of a long history: its time range in gaps, eaten from both ends, split where the messages are.
 
-Each worker walks one shard from its newest message to its oldest. Whoever has nothing left to do takes the older half
-of the shard with the most still to come, so that bursts do not leave one worker with all the work. Shards overlap by
-a millisecond at each end and messages are told apart by id, so nothing is missed or counted twice, whatever the
-service thinks of its bounds. Where it turns out to overlook them, one walk from end to end takes over.
+No I/O here: `Shards` is told what the pages hold and answers who should go on where. The range begins as one gap. A
+walk eats a gap from its newest message down, another from its oldest up, and skips what is quiet in one step. Whoever
+has nothing left to do joins at the free end of the fullest gap, or where there is none takes its older half. What is
+asked for reaches a millisecond beyond each end, and a gap keeps the millisecond in which a page ended, so nothing is
+missed, whatever the service thinks of its bounds, and however many messages one millisecond holds; messages that come
+twice are told apart by id. Where the service turns out to overlook bounds, only the walks from the two ends of the
+whole range go on: they need none.
 
 Source: fact sheet section 8; the argument for exactness is in the design, "Sharding by time".
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from imkit.messages import Message, to_milliseconds
-from imkit.roaming import PAGE, Page, Query
+from imkit.roaming import PAGE, Chain, Query
 
-WORKERS = 8  # a safe default: at 100 requests a second they rarely wait for the limit
-WORTH_SPLITTING = 2 * PAGE  # messages; fewer are fetched sooner by who is at it
+WORTH_HELPING = PAGE  # messages; fewer come with the page that is under way
+AHEAD = 2 * PAGE  # so many messages a burst is taken to go on for
+_FAR = 2**62  # ms; later than any message, for a range that is open
 
-Fetch = Callable[[Query, "str | int", bool], Awaitable[Page]]
-
-
-class BoundsOverlooked(Exception):
-    """The service answers with messages from outside the times that were asked for."""
+Range = tuple[int, int]  # ms since the epoch, both ends included
 
 
 @dataclass(slots=True, eq=False)
-class Shard:
-    """A piece of the time range, in ms since the epoch, both ends included.
+class Gap:
+    """A part of the range that has not been gone through: ms since the epoch, both ends included.
 
     Attributes:
-        asked_from, asked_to: what is asked for; never changed once the walk has begun, because the cursor is only
-            good for the question that it came with.
-        reached: the time of the oldest message that has come; what is newer is done.
-        cut: where the walk ends; moves up when the older part is given away.
-        count: how many messages have come.
+        down, up: who eats it from its newest and from its oldest message.
     """
 
-    asked_from: int
-    asked_to: int
+    low: int
+    high: int
+    down: Walk | None = None
+    up: Walk | None = None
+
+    def shrink(self, low: int, high: int) -> None:
+        """Take out what is between two moments, one of which lies beyond an end."""
+        if low <= self.low:
+            self.low = max(self.low, high + 1)
+        if high >= self.high:
+            self.high = min(self.high, low - 1)
+
+
+@dataclass(slots=True, eq=False)
+class Walk:
+    """A walk through the range, one page after another.
+
+    Attributes:
+        chain: what is asked for.
+        start: where it set out, in ms since the epoch.
+        reached: the time of the last message that came; everything between it and `start` has been gone through.
+        gap: what it eats.
+        is_bounded: it asks for a part of what is wanted, so the service's keeping to bounds matters.
+        is_busy: somebody is at it.
+        pace: ms between two messages on the last page.
+    """
+
+    chain: Chain
+    start: int
     reached: int
-    cut: int
-    count: int = 0
+    gap: Gap
+    is_bounded: bool
+    is_busy: bool = True
+    pace: float = 0.0
 
-    def left(self, density: float) -> float:
-        """How many messages are estimated to be still to come."""
-        span = self.asked_to - self.reached
-        own = self.count / span if self.count and span > 0 else density
-        return max(self.reached - self.cut, 0) * own
+    @property
+    def newest_first(self) -> bool:
+        """Its direction."""
+        return self.chain.newest_first
 
 
-class ShardedFetch:
-    """Fetches all of a time range with several workers.
+class Shards:
+    """A range of one history, and what of it has been gone through.
 
     Args:
-        fetch: fetches one page of a query: from a cursor (-1 to begin), newest first if the last argument is true.
-        wanted: the filters; its times are replaced by those of the shards.
-        taken: given the messages of each page; among them may be some from outside, and some that came before.
-        workers: how many requests are under way at once, at the most.
+        wanted: the range and the filters.
+
+    Attributes:
+        keeps_bounds: False once the service was seen to overlook bounds.
     """
 
-    def __init__(
-        self, fetch: Fetch, wanted: Query, taken: Callable[[list[Message]], Awaitable[None]], workers: int = WORKERS
-    ) -> None:
-        self._fetch = fetch
+    def __init__(self, wanted: Query) -> None:
         self._wanted = wanted
-        self._taken = taken
-        self._workers = workers
-        self._waiting: list[Shard] = []
-        self._active: list[Shard] = []
-        self._changed = asyncio.Condition()
-        self._whole = 1
+        self._bottom = wanted.since or 0
+        self._top = _FAR if wanted.until is None else wanted.until - 1
+        self._oldest = self._bottom if wanted.since is not None else None  # where messages begin
+        self._gaps = [Gap(self._bottom, self._top)]
         self._count = 0
+        self._ends: dict[bool, Walk] = {}  # the walks from the two ends, by direction
+        self.keeps_bounds = True
+
+    # ------------------------------------------------------------------ who goes where
+
+    def begin(self, newest_first: bool = True) -> Walk:
+        """Return the walk from one end of the range."""
+        gap = self._gaps[-1] if newest_first else self._gaps[0]
+        start = gap.high if newest_first else gap.low
+        walk = self._ends[newest_first] = Walk(Chain(self._wanted, newest_first), start, start, gap, is_bounded=False)
+        self._place(walk)
+        return walk
+
+    def help(self) -> Walk | None:
+        """Return what somebody who is idle can do best, or `None` where nothing is worth a request."""
+        if not self._gaps or True not in self._ends:
+            return None
+        if not self.keeps_bounds:
+            walk = next((walk for walk in self._ends.values() if not walk.is_busy and self.goes_on(walk)), None)
+            if walk is not None:
+                walk.is_busy = True
+            return walk
+        if False not in self._ends:
+            return self.begin(newest_first=False)
+        if not self._knows_ends:
+            return None
+        return self._join(max(self._gaps, key=self._share))
+
+    @property
+    def _knows_ends(self) -> bool:
+        return not self.is_open and self._oldest is not None
+
+    def _join(self, gap: Gap) -> Walk | None:
+        is_full = gap.down is not None and gap.up is not None
+        helpers = 2 if is_full else 1
+        if self.left(gap) < WORTH_HELPING * helpers or (is_full and gap.high - gap.low < 2):
+            return None
+        if is_full:
+            gap = self._split(gap)
+        newest_first = gap.down is None
+        start = gap.high if newest_first else gap.low
+        wanted = replace(self._wanted, since=gap.low, until=gap.high + 1)
+        walk = Walk(Chain(wanted, newest_first), start, start, gap, is_bounded=True)
+        self._place(walk)
+        return walk
+
+    def _split(self, gap: Gap) -> Gap:
+        """Cut a gap in two and return the older part, which has a free end."""
+        middle = (gap.low + gap.high) // 2
+        older = Gap(gap.low, middle, None, gap.up)
+        if gap.up is not None:
+            gap.up.gap = older
+        gap.low, gap.up = middle + 1, None
+        self._gaps.insert(self._gaps.index(gap), older)
+        return older
+
+    def _place(self, walk: Walk) -> None:
+        if walk.newest_first:
+            walk.gap.down = walk
+        else:
+            walk.gap.up = walk
+
+    def _share(self, gap: Gap) -> float:
+        return self.left(gap) / (1 + (gap.down is not None) + (gap.up is not None))
+
+    def left(self, gap: Gap) -> float:
+        """How many messages are estimated to be in a gap: as many as elsewhere, and the rest of a burst at its ends."""
+        span = gap.high - gap.low + 1
+        known = max(self._whole - sum(other.high - other.low + 1 for other in self._gaps), 1)
+        paces = [walk.pace for walk in (gap.down, gap.up) if walk is not None and walk.pace]
+        return span * self._count / known + (min(span / min(paces), AHEAD) if paces else 0.0)
+
+    @property
+    def _whole(self) -> int:
+        return self._top - (self._oldest or 0) + 1
+
+    # ------------------------------------------------------------------ what came
+
+    def came(self, walk: Walk, times: Sequence[int]) -> bool:
+        """Note a page, whose chain has been followed.
+
+        Args:
+            walk: who asked for it.
+            times: of the messages on it, in its order, in ms since the epoch.
+
+        Returns:
+            Whether it may be taken: one from outside the bounds of a shard tells nothing.
+        """
+        if times and self._strays(walk, times):
+            self.keeps_bounds = False
+            if walk.is_bounded:
+                return False
+        self._count += len(times)
+        if times:
+            if walk.newest_first and not walk.is_bounded:
+                self.end_at(max(times))
+            last = times[-1]
+            walk.reached = min(walk.reached, last) if walk.newest_first else max(walk.reached, last)
+            if self._oldest is None and not walk.newest_first:
+                self._oldest = min(times)
+            walk.pace = abs(times[0] - last) / len(times)
+        if walk.chain.is_over:
+            low = self._bottom if walk.chain.wanted.since is None else walk.chain.wanted.since
+            high = _FAR if walk.chain.wanted.until is None else walk.chain.wanted.until - 1
+            self._close(*((low, walk.start) if walk.newest_first else (walk.start, high)))
+        elif walk.newest_first:
+            self._close(walk.reached + 1, walk.start)
+        else:
+            self._close(walk.start, walk.reached - 1)
+        return True
+
+    def _strays(self, walk: Walk, times: Sequence[int]) -> bool:
+        asked = walk.chain.wanted
+        # Asked for is 1 ms more at each end.
+        before = asked.since is not None and min(times) < asked.since - 1
+        return before or (asked.until is not None and max(times) > asked.until + 1)
+
+    def end_at(self, newest: int) -> None:
+        """Fix where an open range ends, by its newest message: what arrives from now on is not asked for."""
+        if self.is_open:
+            self._top = newest
+            for gap in self._gaps:
+                gap.high = min(gap.high, newest)
+
+    def _close(self, low: int, high: int) -> None:
+        """Note that everything between two moments, both included, has been gone through."""
+        for gap in list(self._gaps):
+            if low > gap.low and high < gap.high:  # in its middle: only where bounds are overlooked
+                self._gaps.insert(self._gaps.index(gap), Gap(gap.low, low - 1))
+                gap.low = high + 1
+            elif low <= gap.high and high >= gap.low:
+                gap.shrink(low, high)
+        self._gaps = [gap for gap in self._gaps if gap.low <= gap.high]
+
+    def goes_on(self, walk: Walk) -> bool:
+        """Whether a walk has anything left to do."""
+        if walk.chain.is_over:
+            return False
+        if not self.keeps_bounds:
+            return not walk.is_bounded and bool(self._gaps)
+        return walk.gap.low <= walk.gap.high
+
+    def leave(self, walk: Walk) -> None:
+        """Note that nobody is at a walk any more."""
+        walk.is_busy = False
+        if walk.gap.down is walk:
+            walk.gap.down = None
+        if walk.gap.up is walk:
+            walk.gap.up = None
+
+    # ------------------------------------------------------------------ how far it is
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known yet where the range ends."""
+        return self._top == _FAR
+
+    def holds(self, moment: int) -> bool:
+        """Whether a moment, in ms since the epoch, lies in the range."""
+        return self._bottom <= moment <= self._top
+
+    @property
+    def most_left(self) -> float:
+        """How many messages are estimated to be in the fullest gap."""
+        return max(map(self.left, self._gaps), default=0.0)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of the range has been gone through."""
+        return not self._gaps
+
+    @property
+    def covered(self) -> tuple[Range, ...]:
+        """What has been gone through: ranges in ms since the epoch, both ends included, the oldest first.
+
+        An open range ends at its newest message; while none is known, nothing is covered.
+        """
+        return tuple(self._between_gaps()) if not self.is_open else ()
+
+    def _between_gaps(self) -> Iterator[Range]:
+        low = self._bottom
+        for gap in self._gaps:
+            if gap.low > low:
+                yield low, gap.low - 1
+            low = gap.high + 1
+        if low <= self._top:
+            yield low, self._top
 
     @property
     def fraction(self) -> float:
-        """How much of the time range is done, from 0 to 1."""
-        left = sum(shard.reached - shard.cut for shard in (*self._active, *self._waiting) if shard.reached > shard.cut)
-        return 1 - left / self._whole
-
-    async def run(self, oldest: int, newest: int) -> None:
-        """Fetch everything from `oldest` to `newest`, in ms since the epoch, both included.
-
-        Raises:
-            BoundsOverlooked: the service does not keep to the times that it is asked for.
-        """
-        self._whole = max(newest - oldest, 1)
-        width = -(-(newest - oldest + 1) // self._workers)  # rounded up
-        for start in range(oldest, newest + 1, width):
-            end = min(start + width - 1, newest)
-            self._waiting.append(Shard(start, end, end, start))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._workers):
-                group.create_task(self._work())
-
-    async def _work(self) -> None:
-        while (shard := await self._next()) is not None:
-            try:
-                await self._walk(shard)
-            finally:
-                async with self._changed:
-                    self._active.remove(shard)
-                    self._changed.notify_all()
-
-    async def _next(self) -> Shard | None:
-        async with self._changed:
-            while True:
-                shard = self._waiting.pop() if self._waiting else self._split()
-                if shard is not None:
-                    self._active.append(shard)
-                    return shard
-                if not self._active:
-                    return None
-                await self._changed.wait()
-
-    def _split(self) -> Shard | None:
-        """Take the older half of what the fullest shard has left, if that is worth the request."""
-        done = self._whole * self.fraction
-        density = self._count / done if done > 0 else 0.0
-        fullest = max(self._active, key=lambda shard: shard.left(density), default=None)
-        if fullest is None or fullest.left(density) < WORTH_SPLITTING or fullest.reached - fullest.cut < 2:
-            return None
-        middle = (fullest.reached + fullest.cut) // 2
-        half = Shard(fullest.cut, middle, middle, fullest.cut)
-        fullest.cut = middle
-        return half
-
-    async def _walk(self, shard: Shard) -> None:
-        wanted = replace(self._wanted, since=shard.asked_from, until=shard.asked_to + 1)
-        cursor: str | int = -1
-        been: set[str | int] = {cursor}
-        while shard.reached >= shard.cut:
-            page = await self._fetch(wanted, cursor, True)
-            times = [to_milliseconds(message.time) for message in page.messages if message.id]
-            if times and (min(times) < shard.asked_from - 2 or max(times) > shard.asked_to + 3):
-                raise BoundsOverlooked
-            await self._taken(page.messages)
-            shard.count += len(page.messages)
-            self._count += len(page.messages)
-            if page.is_last or page.is_empty or page.cursor is None or page.cursor in been:
-                break
-            if times:
-                shard.reached = min(shard.reached, times[-1])
-            been.add(page.cursor)
-            cursor = page.cursor
-            async with self._changed:
-                self._changed.notify()  # there may be something to take now
-        shard.reached = shard.cut - 1
+        """How much of the time range is done, from 0 to 1; 0 while its ends are not known."""
+        if self.is_done:
+            return 1.0
+        if not self._knows_ends:
+            return 0.0
+        return 1 - sum(gap.high - gap.low + 1 for gap in self._gaps) / max(self._whole, 1)

@@ -344,8 +344,9 @@ def test_a_server_that_overlooks_the_key() -> None:
         return page
 
     with odd_session(answer) as (session, server):
-        assert session.thread("42").history()["text"].tolist() == ["m1", "m2"]
+        assert session.thread("42").history(parallel=False)["text"].tolist() == ["m1", "m2"]
         assert len(server.asked) == 2
+        assert session.thread("42").history()["text"].tolist() == ["m1", "m2"]
 
 
 def test_an_empty_first_page() -> None:
@@ -411,7 +412,7 @@ def test_a_stopped_cell_stops_the_walk() -> None:
 
         asyncio.run(main())
         over.set()
-        assert len(server.asked) == 1
+        assert len(server.asked) <= 2  # both ends at once
         assert session.connected
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,8 @@ import ipywidgets
 from imkit.errors import InvalidMessage
 from imkit.escape import file_name_for_disk
 from imkit.export import SUFFIXES, write
-from imkit.history import Gathering, query, server_count
+from imkit.history import Loading, query
 from imkit.session import Session
-from imkit.shards import WORKERS
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, Status, button, problem, readable, row, static
 from imkit.widgets.code import code_for
@@ -77,6 +75,7 @@ class HistoryForm(Form):
         self._frame: pd.DataFrame | None = None
         self._task: asyncio.Task[None] | None = None
         self._painted = 0.0
+        self._counted: int | None = None
         self._table: Any = None
         self._owns_rooms = rooms is None
         self.rooms = rooms or Rooms(session, say)
@@ -204,9 +203,9 @@ class HistoryForm(Form):
         self.status.tell("")
         self.progress.tell(self.say("load_busy", n=0), "busy")
         self.bar.value, self.bar.max, self.bar.bar_style = 0, 1, ""
-        counted = server_count(self.session._account, ids, wanted)  # where the service has told; else it is estimated
-        gathering = Gathering(self.session._account, wanted, WORKERS, partial(self._told, counted))
-        self._task = task = asyncio.create_task(gathering.run(ids))
+        loading = Loading(self.session._account, ids, wanted, progress=self._told)
+        self._counted = loading.counted  # where the service has told; else it is estimated
+        self._task = task = asyncio.create_task(loading.run())
         self.stop.disabled = False
         try:
             await asyncio.wait({task})
@@ -218,16 +217,16 @@ class HistoryForm(Form):
         if error is not None:
             self.show_error(error)
             stopped = problem(error)[0]
-        await self._show(await asyncio.to_thread(gathering.frame, ids, "stopped" if task.cancelled() else stopped))
+        await self._show(await asyncio.to_thread(loading.frame, "stopped" if task.cancelled() else stopped))
 
-    async def _told(self, counted: int | None, done: int, total: int | None) -> None:
+    async def _told(self, done: int, total: int | None) -> None:
         now = time.monotonic()
         if now - self._painted < _PAINT_SECONDS:
             return
         self._painted = now
         key = "load_busy" if total is None else "load_busy_of"
-        if counted is not None and counted >= done:
-            key, total = "load_busy_counted", counted
+        if self._counted is not None and self._counted >= done:
+            key, total = "load_busy_counted", self._counted
         self.progress.tell(self.say(key, n=f"{done:,}", total=f"{total or 0:,}"), "busy")
         with self.bar.hold_sync():
             self.bar.max, self.bar.value = max(total or 0, done, 1), done if total else 0

@@ -1,5 +1,6 @@
 """The history form: what it loads, that a stop keeps what came, its code, its files."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from tests.widgets.conftest import Page, Tea, until
 async def fill(thread: imkit.Thread, count: int) -> None:
     for number in range(count):
         await thread.send.aio(f"message {number}")
+
+
+async def fill_quickly(thread: imkit.Thread, count: int) -> None:
+    await asyncio.gather(*(thread.send.aio(f"message {number}") for number in range(count)))
 
 
 def test_it_loads_what_was_chosen_and_shows_the_same_as_code(tea: Tea, forms: list[Any]) -> None:
@@ -40,15 +45,15 @@ def test_it_loads_what_was_chosen_and_shows_the_same_as_code(tea: Tea, forms: li
 
 
 def test_a_stop_keeps_what_came(forms: list[Any]) -> None:
-    with Sandbox() as private, imkit.login("alice", app=private.app) as alice:
+    with Sandbox(latency_ms=20) as private, imkit.login("alice", app=private.app) as alice:
         group = alice.create_group("tea")
         thread = group.create_thread("long", group.send("?"))
-        portal().call(fill(thread, 600))
+        portal().call(fill_quickly(thread, 900))
         form = HistoryForm(alice, [thread], lang="en")
         forms.append(form)
         reached = []
 
-        async def told(counted: Any, done: int, total: int | None) -> None:
+        async def told(done: int, total: int | None) -> None:
             reached.append(done)
             if len(reached) == 3:
                 form.stop.click()
@@ -57,7 +62,7 @@ def test_a_stop_keeps_what_came(forms: list[Any]) -> None:
         form.load.click()
         until(lambda: form.frame is not None)
         source = form.frame.attrs["imkit"]
-        assert 0 < len(form.frame) < 600
+        assert 0 < len(form.frame) < 900
         assert (source["complete"], source["reason"], source["rows"]) == (False, "stopped", len(form.frame))
         assert form.progress.text.endswith("not complete: stopped")
         assert form.bar.bar_style == "warning"
