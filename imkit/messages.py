@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from os import PathLike
 from typing import Any, ClassVar, Literal
 
-from imkit.escape import for_html, for_terminal
+from imkit.display import card, counted, known
+from imkit.escape import for_terminal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, where datetime ends
@@ -305,13 +306,45 @@ class Message:
         )
 
     def _repr_html_(self) -> str:
-        where = f" in {for_html(self.thread.name)}" if self.thread else ""
-        said = for_html(self.text) if self.text is not None else f"<i>{for_html(self.type)}</i>"
-        return (
-            f"<div><b>{for_html(self.sender)}</b>{where} "
-            f"<small>{self.time:%Y-%m-%d %H:%M:%S} UTC · {for_html(self.id)}</small><br>"
-            f'<span style="white-space: pre-wrap">{said}</span></div>'
-        )
+        return _card(self, f"edited {self.edit_count}x" if self.edit_count else "")
+
+
+_KINDS = {"img": "Image", "audio": "Audio", "video": "Video", "file": "File", "loc": "Place", "cmd": "Command"}
+_KINDS |= {"custom": "Custom", "combine": "Bundle", "unknown": "Unknown"}
+
+
+def _card(message: Message, state: str, *, struck: bool = False) -> str:
+    """Return a message as a card. Nothing is fetched: of a picture it says what is known of it."""
+    thread, on_it = message.thread, message.overview
+    facts = known("in", thread.name or thread.thread_id) if thread else known(f"in {message.chat}", message.to)
+    facts += [f"{message.time:%Y-%m-%d %H:%M:%S} UTC", *known("", message.id)]
+    facts += known("ext:", ", ".join(map(str, message.ext)))
+    facts += [f"{one.get('reaction')} {one.get('count', '')}" for one in message.reactions[:20]]
+    facts += known("carries thread", on_it.name) + counted(on_it.message_count, "message") if on_it else []
+    what = _KINDS.get(message.type, "Message")
+    return card(what, message.sender, facts, state=state, text=_said(message.body), struck=struck)
+
+
+def _said(body: Body) -> str:
+    """Return what a card shows of a body."""
+    match body:
+        case Image(width=float(width), height=float(height)):
+            parts = [body.file_name, f"{width:g} × {height:g} pixels", *counted(body.file_size, "byte")]
+        case Audio(duration=int(seconds)) | Video(duration=int(seconds)):
+            parts = [body.file_name, *counted(seconds, "second"), *counted(body.file_size, "byte")]
+        case Attachment():
+            parts = [body.file_name, *counted(body.file_size, "byte")]
+        case Location():
+            parts = [body.address, body.building_name, f"{body.lat:.5f}, {body.lng:.5f}"]
+        case Custom():
+            parts = [body.event, *(f"{key}: {value}" for key, value in body.params.items())]
+        case Combine():
+            parts = [body.title, body.summary]
+        case Unknown():
+            parts = ["what this version of imkit cannot read", body.reason]
+        case _:
+            parts = [body.summary_text]
+    return " · ".join(part for part in parts if part)
 
 
 # ---------------------------------------------------------------- the events
@@ -328,6 +361,9 @@ class MessageReceived(Event):
 
     message: Message
 
+    def _repr_html_(self) -> str:
+        return _card(self.message, "received")
+
 
 @dataclass(frozen=True, slots=True)
 class MessageEdited(Event):
@@ -337,6 +373,9 @@ class MessageEdited(Event):
     operator: str
     count: int
     at: datetime
+
+    def _repr_html_(self) -> str:
+        return _card(self.message, f"edited {self.count}x, last by {self.operator}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +393,13 @@ class MessageRecalled(Event):
     seconds_after: float | None = None
     message: Message | None = None
     ext: str = ""
+
+    def _repr_html_(self) -> str:
+        after = "" if self.seconds_after is None else f" after {self.seconds_after:.1f} s"
+        state = f"recalled by {self.by}{after}"
+        if self.message is None:
+            return card("Message", self.message_id, known("in", self.to), state=state)
+        return _card(self.message, state, struck=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from imkit import files
 from imkit import send as sending
 from imkit.account import Account
 from imkit.app import App, default_app, user_id
 from imkit.credentials import TokenSource
+from imkit.display import Tone, card, counted
 from imkit.errors import InvalidMessage, ProtocolError
-from imkit.escape import for_html
 from imkit.event_store import EventStream, checked_kinds
 from imkit.fetch import Progress
 from imkit.files import BytesProgress
@@ -445,8 +446,12 @@ class Session:
         return f"<Session {self.user} at {self.app.app_key}, {self._state()}>"
 
     def _repr_html_(self) -> str:
-        where = "the local sandbox" if self.app.is_sandbox else "Easemob"
-        return f"<b>{for_html(self.user)}</b> at {for_html(self.app.app_key)} ({where}): {for_html(self._state())}"
+        account = self._account
+        where = "local sandbox" if self.app.is_sandbox else urlsplit(account.rest.base_url).netloc
+        facts = [f"{self.app.app_key} ({where})", f"device {account.identity.resource}"]
+        facts += counted(account.events.end, "event")
+        tones: dict[str, Tone] = {"connected": "good", "closed": "bad"}
+        return card("Session", self.user, facts, state=self._state(), tone=tones.get(account.connection.state, "busy"))
 
 
 def _room(room: object) -> Thread | Group:

@@ -15,8 +15,9 @@ from imkit import send as sending
 from imkit.account import Account, ThreadFacts
 from imkit.app import user_id
 from imkit.conversation import Conversation, message_id
+from imkit.display import card, counted, known
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
-from imkit.escape import for_html, for_terminal
+from imkit.escape import for_terminal
 from imkit.history import Walk
 from imkit.listing import Listing
 from imkit.messages import Message, ThreadRef
@@ -142,7 +143,13 @@ class Group(Conversation):
         return f"<Group{named} {self._id}>"
 
     def _repr_html_(self) -> str:
-        return f"<b>{for_html(self.name or 'Group')}</b> <small>group {self._id}</small>"
+        threads = sum(facts.group_id == self._id for facts in list(self._account.directory.threads.values()))
+        facts = [
+            self._id,
+            *(f"{told} known" for told in counted(threads or None, "thread")),
+            f"as {self._account.user}",
+        ]
+        return card("Group", self.name or self._id, facts)
 
 
 class Thread(Conversation):
@@ -312,14 +319,15 @@ class Thread(Conversation):
     def __repr__(self) -> str:
         named = f" {for_terminal(self.name, NAME_LENGTH)!r}" if self.name else ""
         group = f" in group {self.group_id}" if self.group_id else ""
-        return f"<Thread{named} {self._id}{group}>"
+        members = "".join(f", {told}" for told in counted(self.member_count, "member"))
+        return f"<Thread{named} {self._id}{group}{members}>"
 
     def _repr_html_(self) -> str:
-        facts = [f"thread {self._id}"]
-        facts += [f"group {for_html(self.group_id)}"] if self.group_id else []
-        facts += [f"by {for_html(self.owner)}"] if self.owner else []
-        facts += [f"{self.member_count} members"] if self.member_count is not None else []
-        return f"<b>{for_html(self.name or 'Thread')}</b> <small>{' · '.join(facts)}</small>"
+        facts = self._facts
+        group = self._account.directory.group_names.get(facts.group_id or "", facts.group_id)
+        told = [self._id, *known("in group", group), *known("by", facts.owner)]
+        told += counted(facts.member_count, "member") + counted(facts.message_count, "message")
+        return card("Thread", self.name or self._id, [*told, f"as {self._account.user}"])
 
 
 async def thread_pages(account: Account, what: str, *path: str) -> AsyncGenerator[list[Thread], None]:

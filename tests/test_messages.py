@@ -24,9 +24,11 @@ from imkit.messages import (
     Image,
     Location,
     Message,
+    MessageEdited,
     MessageRecalled,
     MessageReceived,
     Text,
+    ThreadOverview,
     ThreadRef,
     Unknown,
     Video,
@@ -78,10 +80,10 @@ def test_a_hostile_message_is_shown_as_text(body: Body) -> None:
         assert "the-secret" not in shown
     page = hostile._repr_html_()
     page.encode()
-    assert set(Tags(page).tags) <= {"div", "b", "small", "br", "span", "i"}
-    assert "<script" not in page
-    assert "\x1b" not in page
-    assert "\u202e" not in page
+    # No picture, no link, no script: a card of a message fetches nothing and runs nothing.
+    assert set(Tags(page).tags) <= {"div", "b", "small", "br", "span"}
+    for hidden in ("\x1b", "\u202e", "the-secret"):
+        assert hidden not in page
 
 
 @CHECKED
@@ -93,7 +95,7 @@ def test_any_message_is_shown_on_one_line_and_as_inert_html(text: str, sender: s
     shown.encode()
     assert "\n" not in shown
     assert "\x1b" not in shown
-    assert Tags(told._repr_html_()).tags == ["div", "b", "small", "br", "span"]
+    assert Tags(told._repr_html_()).tags == ["div", "small", "b", "br", "span", "br", "small"]
 
 
 def test_a_repr_is_short_and_tells_what_matters() -> None:
@@ -102,6 +104,44 @@ def test_a_repr_is_short_and_tells_what_matters() -> None:
         "<Message 1882603211714461703 txt from alice at 1970-01-01 00:00:00 UTC, edited 2x: 'tea?"
     )
     assert len(repr(told)) < 200
+
+
+def test_a_card_says_who_when_where_and_what() -> None:
+    ref = ThreadRef("7", "Oolong", "2", "3")
+    cup = Image(url="https://far.invalid/cup.png", file_name="cup.png", file_size=836, width=240.0, height=120.0)
+    card = Message(
+        "77", "alice", "7", from_milliseconds(0), cup, ref, edit_count=2, reactions=[{"reaction": "👍", "count": 3}]
+    )._repr_html_()
+    for told in ("Image", "alice", "in Oolong", "1970-01-01 00:00:00 UTC", "77", "cup.png", "240 × 120", "836 bytes"):
+        assert told in card
+    assert "edited 2x" in card
+    assert "👍 3" in card
+    assert "far.invalid" not in card
+
+
+def test_a_card_of_a_bundle_has_its_title_and_one_of_a_parent_its_thread() -> None:
+    bundle = message(Combine("What was said", summary="alice: tea?"))._repr_html_()
+    assert "What was said · alice: tea?" in bundle
+    on_it = ThreadOverview("7", "Oolong", "2", 8, from_milliseconds(0), from_milliseconds(0), None)
+    assert "carries thread Oolong · 8 messages" in message(Text("Which?"), overview=on_it)._repr_html_()
+
+
+def test_a_card_is_short_and_says_how_much_it_leaves_out() -> None:
+    card = message(Text("tea " * 1000))._repr_html_()
+    assert "2,000 characters more" in card
+    assert len(card) < 4000
+
+
+def test_events_show_what_became_of_a_message() -> None:
+    told = Message("77", "alice", "7", from_milliseconds(0), Text("Ten kilos"))
+    assert "received" in MessageReceived(told)._repr_html_()
+    assert "edited 2x, last by bob" in MessageEdited(told, "bob", 2, told.time)._repr_html_()
+    gone = MessageRecalled("77", "7", "bob", told.time, 1.26, told)._repr_html_()
+    assert "recalled by bob after 1.3 s" in gone
+    assert "s" in Tags(gone).tags
+    unseen = MessageRecalled("77", "7", "<b>", told.time)._repr_html_()
+    assert "recalled by &lt;b&gt;" in unseen
+    assert "s" not in Tags(unseen).tags
 
 
 def test_a_recalls_repr_has_the_id() -> None:

@@ -518,6 +518,10 @@ def test_events_wants_kinds_of_events(alice: imkit.Session) -> None:
             alice.on(kind, print)  # type: ignore[type-var, arg-type]
 
 
-def test_sessions_in_a_page_are_harmless(alice: imkit.Session) -> None:
-    assert alice.user in alice._repr_html_()
-    assert "<script" not in alice._repr_html_()
+def test_a_sessions_card_says_who_where_and_how_it_is(sandbox: Sandbox) -> None:
+    session = imkit.login("carded", app=sandbox.app)
+    for told in ("Session", "carded", "connected", "imkit#sandbox (local sandbox)", "device webim_imkit_", "1 event"):
+        assert told in session._repr_html_()
+    session.close()
+    assert "closed (closed)" in session._repr_html_()
+    assert "<script" not in session._repr_html_()

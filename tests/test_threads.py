@@ -338,6 +338,16 @@ def test_names_are_harmless_where_they_are_shown(group: imkit.Group, thread: imk
     assert thread.id in repr(thread)
 
 
+def test_cards_say_what_is_known_and_whose_they_are(group: imkit.Group, thread: imkit.Thread) -> None:
+    user = group._account.user
+    for told in ("Group", "1 thread known", group.id, f"as {user}"):
+        assert told in group._repr_html_()
+    thread.refresh()
+    for told in ("Thread", thread.id, "1 member", f"by {user}", f"in group {group.name}"):
+        assert told in thread._repr_html_()
+    assert repr(thread).endswith(f" in group {group.id}, 1 member>")
+
+
 def test_reprs_of_lists_ask_nothing() -> None:
     with odd_session(lambda _: Answer(500, {})) as (session, server):
         assert repr(session.thread("42").members()) == "<members of thread 42: iterate it, or list(…) it>"

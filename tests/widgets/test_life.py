@@ -67,7 +67,7 @@ def test_a_history_frame_says_what_it_is(tea: Tea) -> None:
     tea.thread.send("<script>")
     frame = tea.thread.history()
     assert line_above(frame) == f"1 message of {tea.thread.id}: complete"
-    assert line_above(frame.head(0)) == f"0 of 1 message of {tea.thread.id}: complete"
+    assert line_above(frame.head(0)) == f"0 rows, made from 1 message of {tea.thread.id}: complete"
     assert line_above(frame[["text"]]) is None
     html = as_html(frame)
     assert html is not None
