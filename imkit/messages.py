@@ -317,7 +317,7 @@ def _card(message: Message, state: str, *, struck: bool = False) -> str:
     """Return a message as a card. Nothing is fetched: of a picture it says what is known of it."""
     thread, on_it = message.thread, message.overview
     facts = known("in", thread.name or thread.thread_id) if thread else known(f"in {message.chat}", message.to)
-    facts += [f"{message.time:%Y-%m-%d %H:%M:%S} UTC", *known("", message.id)]
+    facts += [f"{message.time:%Y-%m-%d %H:%M:%S} UTC", *known("id", message.id)]
     facts += known("ext:", ", ".join(map(str, message.ext)))
     facts += [f"{one.get('reaction')} {one.get('count', '')}" for one in message.reactions[:20]]
     facts += known("carries thread", on_it.name) + counted(on_it.message_count, "message") if on_it else []
@@ -328,8 +328,8 @@ def _card(message: Message, state: str, *, struck: bool = False) -> str:
 def _said(body: Body) -> str:
     """Return what a card shows of a body."""
     match body:
-        case Image(width=float(width), height=float(height)):
-            parts = [body.file_name, f"{width:g} × {height:g} pixels", *counted(body.file_size, "byte")]
+        case Image() if body.width and body.height:
+            parts = [body.file_name, f"{body.width:g} × {body.height:g} pixels", *counted(body.file_size, "byte")]
         case Audio(duration=int(seconds)) | Video(duration=int(seconds)):
             parts = [body.file_name, *counted(seconds, "second"), *counted(body.file_size, "byte")]
         case Attachment():
@@ -398,7 +398,7 @@ class MessageRecalled(Event):
         after = "" if self.seconds_after is None else f" after {self.seconds_after:.1f} s"
         state = f"recalled by {self.by}{after}"
         if self.message is None:
-            return card("Message", self.message_id, known("in", self.to), state=state)
+            return card("Message", f"id {self.message_id}", known("in", self.to), state=state)
         return _card(self.message, state, struck=True)
 
 

@@ -438,7 +438,7 @@ class Session:
 
     def _state(self) -> str:
         connection = self._account.connection
-        if connection.state == "closed":
+        if connection.state == "closed" and connection.end_reason != "closed":  # by somebody else
             return f"closed ({connection.end_reason})"
         return connection.state
 

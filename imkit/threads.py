@@ -325,7 +325,7 @@ class Thread(Conversation):
     def _repr_html_(self) -> str:
         facts = self._facts
         group = self._account.directory.group_names.get(facts.group_id or "", facts.group_id)
-        told = [self._id, *known("in group", group), *known("by", facts.owner)]
+        told = [f"id {self._id}", *known("in group", group), *known("by", facts.owner)]
         told += counted(facts.member_count, "member") + counted(facts.message_count, "message")
         return card("Thread", self.name or self._id, [*told, f"as {self._account.user}"])
 

@@ -129,7 +129,7 @@ async for message in group.messages():
 await alice.close.aio()
 print(alice)
 """
-    assert kernel.run(code) == "awaited\n<Session alice at imkit#sandbox, closed (closed)>"
+    assert kernel.run(code) == "awaited\n<Session alice at imkit#sandbox, closed>"
 
 
 def test_a_saved_notebook_holds_no_secret(imkit_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ def test_a_repr_is_short_and_tells_what_matters() -> None:
 
 def test_a_card_says_who_when_where_and_what() -> None:
     ref = ThreadRef("7", "Oolong", "2", "3")
-    cup = Image(url="https://far.invalid/cup.png", file_name="cup.png", file_size=836, width=240.0, height=120.0)
+    cup = Image(url="https://far.invalid/cup.png", file_name="cup.png", file_size=836, width=240, height=120.0)
     card = Message(
         "77", "alice", "7", from_milliseconds(0), cup, ref, edit_count=2, reactions=[{"reaction": "👍", "count": 3}]
     )._repr_html_()

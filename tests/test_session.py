@@ -119,7 +119,7 @@ def test_login_and_close(sandbox: Sandbox) -> None:
     assert "connected" in repr(session)
     session.close()
     assert not session.connected
-    assert repr(session) == f"<Session {session.user} at imkit#sandbox, closed (closed)>"
+    assert repr(session) == f"<Session {session.user} at imkit#sandbox, closed>"
     session.close()  # again is no change
     assert [event for event in session.events() if isinstance(event, imkit.LoggedOut)] == [imkit.LoggedOut("closed")]
 
@@ -523,5 +523,5 @@ def test_a_sessions_card_says_who_where_and_how_it_is(sandbox: Sandbox) -> None:
     for told in ("Session", "carded", "connected", "imkit#sandbox (local sandbox)", "device webim_imkit_", "1 event"):
         assert told in session._repr_html_()
     session.close()
-    assert "closed (closed)" in session._repr_html_()
+    assert "closed" in session._repr_html_()
     assert "<script" not in session._repr_html_()
