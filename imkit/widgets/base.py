@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import traitlets
 from imkit.errors import IMError
 from imkit.escape import for_terminal
 from imkit.portal import portal
-from imkit.widgets.labels import Labels
+from imkit.widgets.labels import Labels, Said
 
 logger = logging.getLogger("imkit.widgets")
 
@@ -53,28 +53,49 @@ class Part(anywidget.AnyWidget):
     language = traitlets.Unicode("en").tag(sync=True)
 
     def __init__(self, say: Labels, *words: str, **traits: Any) -> None:
+        self._words = words
         super().__init__(words=say.some(*words), language=say.language, **traits)
+
+    def relabel(self, say: Labels) -> None:
+        """Say everything anew, in the language that `say` has by now; the page draws the part again."""
+        with self.hold_sync():
+            relabel(self, say)
+            self.words, self.language = say.some(*self._words), say.language
 
 
 class Status(Part):
-    """One line that says how things are, read aloud by screen readers when it changes."""
+    """One line that says how things are, read aloud by screen readers when it changes.
+
+    It also hears from the page which language that speaks, and tells the reader when the kernel is gone.
+    """
 
     _esm = static("status.js")
     text = traitlets.Unicode().tag(sync=True)
     hint = traitlets.Unicode().tag(sync=True)
     tone = traitlets.Unicode("quiet").tag(sync=True)
 
+    def __init__(self, say: Labels) -> None:
+        super().__init__(say, "form_")
+        self._told: tuple[str, str, str] = ("", "quiet", "")
+
     def tell(self, text: str, tone: str = "quiet", hint: str = "") -> None:
         """Show a text; `tone` is ``"quiet"``, ``"good"``, ``"busy"`` or ``"bad"``."""
+        self._told = (text, tone, hint)
         with self.hold_sync():
             self.text, self.tone, self.hint = readable(text), tone, readable(hint)
+
+    def relabel(self, say: Labels) -> None:
+        """Say the same in the language that `say` has by now."""
+        text, tone, hint = self._told
+        self.tell(say.again(text), tone, hint)
+        super().relabel(say)
 
 
 class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
     """A form: controls, a status line, and jobs that end with it.
 
     Args:
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
     """
 
     children: Any  # a trait of ipywidgets, which ships no types
@@ -87,6 +108,7 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         super().__init__()
         self.add_class("imkit-form")
         self.add_class(f"imkit-{self.say.language}")
+        self.on_word(self.status, self._page_speaks)
 
     def start(self, action: Action, *busy: Any) -> None:
         """Run an async function on imkit's loop; what goes wrong in it is shown in the form.
@@ -146,6 +168,19 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
 
         part.on_msg(told)
 
+    async def _page_speaks(self, said: dict[str, Any], _: Sequence[Any]) -> None:
+        before = self.say.language
+        if not self.say.turn(said.get("language")):
+            return
+        self.remove_class(f"imkit-{before}")
+        self.add_class(f"imkit-{self.say.language}")
+        # Forms within this one hear from the page themselves.
+        for widget in _belonging((*self.children, *self.hidden(), self.status)):
+            if isinstance(widget, Part):
+                widget.relabel(self.say)
+            elif not isinstance(widget, Form):
+                relabel(widget, self.say)
+
     def hidden(self) -> Sequence[Any]:
         """Return the controls that belong to the form and may not be on the page just now; they end with it."""
         return ()
@@ -185,12 +220,34 @@ def _close_within(widget: Any) -> None:
 
 
 def _descendants(widget: Any) -> Iterator[Any]:
-    """Yield what belongs to a widget, itself last: children, layouts, styles."""
-    for child in (*getattr(widget, "children", ()), *(getattr(widget, name, None) for name in ("layout", "style"))):
+    """Yield what belongs to a widget: children, layouts, styles."""
+    return _belonging(
+        (*getattr(widget, "children", ()), *(getattr(widget, name, None) for name in ("layout", "style")))
+    )
+
+
+def _belonging(children: Iterable[Any]) -> Iterator[Any]:
+    """Yield widgets, each after what belongs to it; a form stands for all that is its own."""
+    for child in children:
         if isinstance(child, ipywidgets.Widget):
-            if not isinstance(child, Form):  # which does it itself
+            if not isinstance(child, Form):
                 yield from _descendants(child)
             yield child
+
+
+def relabel(widget: Any, say: Labels) -> None:
+    """Have a control say its labels in the language that `say` has by now."""
+    for name in ("description", "placeholder", "tooltip", "value", "label"):
+        text = getattr(widget, name, None)
+        if isinstance(text, Said):
+            setattr(widget, name, say.again(text))
+    if any(isinstance(title, Said) for title in getattr(widget, "titles", ())):
+        widget.titles = tuple(say.again(title) for title in widget.titles)
+    if isinstance(widget, ipywidgets.Dropdown):
+        options = tuple((say.again(text), value) for text, value in widget.options)
+        if options != widget.options:
+            value = widget.value
+            widget.options, widget.value = options, value
 
 
 def row(*children: Any, **layout: Any) -> Any:
@@ -200,11 +257,18 @@ def row(*children: Any, **layout: Any) -> Any:
     return box
 
 
-def button(text: str, *, kind: str = "", tip: str = "") -> Any:
-    """Return a button that says `text`."""
+def button(text: str, *, kind: str = "", under: str = "") -> Any:
+    """Return a button that says `text`.
+
+    Args:
+        text: what it does.
+        kind: ``"primary"`` for the one thing that a form is for.
+        under: the width of the labels of the fields above, to stand under the fields and not under their labels.
+    """
+    margin = f"2px 2px 2px calc({under} + 10px)" if under else None
     return ipywidgets.Button(
         description=text,
         button_style=kind,
-        tooltip=tip or text,
-        layout=ipywidgets.Layout(width="auto"),
+        tooltip=text,
+        layout=ipywidgets.Layout(width="auto", margin=margin),
     )

@@ -28,7 +28,7 @@ class Composer(Form):
 
     Args:
         thread: where to.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> Composer(thread)  # doctest: +SKIP
@@ -67,7 +67,8 @@ class Composer(Form):
         )
         self.ext_status = Status(say)
         self.send_buttons = {
-            name: button(say("send_send"), kind="primary") for name in ("file", "place", "custom", "command", "bundle")
+            name: button(say("send_send"), kind="primary", under=_FIELD["description_width"])
+            for name in ("file", "place", "custom", "command", "bundle")
         }
         self.tabs = ipywidgets.Tab(children=self._pages())
         for number, name in enumerate(

@@ -26,7 +26,7 @@ class Explorer(Form):
         session: begins logged in; `None` shows the login form.
         user: fills the login form's user.
         recall_seconds: for how long the app lets a message be recalled.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Attributes:
         login, picker, composer, feed, history, wire: the forms; all but the first are `None` before the login.
@@ -45,7 +45,7 @@ class Explorer(Form):
         lang: str | None = None,
     ) -> None:
         super().__init__(lang)
-        self._lang = self.say.language
+        self._lang = lang
         self._recall_seconds = recall_seconds
         self._session = session
         self.picker: ThreadPicker | None = None
@@ -54,13 +54,13 @@ class Explorer(Form):
         self.history: HistoryForm | None = None
         self.wire: WireView | None = None
         self._place = ipywidgets.VBox([])
-        self._chat = ipywidgets.VBox([])
+        self._reading = ipywidgets.VBox([])
         self.login: LoginForm | None = None
         if session is None:
             self.login = LoginForm(user, on_login=self._open, on_logout=self._shut, lang=self._lang)
-            self.children = [self.login, self._place]
+            self.children = [self.status, self.login, self._place]
         else:
-            self.children = [self._place]
+            self.children = [self.status, self._place]
             portal().run(lambda: self._open(session))
 
     @property
@@ -86,8 +86,10 @@ class Explorer(Form):
         self.wire = WireView(session, height=560, lang=lang)
         note = Status(self.say)
         note.tell(self.say("explore_pick"))
-        self._chat.children = [note]
-        tabs = ipywidgets.Tab(children=[self._chat, self.history, self.wire])
+        self._reading.children = [note]
+        # The composer stays as it is from one thread to the next, with what stands in it.
+        self._writing = ipywidgets.VBox([self.composer], layout=ipywidgets.Layout(display="none"))
+        tabs = ipywidgets.Tab(children=[ipywidgets.VBox([self._reading, self._writing]), self.history, self.wire])
         for number, name in enumerate(("chat", "history", "wire")):
             tabs.set_title(number, self.say(f"explore_{name}"))
         panes = ipywidgets.Box([self.picker, tabs])
@@ -99,24 +101,25 @@ class Explorer(Form):
     def _show(self, room: Thread | Group) -> None:
         if self._closed or self.picker is None or self.composer is None or self.history is None:
             return
-        (replaced, *_) = self._chat.children  # the note that says to pick something, or the feed before
+        (replaced,) = self._reading.children  # the note that says to pick something, or the feed before
         options: dict[str, Any] = {"recall_seconds": self._recall_seconds, "height": 330, "lang": self._lang}
         self.feed = LiveFeed(self.picker.session, room, **options)
         self.composer.thread = room
-        self._chat.children = [self.feed, self.composer]
+        self._reading.children = [self.feed]
+        self._writing.layout.display = None
         discard(replaced)
         self.history.choose(room)
 
     def _shut(self) -> None:
         self.picker = self.composer = self.feed = self.history = self.wire = None
-        before, self._chat = self._place.children, ipywidgets.VBox([])
+        before, self._reading = self._place.children, ipywidgets.VBox([])
         self._place.children = []
         for widget in before:
             discard(widget)
 
     def hidden(self) -> Sequence[Any]:
         """Return the chat's place, which is on no page before the login."""
-        return (self._chat,)
+        return (self._reading,)
 
     def close(self) -> None:
         """Take everything off the page and end what it does. The session stays open."""
@@ -131,7 +134,7 @@ def explore(user: str = "", *, session: Session | None = None, lang: str | None 
     Args:
         user: fills the login form's user.
         session: begins logged in, without a login form.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> imkit.explore()  # doctest: +SKIP

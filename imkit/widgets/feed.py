@@ -62,7 +62,7 @@ class LiveFeed(Form):
         thread: one thread or group; `None`: everything that comes to this user.
         recall_seconds: for how long a message may be recalled: the app's limit, which only its console tells.
         height: of the list, in pixels.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> LiveFeed(bob, thread)  # doctest: +SKIP

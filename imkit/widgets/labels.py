@@ -15,6 +15,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "cancel": ("Cancel", "取消"),
     "save": ("Save", "保存"),
     "again": ("Try again", "重试"),
+    "form_gone": (
+        "The kernel behind this form has ended. Run the cell again.",
+        "此表单背后的内核已结束，请重新运行该单元格。",
+    ),
     # types of messages
     "type_txt": ("Text", "文本"),
     "type_img": ("Image", "图片"),
@@ -61,7 +65,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "feed_recall": ("Recall", "撤回"),
     "feed_edit": ("Edit", "编辑"),
     "feed_left": ("{left} left", "剩余 {left}"),
-    "feed_parent": ("The thread hangs on this message", "子区的父消息"),
+    "feed_parent": ("Parent message", "父消息"),
     "feed_download": ("Download", "下载"),
     "feed_open": ("Open", "展开"),
     "feed_saved": ("Saved as {path}", "已保存到 {path}"),
@@ -168,6 +172,11 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "The table shows {n} of {total} rows; .frame holds all.",
         "表格显示 {total} 行中的 {n} 行；.frame 包含全部。",
     ),
+    "load_entries": ("{n} rows a page", "每页 {n} 行"),
+    "load_find": ("Find in the table", "在表格中查找"),
+    "load_from_to": ("Rows {start} to {end} of {n}", "第 {start} 至 {end} 行，共 {n} 行"),
+    "load_nothing": ("No rows", "没有数据"),
+    "load_filtered": ("(of {n})", "（共 {n} 行）"),
     # the explorer and the wire
     "explore_chat": ("Chat", "聊天"),
     "explore_history": ("History", "历史消息"),
@@ -184,8 +193,14 @@ CATALOGUE: dict[str, tuple[str, str]] = {
 }
 
 
+_of_the_page: str | None = None  # the language of the last page that has shown a form of this kernel
+
+
 def language(lang: str | None = None) -> str:
-    """Return the language to use: what is asked for, else IMKIT_LANG, else the system's, else English.
+    """Return the language to use: what is asked for, else IMKIT_LANG, the page's, the system's, else English.
+
+    The page's is that of JupyterLab where it was changed from English, else that of the browser. A kernel hears of it
+    when a page shows a first form; that form then turns to it.
 
     Args:
         lang: ``"en"`` or ``"zh"``, also with a region, such as ``"zh-CN"``.
@@ -202,7 +217,7 @@ def language(lang: str | None = None) -> str:
         if short not in LANGUAGES:
             raise InvalidMessage(f"there are no labels in {lang!r:.40}", hint='There are "en" and "zh".')
         return short
-    named = [os.environ.get("IMKIT_LANG"), *_system()]
+    named = [os.environ.get("IMKIT_LANG"), _of_the_page, *_system()]
     for name in named:
         if name:
             return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
@@ -214,8 +229,25 @@ def _system() -> list[str | None]:
     return [*(os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG")), locale.getlocale()[0]]
 
 
+class Said(str):
+    """A label that knows what it says, and so can be said again in another language.
+
+    Attributes:
+        key: in the catalogue.
+        values: what its places were filled with.
+    """
+
+    __slots__ = ("key", "values")
+    key: str
+    values: dict[str, object]
+
+
 class Labels:
     """The labels in one language: ``say("login_enter")``.
+
+    Attributes:
+        language: ``"en"`` or ``"zh"``.
+        follows_page: nobody has said which language, so it is the page's.
 
     Args:
         lang: see `language`.
@@ -227,16 +259,37 @@ class Labels:
 
     def __init__(self, lang: str | None = None) -> None:
         self.language = language(lang)
-        self._column = LANGUAGES.index(self.language)
+        self.follows_page = lang is None and not os.environ.get("IMKIT_LANG")
 
-    def __call__(self, key: str, **values: object) -> str:
+    def turn(self, spoken: object) -> bool:
+        """Take note of the page's language; True if that is another than before.
+
+        Args:
+            spoken: as the page calls it, such as ``"zh-CN"``.
+        """
+        global _of_the_page
+        if not self.follows_page or not isinstance(spoken, str) or not spoken:
+            return False
+        _of_the_page = spoken[:40]
+        before, self.language = self.language, language()
+        return before != self.language
+
+    def __call__(self, key: str, **values: object) -> Said:
         """Return a label, with its places filled in."""
-        said = CATALOGUE[key][self._column]
+        said = CATALOGUE[key][LANGUAGES.index(self.language)]
         one, _, many = said.partition("|")  # for one thing, and for any other number of them
         said = one if not many or str(values.get("n")) == "1" else many
         for name, value in values.items():  # not str.format: the values are strangers' words, and may hold braces
             said = said.replace(f"{{{name}}}", str(value))
-        return said
+        label = Said(said)
+        label.key, label.values = key, values
+        return label
+
+    def again(self, text: str) -> str:
+        """Return a label as it is called by now; any other text stays as it is."""
+        if not isinstance(text, Said):
+            return text
+        return self(text.key, **{name: self.again(v) if isinstance(v, str) else v for name, v in text.values.items()})
 
     def some(self, *beginnings: str) -> dict[str, str]:
         """Return the labels whose keys begin with one of the words, for a script on the page."""

@@ -54,7 +54,7 @@ class HistoryForm(Form):
         session: who reads.
         threads: those that are chosen to begin with.
         rooms: what another form knows of the groups and threads already.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> form = HistoryForm(alice, [thread])  # doctest: +SKIP
@@ -253,7 +253,12 @@ class HistoryForm(Form):
             from itables.widget import ITable
 
             self._table = ITable(
-                shown, maxBytes=0, scrollX=True, classes="display nowrap compact", lengthMenu=[10, 25, 50, 100]
+                shown,
+                maxBytes=0,
+                scrollX=True,
+                classes="display nowrap compact",
+                lengthMenu=[10, 25, 50, 100],
+                language=_table_words(self.say),
             )
             self._result.children = [self._table, self._tools]
         else:
@@ -299,6 +304,17 @@ def table_of(frame: pd.DataFrame) -> pd.DataFrame:
         shown = shown.drop(columns="edit_count")
     first = [name for name in _FIRST if name in shown]
     return shown[[*first, *(name for name in shown if name not in first)]]
+
+
+def _table_words(say: Labels) -> dict[str, str]:
+    """Return what the table says around its rows; it fills in what stands between underscores."""
+    return {
+        "lengthMenu": say("load_entries", n="_MENU_"),
+        "search": say("load_find"),
+        "info": say("load_from_to", start="_START_", end="_END_", n="_TOTAL_"),
+        "infoFiltered": say("load_filtered", n="_MAX_"),
+        **dict.fromkeys(("infoEmpty", "emptyTable", "zeroRecords"), say("load_nothing")),
+    }
 
 
 def _key(room: Thread | Group) -> str:

@@ -50,7 +50,7 @@ class LoginForm(Form):
         user: fills the user's field.
         on_login: called with the session, on imkit's loop; it must be quick.
         on_logout: called when the form has logged out, likewise.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> form = LoginForm()  # doctest: +SKIP
@@ -88,7 +88,7 @@ class LoginForm(Form):
             placeholder="https://example.com/token",
             tooltip=say("login_server_tip"),
         )
-        self.enter = button(say("login_enter"), kind="primary")
+        self.enter = button(say("login_enter"), kind="primary", under=_FIELD["description_width"])
         self.leave = button(say("login_leave"))
         self.on_click(self.enter, self._log_in)
         self.on_click(self.leave, self._log_out)

@@ -46,7 +46,7 @@ class ThreadPicker(Form):
         session: whose threads.
         on_pick: called with the thread or group that is picked, on imkit's loop; it must be quick.
         height: of the list, in pixels.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> picker = ThreadPicker(alice)  # doctest: +SKIP

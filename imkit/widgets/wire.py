@@ -35,7 +35,7 @@ class WireView(Form):
     Args:
         session: whose; what it says is noted from now on.
         height: of the list, in pixels.
-        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the system's language.
+        lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> WireView(alice)  # doctest: +SKIP

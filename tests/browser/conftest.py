@@ -43,9 +43,16 @@ def asked_outside() -> list[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, asked_outside: list[str]) -> Iterator[Page]:
-    """A page that fails its test when it asks for anything outside this machine, or when its scripts throw."""
-    context = browser.new_context(viewport={"width": 1100, "height": 900}, locale="en-US", timezone_id="Asia/Shanghai")
+def page(browser: Browser, asked_outside: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page that fails its test when it asks for anything outside this machine, or when its scripts throw.
+
+    It speaks English; a test may ask for another language by parametrizing it.
+    """
+    context = browser.new_context(
+        viewport={"width": 1100, "height": 900},
+        locale=getattr(request, "param", "en-US"),
+        timezone_id="Asia/Shanghai",
+    )
     thrown: list[str] = []
 
     def is_foreign(url: str) -> bool:

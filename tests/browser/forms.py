@@ -5,7 +5,10 @@ from pathlib import Path
 import nbformat
 from playwright.sync_api import Locator, Page
 
-from tests.browser.jupyter import SCREENSHOTS, Lab, OpenNotebook
+from tests.browser.jupyter import PATIENCE, READY, SCREENSHOTS, Lab, OpenNotebook
+
+# Whatever a stranger may call a thread, a file or a person; each would be seen if it did something.
+HOSTILE = "<img src=x onerror=\"document.title='stolen'\"><script>document.title='stolen'</script>"
 
 
 def open_cells(lab: Lab, page: Page, name: str, *cells: str, width: int = 1280, height: int = 1000) -> OpenNotebook:
@@ -52,3 +55,28 @@ def picture(page: Page, name: str) -> Path:
 
 def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
+
+
+def prepare(me: str, other: str) -> str:
+    """A cell with two people and two threads. Each journey has people of its own: the sandbox is everybody's."""
+    return f"""
+import imkit
+me, other = imkit.login({me!r}), imkit.login({other!r}, resource="setup")
+group = me.create_group("tea 茶", members=[{other!r}])
+thread = group.create_thread("Oolong 乌龙", group.send("Which oolong should we order?"))
+hostile = group.create_thread({HOSTILE!r}[:64], group.send({HOSTILE!r}))
+other.thread(thread.id).join(); other.thread(hostile.id).join()
+other.close()
+"""
+
+
+def log_in(page: Page, user: str, enter: str = "Log in", field: str = "User") -> None:
+    page.get_by_role("textbox", name=field, exact=True).fill(user)
+    button(page, enter).click()
+
+
+def reload(page: Page) -> None:
+    """Reload the page, as a browser does; the kernel goes on."""
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    page.reload()
+    page.wait_for_function(READY, timeout=PATIENCE * 1000)

@@ -23,6 +23,12 @@ from playwright.sync_api import Page
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE / "screenshots"
 PATIENCE = 60.0
+# A notebook is open, with its kernel and all its cells.
+READY = """() => {
+    const panel = window.jupyterapp?.shell?.currentWidget;
+    return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === 'idle'
+        && panel.content.widgets.length === panel.content.model.cells.length;
+}"""
 
 SETTINGS: dict[str, dict[str, Any]] = {
     # All cells are in the page, also those out of view.
@@ -169,14 +175,7 @@ class OpenNotebook:
         self.name = name
         # `reset` forgets the workspace of the test before.
         page.goto(f"{lab.url}/lab/tree/{name}?reset", timeout=PATIENCE * 1000)
-        page.wait_for_function(
-            """() => {
-                const panel = window.jupyterapp?.shell?.currentWidget;
-                return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === 'idle'
-                    && panel.content.widgets.length === panel.content.model.cells.length;
-            }""",
-            timeout=PATIENCE * 1000,
-        )
+        page.wait_for_function(READY, timeout=PATIENCE * 1000)
 
     def run(self, patience: float = PATIENCE) -> list[Ran]:
         """Run the cells one by one; stop after the first that raises, or that is not done in time."""

@@ -12,14 +12,11 @@ import pytest
 from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 
-from tests.browser.forms import button, open_cells, picture, run
+from tests.browser.forms import HOSTILE, button, log_in, open_cells, picture, prepare, reload, run
 from tests.browser.jupyter import Lab, OpenNotebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 expect.set_options(timeout=30_000)
-
-# Whatever a stranger may call a thread, a file or a person; each would be seen if it did something.
-HOSTILE = "<img src=x onerror=\"document.title='stolen'\"><script>document.title='stolen'</script>"
 
 Open = Callable[..., OpenNotebook]
 
@@ -85,24 +82,6 @@ def check_for_everybody(page: Page, selector: str = ".imkit-form") -> None:
     assert form.evaluate("form => form.scrollWidth - form.clientWidth") <= 2
 
 
-def prepare(me: str, other: str) -> str:
-    """A cell with two people and two threads. Each journey has people of its own: the sandbox is everybody's."""
-    return f"""
-import imkit
-me, other = imkit.login({me!r}), imkit.login({other!r}, resource="setup")
-group = me.create_group("tea 茶", members=[{other!r}])
-thread = group.create_thread("Oolong 乌龙", group.send("Which oolong should we order?"))
-hostile = group.create_thread({HOSTILE!r}[:64], group.send({HOSTILE!r}))
-other.thread(thread.id).join(); other.thread(hostile.id).join()
-other.close()
-"""
-
-
-def log_in(page: Page, user: str, enter: str = "Log in", field: str = "User") -> None:
-    page.get_by_role("textbox", name=field, exact=True).fill(user)
-    button(page, enter).click()
-
-
 def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) -> None:
     """Log in, make a group and a thread, send each type, recall, edit, load, export: with the mouse and keys alone."""
     opened = notebook("forms-explorer", "import imkit", "explorer = imkit.explore(lang='en')\nexplorer", height=1150)
@@ -127,6 +106,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) ->
     page.get_by_role("textbox", name="First message", exact=True).fill("Which oolong should we order?")
     button(page, "Create").click()
     feed = page.locator(".imkit-feed")
+    expect(feed.get_by_text("Parent message")).to_be_visible()
     expect(feed.get_by_text("Which oolong should we order?")).to_be_visible()
 
     box = page.get_by_role("textbox", name="Message", exact=True)
@@ -263,8 +243,7 @@ other.close()
             assert page.locator(".imkit-form").nth(form).evaluate(CONTRAST) == [], theme
         picture(page, f"forms-live-{theme.lower()}")
     set_theme(page, "JupyterLab Light")
-    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-    page.reload()
+    reload(page)
     expect(page.locator(".imkit-message")).to_have_count(7, timeout=60_000)
     assert "images.invalid" not in (lab.root / "forms-live.ipynb").read_text()  # no message is saved with a notebook
 

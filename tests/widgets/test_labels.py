@@ -2,15 +2,18 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import imkit
-from imkit.widgets import base
+from imkit.portal import portal
+from imkit.widgets import Composer, HistoryForm, LoginForm, ThreadPicker, base, labels
 from imkit.widgets.labels import CATALOGUE, Labels, language
+from tests.widgets.conftest import Page, Tea, until
 
 ROOM = Path(base.__file__).parent
-FAMILIES = ("type_", "send_", "pick_", "load_", "feed_", "explore_", "wire_", "login_")
+FAMILIES = ("type_", "send_", "pick_", "load_", "feed_", "explore_", "wire_", "login_", "form_")
 
 
 def places(label: str) -> set[str]:
@@ -44,10 +47,38 @@ def test_one_and_many_and_strangers_braces() -> None:
 def test_the_language(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(labels, "_of_the_page", None)
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
     assert language() == "zh"
+    assert Labels().turn("en-GB")  # what the page speaks is stronger than the system
+    assert language() == "en"
+    assert Labels().turn("zh-Hant-TW")
+    assert not any(Labels().turn(spoken) for spoken in ("zh", "", None, 7))
     monkeypatch.setenv("IMKIT_LANG", "en")
+    assert not Labels().turn("zh")
+    assert not Labels("en").turn("zh")
     assert language() == "en"
     assert (language("zh"), language("zh-CN"), language("EN_us")) == ("zh", "zh", "en")
     with pytest.raises(imkit.InvalidMessage, match="no labels"):
         language("fr")
+
+
+def test_forms_turn_to_the_language_of_the_page(tea: Tea, forms: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "_of_the_page", "en")
+    login, fixed = LoginForm(), LoginForm(lang="en")
+    composer, picker = Composer(tea.at_bob), ThreadPicker(tea.bob)
+    history = HistoryForm(tea.bob, [tea.at_bob])
+    forms += [login, fixed, composer, picker, history]
+    portal().run(lambda: setattr(login.place, "value", "app"))
+    for form in forms:
+        Page(form.status).say(language="zh-CN")
+    until(lambda: all(form.say.language == "zh" for form in forms if form is not fixed))
+    until(lambda: "发送到" in composer.status.text)
+    assert (login.enter.description, login.place.value, login.place.label) == ("登录", "app", "环信应用")
+    assert (login.secret.label, login.rest_url.placeholder) == ("密码", "可不填，自动获取")
+    assert composer.tabs.titles[:2] == ("文本", "图片或文件")
+    assert (composer.text.language, composer.text.words["send_send"]) == ("zh", "发送")
+    assert (picker.buttons["join"].description, picker.name.description) == ("加入", "名称")
+    assert (history.types["txt"].description, history.export.description) == ("文本", "导出")
+    assert (fixed.say.language, fixed.enter.description) == ("en", "Log in")
+    assert LoginForm().say.language == "zh"  # the next one knows from the start

@@ -1,22 +1,20 @@
 // A password field whose value never becomes a part of the widget's state, and so of no saved notebook: it is told to
 // the kernel as a message, and wiped when the kernel has read it.
-export default {
-    render({ model, el }) {
-        begin({ model, el }, 'imkit-secret');
-        const input = make('input', {
-            type: 'password', cls: 'imkit-input', autocomplete: 'new-password', spellcheck: 'false',
-            on: {
-                input: () => model.send({ secret: input.value }),
-                keydown: event => { if (event.key === 'Enter') { event.preventDefault(); model.send({ event: 'submit' }); } },
-            },
-        });
-        const label = make('label', {}, make('span', { cls: 'imkit-label' }), input);
-        const name = () => { label.firstChild.textContent = model.get('label'); };
-        const told = content => { if (content.wipe) input.value = ''; };
-        name();
-        model.on('change:label', name);
-        model.on('msg:custom', told);
-        el.append(label);
-        return () => { model.off('change:label', name); model.off('msg:custom', told); };
-    },
-};
+export default part(({ model, el }) => {
+    begin({ model, el }, 'imkit-secret');
+    const input = make('input', {
+        type: 'password', cls: 'imkit-input', autocomplete: 'new-password', spellcheck: 'false',
+        on: {
+            input: () => model.send({ secret: input.value }),
+            keydown: event => { if (event.key === 'Enter') { event.preventDefault(); model.send({ event: 'submit' }); } },
+        },
+    });
+    const label = make('label', {}, make('span', { cls: 'imkit-label' }), input);
+    const name = () => { label.firstChild.textContent = model.get('label'); };
+    const told = content => { if (content.wipe) input.value = ''; };
+    name();
+    model.on('change:label', name);
+    model.on('msg:custom', told);
+    el.append(label);
+    return () => { model.off('change:label', name); model.off('msg:custom', told); };
+});

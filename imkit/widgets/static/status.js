@@ -1,16 +1,28 @@
-export default {
-    render({ model, el }) {
-        begin({ model, el }, 'imkit-status');
-        el.setAttribute('role', 'status');
-        const show = () => {
-            el.dataset.tone = model.get('tone');
-            const hint = model.get('hint');
-            el.replaceChildren(
-                make('span', { cls: 'imkit-status-text', text: model.get('text') }),
-                ...(hint ? [make('span', { cls: 'imkit-status-hint', text: hint })] : []));
-        };
-        model.on('change:text change:tone change:hint', show);
-        show();
-        return () => model.off('change:text change:tone change:hint', show);
-    },
+// JupyterLab's language where the reader has changed it, else the browser's.
+const spoken = () => {
+    const lab = document.documentElement.lang;
+    return lab && !lab.startsWith('en') ? lab : navigator.language;
 };
+
+export default part(({ model, el }) => {
+    const say = begin({ model, el }, 'imkit-status');
+    el.setAttribute('role', 'status');
+    const show = () => {
+        const gone = Boolean(el.closest('.jupyter-widgets-disconnected'));
+        const hint = gone ? '' : model.get('hint');
+        el.dataset.tone = gone ? 'gone' : model.get('tone');
+        el.replaceChildren(
+            make('span', { cls: 'imkit-status-text', text: gone ? say('form_gone') : model.get('text') }),
+            ...(hint ? [make('span', { cls: 'imkit-status-hint', text: hint })] : []));
+    };
+    // The form around this line is marked by JupyterLab, a moment after its parts have been told.
+    const live = () => setTimeout(show);
+    model.on('change:text change:tone change:hint', show);
+    model.on('comm_live_update', live);
+    show();
+    model.send({ language: spoken() });
+    return () => {
+        model.off('change:text change:tone change:hint', show);
+        model.off('comm_live_update', live);
+    };
+});
