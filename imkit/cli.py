@@ -84,6 +84,10 @@ def _lab(parsed: argparse.Namespace) -> int:
         f"--ServerApp.root_dir={folder}",
         f"--LabApp.default_url=/lab/tree/{START}",
         f"--ServerApp.default_url=/lab/tree/{START}",  # both: the one is opened, the other printed
+        # So that a form can put its code into the next cell. It opens nothing new: a script in the page has the
+        # page's cookie, and with it could do all that the application can; and JupyterLab lets none into it, neither
+        # from outputs of a notebook that its reader has not run nor from Markdown.
+        "--LabApp.expose_app_in_browser=True",
         # JupyterLab would ask the network for news.
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",

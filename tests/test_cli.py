@@ -96,7 +96,10 @@ def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
             address = next(found for line in lab.stderr if (found := re.search(r"http://127\S+", line)))[0]
             assert f"/lab/tree/{START}" in address
             host, token = re.findall(r"(http://[^/]+)/.*token=(\w+)", address)[0]
-            assert b"<title>JupyterLab</title>" in body_of(address)
+            page = body_of(address)
+            assert b"<title>JupyterLab</title>" in page
+            # The history form puts its code into the next cell where the page has the application.
+            assert re.search(rb'"exposeAppInBrowser":\s*true', page)
             served = {entry["name"] for entry in json.loads(body_of(f"{host}/api/contents?token={token}"))["content"]}
             assert {path.name for path in NOTEBOOKS} <= served
         finally:
