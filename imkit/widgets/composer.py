@@ -28,17 +28,18 @@ class Composer(Form):
 
     Args:
         thread: where to.
+        draft: a text that stands in the box to begin with.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> Composer(thread)  # doctest: +SKIP
     """
 
-    def __init__(self, thread: Thread | Group | None, *, lang: str | None = None) -> None:
+    def __init__(self, thread: Thread | Group | None, *, draft: str = "", lang: str | None = None) -> None:
         super().__init__(lang)
         say = self.say
         self._room: Thread | Group | None = None
-        self.text = TextBox(say)
+        self.text = TextBox(say, draft)
         self.drop = DropZone(say)
         self.outbox = Outbox(say)
         kinds = [(say(f"type_{kind}"), kind) for kind in _FILES]
@@ -141,6 +142,7 @@ class Composer(Form):
         if said.get("do") == "typed":
             self.text.show_size(self._size(body), MESSAGE_BYTES)
         elif said.get("do") == "send":
+            self.text.draft = ""  # a page that is loaded anew does not offer it again
             await self._post(body, text)
 
     def _size(self, body: Body) -> int:

@@ -25,6 +25,7 @@ class Explorer(Form):
     Args:
         session: begins logged in; `None` shows the login form.
         user: fills the login form's user.
+        draft: a text that stands in the composer's box to begin with.
         recall_seconds: for how long the app lets a message be recalled.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
@@ -41,11 +42,13 @@ class Explorer(Form):
         session: Session | None = None,
         *,
         user: str = "",
+        draft: str = "",
         recall_seconds: float = 120,
         lang: str | None = None,
     ) -> None:
         super().__init__(lang)
         self._lang = lang
+        self._draft = draft
         self._recall_seconds = recall_seconds
         self._session = session
         self.picker: ThreadPicker | None = None
@@ -81,7 +84,7 @@ class Explorer(Form):
     def _open(self, session: Session) -> None:
         lang = self._lang
         self.picker = ThreadPicker(session, on_pick=self._show, height=560, lang=lang)
-        self.composer = Composer(None, lang=lang)
+        self.composer = Composer(None, draft=self._draft, lang=lang)
         self.history = HistoryForm(session, rooms=self.picker.rooms, lang=lang)
         self.wire = WireView(session, height=560, lang=lang)
         note = Status(self.say)
@@ -128,15 +131,16 @@ class Explorer(Form):
         super().close()
 
 
-def explore(user: str = "", *, session: Session | None = None, lang: str | None = None) -> Explorer:
+def explore(user: str = "", *, session: Session | None = None, draft: str = "", lang: str | None = None) -> Explorer:
     """Open everything on one page: log in, pick a thread, read, write, recall, load its history, watch the wire.
 
     Args:
         user: fills the login form's user.
         session: begins logged in, without a login form.
+        draft: a text that stands in the composer's box to begin with.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
         >>> imkit.explore()  # doctest: +SKIP
     """
-    return Explorer(session, user=user, lang=lang)
+    return Explorer(session, user=user, draft=draft, lang=lang)

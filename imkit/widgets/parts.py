@@ -15,14 +15,19 @@ from imkit.widgets.labels import Labels
 
 
 class TextBox(Part):
-    """A text box in which Enter sends and Shift+Enter begins a line. What is typed is no part of its state."""
+    """A text box in which Enter sends and Shift+Enter begins a line. What is typed is no part of its state.
+
+    Attributes:
+        draft: stands in the box to begin with.
+    """
 
     _esm = static("box.js")
     placeholder = traitlets.Unicode().tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)
+    draft = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, say: Labels) -> None:
-        super().__init__(say, "send_", placeholder=say("send_text_tip"))
+    def __init__(self, say: Labels, draft: str) -> None:
+        super().__init__(say, "send_", placeholder=say("send_text_tip"), draft=draft)
 
     def show_size(self, size: int, most: int) -> None:
         """Say how large the message is that is being typed."""

@@ -44,6 +44,14 @@ def test_text_goes_out_with_its_attributes_and_says_so(tea: Tea, writing: Compos
     assert [items["items"][0]["state"] for items in outbox.told] == ["waiting", "waiting", "sent"]
 
 
+def test_a_draft_stands_in_the_box_until_something_is_sent(tea: Tea, forms: list[Any]) -> None:
+    form = Composer(tea.at_bob, draft="Dong Ding, please", lang="en")
+    forms.append(form)
+    assert form.text.draft == "Dong Ding, please"
+    Page(form.text).say(do="send", text="something else")
+    until(lambda: form.text.draft == "")
+
+
 def test_each_other_kind(tea: Tea, writing: Composer) -> None:
     drop, outbox = Page(writing.drop), Page(writing.outbox)
     heard = tea.alice.events(imkit.MessageReceived)

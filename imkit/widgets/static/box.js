@@ -45,6 +45,7 @@ export default part(({ model, el }) => {
     model.on('msg:custom', told);
     model.on('change:placeholder change:disabled', arrange);
     arrange();
+    text.value = model.get('draft');
     el.append(text, make('div', { cls: 'imkit-box-foot' }, size, send));
     return () => {
         clearTimeout(timer);
