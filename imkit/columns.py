@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+import numpy as np
 import pyarrow as pa
 
 from imkit.messages import Attachment, Body, Combine, Custom, Image, Location, Message, Unknown, to_milliseconds
+from imkit.wire.bulk import read_plain
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.keyvalues import json_text
+from imkit.wire.untrusted import open_url
 
 SCHEMA_VERSION = "1"
 _TIME = pa.timestamp("ms", "UTC")
@@ -47,6 +49,10 @@ SCHEMA = pa.schema(
     metadata={"imkit.schema": SCHEMA_VERSION},
 )
 
+_TOGETHER = 8192  # Metas; more gain nothing and take memory
+_WORTH_READING_TOGETHER = 128  # fewer are read sooner one by one
+_MOST_BYTES = 2**30  # of Metas read together
+
 
 def to_batch(metas: Sequence[bytes]) -> pa.RecordBatch:
     r"""Return the rows of some Metas from roaming history: one for each that is a message, in their order.
@@ -63,7 +69,30 @@ def to_batch(metas: Sequence[bytes]) -> pa.RecordBatch:
         >>> to_batch([b"\xff"]).column("type").to_pylist()
         ['unknown']
     """
-    return batch_of(message for message in map(decode_roamed, metas) if message is not None)
+    parts = [_rows(metas[start : start + _TOGETHER]) for start in range(0, max(len(metas), 1), _TOGETHER)]
+    return parts[0] if len(parts) == 1 else _in_one_piece(pa.Table.from_batches(parts))
+
+
+def _rows(metas: Sequence[bytes]) -> pa.RecordBatch:
+    if len(metas) < _WORTH_READING_TOGETHER or sum(map(len, metas)) >= _MOST_BYTES:
+        return batch_of(message for message in map(decode_roamed, metas) if message is not None)
+    columns, plain = read_plain(metas)
+    count = int(plain.sum())
+    arrays = [columns[field.name] if field.name in columns else pa.nulls(count, field.type) for field in SCHEMA]
+    rows = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    if count == len(metas):
+        return rows
+    places = np.flatnonzero(~plain)
+    read = [(place, message) for place in places.tolist() if (message := decode_roamed(metas[place])) is not None]
+    order = np.argsort(np.concatenate([np.flatnonzero(plain), np.array([place for place, _ in read], np.int64)]))
+    both = pa.Table.from_batches([rows, batch_of(message for _, message in read)])
+    return _in_one_piece(both).take(pa.array(order))
+
+
+def _in_one_piece(table: pa.Table) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays(
+        [column.combine_chunks() for column in table.unify_dictionaries().columns], schema=SCHEMA
+    )
 
 
 def peek(meta: bytes) -> tuple[int, int] | None:
@@ -128,7 +157,7 @@ def _row(message: Message) -> tuple[Any, ...]:
         thread.name if thread else None,
         thread.group_id if thread else message.to if message.chat == "group" else None,
         thread.parent_id if thread else None,
-        _open_url(attachment.url) if attachment and attachment.url else None,
+        open_url(attachment.url) if attachment and attachment.url else None,
         attachment.file_name if attachment else None,
         attachment.file_size if attachment else None,
         getattr(body, "duration", None),
@@ -142,14 +171,6 @@ def _row(message: Message) -> tuple[Any, ...]:
         to_milliseconds(message.edited_at) if message.edited_at else None,
         message.edit_count,
     )
-
-
-def _open_url(url: str) -> str:
-    """Return the URL without its query, which may hold a share-secret."""
-    try:
-        return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
-    except ValueError:  # a stranger's URL
-        return url.partition("?")[0]
 
 
 def _payload(message: Message) -> str | None:

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from imkit import columns
 from imkit.columns import SCHEMA, batch_of, peek, to_batch
 from imkit.frames import COLUMNS
-from imkit.messages import Text
+from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Text, Video
 from imkit.wire import schema, uplink
+from imkit.wire.bulk import read_plain
 from imkit.wire.downlink import decode_roamed
 from tests.wire import service
-from tests.wire.service import THREAD
+from tests.wire.service import MARK, THREAD
+from tests.wire.strange import Scribe, damaged
+from tests.wire.test_properties import NINE, often
+
+ATTACHED = {"url": "https://h/org/app/chatfiles/7?x", "file_name": "茶.png", "file_size": 5, "secret": "s"}
+PLAIN = [
+    Text("tea?", ext={"mood": "好"}),
+    Image(**ATTACHED, width=640.0, height=480.0, animated=True),
+    Video(**ATTACHED, duration=3),
+    Location(25.03, 121.56, "Taipei", building_name="101"),
+    Audio(**ATTACHED, duration=3),
+    File(**ATTACHED),
+    Command("refresh"),
+    Custom("order", {"kind": "oolong"}),
+]
 
 
 def test_the_schema_has_the_columns_of_the_frame_and_a_version() -> None:
@@ -49,3 +68,62 @@ def test_peek_tells_nothing_of_what_has_no_id_or_time_or_is_no_message() -> None
 def test_batches_make_one_table() -> None:
     table = pa.Table.from_batches([to_batch([service.message_meta(number)]) for number in range(3)])
     assert table.unify_dictionaries().column("message_id").to_pylist() == ["0", "1", "2"]
+
+
+# ------------------------------------------------- the quick way and the ordinary one
+
+
+def told(batch: pa.RecordBatch) -> dict[str, str]:
+    """All that is in a batch, so that 0.0 and -0.0 differ."""
+    batch.validate(full=True)
+    return {name: repr(values) for name, values in batch.to_pydict().items()}
+
+
+def check(metas: list[bytes]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "_WORTH_READING_TOGETHER", 0)
+        together = to_batch(metas)
+    one_by_one = batch_of(message for meta in metas if (message := decode_roamed(meta)) is not None)
+    assert together.schema.equals(one_by_one.schema, check_metadata=True)
+    assert told(together) == told(one_by_one)
+
+
+@often(40)
+@given(seed=st.integers(0, 2**32), damage=st.booleans())
+def test_many_at_once_are_read_as_one_by_one(seed: int, damage: bool) -> None:
+    metas = Scribe(seed).metas(200)
+    check([damaged(meta, seed + number) for number, meta in enumerate(metas)] if damage else metas)
+
+
+@often(100)
+@given(st.lists(st.one_of(*NINE.values()), max_size=5), st.text())
+def test_whatever_is_said_is_read_alike(said: list[Body], name: str) -> None:
+    marks = {"thread": {**MARK["thread"], "thread_name": name}}
+    check([
+        service.as_delivered(uplink.encode_message(THREAD, "bob", body, client_id=1), number, "bob", number, marks)
+        for number, body in enumerate(said)
+    ])  # fmt: skip
+
+
+@often(60)
+@given(st.lists(st.binary(max_size=40), max_size=5))
+def test_any_bytes_are_read_alike(metas: list[bytes]) -> None:
+    check(metas)
+
+
+def test_most_messages_are_read_together() -> None:
+    _, plain = read_plain([service.message_meta(number, body) for number, body in enumerate(PLAIN)])
+    assert plain.all()
+    assert not read_plain([service.message_meta(1, Combine("title"))])[1].any()
+
+
+def test_more_than_are_read_together() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "_TOGETHER", 150)
+        metas = Scribe(1).metas(500)
+        assert told(to_batch(metas)) == told(batch_of(m for meta in metas if (m := decode_roamed(meta)) is not None))
+
+
+def test_rows_hold_no_more_than_themselves() -> None:
+    batch = to_batch([service.message_meta(number, Text("tea")) for number in range(1000)])
+    assert batch.get_total_buffer_size() < 200 * 1000

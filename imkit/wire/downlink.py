@@ -22,6 +22,7 @@ from imkit.messages import (
     MessageReceived,
     ThreadChanged,
     ThreadOverview,
+    ThreadRef,
     Unknown,
     from_milliseconds,
 )
@@ -36,14 +37,14 @@ logger = logging.getLogger("imkit.wire")
 
 STATISTIC, MUC, NOTIFY = 0, 2, 5  # namespaces, beside CHAT
 _TYPE_NORMAL, _TYPE_CHATROOM = 0, 3
-_CHATS: dict[int, Literal["group", "user", "room"]] = {
+CHATS: dict[int, Literal["group", "user", "room"]] = {
     _TYPE_NORMAL: "group",
     TYPE_CHAT: "user",
     TYPE_GROUPCHAT: "group",
     _TYPE_CHATROOM: "room",
 }
 _UNKNOWN_TYPE = "a message type this version does not know"
-_UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def decode_meta(data: bytes, meta: Any = None) -> Event | Kicked | None:
     """
     try:
         return _decode(schema.Meta.FromString(data) if meta is None else meta)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         logger.warning("a Meta of %d bytes could not be read: %s", len(data), type(error).__name__)
         return MessageReceived(_salvage(data, type(error).__name__))
 
@@ -119,7 +120,7 @@ def _decode_chat(meta: Any) -> Event | None:
         edit = mapping(json_object(body.meta), "edit_msg")
         at = message.edited_at or from_milliseconds(meta.timestamp)
         return MessageEdited(message, text(edit, "operator") or _sender(meta, body), message.edit_count, at)
-    if kind in _CHATS:
+    if kind in CHATS:
         return MessageReceived(_message(meta, body))
     if kind is None:
         return MessageReceived(_unreadable(meta, _UNKNOWN_TYPE))
@@ -132,7 +133,7 @@ def _decode_roamed(meta: Any) -> Message | None:
     body = schema.MessageBody.FromString(meta.payload)
     if not body.HasField("type"):
         return _unreadable(meta, _UNKNOWN_TYPE)
-    return _message(meta, body) if body.type in _CHATS or body.type == TYPE_EDIT else None
+    return _message(meta, body) if body.type in CHATS or body.type == TYPE_EDIT else None
 
 
 def decode_roamed(data: bytes) -> Message | None:
@@ -146,32 +147,63 @@ def decode_roamed(data: bytes) -> Message | None:
     """
     try:
         return _decode_roamed(schema.Meta.FromString(data))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         return _salvage(data, type(error).__name__)
 
 
-def _message(meta: Any, body: Any) -> Message:
-    marks = json_object(body.meta)
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the service notes on a message (`MessageBody.meta`): its thread, edits, reactions, translations."""
+
+    thread: ThreadRef | None
+    edit: Mapping[str, Any]
+    edit_count: int
+    edit_time: int
+    reactions: tuple[Mapping[str, Any], ...]
+    translations: tuple[Mapping[str, Any], ...]
+    overview: ThreadOverview | None
+
+
+def read_marks(noted: str, thread_id: str = "") -> Marks:
+    """Return what a `MessageBody.meta` says; `thread_id` is not in it, and goes into its `ThreadRef`.
+
+    Example:
+        >>> read_marks('{"edit_msg": {"count": 2, "edit_time": 1795390333491}}').edit_count
+        2
+    """
+    marks = json_object(noted)
     edit = mapping(marks, "edit_msg")
-    edited = body.type == TYPE_EDIT and body.HasField("type")
-    count = number(edit, "count")
-    edit_time = number(edit, "edit_time") or (meta.timestamp if edited else 0)
-    sent = (number(edit, "send_time") if edited else 0) or meta.timestamp
+    return Marks(
+        thread=thread_ref(marks, thread_id),
+        edit=edit,
+        edit_count=number(edit, "count"),
+        edit_time=number(edit, "edit_time"),
+        reactions=tuple(objects(marks, "reaction")),
+        translations=tuple(objects(marks, "translations")),
+        overview=_overview(marks),
+    )
+
+
+def _message(meta: Any, body: Any) -> Message:
     to = meta.to.name or body.to.name
+    marks = read_marks(body.meta, to)
+    edited = body.type == TYPE_EDIT and body.HasField("type")
+    edit_time = marks.edit_time or (meta.timestamp if edited else 0)
+    sent = (number(marks.edit, "send_time") if edited else 0) or meta.timestamp
     return Message(
         id=str(body.editMessageId if edited else meta.id),
-        sender=(text(edit, "sender") if edited else "") or _sender(meta, body),
+        sender=(text(marks.edit, "sender") if edited else "") or _sender(meta, body),
         to=to,
         time=from_milliseconds(sent),
         body=decode_content(body),
-        thread=thread_ref(marks, to),
+        thread=marks.thread,
         edited_at=from_milliseconds(edit_time) if edit_time else None,
-        edit_count=count,
-        reactions=tuple(objects(marks, "reaction")),
-        translations=tuple(objects(marks, "translations")),
+        edit_count=marks.edit_count,
+        reactions=marks.reactions,
+        translations=marks.translations,
         resource=getattr(meta, "from").clientResource,
-        chat=_CHATS.get(body.type, "group"),
-        overview=_overview(marks),
+        chat=CHATS.get(body.type, "group"),
+        overview=marks.overview,
     )
 
 
@@ -183,7 +215,7 @@ def _sender(meta: Any, body: Any) -> str:
 def _salvage(data: bytes, reason: str) -> Message:
     try:
         return _unreadable(schema.Meta.FromString(data), reason)
-    except _UNREADABLE:
+    except UNREADABLE:
         return Message(id="", sender="", to="", time=from_milliseconds(0), body=Unknown(data, reason))
 
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64  # deeper than any real attribute, shallower than what exhausts a JSON parser's stack
@@ -82,6 +83,19 @@ def plain(value: Any, levels: int = MAX_DEPTH) -> Any:
     if isinstance(value, list):
         return [plain(item, levels - 1) for item in value]
     return _whole(str(value))
+
+
+def open_url(url: str) -> str:
+    """Return an address without its query, which may hold a share-secret.
+
+    Example:
+        >>> open_url("https://a1.easemob.com/org/app/chatfiles/7?share-secret=x")
+        'https://a1.easemob.com/org/app/chatfiles/7'
+    """
+    try:
+        return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
+    except ValueError:  # no address
+        return url.partition("?")[0]
 
 
 def is_deep(value: Any, levels: int = MAX_DEPTH) -> bool:

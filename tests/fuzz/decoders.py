@@ -22,8 +22,8 @@ import atheris
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 with atheris.instrument_imports(include=["imkit"]):
+    from imkit import columns
     from imkit import rest as rest_room
-    from imkit.columns import batch_of
     from imkit.errors import ConnectionLost, IMError, ProtocolError
     from imkit.escape import file_name_for_disk
     from imkit.messages import Attachment, Event, Message
@@ -43,7 +43,7 @@ def look_at(message: Message | None) -> None:
     repr(message).encode()
     message._repr_html_().encode()
     json.dumps(dict(message.ext), allow_nan=False).encode()
-    batch_of([message])
+    columns.batch_of([message])
     if isinstance(message.body, Attachment):
         name = file_name_for_disk(message.body.file_name or "", "file")
         assert name
@@ -107,6 +107,19 @@ def bodies(data: bytes) -> None:
 
 def roamed(data: bytes) -> None:
     look_at(decode_roamed(data))
+
+
+def together(data: bytes) -> None:
+    """Metas, each with its length in front: many at once are read as one by one."""
+    some, place = [], 0
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 2], "big")
+        some.append(data[place + 2 : place + 2 + size])
+        place += 2 + size
+    quick = columns.to_batch(some)
+    quick.validate(full=True)
+    slow = columns.batch_of(message for meta in some if (message := decode_roamed(meta)) is not None)
+    assert repr(quick.to_pydict()) == repr(slow.to_pydict())
 
 
 def page(answer: Any) -> None:
@@ -185,7 +198,7 @@ def wire(data: bytes) -> None:
 
 
 DECODERS: list[Callable[[bytes], None]] = [
-    frames, metas, notices, bodies, roamed, pages, bundles, discovery, refusals, wire,
+    frames, metas, notices, bodies, roamed, pages, bundles, discovery, refusals, wire, together,
 ]  # fmt: skip
 
 
@@ -223,6 +236,7 @@ def seeds(folder: Path) -> None:
             for meta in filter(None, found):
                 parsed = schema.Meta.FromString(meta)
                 inputs += [bytes([number]) + meta for number in (1, 4, 5)]
+                inputs.append(bytes([10]) + len(meta).to_bytes(2, "big") + meta)
                 inputs.append(bytes([2 if parsed.ns == 5 else 3]) + parsed.payload)
     host = {"protocol": "https", "domain": "a1.easemob.com", "port": 443}
     told = {"rest": {"hosts": [host]}, "msync-wx": {"hosts": [{**host, "ip": "10.0.0.1"}]}}
@@ -239,6 +253,7 @@ def seeds(folder: Path) -> None:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
+    columns._WORTH_READING_TOGETHER = 0
     rest_room.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_room.httpx.HTTPError)  # type: ignore[assignment]
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):
