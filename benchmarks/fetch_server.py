@@ -1,0 +1,171 @@
+"""A service with one long, bursty thread whose pages take 30 ms, made beforehand, so that the client is what is measured.
+
+It answers roaming history (fact sheet section 8) as the real service is understood to: either direction, time bounds
+included, opaque to everything else. The app key says how: ``fetch#plain-1`` has no limit, ``fetch#sliding-1`` refuses
+with 429 more than 100 requests within any second, ``fetch#window-1`` within each second of its clock, ``fetch#bucket-1``
+what a token bucket of 100 has not; the number behind makes the counters its own. ``GET /counted/fetch/plain-1`` tells
+requests, pages and refusals. Runs in a process of its own, ends with its standard input, and prints its two ports.
+
+    python benchmarks/fetch_server.py
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import sys
+import time
+from base64 import b64encode
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict, deque
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from benchmarks.flood_server import OK, frame, meta
+from imkit.sandbox.edge import RateLimit
+from imkit.wire import schema
+from imkit.wire.envelope import PROVISION
+
+COUNT, PAGE = 20_000, 50
+LATENCY, LIMIT = 0.030, 100
+MINUTE = 60_000
+
+
+def times(count: int = COUNT, seed: int = 5) -> list[int]:
+    """70 % of the messages in 40 bursts of up to four hours, the rest at any time of 30 days."""
+    dice = random.Random(seed)
+    month = 30 * 24 * 60 * MINUTE
+    bursts = [(dice.randrange(month), dice.choice([10, 60, 240]) * MINUTE) for _ in range(40)]
+    found = [dice.randrange(month) for _ in range(count * 3 // 10)]
+    while len(found) < count:
+        begin, length = dice.choice(bursts)
+        found.append(begin + dice.randrange(length))
+    return sorted(1_795_000_000_000 + moment for moment in found)
+
+
+def entry(number: int, moment: int) -> bytes:
+    found = schema.Meta.FromString(meta(number))
+    found.timestamp = moment
+    return b'{"msg":"%s"}' % b64encode(found.SerializeToString())
+
+
+class Limit:
+    """Says whether one more request is within the limit; each kind counts as some service does."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._bucket = RateLimit(LIMIT)
+        self._last: deque[float] = deque(maxlen=LIMIT)
+        self._second = (0, 0)
+
+    def allows(self) -> bool:
+        now = time.monotonic()
+        if self._kind == "bucket":
+            return not self._bucket.wait()
+        if self._kind == "sliding":
+            if len(self._last) == LIMIT and now - self._last[0] < 1:
+                return False
+            self._last.append(now)
+        elif self._kind == "window":
+            count = self._second[1] if self._second[0] == int(now) else 0
+            self._second = int(now), count + 1
+            return count < LIMIT
+        return True
+
+
+class History:
+    """The thread, and who asked how often."""
+
+    def __init__(self) -> None:
+        self.times = times()
+        self.entries = [entry(number, moment) for number, moment in enumerate(self.times)]
+        self.limits: dict[str, Limit] = {}
+        self.counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
+        _, *parts = path.split("/")
+        if parts[0] == "counted":
+            return 200, json.dumps(self.counted[parts[2]]).encode()
+        if parts[-1] != "messageroaming":
+            return 404, b"{}"
+        app = parts[1]
+        counted = self.counted[app]
+        counted["requests"] += 1
+        if not self.limits.setdefault(app, Limit(app.partition("-")[0])).allows():
+            counted["refused"] += 1
+            return 429, b'{"error":"reach_limit","error_description":"This request has reached api limit"}'
+        counted["pages"] += 1
+        return 200, self.page(json.loads(body))
+
+    def page(self, asked: dict[str, Any]) -> bytes:
+        low, high = 0, len(self.times)
+        if asked.get("startTime") is not None:
+            low = bisect_left(self.times, asked["startTime"])
+        if asked.get("endTime") is not None:
+            high = bisect_right(self.times, asked["endTime"])
+        cursor = None if str(asked["start"]) in ("-1", "") else int(asked["start"])
+        size = asked.get("pull_number") or PAGE
+        if asked.get("is_positive"):
+            low = low if cursor is None else max(low, cursor + 1)
+            found, is_last = list(range(low, min(low + size, high))), low + size >= high
+        else:
+            high = high if cursor is None else min(high, cursor)
+            found, is_last = list(range(max(high - size, low), high))[::-1], high - size <= low
+        listed = b",".join(self.entries[number] for number in found)
+        tail = (b"true" if is_last else b"false", b"%d" % found[-1] if found else b"")
+        return b'{"data":{"msgs":[%s],"is_last":%s,"next_key":"%s"}}' % (listed, *tail)
+
+
+class Connection(asyncio.Protocol):
+    """One connection, kept alive: a request, its answer 30 ms later, the next."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        head, separator, body = self._data.partition(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+        if not separator or len(body) < length:
+            return
+        self._data = body[length:]
+        path = head.split(b" ", 2)[1].decode()
+        status, content = self._history.answer(path, body[:length])
+        answer = b"HTTP/1.1 %d .\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+            status,
+            len(content),
+        )
+        asyncio.get_running_loop().call_later(LATENCY, self._transport.write, answer + content)
+
+
+async def welcome(socket: ServerConnection) -> None:
+    """Let in whoever logs in."""
+    with contextlib.suppress(ConnectionClosed):
+        async for message in socket:
+            asked = schema.MSync.FromString(message)
+            if asked.command == PROVISION:
+                wanted = schema.Provision.FromString(asked.payload)
+                await socket.send(frame(PROVISION, schema.Provision(status=OK, resource=wanted.resource)))
+
+
+async def main() -> None:
+    history = History()
+    rest = await asyncio.get_running_loop().create_server(lambda: Connection(history), "127.0.0.1", 0)
+    async with serve(welcome, "127.0.0.1", 0, compression=None) as sockets:
+        print(rest.sockets[0].getsockname()[1], sockets.sockets[0].getsockname()[1], flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
