@@ -1,10 +1,11 @@
-"""A service with one long, bursty thread whose pages take 30 ms, made beforehand, so that the client is what is measured.
+"""A service with one long, bursty thread whose pages take 30 ms, made beforehand: the client is what is measured.
 
 It answers roaming history (fact sheet section 8) as the real service is understood to: either direction, time bounds
 included, opaque to everything else. The app key says how: ``fetch#plain-1`` has no limit, ``fetch#sliding-1`` refuses
-with 429 more than 100 requests within any second, ``fetch#window-1`` within each second of its clock, ``fetch#bucket-1``
-what a token bucket of 100 has not; the number behind makes the counters its own. ``GET /counted/fetch/plain-1`` tells
-requests, pages and refusals. Runs in a process of its own, ends with its standard input, and prints its two ports.
+with 429 more than 100 requests within any second, ``fetch#window-1`` within each second of its clock,
+``fetch#bucket-1`` what a token bucket of 100 has not; the number behind makes the counters its own.
+``GET /counted/fetch/plain-1`` tells requests, pages and refusals. Runs in a process of its own, ends with its standard
+input, and prints its two ports.
 
     python benchmarks/fetch_server.py
 """
@@ -18,6 +19,7 @@ import time
 from base64 import b64encode
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +59,24 @@ def entry(number: int, moment: int) -> bytes:
 class Limit:
     """Says whether one more request is within the limit; each kind counts as some service does."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-        self._bucket = RateLimit(LIMIT)
-        self._last: deque[float] = deque(maxlen=LIMIT)
+    def __init__(self, kind: str, limit: int = LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kind, self._limit, self._clock = kind, limit, clock
+        self._bucket = RateLimit(limit, clock)
+        self._last: deque[float] = deque(maxlen=limit)
         self._second = (0, 0)
 
     def allows(self) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         if self._kind == "bucket":
             return not self._bucket.wait()
         if self._kind == "sliding":
-            if len(self._last) == LIMIT and now - self._last[0] < 1:
+            if len(self._last) == self._limit and now - self._last[0] < 1:
                 return False
             self._last.append(now)
         elif self._kind == "window":
             count = self._second[1] if self._second[0] == int(now) else 0
             self._second = int(now), count + 1
-            return count < LIMIT
+            return count < self._limit
         return True
 
 

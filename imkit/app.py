@@ -12,12 +12,13 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from imkit.errors import InvalidMessage
-from imkit.rest import Hosts, RateBucket, discover
+from imkit.pace import RateBucket
+from imkit.rest import Hosts, discover
 
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
 
-_buckets: dict[tuple[str, str, float | None], RateBucket] = {}
+_buckets: dict[tuple[int, str, str, float | None], RateBucket] = {}
 
 
 class App:
@@ -27,8 +28,9 @@ class App:
         app_key: ``"org#app"``, from the app's console.
         rest_url: such as ``"https://a1.easemob.com"``; `None`: discovered as the official SDK does.
         ws_url: such as ``"wss://im-api-wechat.easemob.com/websocket"``; `None`: discovered.
-        max_requests_per_second: REST requests of this process to the app, all users together; `None`: no limit.
-            The documented limit of most endpoints is 100 a second.
+        max_requests_per_second: REST requests of this process to the app, all users together; the documented limit of
+            most endpoints is 100 a second. `None`: no limit but the service's, learnt from its refusals. Either way
+            a refusal (429, 限流) slows down everybody at once; nothing is lost, and it speeds up again.
 
     Raises:
         InvalidMessage: the app key or a URL is malformed.
@@ -99,7 +101,7 @@ class App:
 
     def _bucket(self, rest_url: str) -> RateBucket:
         limit = self.max_requests_per_second
-        return _buckets.setdefault((self.app_key, rest_url, limit), RateBucket(limit))
+        return _buckets.setdefault((os.getpid(), self.app_key, rest_url, limit), RateBucket(limit))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, App):

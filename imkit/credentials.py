@@ -22,8 +22,9 @@ from imkit.errors import (
     TokenExpired,
 )
 from imkit.messages import TokenExpiring, from_milliseconds
+from imkit.pace import retry_delays
 from imkit.portal import Worker
-from imkit.rest import Rest, retry_delays
+from imkit.rest import Rest
 from imkit.wire.untrusted import number
 
 logger = logging.getLogger("imkit.credentials")

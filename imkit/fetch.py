@@ -28,6 +28,7 @@ logger = logging.getLogger("imkit.history")
 
 WORKERS = 8  # a safe default: at 100 requests a second they rarely wait for the limit
 ROWS_A_PART = 2_000
+PATIENCE_SECONDS = 120.0  # what took long to load is worth waiting for
 WORTH_ESTIMATING = 0.05  # of the time range
 
 Progress = Callable[[int, int | None], Awaitable[None] | None]
@@ -251,7 +252,7 @@ class Fetch:
 
     async def _page(self, target: _Target, wanted: Query, cursor: str | int, newest_first: bool) -> Page:
         account = self._account
-        return await fetch_page(account.rest, account.user, target.id, wanted, cursor, newest_first)
+        return await fetch_page(account.rest, account.user, target.id, wanted, cursor, newest_first, PATIENCE_SECONDS)
 
     # ------------------------------------------------------------------ handing over
 

@@ -7,13 +7,10 @@ Source: fact sheet sections 1 (transport), 2 (token), 8 to 12.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import random
 import re
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -27,14 +24,12 @@ from imkit.errors import (
     InvalidMessage,
     ProtocolError,
     RateLimited,
-    ServiceBusy,
     SessionClosed,
     TimedOut,
 )
+from imkit.pace import Patience, RateBucket
 from imkit.rest_refusals import BUSY, refusal
 from imkit.wire_log import WireLog
-
-logger = logging.getLogger("imkit.rest")
 
 
 class _ShareSecretsHidden(logging.Filter):
@@ -53,73 +48,9 @@ DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agor
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
 CHUNK = 64 * 1024
 ANSWER_BYTES = 32 * 2**20  # of JSON: a hundred times the largest page
-MAX_ATTEMPTS = 6
-MAX_WAIT_SECONDS = 60.0
 _HOST = re.compile(r"[A-Za-z0-9._\-]+")
 
 Credential = Callable[[bool], Awaitable[str]]  # called with True when the token it gave was refused
-
-
-# -------------------------------------------------------------------- policy
-
-
-class RateBucket:
-    """A token bucket: at most `rate` requests a second, in bursts of at most `burst`.
-
-    Args:
-        rate: requests a second; `None` for no limit.
-        burst: how many may go at once after a quiet time.
-        clock: seconds, for tests.
-    """
-
-    def __init__(self, rate: float | None, burst: int = 10, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._free_at = 0.0  # when the bucket is full again
-
-    async def take(self) -> None:
-        """Wait until one more request may go."""
-        if self.rate is None:
-            return
-        now = self._clock()
-        full_in = max(self._free_at - now, 0.0) + 1 / self.rate
-        self._free_at = now + full_in
-        await asyncio.sleep(max(full_in - self._burst / self.rate, 0.0))
-
-
-def retry_delays(first: float = 0.2, cap: float = 8.0) -> Iterator[float]:
-    """Yield seconds to wait between attempts: doubling, with jitter, up to `cap`, for ever."""
-    delay = first
-    while True:
-        yield delay * random.uniform(0.5, 1.0)
-        delay = min(delay * 2, cap)
-
-
-def _retry_after(answer: httpx.Response) -> float | None:
-    try:
-        seconds = float(answer.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < float("inf") else None
-
-
-class _Patience:
-    """How often a request is tried again, and how long is waited before each time."""
-
-    def __init__(self) -> None:
-        self._attempts = 0
-        self._delays = retry_delays()
-
-    async def wait(self, error: IMError, after: float | None) -> None:
-        """Wait before the next attempt, for as long as the service has told; or raise the error, as it was the last."""
-        self._attempts += 1
-        if self._attempts >= MAX_ATTEMPTS or (after or 0.0) > MAX_WAIT_SECONDS:
-            raise error
-        delay = next(self._delays) if after is None else after
-        is_busy = isinstance(error, RateLimited | ServiceBusy)
-        logger.log(logging.WARNING if is_busy else logging.INFO, "%s · again in %.1f s", error, delay)
-        await asyncio.sleep(delay)
 
 
 # ------------------------------------------------------------------ discovery
@@ -293,6 +224,7 @@ class Rest:
         body: Mapping[str, Any] | None = None,
         repeatable: bool = False,
         signed: bool = True,
+        patience: float = 0.0,
     ) -> bytes:
         """Send one request and return the body of the answer as it came.
 
@@ -304,6 +236,7 @@ class Rest:
             body: a JSON object.
             repeatable: sending it twice does no harm, so a lost answer or a busy service is met with another try.
             signed: send the bearer token.
+            patience: how many seconds a service that answers nobody is waited for at the least.
 
         Raises:
             IMError: the subclass that fits the refusal (fact sheet section 12), or `TimedOut`, `ConnectionLost`,
@@ -315,13 +248,13 @@ class Rest:
         line = _line(method, path)
         what = what or line
         refreshed = False
-        patience = _Patience()
+        waiting = Patience(self._bucket, patience)
         while True:
             self._check_open(what)
             headers = {"Content-Type": "application/json"}
             if signed and self.credential is not None:
                 headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
-            await self._bucket.take()
+            sent = await self._bucket.take()
             wait: float | None = None
             error: IMError
             self._wire.request(line, body)
@@ -333,6 +266,7 @@ class Rest:
                 again = repeatable or never_sent
             else:
                 self._wire.answer(line, answer.status_code, content)
+                self._note(sent, answer)
                 if answer.status_code == 200:
                     return content
                 error = _refused(what, answer, content, path)
@@ -344,7 +278,16 @@ class Rest:
                     wait = 0.0
             if not again:
                 raise error
-            await patience.wait(error, wait)
+            await waiting.wait(error, wait)
+
+    def _note(self, sent: float, answer: httpx.Response) -> None:
+        """Tell the bucket how the service takes our pace."""
+        if answer.status_code == 429:
+            self._bucket.refused(sent, _retry_after(answer))
+        elif answer.status_code in BUSY:
+            self._bucket.busy(sent, _retry_after(answer))
+        else:
+            self._bucket.answered(sent)
 
     async def _ask(self, what: str, method: str, url: str, **how: Any) -> tuple[httpx.Response, bytes]:
         """Send one request, once, and read the whole answer: as much as an answer may hold."""
@@ -379,13 +322,13 @@ class Rest:
         form = httpx.Request("POST", "http://form", files={"file": (name, data)})  # writes the multipart form
         content = form.read()
         refreshed = False
-        patience = _Patience()
+        waiting = Patience(self._bucket)
         while True:
             headers = {"restrict-access": "true", "Accept": "*/*", "Content-Type": form.headers["content-type"]}
             headers["Content-Length"] = str(len(content))
             if self.credential is not None:
                 headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
-            await self._bucket.take()
+            sent = await self._bucket.take()
             wait: float | None = None
             error: IMError
             try:
@@ -401,6 +344,7 @@ class Rest:
             except httpx.HTTPError as problem:
                 error, again = _transport_error(what, problem)
             else:
+                self._note(sent, answer)
                 found = _json(said)
                 if answer.status_code == 200 and found is not None:
                     return found
@@ -412,7 +356,7 @@ class Rest:
                     wait = 0.0
             if not again:
                 raise error
-            await patience.wait(error, wait)
+            await waiting.wait(error, wait)
 
     async def download(self, path: str, secret: str) -> AsyncGenerator[tuple[bytes, int | None], None]:
         """Yield the chunks of an attachment with its size, if known (fact sheet section 11).
@@ -423,18 +367,19 @@ class Rest:
         parts = urlsplit(self.rest_url)
         params = {"em-redirect": "true", **({"share-secret": secret} if secret else {})}
         refreshed = False
-        patience = _Patience()
+        waiting = Patience(self._bucket)
         while True:
             headers = {"Accept": "*/*"}
             if self.credential is not None:
                 headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
-            await self._bucket.take()
+            sent = await self._bucket.take()
             wait: float | None = None
             request = self._client.build_request(
                 "GET", f"{parts.scheme}://{parts.netloc}{path}", params=params, headers=headers, timeout=UPLOAD_SECONDS
             )
             try:
                 answer = await self._client.send(request, stream=True, follow_redirects=True)
+                self._note(sent, answer)
                 try:
                     if answer.status_code == 200:
                         size = answer.headers.get("content-length", "")
@@ -455,11 +400,19 @@ class Rest:
                 wait = 0.0
             if not again:
                 raise error
-            await patience.wait(error, wait)
+            await waiting.wait(error, wait)
 
 
 def _line(method: str, path: tuple[str, ...]) -> str:
     return f"{method} /{'/'.join(path)}"
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    try:
+        seconds = float(answer.headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
 
 
 async def _beginning(answer: httpx.Response) -> bytes:

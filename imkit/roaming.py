@@ -99,7 +99,13 @@ class Chain:
 
 
 async def fetch_page(
-    rest: Rest, user: str, target_id: str, wanted: Query, cursor: str | int, newest_first: bool
+    rest: Rest,
+    user: str,
+    target_id: str,
+    wanted: Query,
+    cursor: str | int,
+    newest_first: bool,
+    patience: float = 0.0,
 ) -> Page:
     """Fetch one page.
 
@@ -111,6 +117,7 @@ async def fetch_page(
             service's bounds are inclusive.
         cursor: -1 to begin, then what the last page gave.
         newest_first: the direction.
+        patience: how many seconds a service that answers nobody is waited for at the least.
 
     Raises:
         ProtocolError: the answer is no page.
@@ -130,7 +137,8 @@ async def fetch_page(
         "userId": wanted.sender,
     }
     what = f"asking for the history of {target_id}"
-    content = await rest.content("POST", "users", user, "messageroaming", what=what, body=body, repeatable=True)
+    path = ("users", user, "messageroaming")
+    content = await rest.content("POST", *path, what=what, body=body, repeatable=True, patience=patience)
     try:
         found = parse_page(content)
     except ProtocolError as error:

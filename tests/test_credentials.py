@@ -8,8 +8,9 @@ import pytest
 
 import imkit
 from imkit.credentials import Credentials
+from imkit.pace import RateBucket
 from imkit.portal import portal
-from imkit.rest import RateBucket, Rest
+from imkit.rest import Rest
 from imkit.sandbox.process import Sandbox
 from tests.stand_ins import Answer, http_stand_in, register
 

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 import imkit
+from imkit import pace
 from imkit import rest as rest_room
 from imkit.sandbox.process import Sandbox
 from tests.people import new_name
@@ -22,18 +23,18 @@ def test_many_calls_against_a_rate_limit_all_succeed(caplog: pytest.LogCaptureFi
                 await asyncio.gather(*(group.create_thread.aio(f"thread {parent.text}", parent) for parent in parents))
             )
 
-        with caplog.at_level(logging.WARNING, "imkit.rest"):
+        with caplog.at_level(logging.INFO, "imkit.rest"):
             threads = asyncio.run(main())
         assert len({thread.id for thread in threads}) == 30
         assert sum(1 for _ in group.threads()) == 30  # each once: a 429 was refused unseen
-        waited = [record.getMessage() for record in caplog.records if record.name == "imkit.rest"]
-        assert waited
-        assert all("again in 1.0 s" in line for line in waited)
-        assert all("\n" not in line for line in waited)
+        slowed = [record.getMessage() for record in caplog.records if record.name == "imkit.rest"]
+        assert slowed
+        assert len(slowed) < 10  # told once, not by each of the thirty
+        assert all("a second from now on, again in" in line for line in slowed)
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_patience_ends(status: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_patience_ends(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with Sandbox(fail={str(status): 1.0}) as busy, imkit.login(new_name("alice"), app=busy.app) as alice:
         waits: list[float] = []
 
@@ -45,11 +46,11 @@ def test_patience_ends(status: int, monkeypatch: pytest.MonkeyPatch, caplog: pyt
             async def sleep(seconds: float) -> None:
                 waits.append(seconds)
 
-        monkeypatch.setattr(rest_room, "asyncio", Module())
+        monkeypatch.setattr(pace, "asyncio", Module())
         with pytest.raises(imkit.RateLimited if status == 429 else imkit.ServiceBusy) as caught:
             list(alice.groups())
-        assert [wait for wait in waits if wait] == [1.0] * (rest_room.MAX_ATTEMPTS - 1)
-        assert len([record for record in caplog.records if "again in" in record.getMessage()]) == len(waits)
+        told = [wait for wait in waits if wait > 0.9]  # as the service says, each time
+        assert len(told) >= pace.MAX_ATTEMPTS - 1
         if isinstance(caught.value, imkit.RateLimited):
             assert caught.value.retry_after == 1.0
 
