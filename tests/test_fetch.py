@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import imkit
+from benchmarks.fetch_server import times as bursty_month
 from imkit.columns import SCHEMA
 from imkit.errors import IMError
 from imkit.fetch import Bounds, Fetch, Part
@@ -139,21 +140,9 @@ def test_covered_is_never_more_than_what_came(
 @pytest.mark.parametrize(("workers", "most"), [(8, 0.08), (16, 0.15), (32, 0.25)])
 def test_many_hands_ask_for_little_more_than_one(workers: int, most: float) -> None:
     for seed in range(3):
-        readers = Readers(Service(busy_month(20_000, seed)), workers, Query(), random.Random(seed))
+        readers = Readers(Service(bursty_month(seed=seed)), workers, Query(), random.Random(seed))
         readers.run()
         assert readers.requests <= 400 * (1 + most)
-
-
-def busy_month(count: int, seed: int) -> list[int]:
-    """70 % of the messages within 40 busy hours, the rest at any time of 30 days."""
-    dice = random.Random(seed)
-    month = 30 * 24 * 60 * MINUTE
-    bursts = [(dice.randrange(month), dice.choice([10, 60, 240]) * MINUTE) for _ in range(40)]
-    times = [dice.randrange(month) for _ in range(count * 3 // 10)]
-    while len(times) < count:
-        begin, length = dice.choice(bursts)
-        times.append(begin + dice.randrange(length))
-    return sorted(START + time for time in times)
 
 
 # ------------------------------------------------------------------ from a service
