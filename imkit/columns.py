@@ -11,12 +11,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from google.protobuf.message import DecodeError
 
-from imkit.messages import Attachment, Body, Combine, Custom, Image, Location, Message, Unknown, to_milliseconds
+from imkit.messages import (
+    LAST_MILLISECOND,
+    Attachment,
+    Body,
+    Combine,
+    Custom,
+    Image,
+    Location,
+    Message,
+    Unknown,
+    to_milliseconds,
+)
+from imkit.wire import schema
 from imkit.wire.bulk import read_plain
-from imkit.wire.downlink import decode_roamed
+from imkit.wire.downlink import CHATS, decode_roamed, parse_meta
 from imkit.wire.keyvalues import json_text
 from imkit.wire.untrusted import open_url
+from imkit.wire.uplink import CHAT
 
 SCHEMA_VERSION = "1"
 _TIME = pa.timestamp("ms", "UTC")
@@ -105,11 +120,41 @@ def peek(meta: bytes) -> tuple[int, int] | None:
         >>> peek(bytes.fromhex("0807 20e807 2801 3202 0801"))
         (7, 1000)
     """
-    message = decode_roamed(meta)
-    if message is None or not message.id:
+    parsed = parse_meta(meta)
+    if parsed is None or not parsed.HasField("ns") or parsed.ns != CHAT:
         return None
-    message_id, time = int(message.id), to_milliseconds(message.time)
+    try:
+        body = schema.MessageBody.FromString(parsed.payload)
+        is_plain = body.HasField("type") and body.type in CHATS
+    except (DecodeError, UnicodeDecodeError):
+        is_plain = False
+    if is_plain:
+        message_id, time = parsed.id, min(parsed.timestamp, LAST_MILLISECOND)
+    elif (message := decode_roamed(meta)) is not None:
+        message_id, time = int(message.id), to_milliseconds(message.time)
+    else:
+        return None
     return (message_id, time) if message_id and time else None
+
+
+def sorted_table(table: pa.Table, *, newest_first: bool = False, limit: int | None = None) -> pa.Table:
+    """Return the rows of a table of `SCHEMA` by time, and within a millisecond by message id as a number.
+
+    Args:
+        table: any number of batches.
+        newest_first: the other way round.
+        limit: how many rows to keep, from the front; `None` for all.
+
+    Example:
+        >>> sorted_table(SCHEMA.empty_table()).num_rows
+        0
+    """
+    ids = table.column("message_id")
+    numbers = pc.if_else(pc.equal(ids, ""), "0", ids).cast(pa.uint64()).to_numpy()
+    order = np.lexsort((numbers, table.column("time").cast(pa.int64()).to_numpy()))
+    rows = pa.array((order[::-1] if newest_first else order)[:limit])
+    # One column after the other, so that never more than one of them is there a third time.
+    return pa.table([column.unify_dictionaries().combine_chunks().take(rows) for column in table.columns], SCHEMA)
 
 
 def batch_of(messages: Iterable[Message]) -> pa.RecordBatch:

@@ -26,8 +26,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from imkit.columns import batch_of
 from imkit.messages import Message
@@ -99,7 +101,7 @@ def _series(name: str, column: pa.ChunkedArray) -> pd.Series[Any]:
         moments: pd.Series[Any] = column.to_pandas()
         return moments.astype(_TIME)
     if dtype == "category":
-        return pd.Series(pd.Categorical(pd.array(column.cast(pa.string()), dtype=_STRING)))
+        return pd.Series(_categorical(column))
     if dtype is _STRING:
         return pd.Series(pd.array(column, dtype=_STRING))
     return pd.Series(column.to_pandas(types_mapper=_NULLABLE.get))
@@ -151,6 +153,19 @@ class ImAccessor:
         """
         moved = {name: self._frame[name].dt.tz_convert(zone) for name in ("time", "edited_at") if name in self._frame}
         return self._frame.assign(**moved)
+
+
+def _categorical(column: pa.ChunkedArray) -> Any:
+    """Return a dictionary column as a categorical: only what occurs, sorted."""
+    parts = column.unify_dictionaries().chunks
+    values = parts[0].dictionary if parts else pa.array([], pa.string())
+    numbers = np.concatenate([np.empty(0, np.int32), *(part.indices.fill_null(-1).to_numpy() for part in parts)])
+    used = np.flatnonzero(np.bincount(numbers + 1, minlength=len(values) + 1)[1:])
+    order = pc.sort_indices(values.take(pa.array(used))).to_numpy()
+    codes = np.full(len(values) + 1, -1, np.min_scalar_type(-max(len(used), 1)))  # the last is for NA, which is -1
+    codes[used[order]] = np.arange(len(used))
+    categories = pd.array(values.take(pa.array(used[order])), dtype=_STRING)
+    return pd.Categorical.from_codes(codes[numbers], dtype=pd.CategoricalDtype(categories), validate=False)
 
 
 def _strings(values: list[Any]) -> Any:

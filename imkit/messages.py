@@ -15,7 +15,7 @@ from imkit.display import card, counted, known
 from imkit.escape import for_terminal
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, where datetime ends
+LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, where datetime ends
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
@@ -25,7 +25,7 @@ def from_milliseconds(milliseconds: int) -> datetime:
         >>> from_milliseconds(1_795_390_333_491).isoformat()
         '2026-11-22T23:32:13.491000+00:00'
     """
-    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, 0), _LAST_MILLISECOND))
+    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, 0), LAST_MILLISECOND))
 
 
 def to_milliseconds(time: datetime) -> int:

@@ -8,9 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkit import columns
-from imkit.columns import SCHEMA, batch_of, peek, to_batch
+from imkit.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
 from imkit.frames import COLUMNS
-from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Text, Video
+from imkit.messages import (
+    Audio,
+    Body,
+    Combine,
+    Command,
+    Custom,
+    File,
+    Image,
+    Location,
+    Message,
+    Text,
+    Unknown,
+    Video,
+    from_milliseconds,
+    to_milliseconds,
+)
 from imkit.wire import schema, uplink
 from imkit.wire.bulk import read_plain
 from imkit.wire.downlink import decode_roamed
@@ -65,6 +80,16 @@ def test_peek_tells_nothing_of_what_has_no_id_or_time_or_is_no_message() -> None
         assert peek(meta) is None
 
 
+@often(20)
+@given(seed=st.integers(0, 2**32), damage=st.booleans())
+def test_peek_tells_nothing_but_what_the_row_says(seed: int, damage: bool) -> None:
+    for number, meta in enumerate(Scribe(seed).metas(100)):
+        data = damaged(meta, seed + number) if damage else meta
+        message = decode_roamed(data)
+        known = (int(message.id), to_milliseconds(message.time)) if message and message.id else (0, 0)
+        assert peek(data) == (known if all(known) else None)
+
+
 def test_batches_make_one_table() -> None:
     table = pa.Table.from_batches([to_batch([service.message_meta(number)]) for number in range(3)])
     assert table.unify_dictionaries().column("message_id").to_pylist() == ["0", "1", "2"]
@@ -115,6 +140,19 @@ def test_most_messages_are_read_together() -> None:
     _, plain = read_plain([service.message_meta(number, body) for number, body in enumerate(PLAIN)])
     assert plain.all()
     assert not read_plain([service.message_meta(1, Combine("title"))])[1].any()
+
+
+@often(30)
+@given(st.lists(st.tuples(st.integers(1, 10) | st.sampled_from([2**61, 2**63 + 5]), st.integers(0, 3)), max_size=8))
+def test_rows_are_sorted_by_time_and_then_by_id_as_a_number(found: list[tuple[int, int]]) -> None:
+    messages = [Message(str(number), "bob", "7", from_milliseconds(at), Text("x")) for number, at in found]
+    unreadable = Message("", "", "", from_milliseconds(2), Unknown(b"", "?"))
+    table = pa.Table.from_batches([batch_of(messages[:3]), batch_of([*messages[3:], unreadable])])
+    expected = [str(number or "") for _, number in sorted([(at, number) for number, at in found] + [(2, 0)])]
+    assert sorted_table(table).column("message_id").to_pylist() == expected
+    newest = sorted_table(table, newest_first=True, limit=2)
+    assert newest.column("message_id").to_pylist() == expected[::-1][:2]
+    assert newest.schema.equals(SCHEMA, check_metadata=True)
 
 
 def test_more_than_are_read_together() -> None:

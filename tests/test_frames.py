@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imkit
-from imkit.frames import COLUMNS, frame_of
+from imkit.columns import batch_of
+from imkit.frames import COLUMNS, frame_of, frame_of_table
 from imkit.messages import Body, from_milliseconds, to_milliseconds
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123000, tzinfo=UTC)
@@ -66,6 +68,17 @@ def test_the_documented_table_is_the_schema() -> None:
     assert {name: dtype.replace("string", "str") for name, dtype in told.items()} == {
         name: str(dtype).replace("string", "str") for name, dtype in COLUMNS.items()
     }
+
+
+def test_categories_are_sorted_and_only_those_that_occur() -> None:
+    senders = ["茶", "bob", "alice", "bob"]
+    batches = [batch_of([imkit.Message("7", sender, "8", NOON, imkit.Text("x"))]) for sender in senders]
+    frame = frame_of_table(pa.Table.from_batches(batches).slice(1))
+    assert frame["sender"].tolist() == senders[1:]
+    assert frame["sender"].cat.categories.tolist() == ["alice", "bob"]
+    assert frame["thread_id"].cat.categories.empty
+    many = frame_of([imkit.Message("7", f"user{number:05}", "8", NOON, imkit.Text("x")) for number in range(40_000)])
+    assert many["sender"].tolist() == sorted(many["sender"])
 
 
 def test_what_stands_in_a_row() -> None:

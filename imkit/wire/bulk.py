@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.messages import from_milliseconds, to_milliseconds
+from imkit.messages import LAST_MILLISECOND
 from imkit.wire import schema
 from imkit.wire.codec import COMMAND, CUSTOM, FILE, IMAGE, LOCATION, SUB_COMBINE, SUB_GIF, TEXT, VIDEO, VOICE
 from imkit.wire.downlink import CHATS, UNREADABLE, Marks, read_marks
@@ -90,7 +90,6 @@ _SUBTYPES = (SUB_COMBINE, SUB_GIF, _SUB_STREAM)
 _TYPES = ("txt", "img", "video", "loc", "audio", "file", "cmd", "custom")  # by Content.type
 _ATTACHMENTS = (IMAGE, VIDEO, VOICE, FILE)
 _IN_A_GROUP = [kind for kind, chat in CHATS.items() if chat == "group"]
-_LAST_MILLISECOND = to_milliseconds(from_milliseconds(2**63 - 1))
 
 
 def read_plain(metas: Sequence[bytes]) -> tuple[Columns, Truths]:
@@ -310,7 +309,7 @@ def _taken(values: Sequence[str | None], codes: Numbers, valid: Truths | None = 
 
 def _times(milliseconds: Numbers, valid: Truths | None = None) -> pa.Array:
     mask = None if valid is None else ~valid
-    return pa.array(np.clip(milliseconds, 0, _LAST_MILLISECOND), pa.timestamp("ms", "UTC"), mask=mask)
+    return pa.array(np.clip(milliseconds, 0, LAST_MILLISECOND), pa.timestamp("ms", "UTC"), mask=mask)
 
 
 def _counts(numbers: Numbers, valid: Truths) -> pa.Array:
