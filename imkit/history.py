@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from imkit.account import Account
 from imkit.app import user_id
-from imkit.columns import SCHEMA
+from imkit.columns import SCHEMA, sorted_table
 from imkit.errors import InvalidMessage
 from imkit.fetch import WORKERS, Fetch, Part, Progress
 from imkit.messages import Message, to_milliseconds
@@ -218,7 +216,8 @@ class Loading:
         """
         from imkit.frames import frame_of_table  # pandas is loaded when the first frame is asked for
 
-        table = _ordered(pa.Table.from_batches(self._batches, SCHEMA), self._wanted)
+        rows = pa.Table.from_batches(self._batches, SCHEMA)
+        table = sorted_table(rows, newest_first=self._wanted.order == "newest", limit=self._wanted.limit)
         reasons = [*self._fetch.reasons, *([stopped] if stopped else [])]
         source = {
             "app_key": self._account.app.app_key,
@@ -232,18 +231,6 @@ class Loading:
             "server_count": server_count(self._account, self._ids, self._wanted),
         }
         return frame_of_table(table, source)
-
-
-def _ordered(table: pa.Table, wanted: Query) -> pa.Table:
-    """Return the rows in the order that is wanted: by time, and within a millisecond by message id as a number."""
-    table = table.unify_dictionaries().combine_chunks()
-    ids = table.column("message_id")
-    numbers = pc.if_else(pc.equal(ids, ""), "0", ids).cast(pa.uint64()).to_numpy()
-    times = table.column("time").cast(pa.int64()).to_numpy()
-    order = np.lexsort((numbers, times))
-    if wanted.order == "newest":
-        order = order[::-1]
-    return table.take(pa.array(order[: wanted.limit]))
 
 
 async def history_frame(
