@@ -48,6 +48,8 @@ DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agor
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
 CHUNK = 64 * 1024
 ANSWER_BYTES = 32 * 2**20  # of JSON: a hundred times the largest page
+# As many are kept as there can be workers; httpx keeps 20, and each beyond would connect anew for each request.
+_CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 _HOST = re.compile(r"[A-Za-z0-9._\-]+")
 
 Credential = Callable[[bool], Awaitable[str]]  # called with True when the token it gave was refused
@@ -177,7 +179,7 @@ class Rest:
         self._wire = wire or WireLog()
         # The client adds its own pool, and nothing of the environment on the way to this machine.
         self._client = httpx.AsyncClient(
-            timeout=REQUEST_SECONDS, trust_env=not is_loopback(rest_url), follow_redirects=False
+            timeout=REQUEST_SECONDS, trust_env=not is_loopback(rest_url), follow_redirects=False, limits=_CONNECTIONS
         )
 
     async def close(self) -> None:

@@ -117,16 +117,23 @@ class Shards:
             return self.begin(newest_first=False)
         if not self._knows_ends:
             return None
-        return self._join(max(self._gaps, key=self._share))
+        density = self._density
+        left = [self._left(gap, density) for gap in self._gaps]
+        shares = [
+            number / (1 + (gap.down is not None) + (gap.up is not None))
+            for gap, number in zip(self._gaps, left, strict=True)
+        ]
+        fullest = max(range(len(shares)), key=shares.__getitem__)
+        return self._join(self._gaps[fullest], left[fullest])
 
     @property
     def _knows_ends(self) -> bool:
         return not self.is_open and self._oldest is not None
 
-    def _join(self, gap: Gap) -> Walk | None:
+    def _join(self, gap: Gap, left: float) -> Walk | None:
         is_full = gap.down is not None and gap.up is not None
         helpers = 2 if is_full else 1
-        if self.left(gap) < WORTH_HELPING * helpers or (is_full and gap.high - gap.low < 2):
+        if left < WORTH_HELPING * helpers or (is_full and gap.high - gap.low < 2):
             return None
         if is_full:
             gap = self._split(gap)
@@ -153,15 +160,16 @@ class Shards:
         else:
             walk.gap.up = walk
 
-    def _share(self, gap: Gap) -> float:
-        return self.left(gap) / (1 + (gap.down is not None) + (gap.up is not None))
+    @property
+    def _density(self) -> float:
+        """Messages a millisecond in what has been gone through."""
+        return self._count / max(self._whole - sum(gap.high - gap.low + 1 for gap in self._gaps), 1)
 
-    def left(self, gap: Gap) -> float:
+    def _left(self, gap: Gap, density: float) -> float:
         """How many messages are estimated to be in a gap: as many as elsewhere, and the rest of a burst at its ends."""
         span = gap.high - gap.low + 1
-        known = max(self._whole - sum(other.high - other.low + 1 for other in self._gaps), 1)
         paces = [walk.pace for walk in (gap.down, gap.up) if walk is not None and walk.pace]
-        return span * self._count / known + (min(span / min(paces), AHEAD) if paces else 0.0)
+        return span * density + (min(span / min(paces), AHEAD) if paces else 0.0)
 
     @property
     def _whole(self) -> int:
@@ -255,7 +263,8 @@ class Shards:
     @property
     def most_left(self) -> float:
         """How many messages are estimated to be in the fullest gap."""
-        return max(map(self.left, self._gaps), default=0.0)
+        density = self._density
+        return max((self._left(gap, density) for gap in self._gaps), default=0.0)
 
     @property
     def is_done(self) -> bool:
