@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import Request, urlopen
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
@@ -172,6 +173,15 @@ def register(sandbox: Sandbox, user: str, password: str) -> None:
     connection.request("POST", path, body, {"Content-Type": "application/json"})
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def token_of(sandbox: Sandbox, user: str) -> str:
+    """A token for a user, as an app's own server asks for it."""
+    headers = {"Authorization": f"Bearer {sandbox.secret}", "Content-Type": "application/json"}
+    asked = Request(f"{sandbox.rest_url}/imkit/app-server/token", json.dumps({"user": user}).encode(), headers)
+    with urlopen(asked, timeout=5) as told:
+        token: str = json.load(told)["token"]
+    return token
 
 
 @contextmanager

@@ -80,10 +80,11 @@ class Composer(Form):
         self._ext_box = ipywidgets.VBox([self.ext_shown])
         self.children = (self.status, self.tabs, self._ext_box, self.outbox)
         self._wire_up()
+        self.add_class("imkit-composer")
         self.thread = thread
 
     def _field(self, kind: Any, label: str, **options: Any) -> Any:
-        layout = ipywidgets.Layout(width="100%", max_width="32em")
+        layout = ipywidgets.Layout(width="calc(100% - 4px)", max_width="32em")
         return kind(description=self.say(label), style=_FIELD, layout=layout, **options)
 
     def _pages(self) -> list[Any]:

@@ -101,7 +101,7 @@ class LoginForm(Form):
         self._lay_out()
 
     def _field(self, kind: Any, label: str, **options: Any) -> Any:
-        layout = ipywidgets.Layout(width="100%", max_width="34em")
+        layout = ipywidgets.Layout(width="calc(100% - 4px)", max_width="34em")
         return kind(description=self.say(label), style=_FIELD, layout=layout, **options)
 
     @property

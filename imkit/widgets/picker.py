@@ -97,7 +97,7 @@ class ThreadPicker(Form):
         self.start(self.rooms.load, self.buttons["refresh"])
 
     def _field(self, label: str, **options: Any) -> Any:
-        layout = ipywidgets.Layout(width="100%", max_width="32em")
+        layout = ipywidgets.Layout(width="calc(100% - 4px)", max_width="32em")
         return ipywidgets.Text(
             description=self.say(label), style={"description_width": "7em"}, layout=layout, **options
         )

@@ -8,12 +8,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 
+from imkit.sandbox.process import Sandbox
+from tests.browser.everybody import CONTRAST, check, check_in_every_light, set_theme, tab_through
 from tests.browser.forms import HOSTILE, button, log_in, open_cells, picture, prepare, reload, run
 from tests.browser.jupyter import Lab, OpenNotebook
+from tests.stand_ins import Answer, Asked, http_stand_in, register, token_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 expect.set_options(timeout=30_000)
@@ -26,63 +30,7 @@ def notebook(lab: Lab, page: Page) -> Open:
     return partial(open_cells, lab, page)
 
 
-def set_theme(page: Page, name: str) -> None:
-    page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', { theme: name })", name)
-    light = "false" if "Dark" in name else "true"
-    page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{light}'")
-    page.wait_for_function("() => !document.querySelector('#jupyterlab-splash')")
-
-
-# The contrast of every text in a form against what lies behind it; what fails AA, by its words.
-CONTRAST = """
-root => {
-    const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-    const parse = colour => {
-        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255];
-    };
-    const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
-    const ground = node => {
-        const layers = [];
-        for (let at = node; at; at = at.parentElement) layers.push(parse(getComputedStyle(at).backgroundColor));
-        return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]);
-    };
-    const light = colour => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
-        const part = colour[i] / 255;
-        return sum + weight * (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-    }, 0);
-    const poor = [];
-    for (const node of root.querySelectorAll('*')) {
-        const texts = [...node.childNodes].filter(child => child.nodeType === 3);
-        const words = texts.map(child => child.data.trim()).join('');
-        const style = getComputedStyle(node), box = node.getBoundingClientRect();
-        if (!words || !box.width || !box.height || style.visibility === 'hidden' || node.closest(':disabled')) continue;
-        const back = ground(node), [a, b] = [light(over(parse(style.color), back)), light(back)];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) poor.push(`${words.slice(0, 30)} ${ratio.toFixed(2)}`);
-    }
-    return poor;
-}
-"""
-# Controls that a screen reader could not name.
-NAMELESS = """
-root => [...root.querySelectorAll('input:not([type=hidden]):not([aria-hidden]), textarea, select, button')]
-    .filter(node => node.getBoundingClientRect().width)
-    .filter(node => !(node.labels?.length && [...node.labels].some(label => label.textContent.trim()))
-        && !node.getAttribute('aria-label') && !node.textContent.trim() && !node.title)
-    .map(node => node.outerHTML.slice(0, 120))
-"""
-
-
-def check_for_everybody(page: Page, selector: str = ".imkit-form") -> None:
-    form = page.locator(selector).first
-    assert form.evaluate(CONTRAST) == []
-    assert form.evaluate(NAMELESS) == []
-    # Nothing sticks out of the cell to the right.
-    assert form.evaluate("form => form.scrollWidth - form.clientWidth") <= 2
-
-
-def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) -> None:
+def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path: Path) -> None:
     """Log in, make a group and a thread, send each type, recall, edit, load, export: with the mouse and keys alone."""
     opened = notebook("forms-explorer", "import imkit", "explorer = imkit.explore(lang='en')\nexplorer", height=1150)
     run(opened, 0, 1)
@@ -91,8 +39,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) ->
     page.get_by_label("App key").fill("no key")
     log_in(page, "ann")
     expect(page.get_by_text("InvalidMessage")).to_be_visible()
-    check_for_everybody(page)
-    picture(page, "forms-2-login-refused")
+    check_in_every_light(page, "forms-2-login-refused")
     page.get_by_label("Where").select_option(label="Local sandbox, no account needed")
     log_in(page, "ann")
     expect(page.get_by_text("ann is logged in")).to_be_visible()
@@ -102,6 +49,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) ->
     button(page, "Create").click()
     expect(page.get_by_role("option", name="tea 茶")).to_be_visible()
     button(page, "New thread").click()
+    check(page)
     page.get_by_role("textbox", name="Name", exact=True).fill("Oolong 乌龙")
     page.get_by_role("textbox", name="First message", exact=True).fill("Which oolong should we order?")
     button(page, "Create").click()
@@ -139,8 +87,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) ->
     button(page, "Attributes …").click()
     page.get_by_label("Attributes (JSON)").fill('{"mood": ')
     expect(page.get_by_text("No JSON object yet")).to_be_visible()
-    check_for_everybody(page)
-    picture(page, "forms-4-file")
+    check_in_every_light(page, "forms-4-file", ".imkit-composer")
     page.get_by_label("Attributes (JSON)").fill('{"mood": "好"}')
     expect(page.get_by_text("JSON is fine: 1 key")).to_be_visible()
     send = page.locator(".imkit-form .jupyter-button:visible", has_text="Send")
@@ -161,7 +108,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) ->
     feed.get_by_role("button", name="Open").click()
     expect(feed.locator(".imkit-inner")).to_contain_text("Lugu 鹿谷")
     expect(page.get_by_role("option", name="Oolong 乌龙")).to_contain_text(re.compile(r"\d messages"))
-    picture(page, "forms-5-chat")
+    check_in_every_light(page, "forms-5-chat")
 
     page.get_by_role("tab", name="History", exact=True).click()
     button(page, "Load").click()
@@ -169,9 +116,14 @@ def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) ->
     expect(page.locator(".imkit-form table.dataTable tbody tr")).to_have_count(5)
     button(page, "Show as code").click()
     expect(page.locator(".imkit-code pre")).to_contain_text(".history()")
-    button(page, "Export").click()
-    expect(page.get_by_text("Exported to history.csv")).to_be_visible()
-    picture(page, "forms-6-history")
+    for suffix in (".parquet", ".jsonl", ".html", ".csv"):
+        page.get_by_label("Export as").select_option(label=suffix[1:])
+        button(page, "Export").click()
+        expect(page.get_by_text(f"Exported to history{suffix}")).to_be_visible()
+    assert pd.read_parquet(lab.root / "history.parquet").text[0] == "Dong Ding, two bags 🍵🍵"
+    assert len(pd.read_json(lab.root / "history.jsonl", lines=True)) == len(pd.read_csv(lab.root / "history.csv")) == 5
+    assert "Dong Ding, two bags 🍵🍵" in (lab.root / "history.html").read_text(encoding="utf-8")
+    check_in_every_light(page, "forms-6-history")
     button(page, "Put it in the next cell").click()
     page.wait_for_function("() => window.jupyterapp.shell.currentWidget.content.widgets.length === 3")
     run(opened, 2)
@@ -180,10 +132,140 @@ def test_everything_from_one_cell(notebook: Open, page: Page, tmp_path: Path) ->
     page.get_by_role("tab", name="Wire", exact=True).click()
     expect(page.locator(".imkit-wire-list summary").last).to_be_visible()
     page.locator(".imkit-wire-list summary", has_text="messageroaming").first.click()
+    check(page)
     picture(page, "forms-7-wire")
     button(page, "Log out").click()
     expect(page.get_by_text("Logged out.")).to_be_visible()
     expect(page.locator(".imkit-feed")).to_have_count(0)
+
+
+SECRET = "correct horse battery"
+
+
+def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Page, lab: Lab, sandbox: Sandbox) -> None:
+    register(sandbox, "forms-carol", SECRET)
+    tokens = []
+
+    def app_server(asked: Asked) -> Answer:
+        tokens.append(token_of(sandbox, asked.query["user"]))
+        return Answer(200, {"token": tokens[-1]})
+
+    opened = notebook("forms-login", "import imkit.widgets\nform = imkit.widgets.LoginForm(lang='en')\nform")
+    # What the forms hold is saved too, as JupyterLab does where the reader has asked for it.
+    save_state = "() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
+    page.evaluate(save_state)
+    run(opened, 0)
+    page.get_by_label("Where").select_option(label="An Easemob app")
+    fields = ["App key", "REST URL", "WebSocket URL", "User", "Log in with", "Password"]
+    expect(page.get_by_label("Password", exact=True)).to_be_visible()
+    assert tab_through(page, page.get_by_label("Where"), 7) == ["Where", *fields, "Log in"]
+    for field, value in zip(fields, (sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "forms-carol"), strict=False):
+        page.get_by_label(field, exact=True).fill(value)
+    with http_stand_in(app_server) as server:
+        for way, field, value in (
+            ("Password", "Password", SECRET),
+            ("Token", "Token", token_of(sandbox, "forms-carol")),
+            ("App server URL", "App server URL", f"{server.url}/token"),
+        ):
+            page.get_by_label("Log in with").select_option(label=way)
+            page.get_by_label(field, exact=True).fill(value)
+            tokens.append(value if way == "Token" else "")
+            page.get_by_label(field, exact=True).press("Enter")
+            expect(page.get_by_text("forms-carol is logged in")).to_be_visible()
+            page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+            button(page, "Log out").click()
+            expect(page.get_by_text("Logged out.")).to_be_visible()
+        page.get_by_label("Log in with").select_option(label="Password")
+        expect(page.get_by_label("Password", exact=True)).to_have_value("")
+        page.get_by_label("Password", exact=True).fill("typed and never sent")
+        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    saved = (lab.root / "forms-login.ipynb").read_text()
+    assert "forms-carol" in saved  # the state is there, what is secret is not
+    assert [secret for secret in (SECRET, "typed and never sent", *filter(None, tokens)) if secret in saved] == []
+    page.evaluate(save_state)
+
+
+# Every state that the outbox was in, as the page showed it.
+WATCH = """
+() => {
+    window.shown = [];
+    const outbox = document.querySelector('.imkit-outbox');
+    new MutationObserver(() => window.shown.push(outbox.innerText)).observe(outbox, { childList: true, subtree: true });
+}
+"""
+
+
+def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(notebook: Open, page: Page) -> None:
+    opened = notebook(
+        "forms-composer",
+        prepare("fei", "feng"),
+        "import imkit.widgets\nfrom ipywidgets import VBox\n"
+        "feed = imkit.widgets.LiveFeed(me, thread, recall_seconds=8, lang='en', height=300)\n"
+        "VBox([feed, imkit.widgets.Composer(thread, lang='en')])",
+        "thread.leave()",
+        "thread.join()",
+    )
+    run(opened, 0, 1)
+    feed, outbox = page.locator(".imkit-feed"), page.locator(".imkit-outbox li")
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    box.fill("茶" * 2000)
+    expect(page.get_by_text("bytes: too large")).to_be_visible()
+    expect(button(page, "Send").locator("visible=true")).to_be_disabled()
+    box.press("Enter")
+    expect(box).to_have_value("茶" * 2000)  # it stays where it is
+    check(page)
+    picture(page, "forms-composer-1-too-large")
+    box.fill("short enough")
+    expect(button(page, "Send").locator("visible=true")).to_be_enabled()
+    assert tab_through(page, box, 2) == ["Message", "Send", "Attributes …"]
+    box.press("Enter")
+    mine = feed.locator(".imkit-message", has_text="short enough")
+    expect(mine.get_by_text(re.compile(r"0:\d\d left"))).to_be_visible()
+    expect(mine.get_by_role("button", name="Edit")).to_be_visible()
+
+    page.get_by_role("tab", name="Image or file").click()
+    page.evaluate(WATCH)
+    zone = page.locator(".imkit-drop-zone")
+    # A picture of noise is as large as a photograph; the page makes it, as a file from the reader's desktop.
+    dragged = page.evaluate_handle(
+        """async () => {
+            const canvas = new OffscreenCanvas(1000, 800), pen = canvas.getContext('2d');
+            const noise = pen.createImageData(1000, 800);
+            for (let at = 0; at < noise.data.length; at += 65536)
+                crypto.getRandomValues(noise.data.subarray(at, Math.min(at + 65536, noise.data.length)));
+            pen.putImageData(noise, 0, 0);
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([await canvas.convertToBlob()], '龙井.png', { type: 'image/png' }));
+            return transfer;
+        }"""
+    )
+    zone.dispatch_event("dragenter", {"dataTransfer": dragged})
+    expect(zone).to_have_class(re.compile("over"))
+    zone.dispatch_event("dragover", {"dataTransfer": dragged})
+    zone.dispatch_event("drop", {"dataTransfer": dragged})
+    expect(zone).not_to_have_class(re.compile("over"))
+    expect(page.locator(".imkit-drop-chosen img")).to_be_visible()
+    expect(page.get_by_label("Send as")).to_have_value("Image")
+    expect(page.locator(".imkit-drop-chosen progress")).to_have_count(0)  # all of it has been read
+    page.locator(".imkit-form .jupyter-button:visible", has_text="Send").click()
+    expect(outbox.filter(has_text="龙井.png").get_by_text("✓ sent")).to_be_visible()
+    percents = re.findall(r"uploading (\d+)", " ".join(page.evaluate("() => window.shown")))
+    assert any(0 < int(percent) < 100 for percent in percents), percents
+    expect(feed.locator(".imkit-bubble img")).to_be_visible()
+
+    page.get_by_role("tab", name="Text", exact=True).click()
+    run(opened, 2)
+    box.fill("am I still in?")
+    box.press("Enter")
+    failed = outbox.filter(has_text="am I still in?")
+    expect(failed.get_by_text("✕ failed")).to_be_visible()
+    expect(failed.get_by_text("NotAMember")).to_be_visible()
+    check_in_every_light(page, "forms-composer-2-failed", ".imkit-feed")
+    run(opened, 3)
+    failed.get_by_role("button", name="Try again").click()
+    expect(failed.get_by_text("✓ sent")).to_be_visible()
+    expect(feed.get_by_text("am I still in?")).to_be_visible()
+    expect(mine.get_by_role("button")).to_have_count(0)  # its time is over
 
 
 def test_what_another_kernel_says_comes_and_stays_inert(notebook: Open, page: Page, lab: Lab) -> None:
@@ -248,29 +330,31 @@ other.close()
     assert "images.invalid" not in (lab.root / "forms-live.ipynb").read_text()  # no message is saved with a notebook
 
 
-def test_in_chinese_in_the_dark_in_a_narrow_window(notebook: Open, page: Page) -> None:
-    opened = notebook(
-        "forms-zh", prepare("hua", "hong"), "import imkit.widgets\nimkit.explore(lang='zh')", width=900, height=1000
-    )
-    set_theme(page, "JupyterLab Dark")
+def test_in_chinese(notebook: Open, page: Page) -> None:
+    opened = notebook("forms-zh", prepare("hua", "hong"), "import imkit.widgets\nimkit.explore(lang='zh')")
     run(opened, 0, 1)
-    check_for_everybody(page)
+    page.get_by_label("登录到").select_option(label="环信应用")
     log_in(page, "hong", "登录", "用户 ID")
+    expect(page.get_by_text("InvalidMessage")).to_be_visible()
+    check_in_every_light(page, "forms-zh-1-login")
+    page.get_by_label("登录到").select_option(label="本地沙箱（无需账号）")
+    button(page, "登录").click()
     page.get_by_role("option", name="乌龙").first.click()
     page.get_by_role("textbox", name="消息", exact=True).fill("铁观音！")
     page.get_by_role("textbox", name="消息", exact=True).press("Enter")
     expect(page.get_by_text("✓ 已发送")).to_be_visible()
-    page.locator(".imkit-panes").evaluate("panes => panes.scrollIntoView()")
-    check_for_everybody(page)
-    picture(page, "forms-zh-900-chat")
+    button(page, "改名").click()
+    check_in_every_light(page, "forms-zh-2-chat")
     page.get_by_role("tab", name="历史消息").click()
     button(page, "加载").click()
     expect(page.get_by_text("1 条消息 · 完整")).to_be_visible()
-    check_for_everybody(page)
-    picture(page, "forms-zh-900-history")
+    button(page, "显示代码").click()
+    check_in_every_light(page, "forms-zh-3-history")
+    page.get_by_role("tab", name="协议").click()
+    expect(page.locator(".imkit-wire-list summary").last).to_be_visible()
+    check_in_every_light(page, "forms-zh-4-wire")
     words = page.locator(".imkit-form").first.inner_text()
     assert not re.search(r"\b(Load|Send|Join|Refresh|Recall|Rename|messages|joined)\b", words)
-    set_theme(page, "JupyterLab Light")
 
 
 def test_a_load_is_stopped_half_way_and_a_flood_is_kept_up_with(notebook: Open, page: Page) -> None:
@@ -288,19 +372,31 @@ def test_a_load_is_stopped_half_way_and_a_flood_is_kept_up_with(notebook: Open, 
         "        for number in range(count):\n"
         "            sends.create_task(at_bob.send.aio(f'message {number}'))\n"
         "            await asyncio.sleep(1 / 250)",
-        "feed = imkit.widgets.LiveFeed(alice, thread, lang='en', height=250)\nfeed",
-        "portal().call(flood(1500))",
+        # As full as a feed gets, with messages from long ago.
+        "from imkit.messages import Message, from_milliseconds\n"
+        "def old(n):\n"
+        "    at = from_milliseconds(1_700_000_000_000 + n)\n"
+        "    return Message(str(n + 1), 'bob', thread.id, at, imkit.Text(f'old {n}'))\n"
+        "feed = imkit.widgets.LiveFeed(alice, thread, lang='en', height=250)\n"
+        "portal().run(lambda: feed._rows.add(map(old, range(10_000))))\n"
+        "feed",
+        "portal().call(flood(1500))\nprint(len(feed._rows))",
         "form = imkit.widgets.HistoryForm(alice, [thread], lang='en')\nform",
         "source = form.frame.attrs['imkit']\nprint(0 < len(form.frame) < 1400, source['complete'], source['reason'])",
     )
-    run(opened, 0, 1, 2)
+    run(opened, 0, 1)
     feed = page.locator(".imkit-feed")
+    expect(feed.get_by_text("old 9999", exact=True)).to_be_in_viewport()
+    run(opened, 2)
     expect(feed.get_by_text("message 1499", exact=True)).to_be_in_viewport(timeout=15_000)
+    assert opened.shown(2).strip() == "10000"
     assert feed.locator(".imkit-message").count() <= 400  # the page holds some; the feed holds all
     feed.locator(".imkit-feed-list").evaluate("list => { list.scrollTop = 0; }")
     expect(feed.get_by_text("message 1250", exact=True)).to_be_visible()
     run(opened, 3)
     page.get_by_role("spinbutton", name="At most").fill("1400")  # one page after another, so there is time to stop
+    # As in a JupyterLab that keeps its application to itself.
+    page.evaluate("() => { window.kept = window.jupyterapp; window.jupyterapp = undefined; }")
     button(page, "Load").click()
     expect(page.get_by_text(re.compile(r"[\d,]+ of (about )?[\d,]+ messages"))).to_be_visible()
     picture(page, "forms-stop-1-under-way")
@@ -308,6 +404,11 @@ def test_a_load_is_stopped_half_way_and_a_flood_is_kept_up_with(notebook: Open, 
     expect(page.get_by_text("not complete: stopped")).to_be_visible()
     expect(page.locator("table.dataTable tbody tr").first).to_be_visible()
     picture(page, "forms-stop-2-stopped")
+    button(page, "Show as code").click()
+    expect(page.locator(".imkit-code pre")).to_contain_text(".history(limit=1400)")
+    expect(button(page, "Copy")).to_be_visible()
+    expect(button(page, "Put it in the next cell")).to_be_hidden()
+    page.evaluate("() => { window.jupyterapp = window.kept; }")
     ran = opened.run_cell(4)
     assert ran is not None
     assert ran.text == "True False stopped\n"

@@ -1,26 +1,41 @@
 """What forms leave behind: nothing. And how a history frame shows itself."""
 
+import asyncio
 import gc
 import subprocess
 import sys
 import threading
 from typing import Any
 
+import httpx
 from ipywidgets.widgets import widget
+from websockets.asyncio.client import ClientConnection
+from websockets.protocol import State
 
 import imkit
 from imkit.display import as_html, line_above
 from imkit.portal import portal
+from imkit.sandbox.process import Sandbox
 from imkit.widgets import Composer, Explorer, HistoryForm, LiveFeed, LoginForm, ThreadPicker, WireView
+from tests.stand_ins import token_of
 from tests.widgets.conftest import Page, Tea, until
 
 
-def tasks() -> int:
-    return portal().run(lambda: len(portal()._work))
+def tasks() -> tuple[int, int]:
+    """How much runs on imkit's loop: what was handed to it, and all of it."""
+    return portal().run(lambda: (len(portal()._work), len(asyncio.all_tasks())))
 
 
-def test_forms_that_were_closed_leave_nothing(tea: Tea) -> None:
+def lines() -> int:
+    """How many open websockets and pools of HTTP connections there are. The connections in a pool come and go."""
+    held = gc.get_objects()
+    websockets = sum(isinstance(one, ClientConnection) and one.state is State.OPEN for one in held)
+    return websockets + sum(isinstance(one, httpx.AsyncClient) and not one.is_closed for one in held)
+
+
+def test_forms_that_were_closed_leave_nothing(tea: Tea, sandbox: Sandbox) -> None:
     account = tea.bob._account
+    at_rest, at_rest_lines = tasks(), lines()
 
     def round_trip() -> tuple[object, ...]:
         forms: list[Any] = [LiveFeed(tea.bob, tea.at_bob) for _ in range(5)]
@@ -34,16 +49,27 @@ def test_forms_that_were_closed_leave_nothing(tea: Tea) -> None:
         until(lambda: explorer.feed)
         forms[7].load.click()
         until(lambda: forms[7].frame is not None)
+        login = forms[8]
+        login.place.value, login.way.value, login.user.value = "app", "token", "life-login"
+        login.app_key.value = sandbox.app_key
+        login.rest_url.value, login.ws_url.value = sandbox.rest_url, sandbox.ws_url
+        login.secret._handle_custom_msg({"secret": token_of(sandbox, "life-login")}, [])
+        login.enter.click()
+        until(lambda: login.session)
+        assert tasks() > at_rest
+        assert lines() > at_rest_lines
+        login.leave.click()
+        until(lambda: login.session is None and not login.leave.disabled)
         for form in forms:
             form.close()
             form.close()  # twice does no harm
-        until(lambda: portal().run(lambda: len(portal()._work)) <= 2)
+        until(lambda: tasks() == at_rest)
         gc.collect()
         streams = portal().run(lambda: len(account.events._streams))
         # The loop lends threads of a bounded pool to what may block; those stay.
         threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")]
         left = sorted(repr(one)[:90] for one in widget._instances.values())
-        return left, sorted(threads), len(account.echoes), streams
+        return left, sorted(threads), len(account.echoes), streams, tasks(), lines()
 
     first = round_trip()
     assert round_trip() == first

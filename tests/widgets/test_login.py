@@ -2,14 +2,13 @@
 
 import json
 from typing import Any
-from urllib.request import Request, urlopen
 
 from ipywidgets.widgets import widget
 
 import imkit
 from imkit.sandbox.process import Sandbox
 from imkit.widgets import LoginForm
-from tests.stand_ins import Answer, Asked, http_stand_in, register
+from tests.stand_ins import Answer, Asked, http_stand_in, register, token_of
 from tests.widgets.conftest import until
 
 SECRET = "correct horse battery"
@@ -62,10 +61,7 @@ def test_a_token_from_the_own_app_server(sandbox: Sandbox) -> None:
     def answer(asked: Asked) -> Answer:
         if asked.query.get("key") != "k":
             return Answer(403, b"<b>no</b>")
-        headers = {"Authorization": f"Bearer {sandbox.secret}", "Content-Type": "application/json"}
-        body = json.dumps({"user": asked.query["user"]}).encode()
-        with urlopen(Request(f"{sandbox.rest_url}/imkit/app-server/token", body, headers)) as told:
-            return Answer(200, json.dumps({"token": json.load(told)["token"]}).encode())
+        return Answer(200, {"token": token_of(sandbox, asked.query["user"])})
 
     with http_stand_in(answer) as server:
         form = filled(sandbox, "login-carol", "app_server")

@@ -46,8 +46,13 @@ export default part(({ model, el }) => {
         unseen = 0;
         newer.hidden = true;
     };
+    // A window that gets narrower makes the rows higher: who was at the end stays there.
+    let pinned = true;
+    const resized = new ResizeObserver(() => { if (pinned) scroller.scrollTop = scroller.scrollHeight; });
+    resized.observe(scroller);
     scroller.addEventListener('scroll', () => {
-        if (atEnd()) { unseen = 0; newer.hidden = true; }
+        pinned = atEnd();
+        if (pinned) { unseen = 0; newer.hidden = true; }
         if (scroller.scrollTop < 80 && from > 0) {
             const before = scroller.scrollHeight;
             from = Math.max(from - SHOWN, 0);
@@ -270,6 +275,7 @@ export default part(({ model, el }) => {
         model.off('msg:custom', told);
         clearInterval(ticking);
         watch.disconnect();
+        resized.disconnect();
         for (const key of [...pictures.keys()]) forget(key);
     };
 });
