@@ -136,7 +136,7 @@ class Rooms:
 
     async def _load_counts(self, entry: GroupEntry) -> None:
         """Parent messages in the group's history tell how many messages their threads have; no other call does."""
-        wanting = {thread_id for thread_id, thread in entry.threads.items() if thread.messages is None}
+        wanting = set(entry.threads)  # also those known: a notice may have told a count that has grown since
         walk = Walk(self.session._account, entry.group.id, Query(order="newest"))
         pages = 0
         async for messages in walk.pages():
