@@ -1,0 +1,87 @@
+"""Peak resident memory of 1,000,000 messages on their way to a frame, above what the process had before.
+
+Pages are made in a process of their own and come through a pipe one by one, so that only what imkit keeps counts; they
+go the way of `history()`: entries to batches, batches to a table, sorted, to a frame.
+
+    python benchmarks/memory.py
+"""
+
+import gc
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.report import record
+from benchmarks.roaming_pages import pages
+
+MESSAGES = 1_000_000
+TARGET = 900  # bytes a message
+
+
+def send(count: int) -> None:
+    """Write pages to the standard output, each with its length in front."""
+    for page in pages(count):
+        sys.stdout.buffer.write(len(page).to_bytes(4, "big") + page)
+
+
+def peak() -> int:
+    """The most memory that this process has held so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def load(count: int) -> dict[str, float]:
+    """Make a frame of so many messages and say what it took."""
+    import pyarrow as pa
+
+    from imkit.columns import SCHEMA, batch_of, sorted_table, to_batch
+    from imkit.fetch import ROWS_A_PART
+    from imkit.frames import frame_of_table
+    from imkit.wire.page import parse_page
+
+    frame_of_table(sorted_table(pa.Table.from_batches([batch_of([])])))  # all is imported and has run once
+    command = [sys.executable, __file__, "send", str(count)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as sender:
+        assert sender.stdout is not None
+        gc.collect()
+        before = peak()
+        waiting: list[bytes] = []
+        batches = []
+        while size := int.from_bytes(sender.stdout.read(4), "big"):
+            waiting += parse_page(sender.stdout.read(size)).entries
+            if len(waiting) >= ROWS_A_PART:
+                batches.append(to_batch(waiting))
+                waiting = []
+        batches.append(to_batch(waiting))
+    del waiting
+    loaded = peak()
+    frame = frame_of_table(sorted_table(pa.Table.from_batches(batches, SCHEMA)))
+    assert len(frame) == count
+    assert frame["time"].is_monotonic_increasing
+    return {
+        "peak_bytes_a_message": (peak() - before) / count,
+        "of_them_until_loaded": (loaded - before) / count,
+        "frame_bytes_a_message": int(frame.memory_usage(deep=True).sum()) / count,
+    }
+
+
+def main() -> None:
+    command = [sys.executable, __file__, "load", str(MESSAGES)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    record(
+        f"memory: {MESSAGES:,} messages to a frame",
+        {**found, "target": f"<= {TARGET} bytes a message", "met": found["peak_bytes_a_message"] <= TARGET},
+    )
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["send", count]:
+            send(int(count))
+        case ["load", count]:
+            print(json.dumps(load(int(count))))
+        case _:
+            main()
