@@ -28,7 +28,7 @@ from imkit.messages import (
 )
 from imkit.wire import schema
 from imkit.wire.bulk import read_plain
-from imkit.wire.downlink import CHATS, decode_roamed, parse_meta
+from imkit.wire.downlink import CHATS, decode_roamed
 from imkit.wire.keyvalues import json_text
 from imkit.wire.untrusted import open_url
 from imkit.wire.uplink import CHAT
@@ -64,6 +64,7 @@ SCHEMA = pa.schema(
     metadata={"imkit.schema": SCHEMA_VERSION},
 )
 
+_SURELY_A_MESSAGE = CHATS.keys() - {0}  # which is also what stands for none
 _TOGETHER = 8192  # Metas; more gain nothing and take memory
 _WORTH_READING_TOGETHER = 128  # fewer are read sooner one by one
 _MOST_BYTES = 2**30  # of Metas read together
@@ -120,20 +121,17 @@ def peek(meta: bytes) -> tuple[int, int] | None:
         >>> peek(bytes.fromhex("0807 20e807 2801 3202 0801"))
         (7, 1000)
     """
-    parsed = parse_meta(meta)
-    if parsed is None or not parsed.HasField("ns") or parsed.ns != CHAT:
-        return None
     try:
-        body = schema.MessageBody.FromString(parsed.payload)
-        is_plain = body.HasField("type") and body.type in CHATS
+        parsed = schema.ChatMeta.FromString(meta)
+        if parsed.ns == CHAT and parsed.payload.type in _SURELY_A_MESSAGE:
+            message_id, time = parsed.id, parsed.timestamp
+            return (message_id, min(time, LAST_MILLISECOND)) if message_id and time else None
     except (DecodeError, UnicodeDecodeError):
-        is_plain = False
-    if is_plain:
-        message_id, time = parsed.id, min(parsed.timestamp, LAST_MILLISECOND)
-    elif (message := decode_roamed(meta)) is not None:
-        message_id, time = int(message.id), to_milliseconds(message.time)
-    else:
+        pass
+    message = decode_roamed(meta)
+    if message is None or not message.id:
         return None
+    message_id, time = int(message.id), to_milliseconds(message.time)
     return (message_id, time) if message_id and time else None
 
 

@@ -26,7 +26,7 @@ from imkit.messages import (
     from_milliseconds,
     to_milliseconds,
 )
-from imkit.wire import schema, uplink
+from imkit.wire import bulk, schema, uplink
 from imkit.wire.bulk import read_plain
 from imkit.wire.downlink import decode_roamed
 from tests.wire import service
@@ -107,6 +107,7 @@ def told(batch: pa.RecordBatch) -> dict[str, str]:
 def check(metas: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "_WORTH_READING_TOGETHER", 0)
+        patch.setattr(bulk, "_WORTH_READING_TOGETHER", 0)
         together = to_batch(metas)
     one_by_one = batch_of(message for meta in metas if (message := decode_roamed(meta)) is not None)
     assert together.schema.equals(one_by_one.schema, check_metadata=True)

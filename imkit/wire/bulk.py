@@ -9,7 +9,7 @@ holds them to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from imkit.messages import LAST_MILLISECOND
 from imkit.wire import schema
+from imkit.wire.bulk_ext import plain_ext_texts
 from imkit.wire.codec import COMMAND, CUSTOM, FILE, IMAGE, LOCATION, SUB_COMBINE, SUB_GIF, TEXT, VIDEO, VOICE
 from imkit.wire.downlink import CHATS, UNREADABLE, Marks, read_marks
 from imkit.wire.keyvalues import decode_ext, json_text
@@ -85,6 +86,7 @@ _SIZE = Layout({"width": (1, "double"), "height": (2, "double")})
 
 
 _CHECKED = ("secretKey", "thumbnailRemotePath", "thumbnailSecretKey", "thumbnailDisplayName")  # texts of no column
+_WORTH_READING_TOGETHER = 128  # attributes; fewer are read sooner one by one
 _SUB_STREAM = 10
 _SUBTYPES = (SUB_COMBINE, SUB_GIF, _SUB_STREAM)
 _TYPES = ("txt", "img", "video", "loc", "audio", "file", "cmd", "custom")  # by Content.type
@@ -147,16 +149,37 @@ class _Reading:
 
     def _each(self, fields: Fields, name: str, read: Callable[[bytes], T]) -> tuple[list[T], Numbers]:
         """What the different values of a field say, and which of them each message has."""
-        encoded = self._data.slices(fields.begins(name), fields.ends(name)).dictionary_encode()
-        codes = encoded.indices.to_numpy()
+        values, codes = self._different(fields, name)
         found = []
-        for code, value in enumerate(encoded.dictionary.to_pylist()):
+        for code, value in enumerate(values):
             try:
                 found.append(read(value))
             except UNREADABLE:
                 self._plain &= codes != code
                 found.append(read(b""))
         return found, codes
+
+    def _different(self, fields: Fields, name: str) -> tuple[list[bytes], Numbers]:
+        encoded = self._data.slices(fields.begins(name), fields.ends(name)).dictionary_encode()
+        return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+
+    def _ext_texts(self, fields: Fields, name: str, kind: Any) -> pa.Array:
+        """What attributes say, as JSON; null where there are none. `kind` is the message that has them."""
+        values, codes = self._different(fields, name)
+        if len(values) < _WORTH_READING_TOGETHER:
+            texts, plain = pa.nulls(len(values), pa.string()), np.zeros(len(values), np.bool_)
+        else:
+            texts, plain = plain_ext_texts(values, kind.DESCRIPTOR.fields_by_name[name].number)
+        if not plain.all():
+            read = texts.to_pylist()
+            for code in np.flatnonzero(~plain).tolist():
+                try:
+                    ext = decode_ext(getattr(kind.FromString(values[code]), name))
+                    read[code] = json_text(ext) if ext else None
+                except UNREADABLE:
+                    self._plain &= codes != code
+            texts = pa.array(read, pa.string())
+        return texts.take(pa.array(codes))
 
     # ------------------------------------------------------------------ columns
 
@@ -165,7 +188,7 @@ class _Reading:
         columns = {
             "message_id": pa.array(self._meta.number("id")).cast(pa.string()),
             "time": _times(self._meta.number("timestamp")),
-            "ext": _taken(*self._each(self._body, "ext", _ext_text)),
+            "ext": self._ext_texts(self._body, "ext", schema.MessageBody),
             "type": pa.DictionaryArray.from_arrays(pa.array(self._kind.astype(np.int32)), pa.array(_TYPES)),
             "text": self._texts("text"),
             **self._about_where(),
@@ -242,11 +265,13 @@ class _Reading:
 
     def _payloads(self) -> list[pa.Array]:
         buildings, at = self._each(self._content, "buildingName", _building_text)
-        params, of = self._each(self._content, "customExts", _params_text)
+        params = pc.coalesce(self._ext_texts(self._content, "customExts", schema.Content), "{}")
         return [
             _taken(['{"animated":true}'], np.zeros_like(self._kind), self._animated),
             _taken(buildings, at, self._kind == LOCATION),
-            _taken(params, of, self._kind == CUSTOM),
+            pc.if_else(
+                pa.array(self._kind == CUSTOM), pc.binary_join_element_wise('{"params":', params, "}", ""), None
+            ),
         ]
 
     def _lengths(self, name: str) -> pa.Array:
@@ -288,15 +313,6 @@ def _jid_name(data: bytes) -> str:
 
 def _marks(data: bytes) -> Marks:
     return read_marks(data.decode())
-
-
-def _ext_text(data: bytes) -> str | None:
-    ext = decode_ext(schema.MessageBody.FromString(data).ext)
-    return json_text(ext) if ext else None
-
-
-def _params_text(data: bytes) -> str:
-    return json_text({"params": decode_ext(schema.Content.FromString(data).customExts)})
 
 
 def _building_text(data: bytes) -> str | None:

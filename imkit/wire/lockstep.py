@@ -183,6 +183,36 @@ class Joined:
         plain[who] = False
         return Fields(layout, plain, seen, found_begins, found_values)
 
+    def split(self, number: int) -> tuple[Numbers, Numbers, Numbers, Truths]:
+        """Take apart messages that are nothing but one field of bytes, repeated.
+
+        Returns:
+            For each field, in their order: which message it is of, where its value begins and where it ends; and for
+            each message whether it was taken apart to its end.
+        """
+        tag = number << 3 | 2
+        head, size = (tag, 1) if tag < 0x80 else (tag & 0x7F | 0x80 | tag >> 7 << 8, 2)
+        whole = np.ones(len(self.begins), np.bool_)
+        who = np.flatnonzero(self.begins < self.ends)
+        place, end = self.begins[who], self.ends[who]
+        found = [(who[:0], place[:0], end[:0])]
+        for _ in range(_STEPS):
+            if not len(who):
+                break
+            good = self._words[place] & np.uint64((1 << 8 * size) - 1) == head
+            value, begin = self._varints(place + size, good)
+            good &= begin <= place + size + _LENGTH_BYTES
+            after = np.where(good, begin + value, end)
+            good &= after <= end
+            whole[who[~good]] = False
+            found.append((who[good], begin[good], after[good]))
+            going_on = good & (after < end)
+            who, place, end = who[going_on], after[going_on], end[going_on]
+        whole[who] = False
+        owners, begins, ends = (np.concatenate(each) for each in zip(*found, strict=True))
+        order = np.argsort(begins, kind="stable")
+        return owners[order], begins[order], ends[order], whole
+
     def _varints(self, places: Numbers, good: Truths) -> tuple[Numbers, Numbers]:
         """The varints of up to nine bytes at some places, and where they end; `good` becomes false for longer ones."""
         word = self._words[places]

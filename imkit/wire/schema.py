@@ -112,6 +112,11 @@ _MESSAGES: dict[str, str] = {
         "1 uint64 id, 2 JID from, 3 JID to, 4 uint64 timestamp, 5 Meta.NameSpace ns, 6 bytes payload, "
         "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers"
     ),
+    # The same on the wire, with the payload read as that of the namespace CHAT: one parse in place of two.
+    "ChatMeta": (
+        "1 uint64 id, 2 JID from, 3 JID to, 4 uint64 timestamp, 5 Meta.NameSpace ns, 6 MessageBody payload, "
+        "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers"
+    ),
     "CommSyncUL": "1 Meta meta, 2 uint64 key, 3 JID queue, 4 bool isRoam, 5 uint64 lastFullRoamKey",
     "CommSyncDL": (
         "1 Status status, 2 uint64 metaId, 3 uint64 serverId, 4 *Meta metas, 5 uint64 nextKey, 6 JID queue, "
@@ -245,6 +250,7 @@ MSync = message_class("MSync")
 Provision = message_class("Provision")
 Logout = message_class("Logout")
 Meta = message_class("Meta")
+ChatMeta = message_class("ChatMeta")
 CommSyncUL = message_class("CommSyncUL")
 CommSyncDL = message_class("CommSyncDL")
 LooseSyncDL = message_class("LooseSyncDL")

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from imkit.wire import schema
 
 PROTO = Path(__file__).parent.parent / "golden" / "msync.proto"
-OURS_ALONE = {"LooseSyncDL"}  # CommSyncDL with its metas left as bytes
+OURS_ALONE = {"LooseSyncDL", "ChatMeta"}  # CommSyncDL with its metas left as bytes; Meta with its payload read
 
 
 def parse(text: str) -> tuple[dict[str, dict[int, tuple[str, str, bool, bool]]], dict[str, dict[str, int]]]:
