@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from imkit.sandbox.options import Options
     from imkit.sandbox.server import Server
 
+_JUPYTER = Path(__file__).parent / "jupyter"  # settings of JupyterLab, a folder of JUPYTER_CONFIG_PATH
 _MANY = 50_000  # messages of a community, which take a while
 
 
@@ -88,9 +89,6 @@ def _lab(parsed: argparse.Namespace) -> int:
         # page's cookie, and with it could do all that the application can; and JupyterLab lets none into it, neither
         # from outputs of a notebook that its reader has not run nor from Markdown.
         "--LabApp.expose_app_in_browser=True",
-        # JupyterLab would ask the network for news.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
     ]
     if parsed.no_browser:
         options.append("--no-browser")
@@ -98,7 +96,11 @@ def _lab(parsed: argparse.Namespace) -> int:
         options.append(f"--ServerApp.port={parsed.port}")
     if sys.platform != "win32" and os.geteuid() == 0:  # it refuses otherwise, and in containers all are root
         options.append("--allow-root")
-    with subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=folder) as lab:
+    # Besides the reader's own settings, for this run alone: JupyterLab asks the network for news and newer versions
+    # only if it may, but whether it may it asks in front of the form one is about to click into.
+    settings = [str(_JUPYTER), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(settings)}
+    with subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=folder, env=environment) as lab:
         while True:
             try:
                 return lab.wait()

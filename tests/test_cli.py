@@ -100,6 +100,10 @@ def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
             assert b"<title>JupyterLab</title>" in page
             # The history form puts its code into the next cell where the page has the application.
             assert re.search(rb'"exposeAppInBrowser":\s*true', page)
+            # Nothing asks the network for news, nor the reader whether it may.
+            disabled = re.search(rb'"disabledExtensions":\s*\[(.*?)\]', page, re.DOTALL)
+            assert disabled
+            assert b"@jupyterlab/apputils-extension:announcements" in disabled[1]
             served = {entry["name"] for entry in json.loads(body_of(f"{host}/api/contents?token={token}"))["content"]}
             assert {path.name for path in NOTEBOOKS} <= served
         finally:
