@@ -103,9 +103,7 @@ class Rooms:
         self.loading = True
         try:
             found = {group.id: group async for group in self.session.groups()}
-            self.groups = {
-                group_id: self.groups.get(group_id, GroupEntry(group)) for group_id, group in sorted(found.items())
-            }
+            self.groups = {group_id: self.groups.get(group_id, GroupEntry(group)) for group_id, group in found.items()}
             self.changed()
             for entry in list(self.groups.values()):
                 await self.load_threads(entry)
@@ -212,9 +210,10 @@ class Rooms:
     # ------------------------------------------------------------------ showing
 
     def as_rows(self) -> list[dict[str, Any]]:
-        """Return groups and threads for the page: groups in order, each with its threads, the liveliest first."""
+        """Return groups, the newest first, each with its threads, the liveliest first, for the page."""
         rows = []
-        for entry in self.groups.values():
+        # What somebody has just made is on top, and no group moves while one is about to click on it.
+        for entry in sorted(self.groups.values(), key=_age):
             rows.append(self._group_row(entry))
             rows += [
                 self._thread_row(one, entry) for one in sorted(entry.threads.values(), key=_activity, reverse=True)
@@ -250,6 +249,11 @@ class Rooms:
             "last": for_terminal(" ".join(said[:500].split()), 120),
             "at": to_milliseconds(last.time) if last is not None else None,
         }
+
+
+def _age(entry: GroupEntry) -> tuple[int, str]:
+    """Sort by this for the newest group first: ids grow with time."""
+    return -int(entry.group.id) if entry.group.id.isdecimal() else 0, entry.group.id
 
 
 def _activity(entry: ThreadEntry) -> tuple[int, int]:

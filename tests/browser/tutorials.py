@@ -112,7 +112,7 @@ def open_the_explorer(page: Page) -> None:
     form = page.locator(".imkit-form").first
     form.get_by_role("button", name="Log in").click()
     threads = form.locator(".imkit-pane").first.locator(".imkit-room.thread", has_text="Oolong 乌龙")
-    threads.last.click()
+    threads.first.click()
     form.locator(".imkit-feed").get_by_text("Both 🍵🍵").wait_for()
 
 

@@ -47,6 +47,11 @@ def test_it_keeps_up_with_others(tea: Tea, picking: tuple[ThreadPicker, Page]) -
     until(lambda: "Jasmine 茉莉" not in listed(page))
     tea.alice.create_group("coffee", members=[tea.bob.user])
     until(lambda: "coffee" in listed(page))
+    # The newest group is on top; no group moves because somebody wrote in another.
+    tea.thread.send("more news")
+    until(lambda: "more news" in listed(page)["Oolong"]["last"])
+    groups = [room["name"] for room in page.last("rooms")["rooms"] if room["kind"] == "group"]
+    assert groups[:2] == ["coffee", "tea"]
 
 
 def test_a_refresh_counts_anew(tea: Tea, picking: tuple[ThreadPicker, Page]) -> None:
