@@ -108,7 +108,7 @@ kernels: tests-are-equipped
 		echo "== ipykernel $$version"; venv=".venv-ipykernel-$$version"; \
 		{ $(MAKE) --no-print-directory VENV="$$venv" "$$venv/.installed-for-tests" && \
 		"$$venv/bin/python" -m pip -qq --disable-pip-version-check install "ipykernel==$$version" && \
-		"$$venv/bin/python" -m pytest tests/browser/test_kernels.py tests/browser/test_forms.py; } \
+		"$$venv/bin/python" -m pytest tests/browser/test_kernels.py tests/browser/test_forms.py tests/browser/test_pages.py; } \
 		|| broken="$$broken $$version"; \
 	done; if [ -n "$$broken" ]; then echo "== failed on$$broken"; exit 1; fi
 

@@ -245,12 +245,12 @@ class Said(str):
 class Labels:
     """The labels in one language: ``say("login_enter")``.
 
+    Args:
+        lang: see `language`.
+
     Attributes:
         language: ``"en"`` or ``"zh"``.
         follows_page: nobody has said which language, so it is the page's.
-
-    Args:
-        lang: see `language`.
 
     Example:
         >>> Labels("zh")("login_enter")

@@ -5,8 +5,10 @@ Each journey leaves pictures in `screenshots/`, for people to look at.
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
@@ -110,12 +112,18 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
     expect(page.get_by_role("option", name="Oolong 乌龙")).to_contain_text(re.compile(r"\d messages"))
     check_in_every_light(page, "forms-5-chat")
 
+    # When, in the reader's zone: that of the browser.
+    said_at = feed.locator(".imkit-message time").last
+    at = datetime.fromisoformat(said_at.get_attribute("datetime"))
+    expect(said_at).to_have_text(at.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%H:%M"))
+
     page.get_by_role("tab", name="History", exact=True).click()
+    page.get_by_label("From", exact=True).fill("2020-01-01T08:00")
     button(page, "Load").click()
     expect(page.get_by_text("5 messages · complete")).to_be_visible()
     expect(page.locator(".imkit-form table.dataTable tbody tr")).to_have_count(5)
     button(page, "Show as code").click()
-    expect(page.locator(".imkit-code pre")).to_contain_text(".history()")
+    expect(page.locator(".imkit-code pre")).to_contain_text(".history(since='2020-01-01T00:00:00+00:00')")
     for suffix in (".parquet", ".jsonl", ".html", ".csv"):
         page.get_by_label("Export as").select_option(label=suffix[1:])
         button(page, "Export").click()
@@ -277,7 +285,8 @@ def test_what_another_kernel_says_comes_and_stays_inert(notebook: Open, page: Pa
         "import time\nend = time.monotonic() + 40\n"
         "while len(feed._rows) < 5 and time.monotonic() < end: time.sleep(0.1)",
         "imkit.widgets.ThreadPicker(me, lang='en', height=200)",
-        "len(feed._rows)",
+        "imkit.widgets.HistoryForm(me, [hostile], lang='en')",
+        "imkit.widgets.Composer(hostile, lang='en')",
     )
     run(opened, 0, 1)
     other = f"""
@@ -316,17 +325,32 @@ other.close()
     feed.locator("summary").first.click()
     run(opened, 3)
     expect(page.get_by_role("option", name="<img src=x")).to_be_visible()
+    run(opened, 4, 5)
+    button(page, "Load").click()
+    expect(page.get_by_text("7 messages · complete")).to_be_visible()
+    expect(page.locator("table.dataTable tbody tr")).to_have_count(7)
+    button(page, "Show as code").click()
+    page.get_by_role("tab", name="Image or file").click()
+    named = {"name": HOSTILE, "mimeType": "image/png", "buffer": b"x"}
+    page.locator(".imkit-drop input[type=file]").set_input_files([named])
+    page.locator(".imkit-form .jupyter-button:visible", has_text="Send").click()
+    expect(page.locator(".imkit-outbox li").get_by_text("✓ sent")).to_be_visible()
+    expect(feed.locator(".imkit-message")).to_have_count(8)
     assert page.title() != "stolen"
-    assert page.locator(".imkit img[src='x'], .imkit script").count() == 0
+    # What a stranger wrote is on the page eight times and more, and each time as words.
+    assert page.locator(".imkit-form").get_by_text("<script>").count() > 8
+    assert page.locator(".imkit-form img[src='x'], .imkit-form script").count() == 0
+    page.locator("table.dataTable").first.scroll_into_view_if_needed()
+    picture(page, "forms-live-hostile-history")
     page.locator(".imkit-feed").scroll_into_view_if_needed()
     for theme in ("Light", "Dark"):
         set_theme(page, f"JupyterLab {theme}")
-        for form in (0, 1):
+        for form in range(4):
             assert page.locator(".imkit-form").nth(form).evaluate(CONTRAST) == [], theme
         picture(page, f"forms-live-{theme.lower()}")
     set_theme(page, "JupyterLab Light")
     reload(page)
-    expect(page.locator(".imkit-message")).to_have_count(7, timeout=60_000)
+    expect(page.locator(".imkit-message")).to_have_count(8, timeout=60_000)
     assert "images.invalid" not in (lab.root / "forms-live.ipynb").read_text()  # no message is saved with a notebook
 
 

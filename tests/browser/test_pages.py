@@ -43,6 +43,7 @@ def test_forms_speak_the_language_of_the_page(lab: Lab, page: Page, browser: Bro
     english.get_by_role("textbox", name="Message", exact=True).fill("in English")
     button(english, "Send").locator("visible=true").click()
     expect(english.locator(".imkit-outbox").get_by_text("✓ sent")).to_have_count(2)
+    expect(button(page, "New group")).to_be_visible()  # one form, one language: that of the page that came last
     picture(english, "pages-english")
     context.close()
 

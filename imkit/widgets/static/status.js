@@ -4,7 +4,7 @@ const spoken = () => {
     return lab && !lab.startsWith('en') ? lab : navigator.language;
 };
 
-export default part(({ model, el }) => {
+export default part(({ model, el, isNew }) => {
     const say = begin({ model, el }, 'imkit-status');
     el.setAttribute('role', 'status');
     const show = () => {
@@ -20,7 +20,8 @@ export default part(({ model, el }) => {
     model.on('change:text change:tone change:hint', show);
     model.on('comm_live_update', live);
     show();
-    model.send({ language: spoken() });
+    // Once a page: two pages that speak two languages would go on correcting each other.
+    if (isNew) model.send({ language: spoken() });
     return () => {
         model.off('change:text change:tone change:hint', show);
         model.off('comm_live_update', live);
