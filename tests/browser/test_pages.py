@@ -32,6 +32,7 @@ def test_forms_speak_the_language_of_the_page(lab: Lab, page: Page, browser: Bro
 
     # The same forms in the browser of somebody else, with what was said meanwhile.
     button(page, "发送").locator("visible=true").click()
+    page.get_by_role("textbox", name="消息", exact=True).fill("not yet sent")
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     context = browser.new_context(viewport={"width": 1280, "height": 1000}, locale="en-US")
     english = context.new_page()
@@ -43,6 +44,7 @@ def test_forms_speak_the_language_of_the_page(lab: Lab, page: Page, browser: Bro
     english.get_by_role("textbox", name="Message", exact=True).fill("in English")
     button(english, "Send").locator("visible=true").click()
     expect(english.locator(".imkit-outbox").get_by_text("✓ sent")).to_have_count(2)
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value("not yet sent")
     expect(button(page, "New group")).to_be_visible()  # one form, one language: that of the page that came last
     picture(english, "pages-english")
     context.close()

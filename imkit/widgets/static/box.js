@@ -1,4 +1,4 @@
-export default part(({ model, el }) => {
+export default part(({ model, el, kept }) => {
     const say = begin({ model, el }, 'imkit-box');
     const text = make('textarea', { rows: '2', 'aria-label': say('send_text'), enterkeyhint: 'send' });
     const size = make('span', { 'aria-live': 'polite' });
@@ -45,10 +45,11 @@ export default part(({ model, el }) => {
     model.on('msg:custom', told);
     model.on('change:placeholder change:disabled', arrange);
     arrange();
-    text.value = model.get('draft');
+    text.value = kept.text ?? model.get('draft');
     el.append(text, make('div', { cls: 'imkit-box-foot' }, size, send));
     return () => {
         clearTimeout(timer);
+        kept.text = text.value;
         model.off('msg:custom', told);
         model.off('change:placeholder change:disabled', arrange);
     };

@@ -4,7 +4,7 @@ const spoken = () => {
     return lab && !lab.startsWith('en') ? lab : navigator.language;
 };
 
-export default part(({ model, el, isNew }) => {
+export default part(({ model, el, kept }) => {
     const say = begin({ model, el }, 'imkit-status');
     el.setAttribute('role', 'status');
     const show = () => {
@@ -21,7 +21,8 @@ export default part(({ model, el, isNew }) => {
     model.on('comm_live_update', live);
     show();
     // Once a page: two pages that speak two languages would go on correcting each other.
-    if (isNew) model.send({ language: spoken() });
+    if (!kept.told) model.send({ language: spoken() });
+    kept.told = true;
     return () => {
         model.off('change:text change:tone change:hint', show);
         model.off('comm_live_update', live);
