@@ -14,7 +14,7 @@ Value = int | float | bytes
 Field = tuple[int, Value]
 
 NAMES = ["alice", "bob", "茶", "210000033222000"]
-WORDS = ["tea?", "茶 🍵", "", 'a "quoted" \\ line\n', "\u2028<b>", "x" * 300]
+WORDS = ["tea?", '"q', "茶 🍵", "", 'a "quoted" \\ line\n', "\u2028<b>", "x" * 300]
 URLS = ["http://h/a?share-secret=x#y", "http://[/?x", "//h\t/?", "https://h/org/app/chatfiles/7", "http://h/茶?y", "#"]
 NO_TEXTS = [b"\xff", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"ab\xe8\x8c"]
 NUMBERS = [0, 1, 2, 5, 8, 9, 127, 128, 2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**56, 2**63 - 1, 2**63, 2**64 - 1]
@@ -150,7 +150,9 @@ class Scribe:
         value: Field = (6, pick(WORDS).encode()) if kind in (7, 9) else (6, pick(PAIRS).encode()) if kind == 8 else (
             (5, pick(DOUBLES)) if kind == 6 else (3, pick(NUMBERS))
         )  # fmt: skip
-        return self._message(self._some((1, pick(["mood", "n", "茶", ""]).encode()), (2, kind), value, share=0.95))
+        keys = NO_TEXTS if self._maybe(0.02) else [b"mood", b"n", "茶".encode(), b""]
+        both = self._some((3, 5), (6, b"x"), share=0.03)
+        return self._message(self._some((1, pick(keys)), (2, kind), value, *both, share=0.95))
 
     def _marks(self) -> bytes:
         pick, marks = self._random.choice, {}
