@@ -1,7 +1,7 @@
 """Peak resident memory of 1,000,000 messages on their way to a frame, above what the process had before.
 
 Pages are made in a process of their own and come through a pipe one by one, so that only what imkit keeps counts; they
-go the way of `history()`: entries to batches, batches to a table, sorted, to a frame.
+go the way of `history()`: entries told apart by their ids, to batches, batches to a table, sorted, to a frame.
 
     python benchmarks/memory.py
 """
@@ -37,7 +37,7 @@ def load(count: int) -> dict[str, float]:
     """Make a frame of so many messages and say what it took."""
     import pyarrow as pa
 
-    from imkit.columns import SCHEMA, batch_of, sorted_table, to_batch
+    from imkit.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
     from imkit.fetch import ROWS_A_PART
     from imkit.frames import frame_of_table
     from imkit.wire.page import parse_page
@@ -49,14 +49,17 @@ def load(count: int) -> dict[str, float]:
         gc.collect()
         before = peak()
         waiting: list[bytes] = []
+        seen: set[int] = set()
         batches = []
         while size := int.from_bytes(sender.stdout.read(4), "big"):
-            waiting += parse_page(sender.stdout.read(size)).entries
+            for entry in parse_page(sender.stdout.read(size)).entries:
+                if (told := peek(entry)) is not None and told[0] not in seen:
+                    seen.add(told[0])
+                    waiting.append(entry)
             if len(waiting) >= ROWS_A_PART:
                 batches.append(to_batch(waiting))
                 waiting = []
         batches.append(to_batch(waiting))
-    del waiting
     loaded = peak()
     frame = frame_of_table(sorted_table(pa.Table.from_batches(batches, SCHEMA)))
     assert len(frame) == count

@@ -66,6 +66,7 @@ SCHEMA = pa.schema(
 
 _SURELY_A_MESSAGE = CHATS.keys() - {0}  # which is also what stands for none
 _TOGETHER = 8192  # Metas; more gain nothing and take memory
+_NOTHING = {kind: pa.nulls(_TOGETHER, kind) for kind in SCHEMA.types}  # one for all: half the columns of most batches
 _WORTH_READING_TOGETHER = 128  # fewer are read sooner one by one
 _MOST_BYTES = 2**30  # of Metas read together
 
@@ -94,7 +95,7 @@ def _rows(metas: Sequence[bytes]) -> pa.RecordBatch:
         return batch_of(message for message in map(decode_roamed, metas) if message is not None)
     columns, plain = read_plain(metas)
     count = int(plain.sum())
-    arrays = [columns[field.name] if field.name in columns else pa.nulls(count, field.type) for field in SCHEMA]
+    arrays = [columns[field.name] if field.name in columns else _NOTHING[field.type][:count] for field in SCHEMA]
     rows = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
     if count == len(metas):
         return rows
@@ -151,8 +152,17 @@ def sorted_table(table: pa.Table, *, newest_first: bool = False, limit: int | No
     numbers = pc.if_else(pc.equal(ids, ""), "0", ids).cast(pa.uint64()).to_numpy()
     order = np.lexsort((numbers, table.column("time").cast(pa.int64()).to_numpy()))
     rows = pa.array((order[::-1] if newest_first else order)[:limit])
-    # One column after the other, so that never more than one of them is there a third time.
-    return pa.table([column.unify_dictionaries().combine_chunks().take(rows) for column in table.columns], SCHEMA)
+    empty = {kind: pa.nulls(len(rows), kind) for kind in SCHEMA.types}
+    # One column after the other, so that never more than one of them is there a third time; what is empty only once.
+    return pa.table(
+        [
+            column.unify_dictionaries().combine_chunks().take(rows)
+            if column.null_count < len(column)
+            else empty[column.type]
+            for column in table.columns
+        ],
+        SCHEMA,
+    )
 
 
 def batch_of(messages: Iterable[Message]) -> pa.RecordBatch:

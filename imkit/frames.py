@@ -37,6 +37,10 @@ from imkit.messages import Message
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
 _STRING = pd.StringDtype(na_value=pd.NA)
 _NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
+_MASKED: dict[str, tuple[Any, Any]] = {
+    "Int64": (np.int64, pd.arrays.IntegerArray),
+    "Float64": (np.float64, pd.arrays.FloatingArray),
+}
 COLUMNS: dict[str, Any] = {
     "message_id": _STRING,
     "time": _TIME,
@@ -104,6 +108,9 @@ def _series(name: str, column: pa.ChunkedArray) -> pd.Series[Any]:
         return pd.Series(_categorical(column))
     if dtype is _STRING:
         return pd.Series(pd.array(column, dtype=_STRING))
+    if column.null_count == len(column):  # zeros that are never written take no memory
+        numbers, masked = _MASKED[str(dtype)]
+        return pd.Series(masked(np.zeros(len(column), numbers), np.ones(len(column), np.bool_)), copy=False)
     return pd.Series(column.to_pandas(types_mapper=_NULLABLE.get))
 
 

@@ -201,6 +201,7 @@ class _Reading:
             columns |= self._about_attachments() | self._about_places(columns["text"])
             payloads += self._payloads()
         columns["payload"] = pc.coalesce(*payloads)
+        columns = {name: column for name, column in columns.items() if column.null_count < len(column)}
         if not self._plain.all():
             wanted = pa.array(self._plain)
             columns = {name: column.filter(wanted) for name, column in columns.items()}
