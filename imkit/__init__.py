@@ -14,6 +14,8 @@ from imkit import display
 from imkit.app import App
 from imkit.errors import (
     AlreadyExists,
+    ArchiveError,
+    ArchiveLocked,
     AuthError,
     Blocked,
     ConnectionLost,
@@ -72,6 +74,7 @@ from imkit.threads import Group, Thread
 
 if TYPE_CHECKING:
     from imkit import widgets
+    from imkit.archive import Archive
     from imkit.sandbox.process import Sandbox
     from imkit.widgets import explore
 
@@ -80,6 +83,7 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: RUF022  # grouped for a reader
     # the front door
     "App",
+    "Archive",
     "Group",
     "Sandbox",
     "Session",
@@ -116,6 +120,8 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "TokenExpiring",
     # errors
     "AlreadyExists",
+    "ArchiveError",
+    "ArchiveLocked",
     "AuthError",
     "Blocked",
     "ConnectionLost",
@@ -150,6 +156,10 @@ def __getattr__(name: str) -> Any:
         from imkit.sandbox.process import Sandbox
 
         return Sandbox
+    if name == "Archive":  # likewise: it brings pyarrow along
+        from imkit.archive import Archive
+
+        return Archive
     if name in ("explore", "widgets"):
         widgets = importlib.import_module("imkit.widgets")
         return widgets if name == "widgets" else widgets.explore

@@ -26,7 +26,9 @@
     ├── TimedOut                   also a TimeoutError
     ├── ConnectionLost             has .outcome: "not sent" or "unknown"
     ├── SessionClosed
-    └── ProtocolError              the other side said what the protocol does not allow
+    ├── ProtocolError              the other side said what the protocol does not allow
+    └── ArchiveError               an archive on disk cannot be read or written
+        └── ArchiveLocked          another process writes to it
 
 Each carries `code` (the official SDK's error type number), `status` (the HTTP or wire status), `reason`
 (what the service said) and `hint` (what to do next), where they are known.
@@ -279,3 +281,15 @@ class ProtocolError(IMError):
     """The other side said something the protocol does not allow."""
 
     default_hint = "Check that the URLs belong to an Easemob IM service; session.wire() shows what was said."
+
+
+class ArchiveError(IMError):
+    """An archive cannot be read or written: damaged, of a later version, no room on the disk."""
+
+    default_hint = "archive.verify() says what is wrong with it."
+
+
+class ArchiveLocked(ArchiveError):
+    """Another process is writing to the archive."""
+
+    default_hint = "Wait until it is done; reading needs no lock."

@@ -85,7 +85,7 @@ def frame_of_table(table: pa.Table, source: Mapping[str, Any] | None = None) -> 
     """Return the history frame of a table of `imkit.columns.SCHEMA`, in its order.
 
     Args:
-        table: any number of batches, also none.
+        table: any number of batches, also none; of the schema's columns all, or some, and others of text or time.
         source: where they come from, plain JSON; becomes ``frame.attrs["imkit"]``.
 
     Example:
@@ -93,14 +93,14 @@ def frame_of_table(table: pa.Table, source: Mapping[str, Any] | None = None) -> 
         >>> len(frame_of_table(SCHEMA.empty_table()))
         0
     """
-    series = {name: _series(name, column) for name, column in zip(COLUMNS, table.columns, strict=True)}
+    series = {name: _series(name, table[name]) for name in table.column_names}
     frame = pd.DataFrame(series, copy=False)
     frame.attrs["imkit"] = dict(source or {})
     return frame
 
 
 def _series(name: str, column: pa.ChunkedArray) -> pd.Series[Any]:
-    dtype = COLUMNS[name]
+    dtype = COLUMNS.get(name, _TIME if pa.types.is_timestamp(column.type) else _STRING)
     if dtype is _TIME:
         moments: pd.Series[Any] = column.to_pandas()
         return moments.astype(_TIME)

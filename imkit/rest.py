@@ -169,12 +169,14 @@ class Rest:
 
     Attributes:
         credential: gives the bearer token; called with True after a refusal, to fetch a fresh one.
+        requests: how many have been sent, those tried again included.
     """
 
     def __init__(self, rest_url: str, app_key: str, bucket: RateBucket, wire: WireLog | None = None) -> None:
         self.rest_url = rest_url.rstrip("/")
         self.base_url = f"{self.rest_url}/{app_key.replace('#', '/')}"
         self.credential: Credential | None = None
+        self.requests = 0
         self._bucket = bucket
         self._wire = wire or WireLog()
         # The client adds its own pool, and nothing of the environment on the way to this machine.
@@ -294,6 +296,7 @@ class Rest:
     async def _ask(self, what: str, method: str, url: str, **how: Any) -> tuple[httpx.Response, bytes]:
         """Send one request, once, and read the whole answer: as much as an answer may hold."""
         content = bytearray()
+        self.requests += 1
         async with self._client.stream(method, url, **how) as answer:
             async for chunk in answer.aiter_bytes(CHUNK):
                 content += chunk
@@ -380,6 +383,7 @@ class Rest:
                 "GET", f"{parts.scheme}://{parts.netloc}{path}", params=params, headers=headers, timeout=UPLOAD_SECONDS
             )
             try:
+                self.requests += 1
                 answer = await self._client.send(request, stream=True, follow_redirects=True)
                 self._note(sent, answer)
                 try:

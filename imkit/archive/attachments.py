@@ -1,0 +1,194 @@
+"""Attachments, kept before they expire: the service forgets files after 7 days unless the app's plan says otherwise.
+
+A file is named by the sha256 of what is in it, `attachments/ab/abcdef…`, so that what was sent a hundred times is kept
+once, and no name that a stranger has given comes near the disk. A table says which message has which. What opens a file
+at the service, its share-secret, is asked for anew each time and never kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from imkit import files
+from imkit.account import Account
+from imkit.archive import rows
+from imkit.archive.catalogue import Commit, Ledger, StoredFile
+from imkit.archive.storage import Storage
+from imkit.errors import IMError, InvalidMessage, NotFound, ProtocolError, Unsupported
+from imkit.history import Walk
+from imkit.messages import Attachment, Combine, Message
+from imkit.roaming import Query
+
+LARGEST = 128 * 2**20  # bytes; the official SDK uploads 10 MB
+_AT_ONCE = 4
+_A_COMMIT = 50  # files
+_TYPES = ("img", "audio", "video", "file", "combine")
+_TIME = pa.timestamp("ms", "UTC")
+ATTACHMENTS = pa.schema(
+    {
+        "message_id": pa.string(),
+        "target_id": pa.string(),
+        "time": _TIME,
+        "sha256": pa.string(),
+        "size": pa.int64(),
+        "file_name": pa.string(),
+        "reason": pa.string(),
+        "final": pa.bool_(),
+        "fetched_at": _TIME,
+    },
+    metadata={"imkit.archive": rows.ARCHIVE_VERSION},
+)
+
+# What no later try can change.
+_FINAL = (NotFound, Unsupported, InvalidMessage, ProtocolError)
+
+
+def content_name(sha256: str) -> str:
+    """Return where a file is kept.
+
+    Example:
+        >>> content_name("abcdef")
+        'attachments/ab/abcdef'
+    """
+    return f"attachments/{sha256[:2]}/{sha256}"
+
+
+@dataclass(slots=True)
+class Kept:
+    """How many attachments have been kept, and which could not be had: message id → why."""
+
+    kept: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    message_id: str
+    target_id: str
+    time: int
+
+
+async def keep(account: Account, storage: Storage, ledger: Ledger, target_ids: Sequence[str], now: int) -> Kept:
+    """Fetch the attachments that the archive has messages of, and not the files.
+
+    One that cannot be had is noted with the reason, and the rest goes on.
+
+    Args:
+        account: who asks.
+        storage: the archive's; its lock is held.
+        ledger: the catalogue.
+        target_ids: whose messages.
+        now: in ms since the epoch.
+    """
+    done = Kept()
+    wanted = await asyncio.to_thread(_pending, storage, ledger, set(target_ids))
+    by_target: defaultdict[str, dict[str, _Wanted]] = defaultdict(dict)
+    for one in wanted:
+        by_target[one.target_id][one.message_id] = one
+    entries: list[dict[str, Any]] = []
+    lanes = asyncio.Semaphore(_AT_ONCE)
+    for target_id, pending in by_target.items():
+        async for messages in _messages(account, target_id, list(pending.values())):
+            mine = [message for message in messages if pending.pop(message.id, None) is not None]
+            entries += await asyncio.gather(
+                *(_one(account, storage, lanes, message, target_id, now) for message in mine)
+            )
+            if len(entries) >= _A_COMMIT:
+                await asyncio.to_thread(_note, storage, ledger, entries)
+                _count(done, entries)
+                entries = []
+            if not pending:
+                break
+        # Not in the history any more: the next lookback says so.
+        done.failed |= dict.fromkeys(pending, "the message is gone")
+    if entries:
+        await asyncio.to_thread(_note, storage, ledger, entries)
+        _count(done, entries)
+    return done
+
+
+def _count(done: Kept, entries: Sequence[dict[str, Any]]) -> None:
+    done.kept += sum(entry["sha256"] is not None for entry in entries)
+    done.failed |= {entry["message_id"]: entry["reason"] for entry in entries if entry["reason"]}
+
+
+async def _messages(account: Account, target_id: str, pending: Sequence[_Wanted]) -> AsyncIterator[list[Message]]:
+    """Yield the messages again: only they have the secrets that open the files."""
+    since, until = min(one.time for one in pending), max(one.time for one in pending) + 1
+    walk = Walk(account, target_id, Query(since, until, types=frozenset(_TYPES), order="newest"))
+    try:
+        async for messages in walk.pages():
+            yield messages
+    except IMError:  # the sync before has told of it
+        return
+
+
+async def _one(
+    account: Account, storage: Storage, lanes: asyncio.Semaphore, message: Message, target_id: str, now: int
+) -> dict[str, Any]:
+    body = message.body
+    entry: dict[str, Any] = dict.fromkeys(ATTACHMENTS.names)
+    entry |= {"message_id": message.id, "target_id": target_id, "time": message.time, "fetched_at": now}
+    entry["file_name"] = body.file_name if isinstance(body, Attachment | Combine) else None
+    async with lanes:
+        try:
+            data = await files.content(account, message, LARGEST)
+        except IMError as error:
+            entry |= {"reason": str(error), "final": isinstance(error, _FINAL)}
+            return entry
+        sha256 = await asyncio.to_thread(_store, storage, data)
+    entry |= {"sha256": sha256, "size": len(data), "final": True}
+    return entry
+
+
+def _store(storage: Storage, data: bytes) -> str:
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        storage.write(content_name(sha256), data)
+    except FileExistsError:
+        pass
+    return sha256
+
+
+def _pending(storage: Storage, ledger: Ledger, target_ids: set[str]) -> list[_Wanted]:
+    settled: set[str] = set()
+    for file in ledger.state.of("attachments"):
+        table = rows.read(storage, [file], ATTACHMENTS)
+        settled.update(table.filter(table["final"])["message_id"].to_pylist())
+    found = []
+    targets, types = pa.array(sorted(target_ids), pa.string()), pa.array(_TYPES)
+    for file in ledger.state.of("messages"):
+        table = rows.read(storage, [file])
+        mine = pc.and_(pc.is_in(table["target_id"], targets), pc.is_in(table["type"], types))
+        here = pc.and_(pc.is_valid(table["url"]), pc.is_null(table["gone_at"]))
+        table = table.filter(pc.and_(mine, here))
+        columns = (table["message_id"].to_pylist(), table["target_id"].to_pylist(), rows.milliseconds(table["time"]))
+        found += [
+            _Wanted(message_id, target_id, int(time))
+            for message_id, target_id, time in zip(*columns, strict=True)
+            if message_id not in settled
+        ]
+    return found
+
+
+def _note(storage: Storage, ledger: Ledger, entries: Sequence[dict[str, Any]]) -> None:
+    """Write down what became of some attachments, in the place of what was written of them before."""
+    table = pa.Table.from_pylist(list(entries), schema=ATTACHMENTS)
+    added: list[StoredFile] = []
+    removed: list[StoredFile] = []
+    for day, new in rows.by_day(table):
+        earlier = [file for file in ledger.state.of("attachments") if file.day == day]
+        old = rows.read(storage, earlier, ATTACHMENTS)
+        kept = old.filter(pc.invert(pc.is_in(old["message_id"], new["message_id"].combine_chunks())))
+        for name, whole in rows.by_day(pa.concat_tables([kept, new])):
+            added.append(rows.write(storage, "attachments", name, whole, rows.SMALL))
+        removed += earlier
+    ledger.commit(Commit(tuple(added), tuple(file.name for file in removed)))

@@ -1,0 +1,154 @@
+"""Rows on disk: the columns of an archive, and Parquet files of them, one UTC day each.
+
+A file holds the columns of `imkit.columns.SCHEMA` and three of the archive's own. All text is plain text, so that every
+reader of Parquet gets along with it; the file format itself stores what repeats once.
+
+| column | what |
+|---|---|
+| target_id | the thread or group whose history the row was read from |
+| fetched_at | when this version of the message was read |
+| gone_at | when it was found to be gone from the service: recalled, deleted, or past the app's retention; else NA |
+| superseded_at | only in `versions`: when another version took this one's place |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from imkit.archive.catalogue import Kind, StoredFile
+from imkit.archive.storage import Storage
+from imkit.columns import SCHEMA
+
+ARCHIVE_VERSION = "1"
+_TIME = pa.timestamp("ms", "UTC")
+_METADATA = {**SCHEMA.metadata, b"imkit.archive": ARCHIVE_VERSION.encode()}
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    return pa.field(field.name, field.type.value_type) if pa.types.is_dictionary(field.type) else field
+
+
+_MESSAGES = [*map(_plain, SCHEMA), ("target_id", pa.string()), ("fetched_at", _TIME), ("gone_at", _TIME)]
+MESSAGES = pa.schema(_MESSAGES, metadata=_METADATA)
+VERSIONS = pa.schema([*_MESSAGES, ("superseded_at", _TIME)], metadata=_METADATA)
+CATEGORIES = tuple(field.name for field in SCHEMA if pa.types.is_dictionary(field.type))
+
+# What few messages have of their own is stored once for all that share it. Ids and texts are all different: a
+# dictionary of them would be as long as the column.
+_SHARED = [*CATEGORIES, "target_id", "parent_message_id", "fetched_at", "gone_at", "superseded_at", "edit_count"]
+_DAY_MS = 86_400_000
+ROW_GROUP = 100_000
+FILE_ROWS = 500_000  # what a file may hold, so that rewriting one fits into memory
+QUICK, SMALL = 1, 3  # zstd levels: while syncing; when files are merged
+
+
+def stored(batch: pa.RecordBatch, target_id: str, fetched_at: int) -> pa.Table:
+    """Return rows of `imkit.columns.SCHEMA` as rows of an archive.
+
+    Args:
+        batch: the rows.
+        target_id: the thread or group they were read from.
+        fetched_at: when, in ms since the epoch.
+    """
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column for column in batch.columns
+    ]
+    count = batch.num_rows
+    columns.append(pa.repeat(target_id, count))
+    columns.append(pa.repeat(pa.scalar(fetched_at, _TIME), count))
+    columns.append(pa.nulls(count, _TIME))
+    return pa.Table.from_arrays(columns, schema=MESSAGES)
+
+
+def keys(table: pa.Table) -> pa.ChunkedArray:
+    """Return what tells the rows apart: the conversation and the message id, or what was unreadable of it."""
+    told = pc.if_else(pc.equal(table["message_id"], ""), None, table["message_id"])
+    told = pc.coalesce(told, table["payload"], "")
+    return pc.binary_join_element_wise(table["target_id"], told, "/")
+
+
+def nameless(batch: pa.RecordBatch) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Say which rows have no id to be told apart by."""
+    empty = pc.equal(batch["message_id"], "")
+    return np.asarray(pc.fill_null(empty, True))
+
+
+def milliseconds(times: pa.Array | pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return times as ms since the epoch; what has none counts as the epoch."""
+    return np.asarray(pc.fill_null(pc.cast(times, pa.int64()), 0))
+
+
+def day_name(milliseconds: int) -> str:
+    """Return the UTC day of a time in ms since the epoch.
+
+    Example:
+        >>> day_name(1_795_390_333_491)
+        '2026-11-22'
+    """
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).date().isoformat()
+
+
+def by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the UTC days of some rows, each with its rows in the order of files: by conversation, then by time."""
+    days = milliseconds(table["time"]) // _DAY_MS
+    for day in np.unique(days):
+        rows = table.filter(pa.array(days == day))
+        order = [("target_id", "ascending"), ("time", "ascending"), ("message_id", "ascending")]
+        yield day_name(int(day) * _DAY_MS), rows.sort_by(order)
+
+
+def write(storage: Storage, kind: Kind, day: str, table: pa.Table, level: int) -> StoredFile:
+    """Write the rows of one day into a new file, and return its entry for the catalogue.
+
+    Args:
+        storage: the archive's.
+        kind: the table they belong to; `table` has its schema.
+        day: their UTC day.
+        table: the rows, in the order of files.
+        level: how hard zstd tries.
+    """
+    sink = pa.BufferOutputStream()
+    shared = [name for name in _SHARED if name in table.column_names]
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        compression_level=level,
+        use_dictionary=shared,
+        column_encoding={"message_id": "DELTA_BYTE_ARRAY"},  # neighbours begin with the same digits
+        row_group_size=ROW_GROUP,
+    )
+    data = sink.getvalue().to_pybytes()
+    times = milliseconds(table["time"])
+    name = f"{kind}/day={day}/{_age()}-{secrets.token_hex(4)}.parquet"
+    entry = StoredFile(
+        name=name,
+        kind=kind,
+        day=day,
+        rows=table.num_rows,
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        first=int(times.min()),
+        last=int(times.max()),
+    )
+    storage.write(name, data)
+    return entry
+
+
+def _age() -> str:
+    """Return the present time for a file's name: for who looks into the folder."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+
+
+def read(storage: Storage, files: Iterable[StoredFile], schema: pa.Schema = MESSAGES) -> pa.Table:
+    """Return all rows of some files of one schema."""
+    tables = [pq.read_table(pa.py_buffer(storage.read(file.name)), schema=schema) for file in files]
+    return pa.concat_tables(tables) if tables else schema.empty_table()

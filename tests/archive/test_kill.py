@@ -1,0 +1,56 @@
+"""Killed at any moment, an archive is as it was before a commit or as it is after; nothing is lost, nothing twice."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imkit.archive import Archive
+from imkit.sandbox.process import Sandbox
+from tests.archive.conftest import Tea
+from tests.archive.killed import digest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def killed(*arguments: str) -> list[str]:
+    command = [sys.executable, "-m", "tests.archive.killed", *arguments]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+    return said.stdout.splitlines()
+
+
+def test_at_every_step_of_writing_rewriting_merging_and_checkpoints() -> None:
+    steps = killed("fold")
+    assert len(steps) > 40
+    assert steps[-1].endswith("finished")
+
+
+def test_at_every_step_of_a_sync(tea: Tea, sandbox: Sandbox, tmp_path: Path) -> None:
+    oolong, sencha = tea.thread("Oolong", *"abc"), tea.thread("Sencha", *"de")
+    base = Archive(tmp_path / "base")
+    base.sync(tea.alice, tea.group)
+    edited, recalled = list(oolong.messages())[:2]
+    oolong.edit(edited, "A")
+    oolong.recall(recalled)
+    sencha.send("f")
+    tea.thread("Pu'er", *"ghijk")
+    shutil.copytree(base.path, tmp_path / "whole")
+    whole = Archive(tmp_path / "whole")
+    report = whole.sync(tea.alice, tea.group)
+    assert (report.rows_added, report.rows_changed, report.rows_gone) == (7, 1, 1)
+    told = {
+        "app_key": sandbox.app_key,
+        "rest_url": sandbox.rest_url,
+        "ws_url": sandbox.ws_url,
+        "secret": sandbox.secret,
+        "user": tea.alice.user,
+        "group": tea.group.id,
+        "base": base.path,
+        "digest": digest(whole),
+    }
+    assert len(killed("sync", json.dumps(told))) > 10
