@@ -28,10 +28,10 @@ with atheris.instrument_imports(include=["imkit"]):
     from imkit.escape import file_name_for_disk
     from imkit.messages import Attachment, Event, Message
     from imkit.rest import Hosts, discover, refusal
-    from imkit.roaming import Query, fetch_page
     from imkit.wire import bundle, schema
     from imkit.wire.downlink import decode_meta, decode_roamed
     from imkit.wire.envelope import Identity
+    from imkit.wire.page import parse_page
     from imkit.wire.protocol import ClientProtocol, Deliver
     from imkit.wire_log import decode_frame, redacted
 
@@ -122,23 +122,18 @@ def together(data: bytes) -> None:
     assert repr(quick.to_pydict()) == repr(slow.to_pydict())
 
 
-def page(answer: Any) -> None:
-    async def request(*_: Any, **__: Any) -> Any:
-        return answer
-
+def page(content: bytes) -> None:
     with contextlib.suppress(ProtocolError):
-        found = done(fetch_page(SimpleNamespace(request=request), "alice", "42", Query(), -1, newest_first=True))  # type: ignore[arg-type]
-        for message in found.messages:
-            look_at(message)
+        for entry in parse_page(content).entries:
+            look_at(decode_roamed(entry))
 
 
 def pages(data: bytes) -> None:
-    """Roaming pages: any JSON object, and one whose entries hold these bytes."""
-    parsed = rest_room._json(data)
-    if parsed is not None:
-        page(parsed)
+    """Roaming pages: these bytes, and one whose entries hold them."""
+    page(data)
     halves = [data[: len(data) // 2], data[len(data) // 2 :]]
-    page({"data": {"msgs": [{"msg": base64.b64encode(half).decode()} for half in halves], "next_key": "7"}})
+    entries = [{"msg": base64.b64encode(half).decode()} for half in halves]
+    page(json.dumps({"data": {"msgs": entries, "next_key": "7"}}).encode())
 
 
 def bundles(data: bytes) -> None:
