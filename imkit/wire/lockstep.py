@@ -69,6 +69,7 @@ class Fields:
 
     layout: Layout
     plain: Truths
+    _starts: Numbers
     _seen: npt.NDArray[np.uint64]
     _begins: Numbers
     _values: Numbers
@@ -89,13 +90,12 @@ class Fields:
 
     def begins(self, name: str) -> Numbers:
         """Where the value of a field begins (a span: the first one's tag); where there is none, the message."""
-        begin: Numbers = self._begins[self.layout.slots[name]]
+        begin: Numbers = np.maximum(self._begins[self.layout.slots[name]], self._starts)
         return begin
 
     def ends(self, name: str) -> Numbers:
         """Where the value of a field that is no ``number`` ends; nothing lies between where there is none."""
-        slot = self.layout.slots[name]
-        end: Numbers = self._begins[slot] + self._values[slot]
+        end: Numbers = self.begins(name) + self._values[self.layout.slots[name]]
         return end
 
     def empty(self, which: Truths) -> None:
@@ -128,7 +128,7 @@ class Joined:
     def read(self, layout: Layout, begins: Numbers, ends: Numbers) -> Fields:
         """Read the messages that lie from `begins` to `ends`."""
         count, slots = len(begins), len(layout.slots)
-        found_begins = np.tile(begins, (slots, 1))
+        found_begins = np.zeros((slots, count), np.int64)
         found_values = np.zeros((slots, count), np.int64)
         seen = np.zeros(count, np.uint64)
         plain = np.ones(count, np.bool_)
@@ -150,6 +150,8 @@ class Joined:
             else:
                 slot = layout.slot_of_tag[tag.view(np.int64)]
                 good = slot >= 0
+            if (slot == slot[0]).all():  # as in nearly every step: what follows is told once for all
+                slot = slot[0]
             value, after = self._varints(after_tag, good)
             wire_type = layout.wire_types[slot]
             if (doubles := wire_type == 1).any():
@@ -170,8 +172,9 @@ class Joined:
                 good &= ~again
             if not good.all():
                 plain[who[~good]] = False
-                who, slot, begin, value, bit = who[good], slot[good], begin[good], value[good], bit[good]
-                after, end = after[good], end[good]
+                if slot.ndim:
+                    slot, bit = slot[good], bit[good]
+                who, begin, value, after, end = who[good], begin[good], value[good], after[good], end[good]
             seen[who] |= bit
             found_begins[slot, who] = begin
             found_values[slot, who] = value
@@ -181,7 +184,7 @@ class Joined:
             else:
                 who, place, end = who[going_on], after[going_on], end[going_on]
         plain[who] = False
-        return Fields(layout, plain, seen, found_begins, found_values)
+        return Fields(layout, plain, begins, seen, found_begins, found_values)
 
     def split(self, number: int) -> tuple[Numbers, Numbers, Numbers, Truths]:
         """Take apart messages that are nothing but one field of bytes, repeated.

@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["imkit"]):
     from imkit.escape import file_name_for_disk
     from imkit.messages import Attachment, Event, Message
     from imkit.rest import Hosts, discover, refusal
-    from imkit.wire import bundle, schema
+    from imkit.wire import bulk, bundle, schema
     from imkit.wire.downlink import decode_meta, decode_roamed
     from imkit.wire.envelope import Identity
     from imkit.wire.page import parse_page
@@ -248,7 +248,7 @@ def seeds(folder: Path) -> None:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
-    columns._WORTH_READING_TOGETHER = 0
+    columns._WORTH_READING_TOGETHER = bulk._WORTH_READING_TOGETHER = 0
     rest_room.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_room.httpx.HTTPError)  # type: ignore[assignment]
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):
