@@ -144,6 +144,8 @@ class Account:
         # What this session does itself is no event: the service tells it to others. Who shows it listens here.
         self.echoes: set[Callable[[Event], None]] = set()
         self.directory = directory = Directory()
+        self.loads: set[asyncio.Task[Any]] = set()  # of histories, under way
+        self.stopped: Any = None  # what the load that was stopped last had brought (imkit.load)
 
         def deliver(told: Sequence[Event]) -> None:
             directory.learn(told)

@@ -359,10 +359,12 @@ def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
         yield None
         return
 
+    from imkit.progress import Words
+
+    words = Words()
+
     def tell(done: int, total: int | None) -> None:
-        # The first guesses are wild: they stand on a moment's worth of the whole range.
-        about = f" of about {total:,}" if total and total < 50 * done else ""
-        print(f"\r\033[K{done:,}{about} messages", end="", file=sys.stderr, flush=True)
+        print(f"\r\033[K{words(done, total)}", end="", file=sys.stderr, flush=True)
 
     try:
         yield tell

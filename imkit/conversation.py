@@ -6,18 +6,17 @@ Source: fact sheet sections 4 to 6 (sends, thread mark, recall) and 8 (roaming).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from imkit import send as sending
 from imkit.account import Account
 from imkit.errors import InvalidMessage
-from imkit.fetch import Progress
 from imkit.files import BytesProgress
-from imkit.history import Moment, Walk, history_frame, query
+from imkit.history import Moment, Walk, query
 from imkit.listing import Listing
 from imkit.messages import Body, Message
 from imkit.portal import blocking
-from imkit.roaming import Order
+from imkit.roaming import Order, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +123,8 @@ class Conversation:
         limit: int | None = None,
         order: Order = "oldest",
         parallel: bool | int = True,
-        progress: Progress | None = None,
+        progress: Progress | Literal[False] | None = None,
+        resume: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Load the roaming history (消息漫游) into a DataFrame, one row a message.
 
@@ -137,21 +137,32 @@ class Conversation:
             order: ``"oldest"`` or ``"newest"`` first.
             parallel: True fetches a long history in pieces, side by side; a number says how many requests at once;
                 False makes one after another.
-            progress: called with how many messages have come, and an estimate of how many there will be, or `None`.
+            progress: called with how many messages have come and how many there will be: the service's count where it
+                is known, else an estimate by the time gone through, or `None`. Left away, a notebook shows a line
+                where it takes longer than a second; False shows nothing.
+            resume: a frame of the same history that was stopped, such as ``session.stopped``: only what it lacks is
+                fetched, and what is newer where `until` was left open. `since`, `until`, `types` and `sender` are
+                taken from it; there can be no `limit`.
 
         Returns:
-            The frame of `imkit.frames`; ``frame.attrs["imkit"]`` says where it comes from and whether it is complete.
+            The frame of `imkit.frames`; ``frame.attrs["imkit"]`` says where it comes from, whether it is complete,
+            and which times it covers.
 
         Raises:
-            InvalidMessage: an argument is out of bounds.
+            InvalidMessage: an argument is out of bounds, or `resume` is another history.
+            RateLimited, ServiceBusy, ConnectionLost: the service was away for more than two minutes. What came until
+                then, or until a stop, is `session.stopped`.
 
         Example:
             >>> thread.history(since="2026-11-01", types=["txt"]).groupby("sender").size()  # doctest: +SKIP
+            >>> frame = thread.history(resume=session.stopped)  # behind a stop: goes on  # doctest: +SKIP
 
         Source: fact sheet section 8.
         """
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        return await history_frame(self._account, [self._id], wanted, progress, parallel)
+        from imkit.load import history_frame  # loads pandas and Arrow
+
+        return await history_frame(self._account, [self._id], wanted, progress, parallel, resume)
 
     def messages(
         self,

@@ -9,9 +9,11 @@ Source: fact sheet section 8.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -21,8 +23,8 @@ from imkit.account import Account
 from imkit.columns import peek, to_batch
 from imkit.errors import AuthError, ConnectionLost, IMError, RateLimited, ServiceBusy, SessionClosed, TimedOut
 from imkit.portal import Worker
-from imkit.roaming import Page, Query, fetch_page
-from imkit.shards import Range, Shards, Walk
+from imkit.roaming import Page, Progress, Query, fetch_page
+from imkit.shards import Range, Shards, Walk, merged
 
 logger = logging.getLogger("imkit.history")
 
@@ -31,7 +33,6 @@ ROWS_A_PART = 2_000
 PATIENCE_SECONDS = 120.0  # what took long to load is worth waiting for
 WORTH_ESTIMATING = 0.05  # of the time range
 
-Progress = Callable[[int, int | None], Awaitable[None] | None]
 Bounds = tuple[int | None, int | None]  # ms since the epoch: since, included, and until, excluded; None: open
 
 # What ends everything: the next thread would fare no better.
@@ -60,7 +61,7 @@ class Part:
 class _Target:
     """A thread or group, and how far it is."""
 
-    def __init__(self, target_id: str, ranges: Iterable[Shards]) -> None:
+    def __init__(self, target_id: str, ranges: Iterable[Shards], known: Set[int]) -> None:
         self.id = target_id
         self.ranges = list(ranges)
         self.entries: list[bytes] = []  # taken, and not handed over yet
@@ -69,6 +70,7 @@ class _Target:
         self.is_over = False
         self.handing_over = asyncio.Lock()
         self._seen: set[int] = set()
+        self._known = known
 
     @property
     def found(self) -> int:
@@ -76,13 +78,7 @@ class _Target:
 
     @property
     def covered(self) -> tuple[Range, ...]:
-        found: list[Range] = []
-        for low, high in sorted(part for shards in self.ranges for part in shards.covered):
-            if found and low <= found[-1][1] + 1:
-                found[-1] = found[-1][0], max(found[-1][1], high)
-            else:
-                found.append((low, high))
-        return tuple(found)
+        return merged(part for shards in self.ranges for part in shards.covered)
 
     @property
     def fraction(self) -> float:
@@ -105,7 +101,7 @@ class _Target:
         for entry, told in zip(entries, known, strict=True):
             # What tells no id may be a message that cannot be read: that one is told apart by its bytes.
             key = hash(entry) if told is None else told[0]
-            if key in self._seen or (told is not None and not shards.holds(told[1])):
+            if key in self._seen or key in self._known or (told is not None and not shards.holds(told[1])):
                 continue
             self._seen.add(key)
             self.entries.append(entry)
@@ -125,6 +121,7 @@ class Fetch:
         progress: told how many messages have come, and an estimate of how many there will be, if there is one.
         failed: told of a target that cannot be read (`NotFound`, `Forbidden`, …) while the others go on; without it
             such an error ends the run.
+        known: ids of messages that are there already, to be left out.
 
     Attributes:
         reasons: why targets are not complete.
@@ -144,12 +141,14 @@ class Fetch:
         workers: int = WORKERS,
         progress: Progress | None = None,
         failed: Callable[[str, IMError], Awaitable[None]] | None = None,
+        known: Set[int] = frozenset(),
     ) -> None:
         self._account = account
         self._wanted = wanted
         self._taker = take
         self._workers = workers
         self._failed = failed
+        self._known = known
         self._report = _Report(progress, self._figures) if progress is not None else None
         self._targets: list[_Target] = []
         self._waiting: deque[tuple[_Target, Shards]] = deque()
@@ -175,7 +174,7 @@ class Fetch:
         for target_id, ranges in jobs.items():
             bounds = [(self._wanted.since, self._wanted.until)] if ranges is None else ranges
             queries = [replace(self._wanted, since=since, until=until) for since, until in bounds]
-            self._targets.append(_Target(target_id, map(Shards, queries)))
+            self._targets.append(_Target(target_id, map(Shards, queries), self._known))
         self._waiting.extend((target, shards) for target in self._targets for shards in target.ranges)
         try:
             async with asyncio.TaskGroup() as group:
@@ -313,6 +312,10 @@ class _Report:
 
     def __init__(self, progress: Progress, figures: Callable[[], tuple[int, int | None]]) -> None:
         self._progress = progress
+        if not inspect.iscoroutinefunction(progress):
+            # It runs in a thread of its own: in a notebook, what it prints is to stand below the cell that waits.
+            context = contextvars.copy_context()
+            self._progress = lambda done, total: context.run(progress, done, total)
         self._figures = figures
         self._worker = Worker("imkit-progress")
         self._news = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Roaming history (消息漫游): pages, one after another, to the end, as messages or as a DataFrame.
+"""Roaming history (消息漫游): what is asked for, checked, and a walk over it, one page after another.
 
 Source: fact sheet section 8.
 """
@@ -7,26 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
-
-import pyarrow as pa
+from datetime import UTC, date, datetime
 
 from imkit.account import Account
 from imkit.app import user_id
-from imkit.columns import SCHEMA, sorted_table
 from imkit.errors import InvalidMessage
-from imkit.fetch import WORKERS, Fetch, Part, Progress
 from imkit.messages import Message, to_milliseconds
 from imkit.roaming import Chain, Order, Page, Query, fetch_page
-from imkit.shards import Range
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Moment = datetime | date | str
-
-MAX_WORKERS = 64
 _TYPES = ("txt", "img", "audio", "video", "file", "loc", "cmd", "custom", "combine")
 
 
@@ -50,8 +39,8 @@ def query(
     if order not in ("oldest", "newest"):
         raise InvalidMessage(f'order must be "oldest" or "newest", not {order!r:.40}')
     wanted = Query(
-        since=_moment(since, "since"),
-        until=_moment(until, "until"),
+        since=moment_of(since, "since"),
+        until=moment_of(until, "until"),
         types=kinds,
         sender=None if sender is None else user_id(sender),
         limit=limit,
@@ -74,7 +63,7 @@ def _kinds(types: Iterable[str] | None) -> frozenset[str]:
     return frozenset(kinds)
 
 
-def _moment(moment: Moment | None, name: str) -> int | None:
+def moment_of(moment: Moment | None, name: str) -> int | None:
     """Return a moment in ms since the epoch: what has no zone is local time, a date is its local midnight."""
     if moment is None:
         return None
@@ -165,112 +154,3 @@ def _is_past(messages: Sequence[Message], wanted: Query, newest_first: bool) -> 
     if newest_first:
         return wanted.since is not None and moment < wanted.since - 1
     return wanted.until is not None and moment > wanted.until + 1
-
-
-class Loading:
-    """Loads histories into one frame.
-
-    Args:
-        account: who asks.
-        target_ids: threads and groups.
-        wanted: which part of each; `limit` counts over all of them.
-        workers: how many requests are under way at once, at the most.
-        progress: told how many messages have come and how many there will be: the service's count where it is known,
-            else an estimate, or `None`.
-    """
-
-    def __init__(
-        self,
-        account: Account,
-        target_ids: Iterable[str],
-        wanted: Query,
-        *,
-        workers: int = WORKERS,
-        progress: Progress | None = None,
-    ) -> None:
-        self._account = account
-        self._ids = list(dict.fromkeys(target_ids))
-        self._wanted = wanted
-        self._started = datetime.now(UTC)
-        self._batches: list[pa.RecordBatch] = []
-        self._covered: dict[str, Sequence[Range]] = {}
-        self._unfinished = dict.fromkeys(self._ids)
-        self.counted = server_count(account, self._ids, wanted)
-        self._fetch = Fetch(account, wanted, self._take, workers=workers, progress=progress)
-
-    async def run(self) -> None:
-        """Load; what came until an error or a stop is in the frame all the same."""
-        await self._fetch.run(dict.fromkeys(self._ids))
-
-    async def _take(self, part: Part) -> None:
-        self._batches.append(part.batch)
-        self._covered[part.target_id] = part.covered
-        if part.finished:
-            self._unfinished.pop(part.target_id, None)
-
-    def frame(self, stopped: str = "") -> pd.DataFrame:
-        """Return what has been found as a frame, in the order that is wanted.
-
-        Args:
-            stopped: why it was not gone through to its end, if it was not.
-        """
-        from imkit.frames import frame_of_table  # pandas is loaded when the first frame is asked for
-
-        rows = pa.Table.from_batches(self._batches, SCHEMA)
-        table = sorted_table(rows, newest_first=self._wanted.order == "newest", limit=self._wanted.limit)
-        reasons = [*self._fetch.reasons, *([stopped] if stopped else [])]
-        source = {
-            "app_key": self._account.app.app_key,
-            "thread_ids": list(self._ids),
-            "since": _iso(self._wanted.since),
-            "until": _iso(self._wanted.until),
-            "fetched_at": self._started.isoformat(timespec="milliseconds"),
-            "complete": not reasons and not self._unfinished,
-            "reason": "; ".join(reasons),
-            "rows": table.num_rows,
-            "server_count": server_count(self._account, self._ids, self._wanted),
-        }
-        return frame_of_table(table, source)
-
-
-async def history_frame(
-    account: Account,
-    target_ids: Sequence[str],
-    wanted: Query,
-    progress: Progress | None = None,
-    parallel: bool | int = True,
-) -> pd.DataFrame:
-    """Load the histories of threads and groups into one frame, in the order asked for.
-
-    Args:
-        account: who asks.
-        target_ids: threads and groups.
-        wanted: which part of each; `limit` counts over all of them.
-        progress: told how many messages have come, and an estimate of how many there will be, if there is one.
-        parallel: True for a safe number of requests at once, a number, or False for one after another.
-
-    Raises:
-        InvalidMessage: `parallel` is no such number.
-    """
-    workers = WORKERS if parallel is True else 1 if parallel is False else parallel
-    if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
-        raise InvalidMessage(f"parallel must be True, False or a number from 1 to {MAX_WORKERS}, not {parallel!r:.40}")
-    loading = Loading(account, target_ids, wanted, workers=workers, progress=progress)
-    await loading.run()
-    return loading.frame()
-
-
-def server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> int | None:
-    """Return how many messages the service counts, where notices have told and everything was asked for."""
-    if wanted != Query(order=wanted.order):
-        return None
-    facts = [account.directory.threads.get(target_id) for target_id in target_ids]
-    counts = [known.message_count if known is not None else None for known in facts]
-    return None if None in counts else sum(count for count in counts if count is not None)
-
-
-def _iso(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds")

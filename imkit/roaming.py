@@ -5,6 +5,7 @@ Source: fact sheet section 8.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -18,6 +19,8 @@ from imkit.wire.page import RawPage, parse_page
 
 PAGE = 50  # the most a page holds
 Order = Literal["oldest", "newest"]
+# Told how many messages have come, and how many there will be, as far as that is known.
+Progress = Callable[[int, int | None], Awaitable[None] | None]
 
 
 @dataclass(frozen=True, slots=True)

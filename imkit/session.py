@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from imkit import files
@@ -21,13 +21,12 @@ from imkit.credentials import TokenSource
 from imkit.display import Tone, card, counted
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.event_store import EventStream, checked_kinds
-from imkit.fetch import Progress
 from imkit.files import BytesProgress
-from imkit.history import Moment, history_frame, query
+from imkit.history import Moment, query
 from imkit.listing import Listing, collected
 from imkit.messages import Body, Event, Message
 from imkit.portal import Blocking, blocking, portal
-from imkit.roaming import Order
+from imkit.roaming import Order, Progress
 from imkit.subscription import Subscription
 from imkit.thread_lists import last_messages
 from imkit.threads import Group, Thread, thread_pages
@@ -309,7 +308,8 @@ class Session:
         limit: int | None = None,
         order: Order = "oldest",
         parallel: bool | int = True,
-        progress: Progress | None = None,
+        progress: Progress | Literal[False] | None = None,
+        resume: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Load the roaming history of one or several threads and groups into one DataFrame; see `Thread.history`.
 
@@ -318,7 +318,25 @@ class Session:
         """
         rooms = await collected(of) if isinstance(of, Iterable) else [of]
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        return await history_frame(self._account, [_room(room).id for room in rooms], wanted, progress, parallel)
+        ids = [_room(room).id for room in rooms]
+        from imkit.load import history_frame  # loads pandas and Arrow
+
+        return await history_frame(self._account, ids, wanted, progress, parallel, resume)
+
+    @property
+    def stopped(self) -> pd.DataFrame | None:
+        """What the `history()` that was stopped last, or ended in an error, had brought; `None` without one.
+
+        Give it to ``history(resume=…)`` to go on. Gone once that has come to its end.
+
+        Example:
+            >>> frame = thread.history(resume=alice.stopped)  # doctest: +SKIP
+        """
+        if self._account.stopped is None and not self._account.loads:
+            return None
+        from imkit.load import stopped_frame
+
+        return portal().call(stopped_frame(self._account))
 
     @blocking
     async def download(

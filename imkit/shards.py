@@ -13,7 +13,7 @@ Source: fact sheet section 8; the argument for exactness is in the design, "Shar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from imkit.roaming import PAGE, Chain, Query
@@ -23,6 +23,22 @@ AHEAD = 2 * PAGE  # so many messages a burst is taken to go on for
 _FAR = 2**62  # ms; later than any message, for a range that is open
 
 Range = tuple[int, int]  # ms since the epoch, both ends included
+
+
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """Return ranges as few as can be, in order.
+
+    Example:
+        >>> merged([(7, 9), (1, 3), (2, 5), (10, 11)])
+        ((1, 5), (7, 11))
+    """
+    found: list[Range] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(found[-1][1], high)
+        else:
+            found.append((low, high))
+    return tuple(found)
 
 
 @dataclass(slots=True, eq=False)

@@ -27,6 +27,7 @@ class Kernel:
         self.client = manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)
+        self.shown: list[str] = []  # what cells displayed
 
     def run(self, code: str) -> str:
         """Run a cell; return what it printed, or the error's name."""
@@ -53,6 +54,8 @@ class Kernel:
             content = message["content"]
             if message["msg_type"] == "stream":
                 said += content["text"]
+            elif message["msg_type"] in ("display_data", "update_display_data"):
+                self.shown.append(content["data"]["text/plain"])
             elif message["msg_type"] == "error":
                 said += content["ename"]
             elif message["msg_type"] == "status" and content["execution_state"] == "idle":
@@ -116,6 +119,33 @@ def test_the_stop_button_ends_a_waiting_cell_and_leaves_the_session(kernel: Kern
     kernel.manager.interrupt_kernel()
     assert kernel.finish(request) == "KeyboardInterrupt"
     assert kernel.run("print(alice.create_group('g').send('still here').text)") == "still here"
+
+
+def test_a_long_load_shows_how_far_it_is_and_goes_on_behind_the_stop_button(kernel: Kernel) -> None:
+    prepare = """
+import asyncio, imkit
+from imkit.portal import portal
+async def fill(thread):
+    await asyncio.gather(*(thread.send.aio(f"message {number}") for number in range(310)))
+with imkit.Sandbox("tea.db") as quick, imkit.login("alice", app=quick.app) as alice:
+    thread = (group := alice.create_group("g")).create_thread("long", group.send("?"))
+    portal().call(fill(thread))
+slow = imkit.Sandbox("tea.db", latency_ms=300)
+alice = imkit.login("alice", app=slow.app)
+thread = alice.thread(thread.id)
+print("in")
+"""
+    assert kernel.run(prepare) == "in"
+    request = kernel.begin("thread.history(parallel=False, progress=lambda done, _: print(done, flush=True))")
+    kernel.printed(request, "50")
+    kernel.manager.interrupt_kernel()
+    assert "KeyboardInterrupt" in kernel.finish(request)
+    assert kernel.run("print(0 < len(alice.stopped) < 310)") == "True"
+    assert kernel.shown == []
+    assert kernel.run("print(len(thread.history(resume=alice.stopped, parallel=False)))") == "310"
+    assert " messages" in kernel.shown[0]  # below the cell that waits
+    assert kernel.shown[-1].startswith("310 messages · ")
+    assert kernel.run("print(alice.stopped); alice.close(); slow.stop()") == "None"
 
 
 def test_awaiting_works_on_the_kernels_own_loop(kernel: Kernel) -> None:

@@ -141,7 +141,8 @@ class Sandbox:
             return
         with contextlib.ExitStack() as undo:
             errors = undo.enter_context(tempfile.TemporaryFile())
-            process = launch([*self._arguments(), "--parent"], stdin=subprocess.PIPE, errors=errors)
+            # Detached: a notebook's stop button means the cell, not the server. It ends with its standard input.
+            process = launch([*self._arguments(), "--parent"], stdin=subprocess.PIPE, errors=errors, detached=True)
             undo.callback(end, process, 0)
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # it ended already: hear_address tells why

@@ -13,7 +13,9 @@ import ipywidgets
 from imkit.errors import InvalidMessage
 from imkit.escape import file_name_for_disk
 from imkit.export import SUFFIXES, write
-from imkit.history import Loading, query
+from imkit.history import query
+from imkit.load import Loading
+from imkit.progress import Words
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, Status, button, problem, readable, row, static
@@ -76,6 +78,7 @@ class HistoryForm(Form):
         self._task: asyncio.Task[None] | None = None
         self._painted = 0.0
         self._counted: int | None = None
+        self._words = Words()
         self._table: Any = None
         self._owns_rooms = rooms is None
         self.rooms = rooms or Rooms(session, say)
@@ -204,6 +207,7 @@ class HistoryForm(Form):
         self.progress.tell(self.say("load_busy", n=0), "busy")
         self.bar.value, self.bar.max, self.bar.bar_style = 0, 1, ""
         loading = Loading(self.session._account, ids, wanted, progress=self._told)
+        self._words = Words()
         self._counted = loading.counted  # where the service has told; else it is estimated
         self._task = task = asyncio.create_task(loading.run())
         self.stop.disabled = False
@@ -217,7 +221,8 @@ class HistoryForm(Form):
         if error is not None:
             self.show_error(error)
             stopped = problem(error)[0]
-        await self._show(await asyncio.to_thread(loading.frame, "stopped" if task.cancelled() else stopped))
+        outcome = loading.outcome("stopped" if task.cancelled() else stopped)
+        await self._show(await asyncio.to_thread(outcome.frame))
 
     async def _told(self, done: int, total: int | None) -> None:
         now = time.monotonic()
@@ -225,9 +230,10 @@ class HistoryForm(Form):
             return
         self._painted = now
         key = "load_busy" if total is None else "load_busy_of"
-        if self._counted is not None and self._counted >= done:
-            key, total = "load_busy_counted", self._counted
-        self.progress.tell(self.say(key, n=f"{done:,}", total=f"{total or 0:,}"), "busy")
+        if total is not None and total == self._counted:
+            key = "load_busy_counted"
+        said = self.say(key, n=f"{done:,}", total=f"{total or 0:,}")
+        self.progress.tell(f"{said}{self._words.speed(done)}", "busy")
         with self.bar.hold_sync():
             self.bar.max, self.bar.value = max(total or 0, done, 1), done if total else 0
 
