@@ -137,7 +137,7 @@ class Run:
             raise RuntimeError(f"{name}: {failed[0]}")
         if by_mouse := BY_MOUSE.get(name):
             by_mouse(page)
-        _settle(page)
+        settle(page)
         self.known = _known_there(page)
         # As it would be saved: what is undefined in the page is not there, and not null.
         saved = page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model)")
@@ -155,14 +155,14 @@ def _output(page: Page, cell: int, number: int) -> Locator:
 
 def _put_picture(output: Any, place: Locator) -> None:
     place.scroll_into_view_if_needed()
-    _settle(place.page)
+    settle(place.page)
     picture, box = place.screenshot(), place.bounding_box()
     assert box is not None  # it has just been drawn
     output.data = {"image/png": base64.b64encode(picture).decode(), "text/plain": output.data.get("text/plain", "")}
     output.metadata = {"alt": "The form, as it looked in JupyterLab", "image/png": {"width": round(box["width"])}}
 
 
-def _settle(page: Page) -> None:
+def settle(page: Page) -> None:
     """Wait until the page has not changed for half a second: forms draw themselves when there is time for it."""
     page.wait_for_load_state("networkidle")
     page.evaluate(
