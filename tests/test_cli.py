@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ import imkit
 from imkit import tutorials
 from imkit.sandbox.demo import FACTS
 from imkit.tutorials import START, hand_out
+from tests.started_lab import started_lab
 from tests.test_notebooks import NOTEBOOKS, read
 
 ROOT = Path(__file__).parents[1]
@@ -77,39 +77,19 @@ def body_of(url: str) -> Any:
 
 @pytest.mark.timeout(120)
 def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
-    private = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    environment = os.environ | {name: str(tmp_path / name.lower()) for name in private} | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser", "--port=0"],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as lab:
-        hurry = threading.Timer(WAIT, os.killpg, (lab.pid, signal.SIGKILL))
-        hurry.start()
-        try:
-            assert lab.stderr is not None
-            address = next(found for line in lab.stderr if (found := re.search(r"http://127\S+", line)))[0]
-            assert f"/lab/tree/{START}" in address
-            host, token = re.findall(r"(http://[^/]+)/.*token=(\w+)", address)[0]
-            page = body_of(address)
-            assert b"<title>JupyterLab</title>" in page
-            # The history form puts its code into the next cell where the page has the application.
-            assert re.search(rb'"exposeAppInBrowser":\s*true', page)
-            # Nothing asks the network for news, nor the reader whether it may.
-            disabled = re.search(rb'"disabledExtensions":\s*\[(.*?)\]', page, re.DOTALL)
-            assert disabled
-            assert b"@jupyterlab/apputils-extension:announcements" in disabled[1]
-            served = {entry["name"] for entry in json.loads(body_of(f"{host}/api/contents?token={token}"))["content"]}
-            assert {path.name for path in NOTEBOOKS} <= served
-        finally:
-            os.killpg(lab.pid, signal.SIGTERM)
-            lab.communicate()
-            hurry.cancel()
+    with started_lab(tmp_path) as address:
+        assert f"/lab/tree/{START}" in address
+        host, token = re.findall(r"(http://[^/]+)/.*token=(\w+)", address)[0]
+        page = body_of(address)
+        assert b"<title>JupyterLab</title>" in page
+        # The history form puts its code into the next cell where the page has the application.
+        assert re.search(rb'"exposeAppInBrowser":\s*true', page)
+        # Nothing asks the network for news, nor the reader whether it may.
+        disabled = re.search(rb'"disabledExtensions":\s*\[(.*?)\]', page, re.DOTALL)
+        assert disabled
+        assert b"@jupyterlab/apputils-extension:announcements" in disabled[1]
+        served = {entry["name"] for entry in json.loads(body_of(f"{host}/api/contents/?token={token}"))["content"]}
+        assert {path.name for path in NOTEBOOKS} <= served
 
 
 def test_in_a_checkout_lab_works_on_the_tutorials_themselves() -> None:

@@ -1,12 +1,6 @@
 """What a newcomer does first, by mouse alone: `imkit lab`, a message sent, a message recalled, a DataFrame."""
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,41 +8,19 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.forms import button, picture
 from tests.browser.jupyter import PATIENCE
+from tests.started_lab import started_lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
-PRIVATE = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
+
+def test_a_newcomer_gets_to_a_table_by_mouse_alone(page: Page, tmp_path: Path) -> None:
+    with started_lab(tmp_path) as start_page:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        page.goto(start_page)
+        go_to_a_table(page)
 
 
-@pytest.fixture
-def start_page(tmp_path: Path) -> Iterator[str]:
-    """The address that `imkit lab` prints, on a machine that has never seen JupyterLab."""
-    own = {f"JUPYTER{'' if name.startswith('LAB') else '_'}{name}": str(tmp_path / name.lower()) for name in PRIVATE}
-    with subprocess.Popen(
-        [sys.executable, "-m", "imkit", "lab", "--no-browser", "--port=0"],
-        cwd=tmp_path,
-        env=os.environ | own | {"IPYTHONDIR": str(tmp_path / "ipython"), "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as lab:
-        assert lab.stderr is not None
-        hurry = threading.Timer(PATIENCE, os.killpg, (lab.pid, signal.SIGKILL))
-        hurry.start()
-        address = next(found[0] for line in lab.stderr if (found := re.search(r"http://127\S+token=\w+", line)))
-        hurry.cancel()
-        drained = threading.Thread(target=lab.stderr.read, daemon=True)  # or its log would fill the pipe and stop it
-        drained.start()
-        yield address
-        os.killpg(lab.pid, signal.SIGTERM)
-        drained.join(PATIENCE)
-
-
-def test_a_newcomer_gets_to_a_table_by_mouse_alone(start_page: str, page: Page) -> None:
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.goto(start_page)
+def go_to_a_table(page: Page) -> None:
     page.locator(".jp-RenderedMarkdown a", has_text="Forms").click()
     notebook = page.locator(".jp-NotebookPanel:visible", has=page.get_by_role("heading", name="05 · Forms"))
     run = notebook.locator("[data-jp-item-name=run]").locator("button, jp-button").first

@@ -1,0 +1,49 @@
+"""`imkit lab` as a shell runs it, on a machine that has never seen JupyterLab."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_WAIT = 60.0
+_PRIVATE = (
+    *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
+    *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"),
+)
+
+
+@contextmanager
+def started_lab(place: Path) -> Iterator[str]:
+    """Run it in a folder, for as long as the block lasts; the address that it prints."""
+    own = {name: str(place / name.lower()) for name in _PRIVATE}
+    with subprocess.Popen(
+        [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser", "--port=0"],
+        cwd=place,
+        env=os.environ | own | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as lab:
+        assert lab.stderr is not None
+        hurry = threading.Timer(_WAIT, os.killpg, (lab.pid, signal.SIGKILL))
+        hurry.start()
+        try:
+            address = next(found[0] for line in lab.stderr if (found := re.search(r"http://127\S+token=\w+", line)))
+            hurry.cancel()
+            # Its log goes on, and would fill the pipe and stop it.
+            drain = threading.Thread(target=lab.stderr.read, daemon=True)
+            drain.start()
+            yield address
+            os.killpg(lab.pid, signal.SIGTERM)
+            drain.join(_WAIT)  # until the last of its kernels has gone
+        finally:
+            hurry.cancel()
+            if lab.poll() is None:
+                os.killpg(lab.pid, signal.SIGKILL)
