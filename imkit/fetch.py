@@ -29,6 +29,7 @@ from imkit.shards import Range, Shards, Walk, merged
 logger = logging.getLogger("imkit.history")
 
 WORKERS = 8  # a safe default: at 100 requests a second they rarely wait for the limit
+MAX_WORKERS = 64
 ROWS_A_PART = 2_000
 PATIENCE_SECONDS = 120.0  # what took long to load is worth waiting for
 WORTH_ESTIMATING = 0.05  # of the time range

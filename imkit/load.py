@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from imkit.account import Account
 from imkit.columns import SCHEMA, sorted_table
 from imkit.errors import InvalidMessage
-from imkit.fetch import WORKERS, Bounds, Fetch, Part
+from imkit.fetch import MAX_WORKERS, WORKERS, Bounds, Fetch, Part
 from imkit.frames import frame_of_table
 from imkit.history import moment_of
 from imkit.progress import notebook_line
@@ -31,7 +31,6 @@ from imkit.shards import Range, merged
 
 logger = logging.getLogger("imkit.history")
 
-MAX_WORKERS = 64
 _FEWER = "the service counts {:,} more: those that were recalled, or that it keeps no longer, may be among them"
 
 

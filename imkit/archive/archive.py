@@ -19,9 +19,10 @@ from imkit.columns import SCHEMA
 from imkit.credentials import TokenSource
 from imkit.errors import InvalidMessage
 from imkit.escape import for_html
-from imkit.fetch import WORKERS, Progress
-from imkit.history import MAX_WORKERS, Moment, query
+from imkit.fetch import MAX_WORKERS, WORKERS
+from imkit.history import Moment, query
 from imkit.portal import blocking
+from imkit.roaming import Progress
 from imkit.session import Session
 from imkit.threads import Group, Thread
 

@@ -25,11 +25,11 @@ from imkit.archive.storage import Storage
 from imkit.credentials import TokenSource
 from imkit.errors import ArchiveError, Forbidden, IMError, InvalidMessage, NotFound
 from imkit.escape import for_html, for_terminal
-from imkit.fetch import Fetch, Progress
+from imkit.fetch import Fetch
 from imkit.listing import collected
 from imkit.messages import Message, to_milliseconds
 from imkit.portal import Worker
-from imkit.roaming import Query
+from imkit.roaming import Progress, Query
 from imkit.session import Session
 from imkit.thread_lists import LAST_MESSAGES_BATCH, last_messages
 from imkit.threads import Group, Thread
