@@ -304,7 +304,7 @@ class _Names:
     def column(self, numbers: Numbers, valid: Truths | None = None) -> pa.Array:
         """The names with these numbers; null where not `valid`."""
         indices = pa.array(numbers.astype(np.int32), mask=None if valid is None else ~valid)
-        return pa.DictionaryArray.from_arrays(indices, pa.array(self._numbers, pa.string()))
+        return pa.DictionaryArray.from_arrays(indices, pa.array(list(self._numbers), pa.string()))
 
 
 def _jid_name(data: bytes) -> str:
