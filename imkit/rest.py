@@ -7,6 +7,7 @@ Source: fact sheet sections 1 (transport), 2 (token), 8 to 12.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -48,8 +49,7 @@ DISCOVERY = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agor
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
 CHUNK = 64 * 1024
 ANSWER_BYTES = 32 * 2**20  # of JSON: a hundred times the largest page
-# As many are kept as there can be workers; httpx keeps 20, and each beyond would connect anew for each request.
-_CONNECTIONS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+_REQUESTS_A_CLIENT, _CLIENTS = 4, 16
 _HOST = re.compile(r"[A-Za-z0-9._\-]+")
 
 Credential = Callable[[bool], Awaitable[str]]  # called with True when the token it gave was refused
@@ -158,6 +158,47 @@ def is_loopback(url: str) -> bool:
 # ------------------------------------------------------------------- requests
 
 
+class _Clients:
+    """Clients of a few connections each: httpcore goes through all of a pool's for each request.
+
+    Args:
+        trust_env: whether proxies and certificates of the environment count.
+    """
+
+    def __init__(self, trust_env: bool) -> None:
+        self._trust_env = trust_env
+        self._tls = httpx.create_ssl_context(trust_env=trust_env)  # takes long, and does for all
+        self._under_way: dict[httpx.AsyncClient, int] = {}
+        self.first = self._another()
+
+    def _another(self) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(
+            timeout=REQUEST_SECONDS, trust_env=self._trust_env, verify=self._tls, follow_redirects=False
+        )
+        self._under_way[client] = 0
+        return client
+
+    @property
+    def is_closed(self) -> bool:
+        return self.first.is_closed
+
+    @contextlib.asynccontextmanager
+    async def idlest(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Give the client with the least to do, for one request."""
+        client = min(self._under_way, key=self._under_way.__getitem__)
+        if self._under_way[client] >= _REQUESTS_A_CLIENT and len(self._under_way) < _CLIENTS:
+            client = self._another()
+        self._under_way[client] += 1
+        try:
+            yield client
+        finally:
+            self._under_way[client] -= 1
+
+    async def close(self) -> None:
+        for client in self._under_way:
+            await client.aclose()
+
+
 class Rest:
     """An app's REST interface, for one user.
 
@@ -179,17 +220,14 @@ class Rest:
         self.requests = 0
         self._bucket = bucket
         self._wire = wire or WireLog()
-        # The client adds its own pool, and nothing of the environment on the way to this machine.
-        self._client = httpx.AsyncClient(
-            timeout=REQUEST_SECONDS, trust_env=not is_loopback(rest_url), follow_redirects=False, limits=_CONNECTIONS
-        )
+        self._clients = _Clients(trust_env=not is_loopback(rest_url))
 
     async def close(self) -> None:
         """Close what connections are left."""
-        await self._client.aclose()
+        await self._clients.close()
 
     def _check_open(self, what: str) -> None:
-        if self._client.is_closed:
+        if self._clients.is_closed:
             raise SessionClosed(f"{what}: the session is over")
 
     async def get(self, *path: str, what: str = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -297,7 +335,7 @@ class Rest:
         """Send one request, once, and read the whole answer: as much as an answer may hold."""
         content = bytearray()
         self.requests += 1
-        async with self._client.stream(method, url, **how) as answer:
+        async with self._clients.idlest() as client, client.stream(method, url, **how) as answer:
             async for chunk in answer.aiter_bytes(CHUNK):
                 content += chunk
                 if len(content) > ANSWER_BYTES:
@@ -379,12 +417,13 @@ class Rest:
                 headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
             sent = await self._bucket.take()
             wait: float | None = None
-            request = self._client.build_request(
+            client = self._clients.first
+            request = client.build_request(
                 "GET", f"{parts.scheme}://{parts.netloc}{path}", params=params, headers=headers, timeout=UPLOAD_SECONDS
             )
             try:
                 self.requests += 1
-                answer = await self._client.send(request, stream=True, follow_redirects=True)
+                answer = await client.send(request, stream=True, follow_redirects=True)
                 self._note(sent, answer)
                 try:
                     if answer.status_code == 200:
