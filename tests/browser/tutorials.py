@@ -44,7 +44,8 @@ main, nav { max-width: 1000px; margin: 0 auto; padding: 0 1rem; box-sizing: bord
 nav { display: flex; gap: 1.5rem; padding: 1rem 1rem 0 5.5rem; font: 14px system-ui, sans-serif; }
 nav a { color: var(--jp-content-link-color); }
 .jp-OutputArea-output { overflow-x: auto; }
-.jp-OutputArea-child:not(.jp-OutputArea-executeResult) > .jp-OutputArea-output { padding-left: var(--jp-code-padding); }
+.jp-OutputArea-child:not(.jp-OutputArea-executeResult) > .jp-OutputPrompt { padding: 0 6px; }
+.jp-OutputArea-child:not(.jp-OutputArea-executeResult) > .jp-RenderedText { padding-left: 1ch; }
 .jp-RenderedMarkdown .highlight { margin-bottom: 1em; }
 .jp-RenderedImage img { max-width: 100%; height: auto; }
 </style>
