@@ -169,8 +169,8 @@ class Composer(Form):
     # ------------------------------------------------------------------ what is sent
 
     async def _send_file(self) -> None:
-        chosen = self.drop.chosen
-        if chosen is None or not chosen.is_whole:
+        chosen = await self.drop.whole()  # whoever is quick may send before all of it has been read
+        if chosen is None:
             raise InvalidMessage(self.say("send_no_file"), hint="")
         options: dict[str, Any] = {"file_name": for_terminal(chosen.name, 120), "ext": self._ext()}
         if self.kind.value in ("audio", "video"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import traitlets
@@ -47,12 +48,14 @@ class Chosen:
         data: as much of it as has come.
         size: in bytes.
         number: tells it from the one chosen before.
+        settled: is set when all of it has come, or when it was taken away.
     """
 
     name: str
     data: bytearray
     size: int
     number: int
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_whole(self) -> bool:
@@ -72,11 +75,11 @@ class DropZone(Part):
         super().__init__(say, "send_")
         self.chosen: Chosen | None = None
 
-    def take_piece(self, said: dict[str, Any], buffers: Sequence[Any]) -> bool:
-        """Take what the page says; True when that made a file whole, or took it away."""
+    def take_piece(self, said: dict[str, Any], buffers: Sequence[Any]) -> None:
+        """Take what the page says: that a file was chosen, a piece of it, that it was taken away."""
         match said:
             case {"do": "begin", "name": str(name), "size": int(size), "number": int(number)}:
-                self.chosen = Chosen(name, bytearray(), size, number) if 0 <= size <= ATTACHMENT_BYTES else None
+                self._choose(Chosen(name, bytearray(), size, number) if 0 <= size <= ATTACHMENT_BYTES else None)
                 if self.chosen is not None:
                     self.send({"do": "next", "from": 0, "number": number})
             case {"do": "piece", "number": int(number)} if self.chosen is not None and self.chosen.number == number:
@@ -84,18 +87,31 @@ class DropZone(Part):
                 for buffer in buffers:
                     chosen.data += bytes(buffer)
                 if len(chosen.data) > chosen.size:
-                    self.chosen = None
-                    return True
+                    self._choose(None)
+                    return
+                if chosen.is_whole:
+                    chosen.settled.set()
                 self.send({"do": "next", "from": len(chosen.data), "number": number})
-                return chosen.is_whole
             case {"do": "remove"}:
-                self.chosen = None
-                return True
-        return False
+                self._choose(None)
+
+    def _choose(self, chosen: Chosen | None) -> None:
+        if self.chosen is not None:
+            self.chosen.settled.set()
+        self.chosen = chosen
+        if chosen is not None and chosen.is_whole:  # there are empty files
+            chosen.settled.set()
+
+    async def whole(self) -> Chosen | None:
+        """Return the file that was chosen, once all of it has come; `None` if there is none, or it was taken away."""
+        chosen = self.chosen
+        if chosen is not None:
+            await chosen.settled.wait()
+        return chosen if chosen is self.chosen else None
 
     def clear(self) -> None:
         """Forget the file, here and on the page."""
-        self.chosen = None
+        self._choose(None)
         self.send({"do": "clear"})
 
 

@@ -208,7 +208,7 @@ def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(
         "forms-composer",
         prepare("fei", "feng"),
         "import imkit.widgets\nfrom ipywidgets import VBox\n"
-        "feed = imkit.widgets.LiveFeed(me, thread, recall_seconds=8, lang='en', height=300)\n"
+        "feed = imkit.widgets.LiveFeed(me, thread, recall_seconds=12, lang='en', height=300)\n"
         "VBox([feed, imkit.widgets.Composer(thread, lang='en')])",
         "thread.leave()",
         "thread.join()",
@@ -333,6 +333,7 @@ other.close()
     page.get_by_role("tab", name="Image or file").click()
     named = {"name": HOSTILE, "mimeType": "image/png", "buffer": b"x"}
     page.locator(".imkit-drop input[type=file]").set_input_files([named])
+    expect(page.locator(".imkit-drop-chosen progress")).to_have_count(0)
     page.locator(".imkit-form .jupyter-button:visible", has_text="Send").click()
     expect(page.locator(".imkit-outbox li").get_by_text("✓ sent")).to_be_visible()
     expect(feed.locator(".imkit-message")).to_have_count(8)

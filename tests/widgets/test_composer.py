@@ -123,6 +123,24 @@ def test_attributes_are_checked_while_typing(writing: Composer, typed: str, said
     until(lambda: writing.ext_status.tone == "good")
 
 
+def test_a_file_is_sent_once_it_has_been_read_and_not_when_it_was_taken_away(tea: Tea, writing: Composer) -> None:
+    drop = Page(writing.drop)
+    heard = tea.alice.events(imkit.MessageReceived)
+    button = writing.send_buttons["file"]
+    drop.say(do="begin", name="tea.txt", size=4, number=1)
+    drop.say(do="piece", number=1, buffers=[b"te"])
+    button.click()
+    until(lambda: button.disabled)
+    drop.say(do="piece", number=1, buffers=[b"a!"])
+    assert heard.next(timeout=20).message.body.file_size == 4
+    until(lambda: not button.disabled)
+    drop.say(do="begin", name="large", size=4, number=2)
+    button.click()
+    until(lambda: button.disabled)
+    drop.say(do="remove")
+    until(lambda: "Choose a file" in writing.status.text and not button.disabled)
+
+
 def test_a_file_beyond_the_limit_or_beyond_its_word_is_not_taken(writing: Composer) -> None:
     drop = Page(writing.drop)
     drop.say(do="begin", name="big", size=ATTACHMENT_BYTES + 1, number=1)
