@@ -131,7 +131,9 @@ class RateBucket:
         # Counted up to the last that was let through: what was refused meanwhile says nothing.
         last = self._let_through[-1] if self._let_through else now
         within = [moment for moment in self._let_through if moment > last - _WINDOW]
-        self._ceiling = max(len(within), 1.0)
+        # A first refusal at a rate that was told is a matter of how it is counted; a second one is not.
+        is_first = self._limit is not None and now - self._slowed_at > _HOLD_SECONDS
+        self._ceiling = self.rate if is_first and self.rate else max(len(within), 1.0)
         measured = max(_MEASURED * self._ceiling, 1.0)
         self.rate = measured if self.rate is None else max(min(_SLOWER * self.rate, measured), 1.0)
         # Who went too fast has a debt: the service counts what it let through until it is a second old.
