@@ -246,7 +246,7 @@ class Archive:
         | `versions` | earlier wording of a message: `superseded_at` |
         | `threads` | thread and group: `target_id`, `kind`, `name`, `group_id`, `status`, `complete`, `newest_at`, … |
         | `attachments` | attachment asked for: `sha256`, `size`, `file_name`, or the `reason` why it is not there |
-        | `live` | edit or recall that was seen: `event`, `at`, `by`, `text`, `seconds_after` |
+        | `live` | edit or recall that was seen: `event`, `at`, `operator`, `text`, `seconds_after` |
 
         `day` is the UTC day; a condition on it opens only the files of those days. Times are in UTC.
 

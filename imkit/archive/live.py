@@ -29,7 +29,7 @@ LIVE = pa.schema(
     {
         "event": pa.string(),
         "at": _TIME,
-        "by": pa.string(),
+        "operator": pa.string(),
         "message_id": pa.string(),
         "target_id": pa.string(),
         "seconds_after": pa.float64(),
@@ -84,11 +84,11 @@ class Watch:
 def _entry(event: Event) -> dict[str, Any] | None:
     match event:
         case MessageRecalled():
-            about: dict[str, Any] = {"event": "recalled", "by": event.by, "message_id": event.message_id}
+            about: dict[str, Any] = {"event": "recalled", "operator": event.by, "message_id": event.message_id}
             about |= {"at": to_milliseconds(event.at), "target_id": event.to, "seconds_after": event.seconds_after}
             return {**about, **_said(event.message)}
         case MessageEdited():
-            about = {"event": "edited", "by": event.operator, "message_id": event.message.id}
+            about = {"event": "edited", "operator": event.operator, "message_id": event.message.id}
             about |= {"at": to_milliseconds(event.at), "target_id": event.message.to}
             return {**about, **_said(event.message)}
     return None

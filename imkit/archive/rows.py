@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -105,6 +106,22 @@ def by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield day_name(int(day) * _DAY_MS), rows.sort_by(order)
 
 
+def writing(level: int, names: Sequence[str]) -> dict[str, Any]:
+    """Return how Parquet files are written here, for `pyarrow.parquet.write_table`.
+
+    Args:
+        level: how hard zstd tries.
+        names: the columns.
+    """
+    return {
+        "compression": "zstd",
+        "compression_level": level,
+        "use_dictionary": [name for name in _SHARED if name in names],
+        "column_encoding": {"message_id": "DELTA_BYTE_ARRAY"},  # neighbours begin with the same digits
+        "row_group_size": ROW_GROUP,
+    }
+
+
 def write(storage: Storage, kind: Kind, day: str, table: pa.Table, level: int) -> StoredFile:
     """Write the rows of one day into a new file, and return its entry for the catalogue.
 
@@ -116,16 +133,7 @@ def write(storage: Storage, kind: Kind, day: str, table: pa.Table, level: int) -
         level: how hard zstd tries.
     """
     sink = pa.BufferOutputStream()
-    shared = [name for name in _SHARED if name in table.column_names]
-    pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        compression_level=level,
-        use_dictionary=shared,
-        column_encoding={"message_id": "DELTA_BYTE_ARRAY"},  # neighbours begin with the same digits
-        row_group_size=ROW_GROUP,
-    )
+    pq.write_table(table, sink, **writing(level, table.column_names))
     data = sink.getvalue().to_pybytes()
     times = milliseconds(table["time"])
     name = f"{kind}/day={day}/{_age()}-{secrets.token_hex(4)}.parquet"

@@ -1,0 +1,75 @@
+"""Attachments are kept by what is in them, and no secret with them; one that cannot be had does not stop the rest."""
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import imkit
+from imkit import files
+from imkit.account import Account
+from imkit.archive import Archive
+from imkit.errors import NotFound
+from imkit.messages import Attachment
+from tests.archive.conftest import Tea
+
+LEAF, NOTE = b"leaf" * 100, b"note"
+
+
+def test_files_are_kept_once_and_without_their_secrets(tea: Tea, archive: Archive, tmp_path: Path) -> None:
+    thread = tea.thread("Oolong", "a")
+    sent = [
+        thread.send(imkit.File(LEAF, file_name="../../leaf.txt")),
+        thread.send(imkit.File(LEAF, file_name="again.txt")),
+        tea.group.send(imkit.File(NOTE, file_name="note.txt")),
+    ]
+    report = archive.sync(tea.alice, tea.group, attachments=True)
+    assert (report.attachments_kept, report.attachments_failed) == (3, {})
+    kept = sorted(path.name for path in (tmp_path / "archive" / "attachments").glob("??/*"))
+    assert kept == sorted(hashlib.sha256(data).hexdigest() for data in (LEAF, NOTE))
+    table = archive.sql("select message_id, sha256, size, file_name from attachments order by message_id")
+    assert table.message_id.tolist() == sorted(message.id for message in sent)
+    assert table["size"].tolist() == [400, 400, 4]
+    assert archive.verify().ok
+    secrets = [message.body.secret for message in sent if isinstance(message.body, Attachment)]
+    assert all(secrets)
+    whole = b"".join(path.read_bytes() for path in (tmp_path / "archive").rglob("*") if path.is_file())
+    texts = "".join(archive.sql(f"select * from {view}").to_csv() for view in ("all_messages", "attachments"))
+    assert [secret for secret in secrets if secret and (secret.encode() in whole or secret in texts)] == []
+    again = archive.sync(tea.alice, tea.group, attachments=True, lookback=timedelta(0))
+    assert again.attachments_kept == 0
+
+
+def test_one_that_cannot_be_had_is_noted_and_tried_again(
+    tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = tea.thread("Oolong")
+    lost, late, fine = [thread.send(imkit.File(data, file_name="f")) for data in (b"lost", b"late", b"fine")]
+    content = files.content
+    troubles: dict[str, imkit.IMError] = {lost.id: NotFound("past its life"), late.id: imkit.ServiceBusy("busy")}
+
+    async def fail(account: Account, message: imkit.Message, most: int) -> bytes:
+        if message.id in troubles:
+            raise troubles[message.id]
+        return await content(account, message, most)
+
+    monkeypatch.setattr(files, "content", fail)
+    report = archive.sync(tea.alice, thread, attachments=True)
+    assert report.attachments_kept == 1
+    assert report.attachments_failed.keys() == {lost.id, late.id}
+    assert "1 fetched, 2 not to be had" in repr(report)
+    troubles.clear()
+    assert archive.sync(tea.alice, thread, attachments=True).attachments_kept == 1  # what is past its life stays so
+    table = archive.sql("select message_id, sha256, reason from attachments").set_index("message_id")
+    assert "past its life" in table.reason[lost.id]
+    assert table.sha256[[late.id, fine.id]].notna().all()
+
+
+def test_a_damaged_file_is_found(tea: Tea, archive: Archive, tmp_path: Path) -> None:
+    thread = tea.thread("Oolong")
+    thread.send(imkit.File(LEAF, file_name="f"))
+    archive.sync(tea.alice, thread, attachments=True)
+    path = next((tmp_path / "archive" / "attachments").glob("??/*"))
+    path.write_bytes(b"coffee")
+    assert [problem.what for problem in archive.verify().problems] == ["the attachment is missing or damaged"]
