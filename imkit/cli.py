@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from imkit.app import App
     from imkit.sandbox.demo import Demo
     from imkit.sandbox.options import Options
@@ -281,7 +283,12 @@ def _add_export(commands: Any) -> None:
         "IMKIT_PASSWORD or IMKIT_TOKEN; the app is IMKIT_APP_KEY's, or else the local sandbox's, which wants neither.",
     )
     parser.set_defaults(command=_export)
-    parser.add_argument("threads", nargs="+", metavar="THREAD", help="id of a thread or a group")
+    parser.add_argument("threads", nargs="*", metavar="THREAD", help="id of a thread or a group")
+    parser.add_argument(
+        "--archive",
+        metavar="PLACE",
+        help="read an archive (归档) and ask no service; without a THREAD: all that is in it",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".parquet, .csv, .jsonl or .html")
     parser.add_argument("--since", metavar="TIME", help='ISO time or date, included: "2026-03-01" is local midnight')
     parser.add_argument("--until", metavar="TIME", help="ISO time or date, excluded")
@@ -303,19 +310,10 @@ def _export(parsed: argparse.Namespace) -> int:
         return _complain(f"--out: {parsed.out.name!r} should end with one of {', '.join(export.SUFFIXES)}")
     if not parsed.out.absolute().parent.is_dir():
         return _complain(f"--out: there is no folder {parsed.out.absolute().parent}")
+    if not parsed.threads and not parsed.archive:
+        return _complain("name a THREAD, or an --archive")
     try:
-        app, user, credential = _who(parsed)
-        with imkit.login(user, app=app, **credential) as session, _progress() as progress:
-            frame = session.history(
-                [session.thread(room) for room in parsed.threads],
-                parsed.since,
-                parsed.until,
-                types=parsed.types.split(",") if parsed.types else None,
-                sender=parsed.sender,
-                limit=parsed.limit,
-                order="newest" if parsed.newest else "oldest",
-                progress=progress,
-            )
+        frame = _kept(parsed) if parsed.archive else _loaded(parsed)
         export.write(frame, parsed.out)
     except KeyboardInterrupt:
         return _complain("stopped; nothing was written", 130)
@@ -328,6 +326,45 @@ def _export(parsed: argparse.Namespace) -> int:
     source = frame.im.source
     print(f"imkit: {export.described(source)} → {parsed.out}", file=sys.stderr)
     return 0 if source["complete"] or parsed.limit is not None else 3
+
+
+def _loaded(parsed: argparse.Namespace) -> pd.DataFrame:
+    """Return the histories as the service gives them."""
+    import imkit
+
+    app, user, credential = _who(parsed)
+    with imkit.login(user, app=app, **credential) as session, _progress() as progress:
+        return session.history(
+            [session.thread(room) for room in parsed.threads],
+            parsed.since,
+            parsed.until,
+            types=parsed.types.split(",") if parsed.types else None,
+            sender=parsed.sender,
+            limit=parsed.limit,
+            order="newest" if parsed.newest else "oldest",
+            progress=progress,
+        )
+
+
+def _kept(parsed: argparse.Namespace) -> pd.DataFrame:
+    """Return them as an archive has them."""
+    import imkit
+    from imkit.history import query
+
+    types = parsed.types.split(",") if parsed.types else None
+    query(types=types, sender=parsed.sender, limit=parsed.limit)  # refuses what is wrong
+    archive = imkit.Archive(parsed.archive)
+    if archive.threads().empty:
+        raise imkit.InvalidMessage(f"there is no archive at {parsed.archive}", hint="archive.sync(…) makes one.")
+    frame = archive.frame(parsed.since, parsed.until, thread=parsed.threads or None)
+    source = frame.im.source
+    if types:
+        frame = frame[frame["type"].isin(types)]
+    if parsed.sender:
+        frame = frame[frame["sender"] == parsed.sender.lower()]
+    frame = (frame[::-1] if parsed.newest else frame).iloc[: parsed.limit].reset_index(drop=True)
+    frame.attrs["imkit"] = {**source, "rows": len(frame)}
+    return frame
 
 
 def _who(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:

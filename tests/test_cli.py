@@ -238,3 +238,29 @@ def test_export_asks_the_env_file_and_the_shared_sandbox(tmp_path: Path, imkit_h
     done = imkit_command("export", group.id, "--out=tea.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'=1+1" in (tmp_path / "tea.csv").read_text(encoding="utf-8-sig")
+
+
+def test_export_from_an_archive_asks_no_service(
+    community: imkit.Sandbox, threads: dict[str, imkit.Thread], tmp_path: Path
+) -> None:
+    thread = threads[FACTS.busiest_thread]
+    with imkit.login("reader", app=community.app) as reader:
+        imkit.Archive(tmp_path / "kept").sync(reader, [thread, threads[FACTS.cards_thread]])
+    done = imkit_command("export", "--archive=kept", "--out=all.parquet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole = pd.read_parquet(tmp_path / "all.parquet")
+    assert whole.thread_id.nunique() == 2
+    one = [thread.id, "--types=custom", "--newest", "--limit=3"]
+    assert imkit_command("export", "--archive=kept", *one, "--out=one.parquet", cwd=tmp_path).returncode == 0
+    expected = whole[(whole.thread_id == thread.id) & (whole["type"] == "custom")].message_id.iloc[::-1].head(3)
+    assert pd.read_parquet(tmp_path / "one.parquet").message_id.tolist() == expected.tolist()
+    for arguments, code, words in (
+        (["--archive=nowhere"], 2, "there is no archive at nowhere"),
+        (["--archive=kept", "--types=tea"], 2, "no message type"),
+        (["--archive=kept", "21000"], 3, "nothing has been read"),
+        ([], 2, "name a THREAD"),
+    ):
+        done = imkit_command("export", *arguments, "--out=x.csv", cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr

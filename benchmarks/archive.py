@@ -1,0 +1,183 @@
+"""The archive: what a sync of unchanged threads costs, what memory a million messages take, how small and quick it is.
+
+    python benchmarks/archive.py [MESSAGES]     # 1,000,000 unless told otherwise
+
+The million comes from the sandbox, through the whole of a sync: requests, pages, rows, files. The peak is that of the
+syncing process alone, above what it had after the login.
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.report import record
+
+ROOT = Path(__file__).parent.parent
+MESSAGES = 1_000_000
+THREADS = 1_000
+ROUNDS = 5
+QUESTION = "select sender, day, count(*) as n from messages group by all"
+
+SYNC = """
+import json, resource, sys, threading, time
+from datetime import timedelta
+import pandas, pyarrow.dataset, pyarrow.parquet  # what a notebook has loaded anyway
+import imkit
+from imkit.archive import Archive
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+told = json.loads(sys.argv[1])
+app = imkit.App._sandbox(told["app_key"], told["rest_url"], told["ws_url"], told["secret"])
+with imkit.login("reader", app=app) as reader:
+    archive = Archive(told["path"])
+    start = peak = resident()
+    done = threading.Event()
+    def watch():
+        global peak
+        while not done.wait(0.02):
+            peak = max(peak, resident())
+    threading.Thread(target=watch, daemon=True).start()
+    began = time.perf_counter()
+    report = archive.sync(reader, reader, workers=8)
+    seconds = time.perf_counter() - began
+    done.set()
+    print(json.dumps({"rows": report.rows_added, "seconds": seconds, "requests": report.requests,
+                      "peak_mb_above_start": (peak - start) / 1e6, "start_mb": start / 1e6,
+                      "reasons": report.reasons + list(report.forbidden)}))
+"""
+
+
+def unchanged(folder: Path) -> None:
+    """A thousand threads that nobody has written to since the last sync, as a list and as a whole group."""
+    import imkit
+    from imkit.archive import Archive
+
+    with imkit.Sandbox(folder / "quiet.db") as sandbox, imkit.login("alice", app=sandbox.app) as alice:
+        group = alice.create_group("tea")
+        threads = []
+        for number in range(THREADS):
+            thread = group.create_thread(f"Tea {number}", group.send(f"tea {number}?"))
+            thread.send("hello")
+            threads.append(thread)
+        archive = Archive(folder / "quiet")
+        archive.sync(alice, group)
+        known = archive.sync(alice, threads, lookback=timedelta(0))
+        whole = archive.sync(alice, group, lookback=timedelta(0))
+        assert (known.unchanged, whole.unchanged) == (THREADS, THREADS + 1), (known, whole)
+        record(
+            "archive: sync of 1,000 unchanged threads",
+            {
+                "requests_for_a_list": known.requests,
+                "requests_for_the_group": whole.requests,
+                "seconds_for_a_list": known.seconds,
+                "seconds_for_the_group": whole.seconds,
+                "target": "<= 55 / <= 75 requests",
+                "met": known.requests <= 55 and whole.requests <= 75,
+            },
+        )
+
+
+def filled(folder: Path, messages: int) -> Path:
+    """Sync a community in a process of its own, whose memory is watched."""
+    import imkit
+
+    with imkit.Sandbox.demo(threads=THREADS, messages=messages, path=folder / "demo.db") as sandbox:
+        told = {
+            "app_key": sandbox.app_key,
+            "rest_url": sandbox.rest_url,
+            "ws_url": sandbox.ws_url,
+            "secret": sandbox.secret,
+            "path": str(folder / "archive"),
+        }
+        said = subprocess.run(
+            [sys.executable, "-c", SYNC, json.dumps(told)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    figures = json.loads(said.stdout)
+    assert (figures["rows"], figures.pop("reasons")) == (messages, []), figures
+    figures["messages_per_second"] = figures["rows"] / figures["seconds"]
+    met = figures["peak_mb_above_start"] <= 500
+    record(f"archive: {messages:,} messages from the service", {**figures, "target": "<= 500 MB", "met": met})
+    return folder / "archive"
+
+
+def by_day(path: Path) -> None:
+    """The files by day beside one file of the same rows; DuckDB beside pandas on the same files."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    from imkit.archive import Archive, rows
+    from imkit.archive.catalogue import load
+    from imkit.archive.storage import storage_at
+
+    archive, storage = Archive(path), storage_at(path)
+    before = len(archive.files())
+    began = time.perf_counter()
+    archive.compact()
+    compacting = time.perf_counter() - began
+    files = load(storage).of("messages")
+    size = sum(file.size for file in files)
+    one = path.parent / "one.parquet"
+    table = rows.read(storage, files)
+    order = [("target_id", "ascending"), ("time", "ascending"), ("message_id", "ascending")]
+    pq.write_table(table.sort_by(order), one, **rows.writing(rows.SMALL, table.column_names))
+    del table
+
+    def duckdb() -> Any:
+        return archive.sql(QUESTION)
+
+    def pandas() -> Any:
+        frame = pd.read_parquet(archive.files(), columns=["sender", "time", "gone_at"])
+        frame = frame[frame.gone_at.isna()]
+        return frame.groupby([frame.sender, frame.time.dt.floor("D")], observed=True).size()
+
+    assert sorted(duckdb().n) == sorted(pandas())
+    seconds: dict[str, list[float]] = {"duckdb": [], "pandas": []}
+    for _, question in itertools.product(range(ROUNDS), (duckdb, pandas)):
+        began = time.perf_counter()
+        question()
+        seconds[question.__name__].append(time.perf_counter() - began)
+    ratio, faster = size / one.stat().st_size, median(seconds["pandas"]) / median(seconds["duckdb"])
+    record(
+        "archive: by day",
+        {
+            "files_after_sync": before,
+            "files": len(files),
+            "compacting_seconds": compacting,
+            "bytes_a_message": size / sum(file.rows for file in files),
+            "size_over_one_file": ratio,
+            "duckdb_seconds": median(seconds["duckdb"]),
+            "pandas_seconds": median(seconds["pandas"]),
+            "duckdb_times_pandas": faster,
+            "spread": {name: [min(some), max(some)] for name, some in seconds.items()},
+            "target": "size <= 1.1; faster than pandas",
+            "met": ratio <= 1.1 and faster > 1,
+        },
+    )
+
+
+def main() -> None:
+    messages = int(sys.argv[1]) if len(sys.argv) > 1 else MESSAGES
+    with tempfile.TemporaryDirectory() as folder:
+        unchanged(Path(folder))
+        by_day(filled(Path(folder), messages))
+
+
+if __name__ == "__main__":
+    main()
