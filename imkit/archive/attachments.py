@@ -189,6 +189,6 @@ def _note(storage: Storage, ledger: Ledger, entries: Sequence[dict[str, Any]]) -
         old = rows.read(storage, earlier, ATTACHMENTS)
         kept = old.filter(pc.invert(pc.is_in(old["message_id"], new["message_id"].combine_chunks())))
         for name, whole in rows.by_day(pa.concat_tables([kept, new])):
-            added.append(rows.write(storage, "attachments", name, whole, rows.SMALL))
+            added.append(rows.write(storage, "attachments", name, whole))
         removed += earlier
     ledger.commit(Commit(tuple(added), tuple(file.name for file in removed)))

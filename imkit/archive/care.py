@@ -41,7 +41,7 @@ def compact(storage: Storage, ledger: Ledger, at_least: int) -> int:
                 continue
             for some in _fitting(files):
                 merged = rows.read(storage, some, schema)
-                added = [rows.write(storage, kind, day, table, rows.SMALL) for day, table in rows.by_day(merged)]
+                added = [rows.write(storage, kind, day, table) for day, table in rows.by_day(merged)]
                 ledger.commit(Commit(tuple(added), tuple(file.name for file in some)))
                 saved += len(some) - len(added)
     return saved

@@ -103,7 +103,7 @@ async def _work(share: Share) -> Brought:
         if not fresh:
             return []
         days = rows.by_day(pa.concat_tables(fresh))
-        return [rows.write(storage, "messages", day, table, rows.QUICK) for day, table in days]
+        return [rows.write(storage, "messages", day, table) for day, table in days]
 
     try:
         intake = Intake(share.plans, settle, share.now)

@@ -98,7 +98,7 @@ def fold(
             new.append(known.filter(pa.array(~found)))
     if new:
         for day, table in rows.by_day(pa.concat_tables(new)):
-            added.append(rows.write(storage, "messages", day, table, rows.QUICK))
+            added.append(rows.write(storage, "messages", day, table))
             done.added += table.num_rows
     commit = Commit(tuple(added), tuple(removed), tuple(conversations), app_key)
     if commit != Commit():
@@ -191,10 +191,10 @@ def _rewrite(
     written = []
     # A version may stand on another day than the one before: the service's word for the time of a message changed.
     for day, part in rows.by_day(both.take(pa.array(rows_now))):
-        written.append(rows.write(storage, "messages", day, part, rows.SMALL))
+        written.append(rows.write(storage, "messages", day, part))
     if changed.any():
         earlier = table.filter(pa.array(changed))
         earlier = earlier.append_column("superseded_at", pa.repeat(moment, earlier.num_rows)).cast(rows.VERSIONS)
         for day, part in rows.by_day(earlier):
-            written.append(rows.write(storage, "versions", day, part, rows.SMALL))
+            written.append(rows.write(storage, "versions", day, part))
     return written

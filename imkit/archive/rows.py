@@ -48,7 +48,8 @@ _SHARED = [*CATEGORIES, "target_id", "parent_message_id", "fetched_at", "gone_at
 _DAY_MS = 86_400_000
 ROW_GROUP = 100_000
 FILE_ROWS = 500_000  # what a file may hold, so that rewriting one fits into memory
-QUICK, SMALL = 1, 3  # zstd levels: while syncing; when files are merged
+LEVEL = 3  # of zstd: beside fetching the rows, what a lower one saves in time is nothing
+_LOOKED_UP = ["message_id", "time", "target_id", "gone_at"]
 
 
 def stored(batch: pa.RecordBatch, target_id: str, fetched_at: int) -> pa.Table:
@@ -106,23 +107,21 @@ def by_day(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield day_name(int(day) * _DAY_MS), rows.sort_by(order)
 
 
-def writing(level: int, names: Sequence[str]) -> dict[str, Any]:
-    """Return how Parquet files are written here, for `pyarrow.parquet.write_table`.
-
-    Args:
-        level: how hard zstd tries.
-        names: the columns.
-    """
+def writing(names: Sequence[str]) -> dict[str, Any]:
+    """Return how Parquet files of some columns are written here, for `pyarrow.parquet.write_table`."""
     return {
         "compression": "zstd",
-        "compression_level": level,
+        "compression_level": LEVEL,
         "use_dictionary": [name for name in _SHARED if name in names],
         "column_encoding": {"message_id": "DELTA_BYTE_ARRAY"},  # neighbours begin with the same digits
         "row_group_size": ROW_GROUP,
+        # A quiet day is a small file: what is said of the columns must not be more than the rows.
+        "write_statistics": [name for name in _LOOKED_UP if name in names],
+        "store_schema": False,
     }
 
 
-def write(storage: Storage, kind: Kind, day: str, table: pa.Table, level: int) -> StoredFile:
+def write(storage: Storage, kind: Kind, day: str, table: pa.Table) -> StoredFile:
     """Write the rows of one day into a new file, and return its entry for the catalogue.
 
     Args:
@@ -130,10 +129,9 @@ def write(storage: Storage, kind: Kind, day: str, table: pa.Table, level: int) -
         kind: the table they belong to; `table` has its schema.
         day: their UTC day.
         table: the rows, in the order of files.
-        level: how hard zstd tries.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **writing(level, table.column_names))
+    pq.write_table(table, sink, **writing(table.column_names))
     data = sink.getvalue().to_pybytes()
     times = milliseconds(table["time"])
     name = f"{kind}/day={day}/{_age()}-{secrets.token_hex(4)}.parquet"

@@ -105,6 +105,9 @@ PROMISES = {
     "06-history-to-dataframe": analysis_shows_what_it_promises,
     "07-two-notebooks": shows("bob.there: Here I am, in process", "You said: 茶到了吗？", "waiting for Bob was: PS"),
     "08-your-own-app": shows("is no app key", "connected: True", "ConnectionLost", "ThreadNotFound", "TooLarge"),
+    "09-archive": shows(
+        "stopped after", "complete: False", "= 200,000", "sound;", "206 unchanged", "all three agree: True"
+    ),
 }
 
 
