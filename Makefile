@@ -123,7 +123,7 @@ tutorials: tests-are-equipped
 pictures: tests-are-equipped
 	$(BIN)/python -m tests.browser.pictures
 
-BENCHMARKS ?= startup live receive fetch decode memory
+BENCHMARKS ?= startup live receive fetch decode memory archive
 bench: tests-are-equipped
 	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; \
 		$(BIN)/python "benchmarks/$$benchmark.py" || exit 1; done
