@@ -53,21 +53,21 @@ class Watch:
         self._storage = storage
         self._user = session.user
         self.count = 0
-        self._handles = [session.on(kind, self._keep, replay=False) for kind in (MessageRecalled, MessageEdited)]
+        # One callback for all: two would run side by side, and write an edit behind the recall that followed it.
+        self._handle = session.on(Event, self._keep, replay=False)
 
     def _keep(self, event: Event) -> None:
         entry = _entry(event)
         if entry is None:
             return
         day = rows.day_name(entry["at"])
-        name = f"{FOLDER}/day={day}/{entry['at']}-{secrets.token_hex(6)}.json"
+        name = f"{FOLDER}/day={day}/{entry['at']}-{self.count:09}-{secrets.token_hex(6)}.json"
         self._storage.write(name, json_text(entry).encode(errors="backslashreplace"))
         self.count += 1
 
     def close(self) -> None:
         """Log no more."""
-        for handle in self._handles:
-            handle.off()
+        self._handle.off()
 
     def __enter__(self) -> Self:
         return self
@@ -117,4 +117,4 @@ def table(storage: Storage) -> pa.Table:
             found.append(pa.RecordBatch.from_pylist([{key: entry.get(key) for key in LIVE.names}], schema=LIVE))
         except (ValueError, TypeError, AttributeError, pa.ArrowException, FileNotFoundError) as error:
             logger.warning("%s of the archive %s cannot be read: %s", name, storage.place, error)
-    return pa.Table.from_batches(found, LIVE).sort_by([("at", "ascending"), ("message_id", "ascending")])
+    return pa.Table.from_batches(found, LIVE).sort_by("at")
