@@ -13,8 +13,9 @@ import contextvars
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +34,7 @@ MAX_WORKERS = 64
 ROWS_A_PART = 2_000
 PATIENCE_SECONDS = 120.0  # what took long to load is worth waiting for
 WORTH_ESTIMATING = 0.05  # of the time range
+LIMIT_REACHED = "the limit of {} was reached"
 
 Bounds = tuple[int | None, int | None]  # ms since the epoch: since, included, and until, excluded; None: open
 
@@ -68,7 +70,9 @@ class _Target:
         self.entries: list[bytes] = []  # taken, and not handed over yet
         self.waiting = 0  # how many of them are messages
         self.handed_over = 0
-        self.is_over = False
+        self.is_over = False  # nothing more is asked for
+        self.is_finished = False  # all that was asked for has been gone through
+        self.is_told = False  # and the taker knows what became of it
         self.handing_over = asyncio.Lock()
         self._seen: set[int] = set()
         self._known = known
@@ -122,7 +126,7 @@ class Fetch:
         progress: told how many messages have come, and an estimate of how many there will be, if there is one.
         failed: told of a target that cannot be read (`NotFound`, `Forbidden`, …) while the others go on; without it
             such an error ends the run.
-        known: ids of messages that are there already, to be left out.
+        known: ids of messages that are there already, to be left out, by target id.
 
     Attributes:
         reasons: why targets are not complete.
@@ -142,19 +146,19 @@ class Fetch:
         workers: int = WORKERS,
         progress: Progress | None = None,
         failed: Callable[[str, IMError], Awaitable[None]] | None = None,
-        known: Set[int] = frozenset(),
+        known: Mapping[str, Set[int]] | None = None,
     ) -> None:
         self._account = account
         self._wanted = wanted
         self._taker = take
         self._workers = workers
         self._failed = failed
-        self._known = known
+        self._known = known or {}
         self._report = _Report(progress, self._figures) if progress is not None else None
         self._targets: list[_Target] = []
         self._waiting: deque[tuple[_Target, Shards]] = deque()
         self._running: dict[asyncio.Task[None], _Target] = {}
-        self._taker_fails = False
+        self._taker_failed = False
         self.reasons: list[str] = []
 
     @property
@@ -175,7 +179,7 @@ class Fetch:
         for target_id, ranges in jobs.items():
             bounds = [(self._wanted.since, self._wanted.until)] if ranges is None else ranges
             queries = [replace(self._wanted, since=since, until=until) for since, until in bounds]
-            self._targets.append(_Target(target_id, map(Shards, queries), self._known))
+            self._targets.append(_Target(target_id, map(Shards, queries), self._known.get(target_id, set())))
         self._waiting.extend((target, shards) for target in self._targets for shards in target.ranges)
         try:
             async with asyncio.TaskGroup() as group:
@@ -184,12 +188,18 @@ class Fetch:
                     if not target.ranges:
                         await self._finish(target)
                 self._fill()
+            for target in self._targets:
+                if not target.is_over:
+                    self.reasons.append(f"{target.id}: the service gives the same page again and again")
+                    logger.warning("%s", self.reasons[-1])
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         finally:
-            await self._hand_over_rest()
-            if self._report is not None:
-                await self._report.end()
+            try:
+                await _to_its_end(self._hand_over_rest())
+            finally:
+                if self._report is not None:
+                    await self._report.end()
 
     # ------------------------------------------------------------------ who does what
 
@@ -235,17 +245,18 @@ class Fetch:
             if self._report is not None:
                 self._report.wake()
             self._fill()
-            if len(target.entries) >= ROWS_A_PART or self._wanted.limit is not None:
+            limit = self._wanted.limit if shards.keeps_order else None
+            if len(target.entries) >= ROWS_A_PART or limit is not None:
                 await self._hand_over(target)
-            if self._wanted.limit is not None and target.handed_over >= self._wanted.limit and not target.is_over:
-                self.reasons.append(f"{target.id}: the limit of {self._wanted.limit} was reached")
+            if limit is not None and target.handed_over >= limit and not target.is_over:
+                self.reasons.append(f"{target.id}: {LIMIT_REACHED.format(limit)}")
                 await self._finish(target)
         if not target.is_over and all(each.is_done for each in target.ranges):
             await self._finish(target)
 
     async def _fix_end(self, target: _Target, shards: Shards) -> None:
         """What arrives from now on is not asked for; a walk that begins with the newest page needs no telling."""
-        newest = await self._page(target, self._wanted, -1, True)
+        newest = await self._page(target, shards.wanted, -1, True)
         times = [told[1] for entry in newest.entries if (told := peek(entry)) is not None]
         if times:
             shards.end_at(max(times))
@@ -257,11 +268,9 @@ class Fetch:
     # ------------------------------------------------------------------ handing over
 
     async def _finish(self, target: _Target) -> None:
-        target.is_over = True
-        await self._hand_over(target, finished=True)
-        if all(other.is_over for other in self._targets):
-            for task in self._running.keys() - {asyncio.current_task()}:
-                task.cancel()  # what it asks for has come
+        target.is_over = target.is_finished = True
+        await self._hand_over(target)
+        self._stop_what_is_superfluous()
 
     async def _give_up(self, target: _Target, error: IMError) -> None:
         if target.is_over:
@@ -273,28 +282,35 @@ class Fetch:
         if target.entries or target.covered:
             await self._hand_over(target)
         await self._failed(target.id, error)
+        target.is_told = True
+        self._stop_what_is_superfluous()
 
-    async def _hand_over(self, target: _Target, finished: bool = False) -> None:
+    def _stop_what_is_superfluous(self) -> None:
+        """Cancel the requests that are under way when all that they ask for has come."""
+        if all(target.is_told for target in self._targets):
+            for task in self._running.keys() - {asyncio.current_task()}:
+                task.cancel()
+
+    async def _hand_over(self, target: _Target) -> None:
         async with target.handing_over:
+            if self._taker_failed or target.is_told:
+                return
             entries, target.entries, target.waiting = target.entries, [], 0
             batch = _filtered(to_batch(entries), self._wanted)
             target.handed_over += batch.num_rows
-            part = Part(target.id, batch, target.covered, finished)
-            giving = asyncio.create_task(self._give(part))
-            try:
-                await asyncio.shield(giving)
-            except asyncio.CancelledError:
-                await asyncio.wait({giving})  # a part is taken or not, never half
-                raise
-            finally:
-                self._taker_fails = giving.done() and not giving.cancelled() and giving.exception() is not None
+            await _to_its_end(self._give(target, Part(target.id, batch, target.covered, target.is_finished)))
 
-    async def _give(self, part: Part) -> None:
-        await self._taker(part)
+    async def _give(self, target: _Target, part: Part) -> None:
+        try:
+            await self._taker(part)
+        except BaseException:
+            self._taker_failed = True  # a later part would say that this one is there, too
+            raise
+        target.is_told = part.finished
 
     async def _hand_over_rest(self) -> None:
         for target in self._targets:
-            if not target.is_over and not self._taker_fails and (target.entries or target.covered):
+            if target.entries or target.covered or target.is_finished:
                 await self._hand_over(target)
 
     def _figures(self) -> tuple[int, int | None]:
@@ -303,7 +319,7 @@ class Fetch:
             return min(self.found, self._wanted.limit), self._wanted.limit
         expected = [target.expected for target in self._targets]
         known = [number for number in expected if number is not None]
-        if sum(target.fraction for target in self._targets) < WORTH_ESTIMATING * len(expected):
+        if not known or sum(target.fraction for target in self._targets) < WORTH_ESTIMATING * len(expected):
             return self.found, None
         return self.found, max(round(sum(known) / len(known) * len(expected)), self.found)
 
@@ -341,6 +357,23 @@ class _Report:
             logger.exception("the progress function failed; it is called no more")
         finally:
             self._worker.close()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await what is done as a whole or not at all: a cancelling, or several, take effect when it is over."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        task.result()
+        return
+    if not task.cancelled():
+        task.exception()  # has been seen
+    raise cancelled
 
 
 def _filtered(batch: pa.RecordBatch, wanted: Query) -> pa.RecordBatch:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from imkit.account import Account
 from imkit.columns import SCHEMA, sorted_table
 from imkit.errors import InvalidMessage
-from imkit.fetch import MAX_WORKERS, WORKERS, Bounds, Fetch, Part
+from imkit.fetch import LIMIT_REACHED, MAX_WORKERS, WORKERS, Bounds, Fetch, Part
 from imkit.frames import frame_of_table
 from imkit.history import moment_of
 from imkit.progress import notebook_line
@@ -55,10 +55,14 @@ class Outcome:
         table = pa.Table.from_batches(self.batches, SCHEMA)
         if self.is_resumed:
             table = _each_once(table)
+        found = table.num_rows
         table = sorted_table(table, newest_first=self.wanted.order == "newest", limit=self.wanted.limit)
-        more = (self.source["server_count"] or 0) - table.num_rows
-        note = _FEWER.format(more) if more > 0 and self.source["complete"] else ""
-        return frame_of_table(table, {**self.source, "rows": table.num_rows, "note": note})
+        source = dict(self.source)
+        if self.wanted.limit is not None and found > self.wanted.limit and source["complete"]:
+            source |= {"complete": False, "reason": LIMIT_REACHED.format(self.wanted.limit)}
+        more = (source["server_count"] or 0) - table.num_rows
+        note = _FEWER.format(more) if more > 0 and source["complete"] else ""
+        return frame_of_table(table, {**source, "rows": table.num_rows, "note": note})
 
 
 class Loading:
@@ -105,7 +109,7 @@ class Loading:
         self._progress = progress
         self.counted = server_count(account, self._ids, wanted)
         tell = None if progress is None else self._tell
-        known = _known(self._batches, [each for ranges in self._jobs.values() for each in ranges or ()])
+        known = {key: _known(self._batches, key, ranges) for key, ranges in self._jobs.items() if ranges}
         self._fetch = Fetch(account, wanted, self._take, workers=workers, progress=tell, known=known)
 
     async def run(self) -> None:
@@ -259,11 +263,15 @@ def _missing(covered: Sequence[Range], since: int | None, until: int | None) -> 
 def _same(earlier: object, app_key: str, target_ids: Sequence[str], wanted: Query) -> Query:
     """Return what an earlier frame was asked for, or refuse to go on with it as something else."""
     source = earlier.attrs.get("imkit") if isinstance(earlier, pd.DataFrame) else None
+    rows = len(earlier) if isinstance(earlier, pd.DataFrame) else 0
     if not isinstance(source, dict) or not isinstance(source.get("covered"), dict):
         hint = "Give the frame that history() returned, or session.stopped; most steps of pandas lose where it is from."
         raise InvalidMessage("resume is no frame of a history that can be gone on with", hint=hint)
     if source.get("limit") is not None or wanted.limit is not None:
         raise InvalidMessage("a history with a limit cannot be gone on with", hint="Leave limit away from the start.")
+    if source.get("rows") != rows:
+        hint = "Take it whole: what was left out since counts as loaded, and is not asked for again."
+        raise InvalidMessage(f"resume has {rows} of the {source.get('rows')!s:.20} rows that were loaded", hint=hint)
     if source.get("app_key") != app_key or set(source.get("thread_ids") or ()) != set(target_ids):
         theirs = ", ".join(map(str, source.get("thread_ids") or ()))
         raise InvalidMessage(f"resume holds another history: {theirs:.200} of {source.get('app_key')!s:.100}")
@@ -304,23 +312,34 @@ def _column(values: pd.Series[Any], kind: pa.DataType) -> Any:
     return found.cast(pa.string()).dictionary_encode() if pa.types.is_dictionary(kind) else found.cast(kind)
 
 
-def _known(batches: Sequence[pa.RecordBatch], ranges: Sequence[Bounds]) -> frozenset[int]:
-    """Return the ids of the rows in ranges that are asked for again: those at the edges of what was gone through."""
+def _known(batches: Sequence[pa.RecordBatch], target_id: str, ranges: Sequence[Bounds]) -> frozenset[int]:
+    """Return the ids of a target's rows in ranges that are asked for again: at the edges of what was gone through."""
     found: set[int] = set()
     for batch in batches:
         times = batch.column("time").cast(pa.int64()).to_numpy()
         again = np.zeros(len(times), dtype=bool)
         for since, until in ranges:
             again |= (times >= (since or 0)) & (times < (until if until is not None else np.iinfo(np.int64).max))
-        found.update(int(each) for each in batch.column("message_id").filter(pa.array(again)).to_pylist() if each)
+        rows = batch.filter(pa.array(again))
+        its = rows.filter(pc.equal(_target(rows), target_id))
+        found.update(int(each) for each in its.column("message_id").to_pylist() if each)
     return frozenset(found)
 
 
+def _target(rows: pa.RecordBatch | pa.Table) -> Any:
+    """Return the thread or group of each row."""
+    return pc.coalesce(*(rows.column(name).cast(pa.string()) for name in ("thread_id", "group_id")))
+
+
 def _each_once(table: pa.Table) -> pa.Table:
-    """Keep the later of two rows of one message; what has no id is told apart by its bytes."""
+    """Keep the later of two rows of one message of a thread; what has no id is told apart by all that it says."""
     ids = table.column("message_id")
-    keys = pc.if_else(pc.equal(ids, ""), table.column("payload"), ids).combine_chunks()
-    numbers = keys.dictionary_encode(null_encoding="encode").indices.to_numpy(zero_copy_only=False)
+    keys = pc.binary_join_element_wise(pc.coalesce(_target(table), ""), ids, "/").combine_chunks()
+    nameless = np.flatnonzero(pc.is_in(ids, pa.array(["", "0"])).to_numpy())
+    numbers = keys.dictionary_encode().indices.to_numpy().astype(np.int64)
+    said = [repr(row) for row in table.take(pa.array(nameless)).to_pylist()]
+    codes = {text: -1 - code for code, text in enumerate(dict.fromkeys(said))}
+    numbers[nameless] = [codes[text] for text in said]
     _, last = np.unique(numbers[::-1], return_index=True)
     return table.take(pa.array(np.sort(len(numbers) - 1 - last)))
 

@@ -76,13 +76,14 @@ class Chain:
 
     Attributes:
         is_over: there is nothing more to come.
+        is_stuck: it is over because the service overlooks the key: nobody knows what would have come.
     """
 
     def __init__(self, wanted: Query, newest_first: bool) -> None:
         self.wanted = wanted
         self.newest_first = newest_first
         self.cursor: str | int = -1
-        self.is_over = False
+        self.is_over = self.is_stuck = False
         self._been: set[str | int] = {self.cursor}
         self._before: list[bytes] = []
 
@@ -90,11 +91,16 @@ class Chain:
         """Go on behind a page, if it leads anywhere.
 
         An empty page or no key ends the chain whatever `is_last` says; so do a key that leads nowhere new, and a page
-        that comes twice, where the service overlooks the key.
+        that comes twice. Where that can be no end, it is stuck: an end is a short page, and what comes twice there is
+        the one message that the key named.
         """
-        goes_round = page.cursor is None or page.cursor in self._been or (page.entries and page.entries == self._before)
-        if page.is_last or page.is_empty or page.cursor is None or goes_round:
+        if page.is_last or page.is_empty or page.cursor is None:
             self.is_over = True
+            return
+        comes_twice = bool(page.entries) and page.entries == self._before
+        if comes_twice or page.cursor in self._been:
+            self.is_over = True
+            self.is_stuck = len(page.entries) >= (2 if comes_twice else PAGE)
             return
         self._been.add(page.cursor)
         self._before = page.entries

@@ -6,7 +6,8 @@ has nothing left to do joins at the free end of the fullest gap, or where there 
 asked for reaches a millisecond beyond each end, and a gap keeps the millisecond in which a page ended, so nothing is
 missed, whatever the service thinks of its bounds, and however many messages one millisecond holds; messages that come
 twice are told apart by id. Where the service turns out to overlook bounds, only the walks from the two ends of the
-whole range go on: they need none.
+whole range go on: they need none. Where it overlooks which end is asked for, one walk goes to its end, and nothing is
+known to be complete before; where times go back and forth within a page, every walk keeps as much before it.
 
 Source: fact sheet section 8; the argument for exactness is in the design, "Sharding by time".
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from imkit.roaming import PAGE, Chain, Query
 
@@ -74,6 +76,7 @@ class Walk:
         is_bounded: it asks for a part of what is wanted, so the service's keeping to bounds matters.
         is_busy: somebody is at it.
         pace: ms between two messages on the last page.
+        newest: the time of the newest message that came.
     """
 
     chain: Chain
@@ -83,6 +86,7 @@ class Walk:
     is_bounded: bool
     is_busy: bool = True
     pace: float = 0.0
+    newest: int = 0
 
     @property
     def newest_first(self) -> bool:
@@ -97,18 +101,24 @@ class Shards:
         wanted: the range and the filters.
 
     Attributes:
+        wanted: likewise.
         keeps_bounds: False once the service was seen to overlook bounds.
+        keeps_order: False once it was seen to overlook which end is asked for.
     """
 
     def __init__(self, wanted: Query) -> None:
-        self._wanted = wanted
+        self.wanted = wanted
         self._bottom = wanted.since or 0
         self._top = _FAR if wanted.until is None else wanted.until - 1
         self._oldest = self._bottom if wanted.since is not None else None  # where messages begin
         self._gaps = [Gap(self._bottom, self._top)]
         self._count = 0
+        self._newest: int | None = None
+        self._is_stuck = False  # the service overlooks keys: there is no getting on
+        self._directions: set[bool] = set()  # those in which pages were seen to come, newest first or not
+        self._slack = 0  # ms by which messages were seen to stand out of their order
         self._ends: dict[bool, Walk] = {}  # the walks from the two ends, by direction
-        self.keeps_bounds = True
+        self.keeps_bounds = self.keeps_order = True
 
     # ------------------------------------------------------------------ who goes where
 
@@ -116,15 +126,15 @@ class Shards:
         """Return the walk from one end of the range."""
         gap = self._gaps[-1] if newest_first else self._gaps[0]
         start = gap.high if newest_first else gap.low
-        walk = self._ends[newest_first] = Walk(Chain(self._wanted, newest_first), start, start, gap, is_bounded=False)
+        walk = self._ends[newest_first] = Walk(Chain(self.wanted, newest_first), start, start, gap, is_bounded=False)
         self._place(walk)
         return walk
 
     def help(self) -> Walk | None:
         """Return what somebody who is idle can do best, or `None` where nothing is worth a request."""
-        if not self._gaps or True not in self._ends:
+        if not self._gaps or True not in self._ends or self._is_stuck:
             return None
-        if not self.keeps_bounds:
+        if not self.keeps_bounds or not self.keeps_order:
             walk = next((walk for walk in self._ends.values() if not walk.is_busy and self.goes_on(walk)), None)
             if walk is not None:
                 walk.is_busy = True
@@ -155,7 +165,7 @@ class Shards:
             gap = self._split(gap)
         newest_first = gap.down is None
         start = gap.high if newest_first else gap.low
-        wanted = replace(self._wanted, since=gap.low, until=gap.high + 1)
+        wanted = replace(self.wanted, since=gap.low, until=gap.high + 1)
         walk = Walk(Chain(wanted, newest_first), start, start, gap, is_bounded=True)
         self._place(walk)
         return walk
@@ -207,16 +217,41 @@ class Shards:
             self.keeps_bounds = False
             if walk.is_bounded:
                 return False
+        self._is_stuck = self._is_stuck or walk.chain.is_stuck
         self._count += len(times)
+        if times and not walk.is_bounded:
+            self._newest = max(times) if self._newest is None else max(self._newest, *times)
+        if self.keeps_order and _is_reversed(times, walk.newest_first):
+            self.keeps_order = False
+            self._gaps = [Gap(self._bottom, self._top)]  # what seemed to be gone through was not
+        if self.keeps_order:
+            self._note(walk, times)
+        elif self._only.chain.is_over and not self._only.chain.is_stuck:
+            self._gaps = []
+        if self.is_done and self._newest is not None:
+            self.end_at(self._newest)
+        return True
+
+    def _note(self, walk: Walk, times: Sequence[int]) -> None:
+        """Note what has been gone through with a page."""
         if times:
-            if walk.newest_first and not walk.is_bounded:
-                self.end_at(max(times))
             last = times[-1]
-            walk.reached = min(walk.reached, last) if walk.newest_first else max(walk.reached, last)
+            walk.newest = max(walk.newest, *times)
+            if times[0] > last if walk.newest_first else times[0] < last:
+                self._directions.add(walk.newest_first)
+            self._slack = max(self._slack, _disorder(times, walk.newest_first))
+            walk.reached = (
+                min(walk.reached, last + self._slack) if walk.newest_first else max(walk.reached, last - self._slack)
+            )
             if self._oldest is None and not walk.newest_first:
                 self._oldest = min(times)
             walk.pace = abs(times[0] - last) / len(times)
-        if walk.chain.is_over:
+        ends = walk.chain.is_over and not walk.chain.is_stuck
+        if not ends and walk.newest_first not in self._directions:
+            return  # all in one millisecond: who knows from which end it is
+        if walk.newest_first and not walk.is_bounded and walk.newest:
+            self.end_at(walk.newest)
+        if ends:
             low = self._bottom if walk.chain.wanted.since is None else walk.chain.wanted.since
             high = _FAR if walk.chain.wanted.until is None else walk.chain.wanted.until - 1
             self._close(*((low, walk.start) if walk.newest_first else (walk.start, high)))
@@ -224,7 +259,6 @@ class Shards:
             self._close(walk.reached + 1, walk.start)
         else:
             self._close(walk.start, walk.reached - 1)
-        return True
 
     def _strays(self, walk: Walk, times: Sequence[int]) -> bool:
         asked = walk.chain.wanted
@@ -238,6 +272,7 @@ class Shards:
             self._top = newest
             for gap in self._gaps:
                 gap.high = min(gap.high, newest)
+            self._gaps = [gap for gap in self._gaps if gap.low <= gap.high]
 
     def _close(self, low: int, high: int) -> None:
         """Note that everything between two moments, both included, has been gone through."""
@@ -253,9 +288,16 @@ class Shards:
         """Whether a walk has anything left to do."""
         if walk.chain.is_over:
             return False
+        if not self.keeps_order:
+            return walk is self._only and bool(self._gaps)
         if not self.keeps_bounds:
             return not walk.is_bounded and bool(self._gaps)
         return walk.gap.low <= walk.gap.high
+
+    @property
+    def _only(self) -> Walk:
+        """Who goes on where the service keeps to no order: through everything, in whichever."""
+        return self._ends[True in self._ends]
 
     def leave(self, walk: Walk) -> None:
         """Note that nobody is at a walk any more."""
@@ -312,3 +354,20 @@ class Shards:
         if not self._knows_ends:
             return 0.0
         return 1 - sum(gap.high - gap.low + 1 for gap in self._gaps) / max(self._whole, 1)
+
+
+def _is_reversed(times: Sequence[int], newest_first: bool) -> bool:
+    """Whether a page came the other way round than was asked for; of two messages nobody can tell."""
+    return len(set(times)) > 2 and list(times) == sorted(times, reverse=not newest_first)
+
+
+def _disorder(times: Sequence[int], newest_first: bool) -> int:
+    """Return by how many ms the messages on a page stand out of their order, at the most.
+
+    Example:
+        >>> _disorder([9, 8, 5, 7, 2], newest_first=True), _disorder([1, 2, 2], newest_first=False)
+        (2, 0)
+    """
+    if newest_first:
+        return max(at - least for at, least in zip(times, accumulate(times, min), strict=True))
+    return max(most - at for at, most in zip(times, accumulate(times, max), strict=True))

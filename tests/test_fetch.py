@@ -1,15 +1,17 @@
 """Fetching: what is said to be covered has been handed over, at any moment; what cannot be read stops nobody else."""
 
 import asyncio
+import json
 import random
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imkit
@@ -17,9 +19,11 @@ from benchmarks.fetch_server import times as bursty_month
 from imkit.columns import SCHEMA
 from imkit.errors import IMError
 from imkit.fetch import Bounds, Fetch, Part
+from imkit.load import missing
 from imkit.portal import portal
 from imkit.roaming import Page, Query
 from imkit.shards import Shards, Walk
+from imkit.wire.page import parse_page
 from tests.stand_ins import Answer, Asked, odd_session
 from tests.test_shards import MINUTE, START, Roaming, bursty
 
@@ -143,6 +147,129 @@ def test_many_hands_ask_for_little_more_than_one(workers: int, most: float) -> N
         readers = Readers(Service(bursty_month(seed=seed)), workers, Query(), random.Random(seed))
         readers.run()
         assert readers.requests <= 400 * (1 + most)
+
+
+# ------------------------------------------------------- at any moment, whoever comes first
+
+
+class Tossed(Fetch):
+    """Fetches from services in memory, whose answers take as many turns of the loop as the dice say."""
+
+    rooms: dict[str, Roaming]
+    dice: random.Random
+
+    async def _page(self, target: Any, wanted: Query, cursor: str | int, newest_first: bool) -> Page:
+        await turns(self.dice, 6)
+        if target.id not in self.rooms:
+            raise imkit.NotFound(f"{target.id} is gone")
+        low = None if wanted.since is None else wanted.since - 1
+        high = None if wanted.until is None else wanted.until + 1
+        if low is not None or high is not None:
+            low, high = low or 0, high or 2**62
+        asked = {"is_positive": not newest_first, "startTime": low, "endTime": high, "start": cursor}
+        found = parse_page(json.dumps(self.rooms[target.id]._answer(asked).body).encode())
+        return Page(found.entries, found.cursor, found.is_last, found.is_empty)
+
+
+async def turns(dice: random.Random, most: int) -> None:
+    for _ in range(dice.randrange(most)):
+        await asyncio.sleep(0)
+
+
+class Keeping:
+    """A taker that takes its time, fails where it is told to, and holds each part to its word."""
+
+    def __init__(self, rooms: dict[str, Roaming], dice: random.Random, fails_at: int | None = None) -> None:
+        self.rooms, self.dice, self.fails_at = rooms, dice, fails_at
+        self.ids: dict[str, Counter[int]] = {key: Counter() for key in rooms}
+        self.covered: dict[str, tuple[Any, ...]] = {}
+        self.finished: Counter[str] = Counter()
+        self.at_work: set[str] = set()
+        self.calls = 0
+        self.has_failed = False
+        self.failed: list[str] = []
+
+    async def __call__(self, part: Part) -> None:
+        assert not self.has_failed, "a part was given after one that was not taken"
+        assert part.target_id not in self.at_work
+        assert not self.finished[part.target_id]
+        self.at_work.add(part.target_id)
+        self.calls += 1
+        fails = self.calls == self.fails_at
+        await turns(self.dice, 40)
+        self.at_work.discard(part.target_id)
+        if fails:
+            self.has_failed = True
+            raise OSError("the disk is full")
+        ids = self.ids[part.target_id]
+        ids.update(map(int, part.batch.column("message_id").to_pylist()))
+        self.covered[part.target_id] = part.covered
+        self.finished[part.target_id] += part.finished
+        for low, high in part.covered:
+            assert {number for number, at in self.rooms[part.target_id].messages if low <= at <= high} <= ids.keys()
+
+    async def fail(self, target_id: str, error: IMError) -> None:
+        await turns(self.dice, 20)
+        self.failed.append(target_id)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    workers=st.sampled_from([1, 2, 3, 8]),
+    sizes=st.lists(st.sampled_from([0, 3, 60, 150]), min_size=1, max_size=4),
+    stops=st.none() | st.lists(st.integers(0, 60), min_size=1, max_size=3),
+    fails_at=st.none() | st.integers(1, 6),
+    habits=st.sampled_from([{}, {"overlooks_bounds": True}, {"always": False}, {"tells_last": False}]),
+)
+def test_a_stop_at_any_moment_loses_nothing(
+    seed: int,
+    workers: int,
+    sizes: list[int],
+    stops: list[int] | None,
+    fails_at: int | None,
+    habits: dict[str, Any],
+) -> None:
+    dice = random.Random(seed)
+    rooms = {str(room): Roaming(bursty(size) if size else [], page=10, **habits) for room, size in enumerate(sizes)}
+    keeping = Keeping(rooms, dice, fails_at)
+
+    async def main() -> None:
+        fetch = Tossed(None, Query(), keeping, workers=workers, failed=keeping.fail)  # type: ignore[arg-type]
+        fetch.rooms, fetch.dice = rooms, dice
+        running = asyncio.create_task(fetch.run({**dict.fromkeys(rooms), "gone": None}))
+        for stop in stops or ():
+            for _ in range(stop):
+                await asyncio.sleep(0)
+            running.cancel()
+        await asyncio.wait({running})
+        assert not keeping.at_work
+        whole = {key: {number for number, _ in room.messages} for key, room in rooms.items()}
+        assert all(set(ids.values()) <= {1} for ids in keeping.ids.values())
+        if keeping.has_failed:
+            assert running.cancelled() or isinstance(running.exception(), OSError)
+            return
+        assert fetch.found == sum(ids.total() for ids in keeping.ids.values())
+        if not running.cancelled():
+            assert running.exception() is None
+            assert keeping.finished == Counter(rooms.keys())
+            assert keeping.failed == ["gone"]
+            assert {key: set(ids) for key, ids in keeping.ids.items()} == whole
+            return
+        jobs = {key: missing(keeping.covered.get(key, ()), None, None) for key in rooms if not keeping.finished[key]}
+        known = {key: set(ids) for key, ids in keeping.ids.items()}
+        again = Keeping(rooms, dice)
+        for key in jobs:
+            again.ids[key].update(known[key])
+        rest = Tossed(None, Query(), again, workers=workers, known=known)  # type: ignore[arg-type]
+        rest.rooms, rest.dice = rooms, dice
+        await rest.run(jobs)
+        assert again.finished == Counter(jobs.keys())
+        assert all(set(again.ids[key]) == whole[key] and set(again.ids[key].values()) <= {1} for key in jobs)
+        assert all(set(keeping.ids[key]) == whole[key] for key in rooms.keys() - jobs.keys())
+
+    with patch("imkit.fetch.ROWS_A_PART", 20):
+        asyncio.run(main())
 
 
 # ------------------------------------------------------------------ from a service

@@ -344,8 +344,11 @@ def test_a_server_that_overlooks_the_key() -> None:
         return page
 
     with odd_session(answer) as (session, server):
-        assert session.thread("42").history(parallel=False)["text"].tolist() == ["m1", "m2"]
+        frame = session.thread("42").history(parallel=False)
+        assert frame["text"].tolist() == ["m1", "m2"]
         assert len(server.asked) == 2
+        assert frame.im.source["complete"] is False  # nobody knows what else there is
+        assert "same page again" in frame.im.source["reason"]
         assert session.thread("42").history()["text"].tolist() == ["m1", "m2"]
 
 

@@ -21,6 +21,7 @@ from imkit.load import missing
 from imkit.messages import from_milliseconds
 from imkit.progress import NotebookLine, notebook_line
 from imkit.shards import merged
+from imkit.wire import schema
 from tests.stand_ins import Answer, Asked, odd_session, roamed, text_meta
 from tests.test_shards import MINUTE, START, Roaming, bursty
 
@@ -195,6 +196,56 @@ def test_covered_and_missing_make_the_whole(ranges: list[Any], since: int | None
     assert asked | held >= wanted
     assert asked <= wanted | held
     assert len(asked & held) <= (until is None)  # the last millisecond is asked for again
+
+
+def test_a_part_of_a_frame_is_not_gone_on_with() -> None:
+    with odd_session(Roaming(bursty(60))) as (session, server):
+        frame = session.thread("42").history()
+        asked = len(server.asked)
+        with pytest.raises(imkit.InvalidMessage, match="59 of the 60 rows"):
+            session.thread("42").history(resume=frame.iloc[1:])
+        assert len(server.asked) == asked
+
+
+def test_a_limit_that_cuts_what_several_threads_hold_is_not_all() -> None:
+    with odd_session(Roaming([START, START + 1, START + 2])) as (session, _):
+        rooms = [session.thread("7"), session.thread("8")]
+        source = session.history(rooms, limit=4).im.source
+        assert (source["rows"], source["complete"], source["reason"]) == (4, False, "the limit of 4 was reached")
+        assert session.history(rooms, limit=7).im.source["complete"] is True
+
+
+def test_two_threads_that_count_alike_and_messages_without_an_id() -> None:
+    marks = {
+        key: json.dumps({"thread": {"msg_parent_id": "1", "muc_parent_id": "5", "thread_name": "n"}}) for key in "78"
+    }
+
+    def told(number: int, text: str, room: str) -> bytes:
+        meta = schema.Meta.FromString(text_meta(number, text, to=room, at=START))
+        body = schema.MessageBody.FromString(meta.payload)
+        body.meta = marks[room].encode()
+        meta.payload = body.SerializeToString()
+        return bytes(meta.SerializeToString())
+
+    def answer(asked: Asked) -> Answer:
+        room = asked.json["queue"].partition("@")[0]
+        page = roamed(*(told(n, f"{n} of {room}", room) for n in (0, 1_001)), told(0, "another", room))
+        return Answer(
+            200, {"data": {"msgs": [*page, *roamed(f"{room} is no base64", f"nor is {room}!")], "is_last": True}}
+        )
+
+    with odd_session(answer) as (session, _):
+        rooms = [session.thread("7"), session.thread("8")]
+        frame = session.history(rooms)
+        assert len(frame) == 2 * 5
+        again = session.history(rooms, resume=frame)
+        assert len(again) == 2 * 5
+
+
+def test_nothing_to_load_is_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
+    with odd_session(Roaming([])) as (session, _):
+        assert session.history([], progress=lambda done, total: None).empty
+    assert caplog.text == ""
 
 
 # ---------------------------------------------------------------------- the line

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import imkit
+from imkit.roaming import Page, Query
 from imkit.sandbox.process import Sandbox
+from imkit.shards import Shards
 from tests.stand_ins import Answer, Asked, odd_session, roamed, text_meta
 
 START = 1_700_000_000_000
@@ -31,10 +33,12 @@ class Roaming:
         tells_last: bool = True,
         opaque: bool = False,
         fails: float = 0.0,
+        always: bool | None = None,
     ) -> None:
         self.messages = [(number, at) for number, at in enumerate(sorted(times), 1_000)]
         self.inclusive, self.overlooks_bounds, self.page = inclusive, overlooks_bounds, page
         self.tells_last, self.opaque, self.fails = tells_last, opaque, fails
+        self.always = always  # the service answers from its oldest (or newest) end, whatever is asked
         self.requests = 0
         self._random = random.Random(7)
         self._cursors: dict[str, int] = {}
@@ -49,7 +53,7 @@ class Roaming:
         if self._random.random() < self.fails:
             html = Answer(502, "<html>Bad gateway</html>", {"Content-Type": "text/html"})
             return self._random.choice([Answer(503, {"error": "busy"}, {"Retry-After": "0"}), html, Answer(cut=True)])
-        oldest_first = question["is_positive"]
+        oldest_first = question["is_positive"] if self.always is None else self.always
         found = self.messages if oldest_first else self.messages[::-1]
         low, high = question["startTime"], question["endTime"]
         if low is not None and not self.overlooks_bounds:
@@ -101,6 +105,9 @@ def bursty(count: int) -> list[int]:
         {"opaque": True},
         {"inclusive": False, "tells_last": False, "opaque": True, "page": 33},
         {"overlooks_bounds": True, "opaque": True, "tells_last": False},
+        {"always": False},
+        {"always": True, "overlooks_bounds": True},
+        {"always": True, "tells_last": False},
     ],
     ids=str,
 )
@@ -193,3 +200,47 @@ def test_against_the_sandbox_while_messages_come_and_go(talk: imkit.Thread) -> N
     said = frame[frame["text"].str.startswith("before")]
     assert said["message_id"].tolist() == [message.id for message in before]
     assert frame["message_id"].is_unique
+
+
+@pytest.mark.parametrize("always", [True, False])
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_a_limit_where_the_service_overlooks_which_end_is_asked_for(always: bool, order: Any) -> None:
+    roaming = Roaming(bursty(400), always=always)
+    with odd_session(roaming) as (session, _):
+        frame = session.thread("42").history(limit=30, order=order)
+    ids = [str(number) for number, _ in roaming.messages]
+    assert frame["message_id"].tolist() == (ids[:30] if order == "oldest" else ids[::-1][:30])
+
+
+def test_messages_out_of_their_order() -> None:
+    roaming = Roaming(bursty(2_000))
+    dice = random.Random(3)
+    roaming.messages = [(number, at + dice.randrange(20)) for number, at in roaming.messages]
+    with odd_session(roaming) as (session, _):
+        frame = session.thread("42").history()
+    assert set(frame["message_id"]) == {str(number) for number, _ in roaming.messages}
+    assert frame.im.source["complete"] is True
+
+
+def test_an_open_range_ends_at_its_newest_message_whoever_gets_there_first() -> None:
+    shards = Shards(Query())
+    shards.begin()
+    up = shards.help()
+    assert up is not None
+    up.chain.follow(Page([b"1", b"2"], None, is_last=True, is_empty=False))
+    shards.came(up, [5, 9])  # the newest page is still on its way
+    assert shards.is_done
+    assert shards.covered == ((0, 9),)
+
+
+def test_a_service_that_overlooks_keys_is_asked_no_more_than_a_few_times() -> None:
+    page = roamed(*(text_meta(n, f"m{n}", at=START + 1_000 * n) for n in range(1_100, 1_050, -1)))
+    old = roamed(text_meta(1, "first", at=START - 10**9))
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(200, {"data": {"msgs": old if asked.json["is_positive"] else page, "next_key": "k"}})
+
+    with odd_session(answer) as (session, server):
+        frame = session.thread("42").history()
+        assert len(frame) >= 50
+        assert len(server.asked) < 20

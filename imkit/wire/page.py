@@ -15,7 +15,7 @@ import msgspec
 
 from imkit.errors import ProtocolError
 
-_UNREADABLE = b"\xff"  # no Meta; arrives as Unknown: one bad entry loses none of its neighbours
+_UNREADABLE = b"\xff"  # begins no Meta; arrives as Unknown: one bad entry loses none of its neighbours
 
 
 @dataclass(slots=True)
@@ -92,10 +92,12 @@ def _carefully(content: bytes) -> RawPage:
 
 def _entry(item: Any) -> bytes:
     encoded = item.get("msg") if isinstance(item, dict) else None
+    if not isinstance(encoded, str):
+        return b""
     try:
-        return base64.b64decode(encoded) if isinstance(encoded, str) else b""
+        return base64.b64decode(encoded)
     except (binascii.Error, ValueError):
-        return _UNREADABLE
+        return _UNREADABLE + encoded.encode(errors="replace")  # so that two of them are two
 
 
 def _cursor(key: object) -> str | int | None:

@@ -187,7 +187,7 @@ def test_a_stopped_sync_goes_on_from_where_it_was(tea: Tea, archive: Archive, mo
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("room_for", [0, 1, 3, 5])
+@pytest.mark.parametrize("room_for", [0, 1, 2, 3])
 def test_a_full_disk_loses_nothing(tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch, room_for: int) -> None:
     thread = tea.thread("Oolong", *map(str, range(70)))
     written = itertools.count()

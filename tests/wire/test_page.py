@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imkit.columns import to_batch
 from imkit.errors import ProtocolError
 from imkit.wire import page as page_room
 from imkit.wire.page import parse_page
@@ -32,7 +33,8 @@ def test_entries_come_as_bytes_in_order() -> None:
 @pytest.mark.parametrize("bad", ["AAA", "茶", "A==="])
 def test_a_bad_entry_costs_no_other(bad: str) -> None:
     page = parse_page(content(entry(b"one"), {"msg": bad}, None, {}, {"msg": 5}, entry(b"two")))
-    assert page.entries == [b"one", b"\xff", b"two"]
+    assert page.entries == [b"one", b"\xff" + bad.encode(), b"two"]
+    assert to_batch(page.entries[1:2]).column("type").to_pylist() == ["unknown"]
 
 
 @pytest.mark.parametrize(("key", "cursor"), [("", None), (None, None), (True, None), (1.5, None), (7, 7), ("x", "x")])
