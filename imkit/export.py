@@ -63,7 +63,7 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
 
 def described(source: dict[str, Any]) -> str:
-    """Return in one line what a history frame's ``attrs["imkit"]`` says: how much, of what, whether complete.
+    """Return in one line what a history frame's ``attrs["imkit"]`` says: how much, of what, whether complete, the note.
 
     Example:
         >>> described({"rows": 2, "thread_ids": ["42"], "complete": True})
@@ -79,7 +79,8 @@ def described(source: dict[str, Any]) -> str:
     if until:
         parts.append(f"until {until}")
     reason = f" ({source['reason']})" if source.get("reason") else ""
-    return f"{' '.join(parts)}: {'complete' if source.get('complete') else f'not complete{reason}'}"
+    note = f"; {source['note']}" if source.get("note") else ""
+    return f"{' '.join(parts)}: {'complete' if source.get('complete') else f'not complete{reason}'}{note}"
 
 
 # -------------------------------------------------------------------- the forms

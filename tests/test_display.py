@@ -71,6 +71,14 @@ def test_the_line_says_what_was_loaded_and_whether_all_of_it_came() -> None:
     assert "⚠" not in (as_html(loaded()) or "")
 
 
+def test_the_note_on_what_the_service_counts_more_stands_in_the_line_quietly() -> None:
+    noted = loaded(note="the service counts 2 more")
+    assert line_above(noted) == "3 messages of 42: complete; the service counts 2 more"
+    assert "⚠" not in (as_html(noted) or "")
+    assert "img" not in Page(as_html(loaded(note=HOSTILE)) or "").tags
+    assert "\x1b" not in (as_html(loaded(note=HOSTILE)) or "")
+
+
 @pytest.mark.parametrize(
     ("made", "line"),
     [
