@@ -289,32 +289,63 @@ class Rest:
         url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
         line = _line(method, path)
         what = what or line
+
+        async def once(headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
+            headers["Content-Type"] = "application/json"
+            self._wire.request(line, body)
+            answer, content = await self._ask(what, method, url, params=params, json=body, headers=headers)
+            self._wire.answer(line, answer.status_code, content)
+            return answer, content
+
+        _, content = await self._repeat(
+            what, once, path, lost=repeatable, busy=BUSY if repeatable else (429,), signed=signed, patience=patience
+        )
+        return content
+
+    async def _repeat(
+        self,
+        what: str,
+        once: Callable[[dict[str, str]], Awaitable[tuple[httpx.Response, bytes]]],
+        path: tuple[str, ...] = (),
+        *,
+        lost: bool = False,
+        busy: tuple[int, ...] = BUSY,
+        signed: bool = True,
+        patience: float = 0.0,
+    ) -> tuple[httpx.Response, bytes]:
+        """Send a request until it is answered with success, or is no more to be repeated.
+
+        Args:
+            what: opens an error's message.
+            once: sends it, given the headers that sign it; returns the answer and its body.
+            path: names what is missing.
+            lost: repeat it also where it may have been carried out and only the answer was lost.
+            busy: the statuses to repeat it after. 429 was refused unseen; of the others nobody knows.
+            signed: send the bearer token; a refused one is fetched anew, once.
+            patience: how many seconds a service that answers nobody is waited for at the least.
+        """
         refreshed = False
         waiting = Patience(self._bucket, patience)
         while True:
             self._check_open(what)
-            headers = {"Content-Type": "application/json"}
+            headers: dict[str, str] = {}
             if signed and self.credential is not None:
                 headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
             sent = await self._bucket.take()
             wait: float | None = None
-            error: IMError
-            self._wire.request(line, body)
             try:
-                answer, content = await self._ask(what, method, url, params=params, json=body, headers=headers)
+                answer, content = await once(headers)
             except httpx.HTTPError as problem:
                 self._check_open(what)
                 error, never_sent = _transport_error(what, problem)
-                again = repeatable or never_sent
+                again = lost or never_sent
             else:
-                self._wire.answer(line, answer.status_code, content)
                 self._note(sent, answer)
                 if answer.status_code == 200:
-                    return content
+                    return answer, content
                 error = _refused(what, answer, content, path)
                 wait = _retry_after(answer)
-                # 429 was refused unseen; of the others nobody knows whether the request was carried out.
-                again = answer.status_code == 429 or (repeatable and answer.status_code in BUSY)
+                again = answer.status_code in busy
                 if isinstance(error, AuthError) and answer.status_code == 401 and signed and not refreshed:
                     refreshed = again = True
                     wait = 0.0
@@ -364,42 +395,22 @@ class Rest:
         params = {"chat-type": "GROUP", "chat-target": target_id}
         form = httpx.Request("POST", "http://form", files={"file": (name, data)})  # writes the multipart form
         content = form.read()
-        refreshed = False
-        waiting = Patience(self._bucket)
-        while True:
-            headers = {"restrict-access": "true", "Accept": "*/*", "Content-Type": form.headers["content-type"]}
+
+        async def once(headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
+            headers |= {"restrict-access": "true", "Accept": "*/*", "Content-Type": form.headers["content-type"]}
             headers["Content-Length"] = str(len(content))
-            if self.credential is not None:
-                headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
-            sent = await self._bucket.take()
-            wait: float | None = None
-            error: IMError
-            try:
-                answer, said = await self._ask(
-                    what,
-                    "POST",
-                    f"{self.base_url}/chatfiles",
-                    params=params,
-                    content=_told(content, len(data), progress),
-                    headers=headers,
-                    timeout=UPLOAD_SECONDS,
-                )
-            except httpx.HTTPError as problem:
-                error, again = _transport_error(what, problem)
-            else:
-                self._note(sent, answer)
-                found = _json(said)
-                if answer.status_code == 200 and found is not None:
-                    return found
-                error = _refused(what, answer, said)
-                wait = _retry_after(answer)
-                again = answer.status_code in BUSY  # a file that is there twice does no harm
-                if answer.status_code == 401 and not refreshed:
-                    refreshed = again = True
-                    wait = 0.0
-            if not again:
-                raise error
-            await waiting.wait(error, wait)
+            told = _told(content, len(data), progress)
+            url = f"{self.base_url}/chatfiles"
+            return await self._ask(
+                what, "POST", url, params=params, content=told, headers=headers, timeout=UPLOAD_SECONDS
+            )
+
+        # A file that is there twice does no harm, but takes long: only a refusal is met with another try.
+        answer, said = await self._repeat(what, once)
+        found = _json(said)
+        if found is None:
+            raise _refused(what, answer, said)
+        return found
 
     async def download(self, path: str, secret: str) -> AsyncGenerator[tuple[bytes, int | None], None]:
         """Yield the chunks of an attachment with its size, if known (fact sheet section 11).
@@ -409,43 +420,32 @@ class Rest:
         what = "the download of an attachment"
         parts = urlsplit(self.rest_url)
         params = {"em-redirect": "true", **({"share-secret": secret} if secret else {})}
-        refreshed = False
-        waiting = Patience(self._bucket)
-        while True:
-            headers = {"Accept": "*/*"}
-            if self.credential is not None:
-                headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
-            sent = await self._bucket.take()
-            wait: float | None = None
-            client = self._clients.first
-            request = client.build_request(
-                "GET", f"{parts.scheme}://{parts.netloc}{path}", params=params, headers=headers, timeout=UPLOAD_SECONDS
-            )
+        url = f"{parts.scheme}://{parts.netloc}{path}"
+        client = self._clients.first
+
+        async def once(headers: dict[str, str]) -> tuple[httpx.Response, bytes]:
+            headers["Accept"] = "*/*"
+            request = client.build_request("GET", url, params=params, headers=headers, timeout=UPLOAD_SECONDS)
+            self.requests += 1
+            answer = await client.send(request, stream=True, follow_redirects=True)
+            if answer.status_code == 200:
+                return answer, b""  # to be read on
             try:
-                self.requests += 1
-                answer = await client.send(request, stream=True, follow_redirects=True)
-                self._note(sent, answer)
-                try:
-                    if answer.status_code == 200:
-                        size = answer.headers.get("content-length", "")
-                        plain = "content-encoding" not in answer.headers
-                        total = int(size) if plain and size.isascii() and size.isdigit() else None
-                        async for chunk in answer.aiter_bytes(CHUNK):
-                            yield chunk, total
-                        return
-                    error = _refused(what, answer, await _beginning(answer), ("chatfiles",))
-                finally:
-                    await answer.aclose()
-            except httpx.HTTPError as problem:  # perhaps in the middle of it: what has come was handed on
-                raise _transport_error(what, problem)[0] from problem
-            wait = _retry_after(answer)
-            again = answer.status_code in BUSY
-            if answer.status_code == 401 and not refreshed:
-                refreshed = again = True
-                wait = 0.0
-            if not again:
-                raise error
-            await waiting.wait(error, wait)
+                return answer, await _beginning(answer)
+            finally:
+                await answer.aclose()
+
+        answer, _ = await self._repeat(what, once, ("chatfiles",))
+        try:
+            size = answer.headers.get("content-length", "")
+            plain = "content-encoding" not in answer.headers
+            total = int(size) if plain and size.isascii() and size.isdigit() else None
+            async for chunk in answer.aiter_bytes(CHUNK):
+                yield chunk, total
+        except httpx.HTTPError as problem:  # in the middle of it: what has come was handed on
+            raise _transport_error(what, problem)[0] from problem
+        finally:
+            await answer.aclose()
 
 
 def _line(method: str, path: tuple[str, ...]) -> str:

@@ -203,10 +203,17 @@ def test_no_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_after_the_end_of_the_session_nothing_is_asked() -> None:
+    async def told(sent: int) -> None:
+        raise AssertionError("nothing is sent")
+
     with talk([OK]) as (rest, server):
         call(rest.close())
         with pytest.raises(imkit.SessionClosed):
             call(rest.get("thread", "42"))
+        with pytest.raises(imkit.SessionClosed):
+            call(rest.upload("42", b"data", "name", told))
+        with pytest.raises(imkit.SessionClosed):
+            call(anext(rest.download("/org/app/chatfiles/1", "")))
         assert server.asked == []
 
 
