@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime
 
 from imkit.account import Account
 from imkit.app import user_id
-from imkit.errors import InvalidMessage
+from imkit.errors import InvalidMessage, ProtocolError
 from imkit.messages import Message, to_milliseconds
 from imkit.roaming import Chain, Order, Page, Query, fetch_page
+from imkit.shards import is_reversed
 
 Moment = datetime | date | str
 _TYPES = ("txt", "img", "audio", "video", "file", "loc", "cmd", "custom", "combine")
@@ -87,38 +88,34 @@ def moment_of(moment: Moment | None, name: str) -> int | None:
 
 @dataclass(slots=True)
 class Walk:
-    """A walk over the history of one thread or group.
-
-    Attributes:
-        reason: why it ended, once it has: ``""`` for the end of the history.
-        complete: whether all that was wanted has been seen.
-    """
+    """A walk over the history of one thread or group."""
 
     account: Account
     target_id: str
     wanted: Query
-    complete: bool = False
-    reason: str = "not finished"
     _seen: set[str] = field(default_factory=set)
 
     async def pages(self) -> AsyncGenerator[list[Message], None]:
-        """Yield the wanted messages, page by page, in the order asked for."""
+        """Yield the wanted messages, page by page, in the order asked for.
+
+        Raises:
+            ProtocolError: the service overlooks which end is asked for, or which page.
+        """
         newest_first = self.wanted.order == "newest"
         ceiling: int | None = None
         if not newest_first and self.wanted.until is None:
             # The range is fixed when the walk begins: what arrives meanwhile is after the newest message of now.
-            newest = await self._page(Chain(Query(), newest_first=True))
-            ceiling = max((int(message.id) for message in newest.messages if message.id), default=0)
+            newest = (await self._page(Chain(Query(), newest_first=True))).messages
+            if not is_reversed(_times(newest), newest_first=True):  # else these are not the newest
+                ceiling = max((int(message.id) for message in newest if message.id), default=0)
         taken = 0
         async for messages in self._raw_pages(newest_first):
             wanted = [message for message in messages if self._is_new(message, ceiling)]
             if self.wanted.limit is not None and taken + len(wanted) >= self.wanted.limit:
                 yield wanted[: self.wanted.limit - taken]
-                self.reason = f"the limit of {self.wanted.limit} was reached"
                 return
             taken += len(wanted)
             yield wanted
-        self.complete, self.reason = True, ""
 
     def _is_new(self, message: Message, ceiling: int | None) -> bool:
         if not self.wanted.accepts(message) or (ceiling is not None and message.id and int(message.id) > ceiling):
@@ -140,10 +137,19 @@ class Walk:
         while not chain.is_over:
             page = await self._page(chain)
             chain.follow(page)
+            if chain.is_stuck:
+                raise ProtocolError(f"the history of {self.target_id}: the service gives the same page again and again")
             messages = page.messages
+            if is_reversed(_times(messages), newest_first):
+                hint = "history() copes with it: it loads everything, and sorts."
+                raise ProtocolError(f"the history of {self.target_id} comes from its other end", hint=hint)
             yield messages
             if _is_past(messages, self.wanted, newest_first):
                 return  # the service overlooks time bounds
+
+
+def _times(messages: Sequence[Message]) -> list[int]:
+    return [to_milliseconds(message.time) for message in messages if message.id]
 
 
 def _is_past(messages: Sequence[Message], wanted: Query, newest_first: bool) -> bool:

@@ -221,7 +221,7 @@ class Shards:
         self._count += len(times)
         if times and not walk.is_bounded:
             self._newest = max(times) if self._newest is None else max(self._newest, *times)
-        if self.keeps_order and _is_reversed(times, walk.newest_first):
+        if self.keeps_order and is_reversed(times, walk.newest_first):
             self.keeps_order = False
             self._gaps = [Gap(self._bottom, self._top)]  # what seemed to be gone through was not
         if self.keeps_order:
@@ -356,8 +356,17 @@ class Shards:
         return 1 - sum(gap.high - gap.low + 1 for gap in self._gaps) / max(self._whole, 1)
 
 
-def _is_reversed(times: Sequence[int], newest_first: bool) -> bool:
-    """Whether a page came the other way round than was asked for; of two messages nobody can tell."""
+def is_reversed(times: Sequence[int], newest_first: bool) -> bool:
+    """Whether a page came the other way round than was asked for; of two messages nobody can tell.
+
+    Args:
+        times: of the messages on it, in its order, in ms since the epoch.
+        newest_first: what was asked for.
+
+    Example:
+        >>> is_reversed([1, 2, 3], newest_first=True), is_reversed([1, 2], newest_first=True)
+        (True, False)
+    """
     return len(set(times)) > 2 and list(times) == sorted(times, reverse=not newest_first)
 
 

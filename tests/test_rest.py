@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socketserver
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -376,3 +377,28 @@ def test_loopback() -> None:
 def test_every_error_prints_as_one_line() -> None:
     hostile = json.dumps({"error": "x", "error_description": "a\x1b[2J\nb‮"})
     assert str(refusal("GET /x", 400, json.loads(hostile))).isprintable()
+
+
+def test_a_download_that_breaks_off_is_not_begun_again() -> None:
+    asked: list[bytes] = []
+
+    class Broken(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.request.recv(65_536))
+            self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 70_000)
+
+    async def read(rest: Rest) -> None:
+        async for chunk, total in rest.download("/org/app/chatfiles/1", "secret"):
+            came.append(len(chunk))
+            assert total == 100_000
+
+    came: list[int] = []
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Broken) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        rest = call(_made(f"http://127.0.0.1:{server.server_address[1]}"))
+        with pytest.raises(imkit.ConnectionLost):
+            call(read(rest))
+        call(rest.close())
+        server.shutdown()
+    assert sum(came) >= 65_536
+    assert len(asked) == 1
