@@ -74,8 +74,9 @@ lint: $(VENV)/.installed-for-tests
 check: lint
 	$(BIN)/python -m pytest $(QUICK)
 
+# Two at a time: one drives the browser, which waits much, the other does the rest.
 test: lint tests-are-equipped
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # What only the slower tests need: Chromium with fonts for 中文 and emoji, Node, the official SDK.
 .PHONY: tests-are-equipped

@@ -17,6 +17,14 @@ from tests.people import new_name
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With two test processes, keep a file in one of them, and all that drives a browser: one JupyterLab is enough."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            is_browser = item.get_closest_marker("browser") is not None
+            item.add_marker(pytest.mark.xdist_group("browser" if is_browser else item.path.name))
+
+
 def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
     for name in list(os.environ):
         if name.startswith("IMKIT_") or name.lower() in PROXIES:

@@ -3,18 +3,34 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _WAIT = 60.0
 _PRIVATE = (
     *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
     *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"),
 )
+
+
+def until_it_answers(address: str) -> None:
+    """JupyterLab tells its address a moment before it listens there."""
+    place = urlsplit(address)
+    ends, pause = time.monotonic() + _WAIT, threading.Event()
+    while True:
+        try:
+            socket.create_connection((place.hostname, place.port or 80), timeout=_WAIT).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < ends, f"nothing listens at {place.netloc}"
+            pause.wait(0.05)  # a port has no event to wait for
 
 
 @contextmanager
@@ -40,6 +56,7 @@ def started_lab(place: Path) -> Iterator[str]:
             # Its log goes on, and would fill the pipe and stop it.
             drain = threading.Thread(target=lab.stderr.read, daemon=True)
             drain.start()
+            until_it_answers(address)
             yield address
             os.killpg(lab.pid, signal.SIGTERM)
             drain.join(_WAIT)  # until the last of its kernels has gone

@@ -20,6 +20,8 @@ from typing import Any, Self
 
 from playwright.sync_api import Page
 
+from tests.started_lab import until_it_answers
+
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE / "screenshots"
 PATIENCE = 60.0
@@ -92,6 +94,7 @@ class Lab:
         if not self._running.wait(PATIENCE) or not self.url:
             self.close()
             raise RuntimeError(f"JupyterLab did not start:\n{''.join(self._log)}")
+        until_it_answers(self.url)
 
     def _read_log(self) -> None:
         for line in self._process.stderr:

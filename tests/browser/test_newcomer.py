@@ -23,6 +23,7 @@ def test_a_newcomer_gets_to_a_table_by_mouse_alone(page: Page, tmp_path: Path) -
 def go_to_a_table(page: Page) -> None:
     page.locator(".jp-RenderedMarkdown a", has_text="Forms").click()
     notebook = page.locator(".jp-NotebookPanel:visible", has=page.get_by_role("heading", name="05 · Forms"))
+    page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()  # as one who reads the first lines does
     run = notebook.locator("[data-jp-item-name=run]").locator("button, jp-button").first
     notebook.locator(".jp-CodeCell .cm-content").first.click()
     run.click()

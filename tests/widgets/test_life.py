@@ -7,7 +7,6 @@ import sys
 import threading
 from typing import Any
 
-import httpx
 from ipywidgets.widgets import widget
 from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
@@ -15,6 +14,7 @@ from websockets.protocol import State
 import imkit
 from imkit.display import as_html, line_above
 from imkit.portal import portal
+from imkit.rest import Rest
 from imkit.sandbox.process import Sandbox
 from imkit.widgets import Composer, Explorer, HistoryForm, LiveFeed, LoginForm, ThreadPicker, WireView
 from tests.stand_ins import token_of
@@ -27,11 +27,12 @@ def tasks() -> tuple[int, int]:
 
 
 def lines() -> int:
-    """How many open websockets and pools of HTTP connections there are. The connections in a pool come and go."""
+    """How many open websockets and REST interfaces there are. The connections of an interface come and go."""
     # By their types: to ask a weak reference what it is may raise.
     websockets = [one for one in gc.get_objects() if type(one) is ClientConnection]
-    pools = [one for one in gc.get_objects() if type(one) is httpx.AsyncClient]
-    return sum(one.state is State.OPEN for one in websockets) + sum(not one.is_closed for one in pools)
+    interfaces = [one for one in gc.get_objects() if type(one) is Rest]
+    in_use = [one for one in interfaces if not all(client.is_closed for client in one._clients._under_way)]
+    return sum(one.state is State.OPEN for one in websockets) + len(in_use)
 
 
 def test_forms_that_were_closed_leave_nothing(tea: Tea, sandbox: Sandbox) -> None:
