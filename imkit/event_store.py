@@ -54,11 +54,11 @@ class EventStore:
         for event in events:
             self._events.append(self._completed(event))
             self.closed = self.closed or isinstance(event, LoggedOut)
-        while len(self._events) > self._kept:
-            gone = self._events.popleft()
+        if (too_many := len(self._events) - self._kept) > 0:
+            gone = [self._events.popleft() for _ in range(too_many)]
             for stream in self._streams:
                 stream._passed_over(self._first, gone)
-            self._first += 1
+            self._first += too_many
         self._wake()
 
     def close(self) -> None:
@@ -124,10 +124,11 @@ class EventStream(Generic[E]):
         self._store.attach(self)
         return 0 if replay else self._store.end
 
-    def _passed_over(self, number: int, event: Event) -> None:
-        if number >= self._place:
-            self._place = number + 1
-            self._missed += isinstance(event, self._kinds)
+    def _passed_over(self, first: int, gone: Sequence[Event]) -> None:
+        """Note that events are kept no more, the first of which had the number `first`."""
+        missed = gone[max(self._place - first, 0) :]
+        self._place = max(self._place, first + len(gone))
+        self._missed += sum(isinstance(event, self._kinds) for event in missed)
 
     def _take(self) -> None:
         """Move what the store has for this consumer to `_ready`."""

@@ -634,3 +634,13 @@ def test_a_login_reply_that_cannot_be_read_is_an_error() -> None:
         [refused] = states()[1].receive(data, now=1.0)
         assert isinstance(refused, LoginRefused)
         assert isinstance(refused.error, ProtocolError)
+
+
+def test_messages_share_no_mark_that_somebody_could_change() -> None:
+    marks = {"thread": {"thread_name": "tea"}, "reaction": [{"reaction": "👍", "count": 1}]}
+    sent = uplink.encode_message(THREAD, "bob", Text("tea?"), client_id=1)
+    one, other = (decode_roamed(service.as_delivered(sent, number, "bob", 5, marks)) for number in (7, 8))
+    assert one is not None
+    assert other is not None
+    assert one.reactions == other.reactions
+    assert one.reactions[0] is not other.reactions[0]
