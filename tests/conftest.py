@@ -17,6 +17,15 @@ from tests.people import new_name
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
 
 
+def pytest_configure() -> None:
+    """Have SIGINT, which the stop button sends, as it is in a terminal.
+
+    Who is started in the background by a shell ignores it, and so do all that they start.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With two test processes, keep a file in one of them, and all that drives a browser: one JupyterLab is enough."""
     if config.pluginmanager.hasplugin("xdist"):
