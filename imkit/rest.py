@@ -7,6 +7,7 @@ Source: fact sheet sections 1 (transport), 2 (token), 8 to 12.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -186,7 +187,8 @@ class _Clients:
     async def idlest(self) -> AsyncIterator[httpx.AsyncClient]:
         """Give the client with the least to do, for one request."""
         client = min(self._under_way, key=self._under_way.__getitem__)
-        if self._under_way[client] >= _REQUESTS_A_CLIENT and len(self._under_way) < _CLIENTS:
+        is_full = self._under_way[client] >= _REQUESTS_A_CLIENT
+        if is_full and len(self._under_way) < _CLIENTS and not self.is_closed:  # or nobody would close it
             client = self._another()
         self._under_way[client] += 1
         try:
@@ -195,8 +197,7 @@ class _Clients:
             self._under_way[client] -= 1
 
     async def close(self) -> None:
-        for client in self._under_way:
-            await client.aclose()
+        await asyncio.gather(*(client.aclose() for client in self._under_way))  # all, whatever becomes of one
 
 
 class Rest:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,12 +15,22 @@ from imkit.rest import Rest
 from imkit.sandbox.process import Sandbox
 from tests.stand_ins import Answer, http_stand_in, register
 
+_made: list[Rest] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed_again() -> Iterator[None]:
+    yield
+    while _made:
+        portal().call(_made.pop().close())
+
 
 def made(url: str = "http://127.0.0.1:9", **credential: Any) -> Credentials:
     app = imkit.App("org#app", rest_url=url, ws_url="ws://127.0.0.1:9")
 
     async def make() -> Credentials:
-        return Credentials("alice", app, Rest(url, "org#app", RateBucket(None)), **credential)
+        _made.append(Rest(url, "org#app", RateBucket(None)))
+        return Credentials("alice", app, _made[-1], **credential)
 
     return portal().call(make())
 
