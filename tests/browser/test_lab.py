@@ -103,7 +103,12 @@ PROMISES = {
     "04-message-types": shows("836 of 836 bytes", "说明.txt", "cup.png is no picture", "Lugu 鹿谷, Nantou", "grams"),
     "05-forms": forms_show_what_they_promise,
     "06-history-to-dataframe": analysis_shows_what_it_promises,
-    "07-two-notebooks": shows("bob.there: Here I am, in process", "You said: 茶到了吗？", "waiting for Bob was: PS"),
+    "07-two-notebooks": shows(
+        "bob.there: Here I am, in process",
+        "You said: 茶到了吗？",
+        "I did read it before you took it back: Don't tell Carol",
+        "waiting for Bob was: PS",
+    ),
     "08-your-own-app": shows("is no app key", "connected: True", "ConnectionLost", "ThreadNotFound", "TooLarge"),
     "09-archive": shows(
         "stopped after", "complete: False", "= 200,000", "sound;", "206 unchanged", "all three agree: True"
