@@ -157,7 +157,7 @@ class Fetch:
         self._report = _Report(progress, self._figures) if progress is not None else None
         self._targets: list[_Target] = []
         self._waiting: deque[tuple[_Target, Shards]] = deque()
-        self._running: dict[asyncio.Task[None], _Target] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._taker_failed = False
         self.reasons: list[str] = []
 
@@ -206,8 +206,7 @@ class Fetch:
     def _fill(self) -> None:
         """Give everybody who is idle something to do."""
         while len(self._running) < self._workers and (found := self._next()) is not None:
-            target, shards, walk = found
-            self._running[self._group.create_task(self._go(target, shards, walk))] = target
+            self._running.add(self._group.create_task(self._go(*found)))
 
     def _next(self) -> tuple[_Target, Shards, Walk] | None:
         while self._waiting:
@@ -228,7 +227,7 @@ class Fetch:
             await self._give_up(target, error)
         finally:
             shards.leave(walk)
-            del self._running[asyncio.current_task()]  # type: ignore[arg-type]
+            self._running -= {asyncio.current_task()}
         self._fill()
 
     async def _walk(self, target: _Target, shards: Shards, walk: Walk) -> None:
@@ -288,7 +287,7 @@ class Fetch:
     def _stop_what_is_superfluous(self) -> None:
         """Cancel the requests that are under way when all that they ask for has come."""
         if all(target.is_told for target in self._targets):
-            for task in self._running.keys() - {asyncio.current_task()}:
+            for task in self._running - {asyncio.current_task()}:
                 task.cancel()
 
     async def _hand_over(self, target: _Target) -> None:
