@@ -164,11 +164,6 @@ class Marks:
     overview: ThreadOverview | None
 
 
-_SHORT = 1024  # characters; a thread's mark alone is some 150
-_MOST_THREADS = 1024
-_threads_seen: dict[tuple[str, str], Marks] = {}
-
-
 def read_marks(noted: str, thread_id: str = "") -> Marks:
     """Return what a `MessageBody.meta` says; `thread_id` is not in it, and goes into its `ThreadRef`.
 
@@ -176,19 +171,6 @@ def read_marks(noted: str, thread_id: str = "") -> Marks:
         >>> read_marks('{"edit_msg": {"count": 2, "edit_time": 1795390333491}}').edit_count
         2
     """
-    # Most messages have the mark of their thread and nothing else: reading it anew was a third of receiving them.
-    found = _threads_seen.get((noted, thread_id))
-    if found is None:
-        found = _read_marks(noted, thread_id)
-        may_change = found.edit or found.reactions or found.translations or found.overview
-        if len(noted) <= _SHORT and not may_change:
-            if len(_threads_seen) >= _MOST_THREADS:
-                _threads_seen.clear()
-            _threads_seen[noted, thread_id] = found
-    return found
-
-
-def _read_marks(noted: str, thread_id: str) -> Marks:
     marks = json_object(noted)
     edit = mapping(marks, "edit_msg")
     return Marks(
@@ -202,9 +184,30 @@ def _read_marks(noted: str, thread_id: str) -> Marks:
     )
 
 
+_SHORT = 1024  # characters; a thread's mark alone is some 150
+_MOST_THREADS = 1024
+_threads_seen: dict[tuple[str, str], Marks] = {}
+
+
+def _marks_of_next(noted: str, thread_id: str) -> Marks:
+    """Read the marks of one message after another: most have that of their thread, which is read but once.
+
+    Reading it anew was a third of receiving them. What is kept is short, whoever wrote it, and cannot be changed.
+    """
+    found = _threads_seen.get((noted, thread_id))
+    if found is None:
+        found = read_marks(noted, thread_id)
+        may_change = found.edit or found.reactions or found.translations or found.overview
+        if len(noted) + len(thread_id) <= _SHORT and not may_change:
+            if len(_threads_seen) >= _MOST_THREADS:
+                _threads_seen.clear()
+            _threads_seen[noted, thread_id] = found
+    return found
+
+
 def _message(meta: Any, body: Any) -> Message:
     to = meta.to.name or body.to.name
-    marks = read_marks(body.meta, to)
+    marks = _marks_of_next(body.meta, to)
     edited = body.type == TYPE_EDIT and body.HasField("type")
     edit_time = marks.edit_time or (meta.timestamp if edited else 0)
     sent = (number(marks.edit, "send_time") if edited else 0) or meta.timestamp

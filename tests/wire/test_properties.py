@@ -36,7 +36,7 @@ from imkit.messages import (
     Video,
     to_milliseconds,
 )
-from imkit.wire import schema, uplink
+from imkit.wire import downlink, schema, uplink
 from imkit.wire.bundle import unpack
 from imkit.wire.downlink import Kicked, decode_edit_answer, decode_meta, decode_roamed
 from imkit.wire.envelope import PROVISION, SYNC, Envelope
@@ -644,3 +644,15 @@ def test_messages_share_no_mark_that_somebody_could_change() -> None:
     assert other is not None
     assert one.reactions == other.reactions
     assert one.reactions[0] is not other.reactions[0]
+
+
+@pytest.mark.parametrize("place", ["mark", "receiver"])
+def test_what_is_kept_of_the_threads_seen_is_short(place: str) -> None:
+    long = "tea" * 1000
+    marks = {"thread": {"thread_name": long if place == "mark" else "tea"}}
+    to = uplink.Address(APP, long if place == "receiver" else "42", is_thread=True)
+    sent = uplink.encode_message(to, "bob", Text("tea?"), client_id=1)
+    message = decode_roamed(service.as_delivered(sent, 7, "bob", 5, marks))
+    assert message is not None
+    assert long in (message.to, message.thread and message.thread.name)
+    assert not [kept for kept in downlink._threads_seen if long in "".join(kept)]
