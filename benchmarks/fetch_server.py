@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from benchmarks.flood_server import OK, frame, meta
+from benchmarks.flood_server import meta, welcome
 from imkit.sandbox.edge import RateLimit
 from imkit.wire import schema
 from imkit.wire.envelope import PROVISION
@@ -151,20 +151,19 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(LATENCY, self._transport.write, answer + content)
 
 
-async def welcome(socket: ServerConnection) -> None:
+async def let_in(socket: ServerConnection) -> None:
     """Let in whoever logs in."""
     with contextlib.suppress(ConnectionClosed):
         async for message in socket:
             asked = schema.MSync.FromString(message)
             if asked.command == PROVISION:
-                wanted = schema.Provision.FromString(asked.payload)
-                await socket.send(frame(PROVISION, schema.Provision(status=OK, resource=wanted.resource)))
+                await socket.send(welcome(asked.payload))
 
 
 async def main() -> None:
     history = History()
     rest = await asyncio.get_running_loop().create_server(lambda: Connection(history), "127.0.0.1", 0)
-    async with serve(welcome, "127.0.0.1", 0, compression=None) as sockets:
+    async with serve(let_in, "127.0.0.1", 0, compression=None) as sockets:
         print(rest.sockets[0].getsockname()[1], sockets.sockets[0].getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from google.protobuf.message import Message
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -44,9 +45,14 @@ def meta(number: int) -> bytes:
     return encoded
 
 
-def frame(command: int, payload: object) -> bytes:
-    encoded: bytes = schema.MSync(command=command, payload=payload.SerializeToString()).SerializeToString()  # type: ignore[attr-defined]
+def frame(command: int, payload: Message) -> bytes:
+    encoded: bytes = schema.MSync(command=command, payload=payload.SerializeToString()).SerializeToString()
     return encoded
+
+
+def welcome(asked: bytes) -> bytes:
+    """The answer to a login, whoever it is."""
+    return frame(PROVISION, schema.Provision(status=OK, resource=schema.Provision.FromString(asked).resource))
 
 
 def pages(size: int) -> list[bytes]:
@@ -75,8 +81,7 @@ async def flood(socket: ServerConnection) -> None:
         async for message in socket:
             asked = schema.MSync.FromString(message)
             if asked.command == PROVISION:
-                wanted = schema.Provision.FromString(asked.payload)
-                await socket.send(frame(PROVISION, schema.Provision(status=OK, resource=wanted.resource)))
+                await socket.send(welcome(asked.payload))
             elif asked.command == UNREAD:
                 await socket.send(frame(UNREAD, schema.CommUnreadDL(status=OK, timestamp=1)))
                 await socket.send(frame(NOTICE, schema.CommNotice(queue=QUEUE)))
