@@ -183,11 +183,17 @@ def batch_of(messages: Iterable[Message]) -> pa.RecordBatch:
 
 def _array(kind: pa.DataType, values: list[Any]) -> pa.Array:
     if kind == _CATEGORY:
-        return _strings(values).dictionary_encode()
-    return _strings(values) if kind == pa.string() else pa.array(values, kind)
+        return strings(values).dictionary_encode()
+    return strings(values) if kind == pa.string() else pa.array(values, kind)
 
 
-def _strings(values: list[Any]) -> pa.Array:
+def strings(values: list[Any]) -> pa.Array:
+    r"""Return texts as an Arrow array, whatever a stranger wrote.
+
+    Example:
+        >>> strings(["half \ud83c", None]).to_pylist()
+        ['half \\ud83c', None]
+    """
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:  # a stranger's half a character, which no file can hold

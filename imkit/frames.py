@@ -31,7 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.columns import batch_of
+from imkit.columns import batch_of, strings
 from imkit.messages import Message
 
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
@@ -175,14 +175,6 @@ def _categorical(column: pa.ChunkedArray) -> Any:
     return pd.Categorical.from_codes(codes[numbers], dtype=pd.CategoricalDtype(categories), validate=False)
 
 
-def _strings(values: list[Any]) -> Any:
-    try:
-        return pd.array(values, dtype=_STRING)
-    except UnicodeEncodeError:  # a stranger's half a character, which no file can hold
-        whole = [value if value is None else value.encode(errors="backslashreplace").decode() for value in values]
-        return pd.array(whole, dtype=_STRING)
-
-
 def _typed(values: list[Any]) -> Any:
     kinds = {type(value) for value in values if value is not None}
     dtypes: dict[frozenset[type], Any] = {
@@ -195,7 +187,7 @@ def _typed(values: list[Any]) -> Any:
     dtype = dtypes.get(frozenset(kinds))
     try:
         if dtype is not None:
-            return _strings(values) if dtype is _STRING else pd.array(values, dtype=dtype)
+            return pd.array(strings(values) if dtype is _STRING else values, dtype=dtype)
     except OverflowError:  # beyond 64 bits
         pass
     return pd.Series([pd.NA if value is None else value for value in values], dtype=object).array
