@@ -232,7 +232,7 @@ def test_a_server_that_closes_before_the_login_is_answered() -> None:
 def test_a_server_that_never_answers_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_room, "OPEN_SECONDS", 0.1)
     over = threading.Event()
-    with socket_stand_in(lambda socket: bool(over.wait(WAIT))) as url:  # type: ignore[arg-type, return-value]
+    with socket_stand_in(lambda socket: bool(over.wait(WAIT))) as url:
         with pytest.raises(imkit.ConnectionLost):
             imkit.login(new_name(), app=app_at(url), token="t0ken")
         over.set()

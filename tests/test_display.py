@@ -92,7 +92,7 @@ def test_the_note_on_what_the_service_counts_more_stands_in_the_line_quietly() -
     ],
 )
 def test_the_line_does_not_pass_a_part_off_as_the_whole(made: object, line: str | None) -> None:
-    assert line_above(made(loaded())) == line  # type: ignore[operator]
+    assert line_above(made(loaded())) == line
 
 
 def test_a_strangers_reason_is_inert_above_a_frame() -> None:

@@ -235,7 +235,7 @@ def test_a_stop_at_any_moment_loses_nothing(
     keeping = Keeping(rooms, dice, fails_at)
 
     async def main() -> None:
-        fetch = Tossed(None, Query(), keeping, workers=workers, failed=keeping.fail)  # type: ignore[arg-type]
+        fetch = Tossed(None, Query(), keeping, workers=workers, failed=keeping.fail)
         fetch.rooms, fetch.dice = rooms, dice
         running = asyncio.create_task(fetch.run({**dict.fromkeys(rooms), "gone": None}))
         for stop in stops or ():
@@ -261,7 +261,7 @@ def test_a_stop_at_any_moment_loses_nothing(
         again = Keeping(rooms, dice)
         for key in jobs:
             again.ids[key].update(known[key])
-        rest = Tossed(None, Query(), again, workers=workers, known=known)  # type: ignore[arg-type]
+        rest = Tossed(None, Query(), again, workers=workers, known=known)
         rest.rooms, rest.dice = rooms, dice
         await rest.run(jobs)
         assert again.finished == Counter(jobs.keys())

@@ -79,7 +79,7 @@ def test_an_attachment_there_and_back(
             assert (got.width, got.height) == ((40, 30) if kind == "img" else (8, 9))
             assert got.animated == (kind == "gif")
         if isinstance(got, imkit.Audio | imkit.Video):
-            assert got.duration == body.duration  # type: ignore[attr-defined]
+            assert got.duration == body.duration
         if isinstance(got, imkit.Video):
             assert str(got.thumbnail_url).endswith("?vframe=true")
         saved = (bob if message is not sent else alice).download(message, tmp_path / "in" / "here")

@@ -226,7 +226,7 @@ def test_hostile_text_costs_no_row(text: str, tmp_path: Path) -> None:
     frame = frame_of([hostile, message(0, imkit.Text(text))])
     assert len(frame) == 2
     frame.to_parquet(tmp_path / "frame.parquet")
-    shown = frame._repr_html_()  # type: ignore[operator]
+    shown = frame._repr_html_()
     assert "<script>" not in shown
     if "\ud800" not in text:
         assert frame.loc[1, "text"] == text

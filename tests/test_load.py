@@ -98,7 +98,7 @@ def test_several_threads_with_filters_and_bounds() -> None:
         assert part is not None
         rooms = [session.thread("8"), session.thread("7")]
         whole = session.history(rooms, resume=part)
-        pd.testing.assert_frame_equal(whole, session.history(rooms, **asked))  # type: ignore[arg-type]
+        pd.testing.assert_frame_equal(whole, session.history(rooms, **asked))
         source = whole.im.source
         assert (source["since"], source["types"], source["sender"]) == (
             low.isoformat("T", "milliseconds"),
@@ -109,7 +109,7 @@ def test_several_threads_with_filters_and_bounds() -> None:
         assert same["message_id"].tolist() == whole["message_id"].tolist()[::-1]
         for other in ({"since": high}, {"until": low}, {"types": ["img"]}, {"sender": "bob"}, {"limit": 5}):
             with pytest.raises(imkit.InvalidMessage, match=r"another|limit"):
-                session.history(rooms, resume=part, **other)  # type: ignore[arg-type]
+                session.history(rooms, resume=part, **other)
         with pytest.raises(imkit.InvalidMessage, match="another history"):
             session.history(rooms[0], resume=part)
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_gone_on_with() -> None:
         odd.attrs = {"imkit": {**whole.attrs["imkit"], "covered": {"42": [[1], "x"]}}}
         for wrong in ("frame", pd.DataFrame(), bare, limited, odd, whole.drop(columns="ext")):
             with pytest.raises(imkit.InvalidMessage):
-                thread.history(resume=wrong)  # type: ignore[arg-type]
+                thread.history(resume=wrong)
         assert len(server.asked) == asked
 
 
@@ -172,7 +172,7 @@ def test_an_interrupt_is_waited_for_and_an_error_keeps_what_came_too() -> None:
         gone: list[Any] = []
         service.stop = lambda: gone.append(1)
         answer = roaming.__class__.__call__
-        service.roaming = lambda asked: Answer(404, {}) if gone else answer(roaming, asked)  # type: ignore[assignment]
+        service.roaming = lambda asked: Answer(404, {}) if gone else answer(roaming, asked)
         with pytest.raises(imkit.NotFound):
             session.thread("42").history(parallel=2)
         assert session.stopped is not None

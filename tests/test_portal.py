@@ -87,7 +87,7 @@ def test_names_signatures_and_docstrings_survive() -> None:
 
 def test_a_wrong_argument_is_said_at_once() -> None:
     with pytest.raises(TypeError, match="unexpected keyword"):
-        Tea().brew(3, sugar=True)  # type: ignore[call-arg]
+        Tea().brew(3, sugar=True)
 
 
 def test_the_works_own_timeout_is_told_apart_from_the_waits() -> None:

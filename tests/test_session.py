@@ -92,8 +92,8 @@ def test_the_ten_lines_in_an_async_program(sandbox: Sandbox) -> None:
             await bob.thread(thread.id).join.aio()
             sent = await thread.send.aio("Dong Ding, please 🍵")
             async for event in bob.events(imkit.MessageReceived):
-                if event.message.thread is not None:  # type: ignore[union-attr]
-                    assert event.message.text == sent.text  # type: ignore[union-attr]
+                if event.message.thread is not None:
+                    assert event.message.text == sent.text
                     break
             assert [message.id async for message in thread.messages()] == [sent.id]
             assert [user async for user in thread.members()] == [alice.user, bob.user]
@@ -194,7 +194,7 @@ def test_a_failed_login_leaves_the_earlier_session_alone(sandbox: Sandbox) -> No
     with imkit.login(user, app=sandbox.app) as earlier:
         for credential in ({"token": "wrong"}, {"password": "wrong"}, {}):
             with pytest.raises(imkit.AuthError):
-                imkit.login(user, app=plain, **credential)  # type: ignore[arg-type]
+                imkit.login(user, app=plain, **credential)
         assert earlier.connected
         assert earlier.create_group("still here").send("yes").id
 
@@ -257,7 +257,7 @@ def test_who_listens_holds_the_session(sandbox: Sandbox) -> None:
     assert isinstance(events.next(timeout=WAIT), imkit.Connected)
     with pytest.raises(imkit.TimedOut):
         events.next(timeout=0)
-    account = weakref.ref(events._owner)  # type: ignore[arg-type]
+    account = weakref.ref(events._owner)
     del events
     gc.collect()
     assert account() is None
@@ -513,9 +513,9 @@ def test_being_logged_out_by_the_service(sandbox: Sandbox) -> None:
 def test_events_wants_kinds_of_events(alice: imkit.Session) -> None:
     for kind in (str, "MessageReceived", imkit.Connected()):
         with pytest.raises(imkit.InvalidMessage, match="no event"):
-            alice.events(kind)  # type: ignore[type-var, arg-type]
+            alice.events(kind)
         with pytest.raises(imkit.InvalidMessage, match="no event"):
-            alice.on(kind, print)  # type: ignore[type-var, arg-type]
+            alice.on(kind, print)
 
 
 def test_a_sessions_card_says_who_where_and_how_it_is(sandbox: Sandbox) -> None:

@@ -254,6 +254,6 @@ def test_one_message_at_a_time_from_the_wrong_end_is_refused(always: bool) -> No
     with odd_session(roaming) as (session, _):
         thread = session.thread("42")
         right, wrong = ("oldest", "newest") if always else ("newest", "oldest")
-        assert [message.id for message in thread.messages(order=right)] == (ids if always else ids[::-1])  # type: ignore[arg-type]
+        assert [message.id for message in thread.messages(order=right)] == (ids if always else ids[::-1])
         with pytest.raises(imkit.ProtocolError, match="other end"):
-            list(thread.messages(order=wrong))  # type: ignore[arg-type]
+            list(thread.messages(order=wrong))

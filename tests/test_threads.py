@@ -229,7 +229,7 @@ def test_last_message(bob: imkit.Session, thread: imkit.Thread) -> None:
     assert last.time == sent.time
     thread.recall(sent)
     assert thread.last_message() is not None
-    assert thread.last_message().text == "first"  # type: ignore[union-attr]
+    assert thread.last_message().text == "first"
 
 
 def test_the_parent(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:

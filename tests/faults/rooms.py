@@ -60,7 +60,7 @@ def room_at(sandbox: Sandbox, proxy: Proxy) -> Iterator[Room]:
 
 async def until(happened: object) -> None:
     """Wait on this loop for a thread's event."""
-    assert await asyncio.to_thread(happened.wait, WAIT)  # type: ignore[attr-defined]
+    assert await asyncio.to_thread(happened.wait, WAIT)
 
 
 def received(session: imkit.Session, thread: imkit.Thread, count: int) -> list[str]:

@@ -93,7 +93,7 @@ def test_a_bomb_of_an_answer_is_refused_and_the_session_goes_on(
     with imkit.login(new_name("alice"), app=sandbox.app) as alice:
         group = alice.create_group("tea")
         for body, kind, words in bombs.values():
-            with http_stand_in(lambda _, body=body: Answer(200, body)) as server, monkeypatch.context() as patch:  # type: ignore[misc]
+            with http_stand_in(lambda _, body=body: Answer(200, body)) as server, monkeypatch.context() as patch:
                 patch.setattr(alice._account.rest, "base_url", server.url)
                 if kind is None:
                     assert list(alice.groups()) == []

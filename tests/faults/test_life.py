@@ -166,7 +166,7 @@ def test_a_slow_line(own: Sandbox, proxy: Proxy) -> None:
 @pytest.mark.parametrize("how", ["twice", "hold", "drop"])
 @pytest.mark.parametrize("kind", ["page", "end", "notice", "list", "answer"])
 def test_what_comes_down_twice_late_or_never(room: Room, kind: str, how: str) -> None:
-    room.proxy.when(kind, how, user=room.alice.user, times=4)  # type: ignore[arg-type]
+    room.proxy.when(kind, how, user=room.alice.user, times=4)
 
     async def both() -> tuple[list[str], list[str]]:
         mine, theirs = [], []

@@ -26,7 +26,7 @@ def room(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[Room]:
 
 @pytest.mark.parametrize("how", ["cut", "drop", "freeze"])
 def test_a_lost_answer_is_settled_by_the_history(room: Room, how: str) -> None:
-    lost = room.proxy.when("answer", how)  # type: ignore[arg-type]
+    lost = room.proxy.when("answer", how)
     sent = room.thread.send("Dong Ding, please 🍵")
     assert lost.happened.is_set()
     assert room.table() == [(sent.id, "Dong Ding, please 🍵")]
@@ -134,7 +134,7 @@ def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
     async def slowly(*arguments: object) -> object:
         looked_up.set()
         await later.wait()
-        return await settle(*arguments)  # type: ignore[arg-type]
+        return await settle(*arguments)
 
     monkeypatch.setattr(connection, "_settle", slowly)
 
@@ -170,7 +170,7 @@ def test_a_connection_that_breaks_again_while_sends_are_looked_up(room: Room, mo
             looked_up.set()
             room.proxy._loop.call_soon_threadsafe(lambda: [link.cut() for link in room.proxy._of(room.alice.user)])
             await asyncio.Event().wait()
-        return await settle(*arguments)  # type: ignore[arg-type]
+        return await settle(*arguments)
 
     monkeypatch.setattr(connection, "_settle", never_the_first_time)
     room.proxy.when("answer", "cut")

@@ -80,7 +80,7 @@ def keep(source: Source, seconds: float) -> tuple[int, list[float]]:
         ended.append(source.clock.now)
 
     ends = int(source.clock.now + seconds) * 1000
-    portal().call(keep_fresh(source, source, ends, told.append, expired))  # type: ignore[arg-type]
+    portal().call(keep_fresh(source, source, ends, told.append, expired))
     return len(told), ended
 
 

@@ -188,7 +188,7 @@ def refusals(data: bytes) -> None:
 
 def wire(data: bytes) -> None:
     for direction in ("up", "down"):
-        command, said = decode_frame(data, direction)  # type: ignore[arg-type]
+        command, said = decode_frame(data, direction)
         json.dumps([command, redacted(said)]).encode()
 
 
@@ -249,7 +249,7 @@ def seeds(folder: Path) -> None:
 def main() -> None:
     logging.disable(logging.CRITICAL)
     columns._WORTH_READING_TOGETHER = bulk._WORTH_READING_TOGETHER = 0
-    rest_room.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_room.httpx.HTTPError)  # type: ignore[assignment]
+    rest_room.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_room.httpx.HTTPError)
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):
         corpus = Path(os.environ.get("FUZZ_CORPUS") or tempfile.mkdtemp(prefix="imkit-fuzz-"))

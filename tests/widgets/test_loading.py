@@ -58,7 +58,7 @@ def test_a_stop_keeps_what_came(forms: list[Any]) -> None:
             if len(reached) == 3:
                 form.stop.click()
 
-        form._told = told  # type: ignore[method-assign]
+        form._told = told
         form.load.click()
         until(lambda: form.frame is not None)
         source = form.frame.attrs["imkit"]
