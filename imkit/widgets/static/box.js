@@ -1,5 +1,4 @@
-export default part(({ model, el, kept }) => {
-    const say = begin({ model, el }, 'imkit-box');
+export default part('imkit-box', ({ model, el, kept, say, hear }) => {
     const text = make('textarea', { rows: '2', 'aria-label': say('send_text'), enterkeyhint: 'send' });
     const size = make('span', { 'aria-live': 'polite' });
     const send = make('button', { cls: 'imkit-primary', type: 'button', text: say('send_send') });
@@ -42,15 +41,13 @@ export default part(({ model, el, kept }) => {
         text.disabled = model.get('disabled');
         send.disabled = text.disabled;
     };
-    model.on('msg:custom', told);
-    model.on('change:placeholder change:disabled', arrange);
+    hear('msg:custom', told);
+    hear('change:placeholder change:disabled', arrange);
     arrange();
     text.value = kept.text ?? model.get('draft');
     el.append(text, make('div', { cls: 'imkit-box-foot' }, size, send));
     return () => {
         clearTimeout(timer);
         kept.text = text.value;
-        model.off('msg:custom', told);
-        model.off('change:placeholder change:disabled', arrange);
     };
 });

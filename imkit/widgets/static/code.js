@@ -1,5 +1,4 @@
-export default part(({ model, el }) => {
-    const say = begin({ model, el }, 'imkit-code');
+export default part('imkit-code', ({ model, el, say, hear }) => {
     const code = make('pre', { tabindex: '0', 'aria-label': say('load_code_label') });
     const copy = make('button', { type: 'button', text: say('load_copy') });
     const insert = make('button', { type: 'button', text: say('load_insert'), hidden: !window.jupyterapp });
@@ -22,9 +21,8 @@ export default part(({ model, el }) => {
         copy.textContent = say('load_copy');
         el.hidden = !said.code;
     };
-    model.on('msg:custom', told);
+    hear('msg:custom', told);
     el.hidden = true;
     el.append(code, make('div', {}, copy, ' ', insert));
     model.send({ do: 'open' });
-    return () => model.off('msg:custom', told);
 });

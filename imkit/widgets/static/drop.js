@@ -1,7 +1,6 @@
 const PIECE = 512 * 1024, MOST = 10 * 1024 * 1024;
 
-export default part(({ model, el }) => {
-    const say = begin({ model, el }, 'imkit-drop');
+export default part('imkit-drop', ({ model, el, say, hear }) => {
     const input = make('input', { type: 'file', hidden: true, 'aria-hidden': 'true', tabindex: '-1' });
     const zone = make('div', { cls: 'imkit-drop-zone', role: 'button', tabindex: '0', 'aria-label': say('send_drop') },
         make('div', { text: say('send_drop') }), make('div', { text: say('send_file_limit') }));
@@ -48,7 +47,7 @@ export default part(({ model, el }) => {
     for (const kind of ['dragenter', 'dragover']) zone.addEventListener(kind, event => { event.preventDefault(); event.stopPropagation(); zone.classList.add('over'); });
     for (const kind of ['dragleave', 'drop']) zone.addEventListener(kind, event => { event.preventDefault(); event.stopPropagation(); zone.classList.remove('over'); });
     zone.addEventListener('drop', event => choose(event.dataTransfer.files[0]));
-    model.on('msg:custom', told);
+    hear('msg:custom', told);
     el.append(zone, input, chosen);
-    return () => { clear(); model.off('msg:custom', told); };
+    return clear;
 });

@@ -10,12 +10,10 @@ const isBefore = (a, b) => a.at !== b.at ? a.at < b.at : BigInt(a.id || 0) < Big
 const minutes = ms => `${Math.floor(ms / 60000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, '0')}`;
 const bytes = size => size >= 1048576 ? `${(size / 1048576).toFixed(1)} MB` : size >= 1024 ? `${(size / 1024).toFixed(1)} KB` : `${size} B`;
 
-export default part(({ model, el }) => {
-    const say = begin({ model, el }, 'imkit-feed');
-    const language = model.get('language') === 'zh' ? 'zh-CN' : undefined;
-    const clock = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', hour12: false });
-    const calendar = new Intl.DateTimeFormat(language, { weekday: 'short', day: 'numeric', month: 'long', year: 'numeric' });
-    const exact = new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'long' });
+export default part('imkit-feed', ({ model, el, say, hear }) => {
+    const clock = dates(model, { hour: '2-digit', minute: '2-digit', hour12: false });
+    const calendar = dates(model, { weekday: 'short', day: 'numeric', month: 'long', year: 'numeric' });
+    const exact = dates(model, { dateStyle: 'full', timeStyle: 'long' });
 
     let rows = [];               // in order of time
     const known = new Map();     // key -> row
@@ -268,11 +266,10 @@ export default part(({ model, el }) => {
         }
     }, 1000);
 
-    model.on('msg:custom', told);
+    hear('msg:custom', told);
     model.send({ do: 'open' });
     return () => {
         model.send({ do: 'shut' });
-        model.off('msg:custom', told);
         clearInterval(ticking);
         watch.disconnect();
         resized.disconnect();

@@ -1,5 +1,4 @@
-export default part(({ model, el }) => {
-    const say = begin({ model, el }, 'imkit-outbox');
+export default part('imkit-outbox', ({ model, el, say, hear }) => {
     const list = make('ol', { 'aria-label': say('send_outbox'), 'aria-live': 'polite' });
     const told = said => {
         if (said.do !== 'items') return;
@@ -15,8 +14,7 @@ export default part(({ model, el }) => {
                 item.why ? make('span', { cls: 'failed', text: item.why }) : null);
         }));
     };
-    model.on('msg:custom', told);
+    hear('msg:custom', told);
     el.append(list);
     model.send({ do: 'open' });
-    return () => model.off('msg:custom', told);
 });

@@ -1,10 +1,8 @@
 // Groups and their threads: a list to walk with the arrow keys. The search looks through what the list holds.
-export default part(({ model, el }) => {
-    const say = begin({ model, el }, 'imkit-picker');
+export default part('imkit-picker', ({ model, el, say, hear }) => {
     const many = model.get('many');
-    const language = model.get('language') === 'zh' ? 'zh-CN' : undefined;
-    const today = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', hour12: false });
-    const other = new Intl.DateTimeFormat(language, { day: 'numeric', month: 'short' });
+    const today = dates(model, { hour: '2-digit', minute: '2-digit', hour12: false });
+    const other = dates(model, { day: 'numeric', month: 'short' });
     const moment = at => new Date(at).toDateString() === new Date().toDateString() ? today.format(at) : other.format(at);
 
     let rooms = [], picked = null, chosen = new Set(), loading = true;
@@ -68,8 +66,7 @@ export default part(({ model, el }) => {
         chosen = new Set(said.chosen);
         draw();
     };
-    model.on('msg:custom', told);
+    hear('msg:custom', told);
     draw();
     model.send({ do: 'open' });
-    return () => model.off('msg:custom', told);
 });

@@ -1,7 +1,6 @@
 // A password field whose value never becomes a part of the widget's state, and so of no saved notebook: it is told to
 // the kernel as a message, and wiped when the kernel has read it.
-export default part(({ model, el }) => {
-    begin({ model, el }, 'imkit-secret');
+export default part('imkit-secret', ({ model, el, hear }) => {
     const input = make('input', {
         type: 'password', cls: 'imkit-input', autocomplete: 'new-password', spellcheck: 'false',
         on: {
@@ -13,8 +12,7 @@ export default part(({ model, el }) => {
     const name = () => { label.firstChild.textContent = model.get('label'); };
     const told = content => { if (content.wipe) input.value = ''; };
     name();
-    model.on('change:label', name);
-    model.on('msg:custom', told);
+    hear('change:label', name);
+    hear('msg:custom', told);
     el.append(label);
-    return () => { model.off('change:label', name); model.off('msg:custom', told); };
 });

@@ -4,8 +4,7 @@ const spoken = () => {
     return lab && !lab.startsWith('en') ? lab : navigator.language;
 };
 
-export default part(({ model, el, kept }) => {
-    const say = begin({ model, el }, 'imkit-status');
+export default part('imkit-status', ({ model, el, kept, say, hear }) => {
     el.setAttribute('role', 'status');
     const show = () => {
         const gone = Boolean(el.closest('.jupyter-widgets-disconnected'));
@@ -17,14 +16,10 @@ export default part(({ model, el, kept }) => {
     };
     // The form around this line is marked by JupyterLab, a moment after its parts have been told.
     const live = () => setTimeout(show);
-    model.on('change:text change:tone change:hint', show);
-    model.on('comm_live_update', live);
+    hear('change:text change:tone change:hint', show);
+    hear('comm_live_update', live);
     show();
     // Once a page: two pages that speak two languages would go on correcting each other.
     if (!kept.told) model.send({ language: spoken() });
     kept.told = true;
-    return () => {
-        model.off('change:text change:tone change:hint', show);
-        model.off('comm_live_update', live);
-    };
 });

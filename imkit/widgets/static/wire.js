@@ -1,9 +1,7 @@
 const HELD = 500;
 
-export default part(({ model, el }) => {
-    const say = begin({ model, el }, 'imkit-wire');
-    const language = model.get('language') === 'zh' ? 'zh-CN' : undefined;
-    const clock = new Intl.DateTimeFormat(language, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hour12: false });
+export default part('imkit-wire', ({ model, el, say, hear }) => {
+    const clock = dates(model, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hour12: false });
     const empty = make('div', { cls: 'imkit-rooms-note', text: say('wire_empty') });
     const list = make('div', { cls: 'imkit-wire-list', tabindex: '0', role: 'log', 'aria-label': say('wire_title'), 'aria-live': 'off' }, empty);
     const pause = make('button', { type: 'button', text: say('wire_pause') });
@@ -35,8 +33,8 @@ export default part(({ model, el }) => {
         if (!paused) { show(waiting); waiting = []; }
     });
     clear.addEventListener('click', () => { list.replaceChildren(empty); waiting = []; });
-    model.on('msg:custom', told);
+    hear('msg:custom', told);
     el.append(make('div', { cls: 'imkit-box-foot' }, make('b', { text: say('wire_title') }), make('span', {}, pause, ' ', clear)), list);
     model.send({ do: 'open' });
-    return () => { model.send({ do: 'shut' }); model.off('msg:custom', told); };
+    return () => model.send({ do: 'shut' });
 });
