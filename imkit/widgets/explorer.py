@@ -91,8 +91,8 @@ class Explorer(Form):
         note.tell(self.say("explore_pick"))
         self._reading.children = [note]
         # The composer stays as it is from one thread to the next, with what stands in it.
-        self._writing = ipywidgets.VBox([self.composer], layout=ipywidgets.Layout(display="none"))
-        tabs = ipywidgets.Tab(children=[ipywidgets.VBox([self._reading, self._writing]), self.history, self.wire])
+        self.composer.layout.display = "none"
+        tabs = ipywidgets.Tab(children=[ipywidgets.VBox([self._reading, self.composer]), self.history, self.wire])
         for number, name in enumerate(("chat", "history", "wire")):
             tabs.set_title(number, self.say(f"explore_{name}"))
         panes = ipywidgets.Box([self.picker, tabs])
@@ -109,7 +109,7 @@ class Explorer(Form):
         self.feed = LiveFeed(self.picker.session, room, **options)
         self.composer.thread = room
         self._reading.children = [self.feed]
-        self._writing.layout.display = None
+        self.composer.layout.display = None
         discard(replaced)
         self.history.choose(room)
 
