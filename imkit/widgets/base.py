@@ -76,18 +76,17 @@ class Status(Part):
 
     def __init__(self, say: Labels) -> None:
         super().__init__(say, "form_")
-        self._told: tuple[str, str, str] = ("", "quiet", "")
+        self._told = ""  # the text as it was told, which may be a label
 
     def tell(self, text: str, tone: str = "quiet", hint: str = "") -> None:
         """Show a text; `tone` is ``"quiet"``, ``"good"``, ``"busy"`` or ``"bad"``."""
-        self._told = (text, tone, hint)
+        self._told = text
         with self.hold_sync():
             self.text, self.tone, self.hint = readable(text), tone, readable(hint)
 
     def relabel(self, say: Labels) -> None:
         """Say the same in the language that `say` has by now."""
-        text, tone, hint = self._told
-        self.tell(say.again(text), tone, hint)
+        self.text = readable(say.again(self._told))
         super().relabel(say)
 
 
