@@ -20,6 +20,11 @@ _PRIVATE = (
 )
 
 
+def private_folders(place: Path) -> dict[str, str]:
+    """The environment of a JupyterLab that keeps in `place` what it else keeps in the home of its user."""
+    return {name: str(place / name.lower()) for name in _PRIVATE}
+
+
 def until_it_answers(address: str) -> None:
     """JupyterLab tells its address a moment before it listens there."""
     place = urlsplit(address)
@@ -36,11 +41,10 @@ def until_it_answers(address: str) -> None:
 @contextmanager
 def started_lab(place: Path) -> Iterator[str]:
     """Run it in a folder, for as long as the block lasts; the address that it prints."""
-    own = {name: str(place / name.lower()) for name in _PRIVATE}
     with subprocess.Popen(
         [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser", "--port=0"],
         cwd=place,
-        env=os.environ | own | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=os.environ | private_folders(place) | {"PYTHONPATH": str(Path(__file__).parents[1])},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

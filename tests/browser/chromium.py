@@ -7,7 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ELSEWHERE = (
@@ -16,6 +20,10 @@ ELSEWHERE = (
 )
 # Without them 中文 and 🍵 are drawn as empty boxes. Per font: a character that only such a font has.
 FONTS = {"fonts-noto-cjk": 0x8336, "fonts-noto-color-emoji": 0x1F375}
+_QUIET = (
+    *("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
+    *("disable-component-update", "disable-sync", "disable-dev-shm-usage", "no-sandbox"),
+)
 
 
 class ChromiumMissing(RuntimeError):
@@ -32,6 +40,15 @@ def find() -> str:
         "no Chromium was found: `make test` installs Debian's where it can (root, or sudo without a password); "
         "else install Chromium or Chrome, or name it in $CHROMIUM"
     )
+
+
+@contextmanager
+def running() -> Iterator[Browser]:
+    """The browser, for as long as the block lasts; by itself it asks nobody for anything."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find(), args=[f"--{flag}" for flag in _QUIET])
+        yield browser
+        browser.close()
 
 
 def lacking() -> list[str]:

@@ -4,18 +4,16 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route
 
 from tests.browser import chromium
 from tests.browser.jupyter import Lab
-from tests.conftest import end_shared_sandbox
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with Lab(tmp_path_factory.mktemp("lab")) as running:
         yield running
-    end_shared_sandbox(running.imkit_home)
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +26,8 @@ def _no_kernel_outlives_its_test(lab: Lab) -> Iterator[None]:
 # every later test that starts one of its own would fail.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    quiet = ["disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"]
-    quiet += ["disable-component-update", "disable-sync", "disable-dev-shm-usage", "no-sandbox"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium.find(), args=[f"--{flag}" for flag in quiet])
+    with chromium.running() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

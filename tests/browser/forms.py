@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import nbformat
 from playwright.sync_api import Locator, Page
 
 from tests.browser.jupyter import PATIENCE, READY, SCREENSHOTS, Lab, OpenNotebook
@@ -13,13 +12,9 @@ HOSTILE = "<img src=x onerror=\"document.title='stolen'\"><script>document.title
 
 def open_cells(lab: Lab, page: Page, name: str, *cells: str, width: int = 1280, height: int = 1000) -> OpenNotebook:
     """A notebook of these cells, open in the page, with nothing beside it."""
-    written = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    # Without it JupyterLab asks the reader which kernel to start, and waits.
-    written.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(written, lab.root / f"{name}.ipynb")
     page.set_viewport_size({"width": width, "height": height})
-    opened = OpenNotebook(page, lab, f"{name}.ipynb")
-    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    opened = OpenNotebook(page, lab, lab.write(f"{name}.ipynb", *cells))
+    opened.alone()
     return opened
 
 
@@ -75,8 +70,12 @@ def log_in(page: Page, user: str, enter: str = "Log in", field: str = "User") ->
     button(page, enter).click()
 
 
+def save(page: Page) -> None:
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+
+
 def reload(page: Page) -> None:
     """Reload the page, as a browser does; the kernel goes on."""
-    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    save(page)
     page.reload()
     page.wait_for_function(READY, timeout=PATIENCE * 1000)

@@ -18,13 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from playwright.sync_api import Page
+import nbformat
+from playwright.sync_api import Locator, Page
 
-from tests.started_lab import until_it_answers
+from tests.conftest import end_shared_sandbox
+from tests.started_lab import private_folders, until_it_answers
 
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE / "screenshots"
 PATIENCE = 60.0
+_OUTPUT = ":scope > .jp-OutputArea-output"
 # A notebook is open, with its kernel and all its cells.
 READY = """() => {
     const panel = window.jupyterapp?.shell?.currentWidget;
@@ -45,23 +48,13 @@ class Lab:
     def __init__(self, place: Path) -> None:
         self.root = place / "notebooks"
         self.root.mkdir(parents=True)
-        settings = place / "settings"
+        own_folders = private_folders(place)
+        self.imkit_home = place / "imkit-home"
+        settings = Path(own_folders["JUPYTERLAB_SETTINGS_DIR"])
         for name, content in SETTINGS.items():
             file = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(content))
-        own_folders = {
-            variable: str(place / variable.lower())
-            for variable in (
-                "JUPYTER_CONFIG_DIR",
-                "JUPYTER_DATA_DIR",
-                "JUPYTER_RUNTIME_DIR",
-                "JUPYTERLAB_WORKSPACES_DIR",
-                "IPYTHONDIR",
-                "IMKIT_HOME",
-            )
-        }
-        self.imkit_home = Path(own_folders["IMKIT_HOME"])
         options = {
             "ServerApp.ip": "127.0.0.1",
             "ServerApp.port": "0",
@@ -80,7 +73,7 @@ class Lab:
                 *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
                 *(f"--{name}={value}" for name, value in options.items()),
             ],
-            env=environment | own_folders | {"JUPYTERLAB_SETTINGS_DIR": str(settings)},
+            env=environment | own_folders | {"IMKIT_HOME": str(self.imkit_home)},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -117,9 +110,10 @@ class Lab:
             self._ask("DELETE", f"kernels/{kernel['id']}")
 
     def close(self) -> None:
-        """Kernels first, by the server's own word, then the process group."""
+        """Kernels first, by the server's own word, then the sandbox that they started, then the process group."""
         if self.url:
             self.end_kernels()
+        end_shared_sandbox(self.imkit_home)
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
@@ -138,6 +132,14 @@ class Lab:
         """Copy a notebook where JupyterLab sees it; runs never write into the repository."""
         shutil.copyfile(notebook, self.root / notebook.name)
         return notebook.name
+
+    def write(self, name: str, *cells: str) -> str:
+        """Write a notebook of these code cells there."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+        # Without it JupyterLab asks the reader which kernel to start, and waits.
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.root / name)
+        return name
 
 
 @dataclass
@@ -192,6 +194,18 @@ class OpenNotebook:
                     break
         return ran
 
+    def run_to_the_end(self) -> list[Ran]:
+        """Run the cells one by one, and raise what one of them raises."""
+        ran = self.run()
+        for cell in ran:
+            if cell.error:
+                raise RuntimeError(f"{self.name}: {cell.error}")
+        return ran
+
+    def alone(self) -> None:
+        """Have nothing beside it."""
+        self.page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+
     def run_cell(self, index: int, patience: float = PATIENCE) -> Ran | None:
         """Run one cell and wait until its kernel has finished it; None for prose."""
         result = self.page.evaluate(
@@ -212,12 +226,17 @@ class OpenNotebook:
 
     def shown(self, index: int) -> str:
         """What a reader sees under a cell, widgets included."""
+        return "\n".join(self._places(index).locator(_OUTPUT).all_inner_texts())
+
+    def output(self, index: int, number: int) -> Locator:
+        """One of the outputs under a cell."""
+        return self._places(index).nth(number).locator(_OUTPUT)
+
+    def _places(self, index: int) -> Locator:
+        """What is under a cell: outputs, each with its prompt."""
         cell = self.page.locator(".jp-Notebook .jp-Cell").nth(index)
         # The cell's own area alone: an Output widget inside it has one too.
-        outputs = cell.locator(".jp-Cell-outputArea").first.locator(
-            ":scope > .jp-OutputArea-child > .jp-OutputArea-output"
-        )
-        return "\n".join(outputs.all_inner_texts())
+        return cell.locator(".jp-Cell-outputArea").first.locator(":scope > .jp-OutputArea-child")
 
     def picture(self) -> Path:
         """A screenshot of the whole notebook, for people to look at; the folder is not in git."""

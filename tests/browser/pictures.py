@@ -9,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
 from tests.browser import chromium
 from tests.browser.everybody import set_theme
 from tests.browser.forms import button, open_cells, run
 from tests.browser.jupyter import Lab, OpenNotebook
 from tests.browser.tutorials import settle
-from tests.conftest import end_shared_sandbox
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
@@ -31,10 +30,8 @@ def quickstart(page: Page, lab: Lab) -> Page:
     """The quickstart, run, from its history on."""
     page.set_viewport_size({"width": 1000, "height": 930})
     opened = OpenNotebook(page, lab, lab.add(ROOT / "notebooks" / "01-quickstart.ipynb"))
-    failed = [cell.error for cell in opened.run() if cell.error]
-    if failed:
-        raise RuntimeError(f"the quickstart failed: {failed}")
-    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    opened.run_to_the_end()
+    opened.alone()
     heading = page.get_by_role("heading", name="The history, as a DataFrame")
     heading.evaluate("heading => heading.scrollIntoView({block: 'start'})")
     return page
@@ -90,13 +87,10 @@ def take(browser: Browser, lab: Lab, wanted: Callable[[Page, Lab], Page | Locato
 
 def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Lab(Path(folder)) as lab, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu"])
+    with tempfile.TemporaryDirectory() as folder, Lab(Path(folder)) as lab, chromium.running() as browser:
         for wanted in WANTED:
             file = take(browser, lab, wanted)
             print(file, f"{file.stat().st_size / 1000:.0f} kB")
-        browser.close()
-        end_shared_sandbox(lab.imkit_home)
 
 
 if __name__ == "__main__":

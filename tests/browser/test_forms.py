@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from imkit.sandbox.process import Sandbox
 from tests.browser.everybody import CONTRAST, check, check_in_every_light, set_theme, tab_through
-from tests.browser.forms import HOSTILE, button, log_in, open_cells, picture, prepare, reload, run
+from tests.browser.forms import HOSTILE, begin, button, ended, log_in, open_cells, picture, prepare, reload, run, save
 from tests.browser.jupyter import Lab, OpenNotebook
 from tests.stand_ins import Answer, Asked, http_stand_in, register, token_of
 
@@ -182,13 +182,13 @@ def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Pag
             tokens.append(value if way == "Token" else "")
             page.get_by_label(field, exact=True).press("Enter")
             expect(page.get_by_text("forms-carol is logged in")).to_be_visible()
-            page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+            save(page)
             button(page, "Log out").click()
             expect(page.get_by_text("Logged out.")).to_be_visible()
         page.get_by_label("Log in with").select_option(label="Password")
         expect(page.get_by_label("Password", exact=True)).to_have_value("")
         page.get_by_label("Password", exact=True).fill("typed and never sent")
-        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+        save(page)
     saved = (lab.root / "forms-login.ipynb").read_text()
     assert "forms-carol" in saved  # the state is there, what is secret is not
     assert [secret for secret in (SECRET, "typed and never sent", *filter(None, tokens)) if secret in saved] == []
@@ -307,21 +307,18 @@ other.close()
 """
     (lab.root / "other.py").write_text(other)
     # The cell in front blocks its kernel until the messages are there: the feed moves meanwhile, on its own loop.
+    begin(page, 2)
     page.evaluate(
-        """source => {
-            const app = window.jupyterapp, notebook = app.shell.currentWidget.content;
-            notebook.activeCellIndex = 2;
-            window.blocked = app.commands.execute('notebook:run-cell');
-            return app.serviceManager.kernels.startNew({ name: 'python3' }).then(async kernel => {
-                await kernel.requestExecute({ code: source }).done;
-                await kernel.shutdown();
-            });
+        """async source => {
+            const kernel = await window.jupyterapp.serviceManager.kernels.startNew({ name: 'python3' });
+            await kernel.requestExecute({ code: source }).done;
+            await kernel.shutdown();
         }""",
         other,
     )
     feed = page.locator(".imkit-feed")
     expect(feed.locator(".imkit-message")).to_have_count(7)
-    page.evaluate("() => window.blocked")
+    ended(page)
     expect(feed.get_by_text("The picture cannot be shown")).to_be_visible()
     expect(feed.get_by_text("\\u202eright to left")).to_be_visible()
     feed.locator("summary").first.click()

@@ -3,32 +3,21 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import nbformat
 import pytest
 from playwright.sync_api import Page
 
 from tests.browser.jupyter import Lab, OpenNotebook, Ran
+from tests.test_notebooks import each_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 # What JupyterLab and its renderers write where an output should be, when they cannot draw it.
 BROKEN = ("Error displaying widget", "Error loading script", "Javascript Error", "Error rendering")
 
 
-def write(lab: Lab, name: str, *cells: str) -> str:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    # Without it JupyterLab asks the reader which kernel to start, and waits.
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, lab.root / name)
-    return name
-
-
 # A harness that could not see a failure would pass every notebook, so it is tested too.
 def test_the_harness_sees_outputs_widgets_and_errors(lab: Lab, page: Page) -> None:
-    name = write(
-        lab,
+    name = lab.write(
         "harness.ipynb",
         "print('乌龙 🍵')",
         "import ipywidgets; ipywidgets.HTML('<b>drawn ' + 'in the browser</b>')",
@@ -46,8 +35,8 @@ def test_the_harness_sees_outputs_widgets_and_errors(lab: Lab, page: Page) -> No
 
 
 def test_the_harness_sees_a_request_to_the_outside(lab: Lab, page: Page, asked_outside: list[str]) -> None:
-    name = write(
-        lab, "outside.ipynb", "from IPython.display import HTML; HTML('<img src=\"https://cdn.invalid/x.png\">')"
+    name = lab.write(
+        "outside.ipynb", "from IPython.display import HTML; HTML('<img src=\"https://cdn.invalid/x.png\">')"
     )
     with page.expect_event("requestfailed"):
         OpenNotebook(page, lab, name).run()
@@ -86,7 +75,7 @@ def forms_show_what_they_promise(notebook: OpenNotebook, ran: list[Ran]) -> None
     for words in ("bob recalled this", "Lugu 鹿谷, Nantou", "Both 🍵🍵", "Which oolong should we order?"):
         feed.get_by_text(words).wait_for()
     for language in ("en", "zh"):
-        page.locator(f".imkit-{language} .imkit-box textarea").wait_for()
+        page.locator(f".imkit-box[lang={language}] textarea").wait_for()
     page.locator(".imkit-room.thread", has_text="Oolong 乌龙").first.wait_for()
     assert "4 messages of" in "\n".join(notebook.shown(cell.index) for cell in ran)
     notebook.picture()
@@ -117,7 +106,7 @@ PROMISES = {
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@each_notebook
 def test_the_tutorial_runs_from_top_to_bottom(lab: Lab, page: Page, path: Path) -> None:
     notebook = OpenNotebook(page, lab, lab.add(path))
     ran = notebook.run()

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.forms import button, open_cells, picture, prepare, reload, run
+from tests.browser.forms import button, open_cells, picture, prepare, reload, run, save
 from tests.browser.jupyter import Lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -33,7 +33,7 @@ def test_forms_speak_the_language_of_the_page(lab: Lab, page: Page, browser: Bro
     # The same forms in the browser of somebody else, with what was said meanwhile.
     button(page, "发送").locator("visible=true").click()
     page.get_by_role("textbox", name="消息", exact=True).fill("not yet sent")
-    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    save(page)
     context = browser.new_context(viewport={"width": 1280, "height": 1000}, locale="en-US")
     english = context.new_page()
     english.goto(page.url)

@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Page, Request
 
 from tests.browser.jupyter import Lab
-from tests.browser.test_lab import write
 from tests.browser.tutorials import Run, page_of, secrets_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -20,8 +19,7 @@ HOSTILE = """<img src="https://cdn.invalid/x.png"><link rel="stylesheet" href="h
 def test_a_run_becomes_a_page_that_asks_for_nothing(
     lab: Lab, page: Page, asked_outside: list[str], tmp_path: Path
 ) -> None:
-    name = write(
-        lab,
+    name = lab.write(
         "to-share.ipynb",
         "import imkit\n\nalice = imkit.login('sharer')\nroom = alice.create_group('shared')\n"
         "sent = room.send(imkit.File(b'tea', file_name='tea.txt'))\nroom.history()[['sender', 'file_name']]",

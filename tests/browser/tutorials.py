@@ -15,15 +15,14 @@ from typing import Any
 
 import nbformat
 from nbconvert import HTMLExporter
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page
 
 from imkit.sandbox.state import read_state
 from tests.browser import chromium
 from tests.browser.jupyter import Lab, OpenNotebook
-from tests.conftest import end_shared_sandbox
+from tests.test_notebooks import NOTEBOOKS
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 START = "00-start"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -131,11 +130,8 @@ class Run:
 
     def __init__(self, page: Page, lab: Lab, name: str) -> None:
         opened = OpenNotebook(page, lab, name)
-        page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
-        ran = opened.run()
-        failed = [cell.error for cell in ran if cell.error]
-        if failed:
-            raise RuntimeError(f"{name}: {failed[0]}")
+        opened.alone()
+        ran = opened.run_to_the_end()
         if by_mouse := BY_MOUSE.get(name):
             by_mouse(page)
         settle(page)
@@ -146,12 +142,7 @@ class Run:
         for cell in ran:
             for number, output in enumerate(self.notebook.cells[cell.index].outputs):
                 if _WIDGET in output.get("data", {}):
-                    _put_picture(output, _output(page, cell.index, number))
-
-
-def _output(page: Page, cell: int, number: int) -> Locator:
-    area = page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".jp-Cell-outputArea").first
-    return area.locator(":scope > .jp-OutputArea-child").nth(number).locator(":scope > .jp-OutputArea-output")
+                    _put_picture(output, opened.output(cell.index, number))
 
 
 def _put_picture(output: Any, place: Locator) -> None:
@@ -194,8 +185,7 @@ def _known_there(page: Page) -> list[str]:
 def main(folder: Path) -> None:
     names = [path.stem for path in NOTEBOOKS]
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, Lab(Path(place)) as lab, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox", "--disable-gpu"])
+    with tempfile.TemporaryDirectory() as place, Lab(Path(place)) as lab, chromium.running() as browser:
         context = browser.new_context(
             viewport={"width": 1000, "height": 1000}, device_scale_factor=1.5, timezone_id="Asia/Shanghai"
         )
@@ -214,8 +204,6 @@ def main(folder: Path) -> None:
             print(folder / file_of(path.stem), f"{len(html.encode()) / 1e6:.1f} MB")
             page.close()
             lab.end_kernels()
-        browser.close()
-        end_shared_sandbox(lab.imkit_home)
 
 
 if __name__ == "__main__":
