@@ -106,7 +106,6 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         self.status = Status(self.say)
         super().__init__()
         self.add_class("imkit-form")
-        self.add_class(f"imkit-{self.say.language}")
         self.on_word(self.status, self._page_speaks)
 
     def start(self, action: Action, *busy: Any) -> None:
@@ -168,11 +167,8 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         part.on_msg(told)
 
     async def _page_speaks(self, said: dict[str, Any], _: Sequence[Any]) -> None:
-        before = self.say.language
         if not self.say.turn(said.get("language")):
             return
-        self.remove_class(f"imkit-{before}")
-        self.add_class(f"imkit-{self.say.language}")
         # Forms within this one hear from the page themselves.
         for widget in _belonging((*self.children, *self.hidden(), self.status)):
             if isinstance(widget, Part):
