@@ -9,7 +9,6 @@ import pytest
 
 import imkit
 from imkit.portal import portal
-from imkit.sandbox.process import Sandbox
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -57,12 +56,10 @@ class Tea:
 
 
 @pytest.fixture
-def tea(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Tea]:
-    name = f"{abs(hash(request.node.name)) % 10**9}"
-    with imkit.login(f"al-{name}", app=sandbox.app) as alice, imkit.login(f"bo-{name}", app=sandbox.app) as bob:
-        group = alice.create_group("tea", members=[bob.user])
-        thread = group.create_thread("Oolong", group.send("Which oolong?"))
-        yield Tea(alice, bob, group, thread, bob.thread(thread.id).join())
+def tea(alice: imkit.Session, bob: imkit.Session) -> Tea:
+    group = alice.create_group("tea", members=[bob.user])
+    thread = group.create_thread("Oolong", group.send("Which oolong?"))
+    return Tea(alice, bob, group, thread, bob.thread(thread.id).join())
 
 
 @pytest.fixture
