@@ -352,16 +352,16 @@ def _kept(parsed: argparse.Namespace) -> pd.DataFrame:
     from imkit.history import query
 
     types = parsed.types.split(",") if parsed.types else None
-    query(types=types, sender=parsed.sender, limit=parsed.limit)  # refuses what is wrong
+    wanted = query(types=types, sender=parsed.sender, limit=parsed.limit)  # refuses what is wrong
     archive = imkit.Archive(parsed.archive)
     if archive.threads().empty:
         raise imkit.InvalidMessage(f"there is no archive at {parsed.archive}", hint="archive.sync(…) makes one.")
     frame = archive.frame(parsed.since, parsed.until, thread=parsed.threads or None)
     source = frame.im.source
-    if types:
-        frame = frame[frame["type"].isin(types)]
-    if parsed.sender:
-        frame = frame[frame["sender"] == parsed.sender.lower()]
+    if wanted.types:
+        frame = frame[frame["type"].isin(wanted.types)]
+    if wanted.sender:
+        frame = frame[frame["sender"] == wanted.sender]
     frame = (frame[::-1] if parsed.newest else frame).iloc[: parsed.limit].reset_index(drop=True)
     frame.attrs["imkit"] = {**source, "rows": len(frame)}
     return frame
