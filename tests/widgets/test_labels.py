@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 import imkit
+from imkit import messages
 from imkit.portal import portal
 from imkit.widgets import Composer, HistoryForm, LoginForm, ThreadPicker, base, labels
 from imkit.widgets.labels import CATALOGUE, Labels, language
 from tests.widgets.conftest import Page, Tea, until
 
 ROOM = Path(base.__file__).parent
-FAMILIES = ("type_", "send_", "pick_", "load_", "feed_", "explore_", "wire_", "login_", "form_")
+SOURCE = "".join(path.read_text(encoding="utf-8") for path in [*ROOM.glob("*.py"), *ROOM.glob("static/*.js")])
+SOURCE = SOURCE.replace(Path(labels.__file__).read_text(encoding="utf-8"), "")
+TYPES = {one.type for one in vars(messages).values() if isinstance(one, type) and issubclass(one, messages.Body)}
 
 
 def places(label: str) -> set[str]:
@@ -32,10 +35,17 @@ def test_each_label_is_there_in_both_languages(key: str) -> None:
 
 
 def test_what_the_forms_say_is_in_the_catalogue() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in [*ROOM.glob("*.py"), *ROOM.glob("static/*.js")])
-    said = set(re.findall(r"""say\(\s*["']([a-z_]+)["']""", source))
+    said = set(re.findall(r"""say\(\s*["']([a-z_]+)["']""", SOURCE))
     assert said - CATALOGUE.keys() == set()
     assert len(said) > 60
+
+
+def test_whatever_is_in_the_catalogue_is_said() -> None:
+    words = set(re.findall(r"""["'](\w+)["']""", SOURCE)) | TYPES | {"up", "down"}  # directions on the wire
+    families = set(re.findall(r"""say\(f?["`](\w+_)\$?{""", SOURCE))  # of which a word makes a label
+    assert families
+    said = words | {family + word for family in families for word in words}
+    assert CATALOGUE.keys() - said == set()
 
 
 def test_one_and_many_and_strangers_braces() -> None:
