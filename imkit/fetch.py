@@ -24,8 +24,9 @@ from imkit.account import Account
 from imkit.columns import peek, to_batch
 from imkit.errors import AuthError, ConnectionLost, IMError, RateLimited, ServiceBusy, SessionClosed, TimedOut
 from imkit.portal import Worker
+from imkit.ranges import Bounds, Range, merged
 from imkit.roaming import Page, Progress, Query, fetch_page
-from imkit.shards import Range, Shards, Walk, merged
+from imkit.shards import Shards, Walk
 
 logger = logging.getLogger("imkit.history")
 
@@ -35,8 +36,6 @@ ROWS_A_PART = 2_000
 PATIENCE_SECONDS = 120.0  # what took long to load is worth waiting for
 WORTH_ESTIMATING = 0.05  # of the time range
 LIMIT_REACHED = "the limit of {} was reached"
-
-Bounds = tuple[int | None, int | None]  # ms since the epoch: since, included, and until, excluded; None: open
 
 # What ends everything: the next thread would fare no better.
 _OF_ALL = (AuthError, ConnectionLost, RateLimited, ServiceBusy, SessionClosed, TimedOut)

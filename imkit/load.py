@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -22,12 +22,12 @@ import pyarrow.compute as pc
 from imkit.account import Account
 from imkit.columns import SCHEMA, sorted_table
 from imkit.errors import InvalidMessage
-from imkit.fetch import LIMIT_REACHED, MAX_WORKERS, WORKERS, Bounds, Fetch, Part
+from imkit.fetch import LIMIT_REACHED, MAX_WORKERS, WORKERS, Fetch, Part
 from imkit.frames import frame_of_table
 from imkit.history import moment_of
 from imkit.progress import notebook_line
+from imkit.ranges import Bounds, Range, iso, merged
 from imkit.roaming import Progress, Query
-from imkit.shards import Range, merged
 
 logger = logging.getLogger("imkit.history")
 
@@ -146,8 +146,8 @@ class Loading:
         source = {
             "app_key": self._account.app.app_key,
             "thread_ids": list(self._ids),
-            "since": _iso(wanted.since),
-            "until": _iso(wanted.until),
+            "since": iso(wanted.since),
+            "until": iso(wanted.until),
             "types": sorted(wanted.types) or None,
             "sender": wanted.sender,
             "limit": wanted.limit,
@@ -342,10 +342,3 @@ def _each_once(table: pa.Table) -> pa.Table:
     numbers[nameless] = [codes[text] for text in said]
     _, last = np.unique(numbers[::-1], return_index=True)
     return table.take(pa.array(np.sort(len(numbers) - 1 - last)))
-
-
-def _iso(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds")

@@ -14,33 +14,15 @@ Source: fact sheet section 8; the argument for exactness is in the design, "Shar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from imkit.ranges import FAR, Range
 from imkit.roaming import PAGE, Chain, Query
 
 WORTH_HELPING = PAGE  # messages; fewer come with the page that is under way
 AHEAD = 2 * PAGE  # so many messages a burst is taken to go on for
-_FAR = 2**62  # ms; later than any message, for a range that is open
-
-Range = tuple[int, int]  # ms since the epoch, both ends included
-
-
-def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Return ranges as few as can be, in order.
-
-    Example:
-        >>> merged([(7, 9), (1, 3), (2, 5), (10, 11)])
-        ((1, 5), (7, 11))
-    """
-    found: list[Range] = []
-    for low, high in sorted(ranges):
-        if found and low <= found[-1][1] + 1:
-            found[-1] = found[-1][0], max(found[-1][1], high)
-        else:
-            found.append((low, high))
-    return tuple(found)
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +91,7 @@ class Shards:
     def __init__(self, wanted: Query) -> None:
         self.wanted = wanted
         self._bottom = wanted.since or 0
-        self._top = _FAR if wanted.until is None else wanted.until - 1
+        self._top = FAR if wanted.until is None else wanted.until - 1
         self._oldest = self._bottom if wanted.since is not None else None  # where messages begin
         self._gaps = [Gap(self._bottom, self._top)]
         self._count = 0
@@ -253,7 +235,7 @@ class Shards:
             self.end_at(walk.newest)
         if ends:
             low = self._bottom if walk.chain.wanted.since is None else walk.chain.wanted.since
-            high = _FAR if walk.chain.wanted.until is None else walk.chain.wanted.until - 1
+            high = FAR if walk.chain.wanted.until is None else walk.chain.wanted.until - 1
             self._close(*((low, walk.start) if walk.newest_first else (walk.start, high)))
         elif walk.newest_first:
             self._close(walk.reached + 1, walk.start)
@@ -312,7 +294,7 @@ class Shards:
     @property
     def is_open(self) -> bool:
         """Whether it is not known yet where the range ends."""
-        return self._top == _FAR
+        return self._top == FAR
 
     def holds(self, moment: int) -> bool:
         """Whether a moment, in ms since the epoch, lies in the range."""

@@ -18,9 +18,10 @@ import imkit
 from benchmarks.fetch_server import times as bursty_month
 from imkit.columns import SCHEMA
 from imkit.errors import IMError
-from imkit.fetch import Bounds, Fetch, Part
+from imkit.fetch import Fetch, Part
 from imkit.load import missing
 from imkit.portal import portal
+from imkit.ranges import Bounds
 from imkit.roaming import Page, Query
 from imkit.shards import Shards, Walk
 from imkit.wire.page import parse_page

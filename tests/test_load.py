@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 import imkit
 from benchmarks.fetch_server import times as bursty_month
 from imkit import progress as progress_room
-from imkit.fetch import Bounds
 from imkit.load import missing
 from imkit.messages import from_milliseconds
 from imkit.progress import NotebookLine, notebook_line
-from imkit.shards import merged
+from imkit.ranges import Bounds, merged
 from imkit.wire import schema
 from tests.stand_ins import Answer, Asked, odd_session, roamed, text_meta
 from tests.test_shards import MINUTE, START, Roaming, bursty

@@ -18,6 +18,7 @@ from typing import Any, Literal, Self
 
 from imkit.archive.storage import PART, Storage
 from imkit.errors import ArchiveError
+from imkit.ranges import Bounds, Range
 
 FORMAT = 1
 FOLDER = "catalogue"
@@ -26,7 +27,6 @@ _COMMIT, _CHECKPOINT = ".commit.json", ".checkpoint.json"
 _ATTEMPTS = 10
 _RESTORE = "Copy the catalogue back from a backup; the data files are not touched by this."
 
-Range = tuple[int, int]  # ms since the epoch, both ends included
 Kind = Literal["messages", "versions", "attachments"]
 Status = Literal["ok", "vanished", "forbidden"]
 
@@ -293,28 +293,10 @@ def _is_content(name: str) -> bool:
     return name.startswith("attachments/") and not name.endswith((".parquet", PART))
 
 
-# ------------------------------------------------------------------- ranges
+# --------------------------------------------------------------------- gaps
 
 
-def union(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Return ranges of whole milliseconds as few, disjoint and ascending ones.
-
-    Example:
-        >>> union([(5, 9), (1, 3), (4, 4)])
-        ((1, 9),)
-    """
-    found: list[Range] = []
-    for first, last in sorted(ranges):
-        if last < first:
-            continue
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return tuple(found)
-
-
-def gaps(covered: Iterable[Range], since: int) -> list[tuple[int | None, int | None]]:
+def gaps(covered: Iterable[Range], since: int) -> list[Bounds]:
     """Return what from `since` on is not covered, as (inclusive, exclusive) times; the last one is open.
 
     The millisecond at which a range ends is in the next gap too: another message may have come in it.
@@ -325,7 +307,7 @@ def gaps(covered: Iterable[Range], since: int) -> list[tuple[int | None, int | N
         >>> gaps([], 0)
         [(None, None)]
     """
-    found: list[tuple[int | None, int | None]] = []
+    found: list[Bounds] = []
     at = since
     for first, last in covered:
         if last < at:

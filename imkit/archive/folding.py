@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imkit.archive import rows
-from imkit.archive.catalogue import Commit, Conversation, Ledger, Range, StoredFile
+from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile
 from imkit.archive.storage import Storage
 from imkit.columns import SCHEMA
+from imkit.ranges import Range
 
 _TIME = pa.timestamp("ms", "UTC")
 

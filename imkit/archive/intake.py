@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from imkit.archive import rows
-from imkit.archive.catalogue import Conversation, Range, Status, StoredFile, union
+from imkit.archive.catalogue import Conversation, Status, StoredFile
 from imkit.archive.folding import Reread
 from imkit.errors import Forbidden, IMError, NotFound
-from imkit.fetch import Bounds, Fetch, Part
+from imkit.fetch import Fetch, Part
+from imkit.ranges import FAR, Bounds, Range, merged
 
 ROWS_A_PIECE = 100_000
 KEPT_AT_LEAST_MS = 3 * 86_400_000  # the shortest retention of any plan: what is younger has not expired
-FAR = 2**62
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
@@ -95,13 +95,13 @@ class Intake:
     async def take(self, part: Part) -> None:
         """Take a part; a full piece is settled before this returns."""
         plan, reading = self._plans[part.target_id], self._readings[part.target_id]
-        covered = union([*part.covered, *self._asked(plan, part)]) if part.finished else part.covered
+        covered = merged([*part.covered, *self._asked(plan, part)]) if part.finished else part.covered
         batches, reading.held = [*reading.held, part.batch], []
         for batch in batches:
             self._sort_in(plan, reading, batch, covered, part.finished)
         known = self._piece.conversations.get(plan.known.id, plan.known)
         self._piece.conversations[plan.known.id] = replace(
-            known, covered=union([*plan.known.covered, *covered]), status="ok", status_since=0, synced_at=self._now
+            known, covered=merged([*plan.known.covered, *covered]), status="ok", status_since=0, synced_at=self._now
         )
         if part.finished:
             self._finish(plan, reading, covered)
@@ -151,7 +151,7 @@ class Intake:
         there = [each for each in (reading.oldest, newest_at if plan.newest_id else None) if each is not None]
         since = min([*there, self._now - KEPT_AT_LEAST_MS])
         # What was known before, and lies behind the newest message of now, has been gone through with the open end.
-        read = union([*covered, *((low or 0, FAR) for low, high in plan.bounds if high is None)])
+        read = merged([*covered, *((low or 0, FAR) for low, high in plan.bounds if high is None)])
         ranges = _intersection([(max(first, since), last) for first, last in plan.known.covered], read)
         if ranges:
             self._piece.reread[plan.known.id] = Reread(ranges, frozenset(reading.keys))
@@ -198,4 +198,4 @@ def _within(times: np.ndarray[tuple[int], np.dtype[np.int64]], ranges: Iterable[
 def _intersection(some: Iterable[Range], others: Iterable[Range]) -> tuple[Range, ...]:
     others = tuple(others)
     pairs = ((max(a[0], b[0]), min(a[1], b[1])) for a in some for b in others)
-    return union(pair for pair in pairs if pair[0] <= pair[1])
+    return merged(pair for pair in pairs if pair[0] <= pair[1])

@@ -6,7 +6,6 @@ that are needed.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +20,7 @@ from imkit.archive.catalogue import Conversation, Kind, State, StoredFile
 from imkit.archive.storage import Storage, storage_at
 from imkit.columns import SCHEMA
 from imkit.errors import ArchiveError, InvalidMessage
+from imkit.ranges import iso
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -115,9 +115,9 @@ def source(
     return {
         "app_key": state.app_key,
         "thread_ids": [each.id for each in known],
-        "since": _iso(since),
-        "until": _iso(until),
-        "fetched_at": _iso(oldest),
+        "since": iso(since),
+        "until": iso(until),
+        "fetched_at": iso(oldest),
         "complete": bool(known) and not reasons,
         "reason": "; ".join(reasons) if known else "nothing has been synced",
         "rows": count,
@@ -133,14 +133,7 @@ def missing(conversation: Conversation, since: int | None, until: int | None) ->
     first = next(((low, high) for low, high in holes[:-1] if until is None or (low or 0) < until), None)
     if first is None:
         return ""
-    return f"{conversation.id}: not read from {_iso(first[0] or 0)} to {_iso(first[1])}"
-
-
-def _iso(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
-    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (epoch + datetime.timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
+    return f"{conversation.id}: not read from {iso(first[0] or 0)} to {iso(first[1])}"
 
 
 def conversations(state: State) -> pa.Table:

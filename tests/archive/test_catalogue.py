@@ -1,6 +1,5 @@
-"""The catalogue: ranges, commits, checkpoints; what is damaged is told, what is left behind goes."""
+"""The catalogue: gaps, commits, checkpoints; what is damaged is told, what is left behind goes."""
 
-import itertools
 import json
 from pathlib import Path
 
@@ -9,26 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkit.archive import catalogue
-from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile, gaps, load, union
+from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile, gaps, load
 from imkit.archive.storage import storage_at
 from imkit.errors import ArchiveError
+from imkit.ranges import merged
 
 moments = st.integers(0, 60)
 ranges = st.lists(st.tuples(moments, moments).map(lambda pair: (min(pair), max(pair))))
 
 
-@given(ranges)
-def test_a_union_has_the_same_milliseconds_in_few_ranges(some: list[tuple[int, int]]) -> None:
-    found = union(some)
-    assert [m for first, last in found for m in range(first, last + 1)] == sorted(
-        {m for first, last in some for m in range(first, last + 1)}
-    )
-    assert all(later[0] > earlier[1] + 1 for earlier, later in itertools.pairwise(found))
-
-
 @given(ranges, moments)
 def test_gaps_are_what_is_not_covered_and_the_ends_of_what_is(some: list[tuple[int, int]], since: int) -> None:
-    covered = union(some)
+    covered = merged(some)
     holes = gaps(covered, since)
     assert holes[-1][1] is None
     asked = {m for first, last in holes for m in range(first or 0, 100 if last is None else last)}
