@@ -13,9 +13,8 @@ import contextvars
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +22,7 @@ import pyarrow.compute as pc
 from imkit.account import Account
 from imkit.columns import peek, to_batch
 from imkit.errors import AuthError, ConnectionLost, IMError, RateLimited, ServiceBusy, SessionClosed, TimedOut
-from imkit.portal import Worker
+from imkit.portal import Worker, to_its_end
 from imkit.ranges import Bounds, Range, merged
 from imkit.roaming import Page, Progress, Query, fetch_page
 from imkit.shards import Shards, Walk
@@ -195,7 +194,7 @@ class Fetch:
             raise failed.exceptions[0] from None
         finally:
             try:
-                await _to_its_end(self._hand_over_rest())
+                await to_its_end(self._hand_over_rest())
             finally:
                 if self._report is not None:
                     await self._report.end()
@@ -296,7 +295,7 @@ class Fetch:
             entries, target.entries, target.waiting = target.entries, [], 0
             batch = _filtered(to_batch(entries), self._wanted)
             target.handed_over += batch.num_rows
-            await _to_its_end(self._give(target, Part(target.id, batch, target.covered, target.is_finished)))
+            await to_its_end(self._give(target, Part(target.id, batch, target.covered, target.is_finished)))
 
     async def _give(self, target: _Target, part: Part) -> None:
         try:
@@ -355,23 +354,6 @@ class _Report:
             logger.exception("the progress function failed; it is called no more")
         finally:
             self._worker.close()
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await what is done as a whole or not at all: a cancelling, or several, take effect when it is over."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        task.result()
-        return
-    if not task.cancelled():
-        task.exception()  # has been seen
-    raise cancelled
 
 
 def _filtered(batch: pa.RecordBatch, wanted: Query) -> pa.RecordBatch:

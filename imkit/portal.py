@@ -242,6 +242,32 @@ class blocking(Generic[S, P, R]):
         return portal().call(self._method(instance, *args, **kwargs))
 
 
+async def to_its_end(work: Coroutine[Any, Any, R], stop: Callable[[], None] | None = None) -> R:
+    """Await what is done as a whole or not at all: a cancelling, or several, take effect when it is over.
+
+    Args:
+        work: what is done.
+        stop: called at each cancelling, to have it over soon.
+
+    Raises:
+        asyncio.CancelledError: the caller was cancelled meanwhile.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+            if stop is not None:
+                stop()
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # has been seen
+    raise cancelled
+
+
 class Worker:
     """A daemon thread that runs users' plain functions, one after another, in the order given.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from imkit.portal import Portal, Worker, blocking, portal
+from imkit.portal import Portal, Worker, blocking, portal, to_its_end
 
 
 class Tea:
@@ -306,3 +306,46 @@ def test_a_closed_worker_ends_its_thread(worker: Worker) -> None:
     worker.close()
     thread.join(5)
     assert not thread.is_alive()
+
+
+# ----------------------------------------------------------- as a whole or not at all
+
+
+def test_two_cancellings_take_effect_when_the_work_is_over() -> None:
+    asked: list[str] = []
+
+    async def brewing() -> None:
+        go_on, over = asyncio.Event(), []
+
+        async def work() -> None:
+            await go_on.wait()
+            over.append("done")
+
+        task = asyncio.create_task(to_its_end(work(), lambda: asked.append("stop")))
+        for number in (0, 1, 2):
+            # What was scheduled has its turn: the work begins, a cancelling arrives.
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not task.done()
+            assert len(asked) == number
+            if number < 2:
+                task.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert over == ["done"]
+
+    portal().call(brewing())
+    assert asked == ["stop", "stop"]
+
+
+def test_what_is_done_as_a_whole_has_its_outcome() -> None:
+    async def answer() -> int:
+        return 42
+
+    async def fail() -> None:
+        raise ValueError("tea")
+
+    assert portal().call(to_its_end(answer())) == 42
+    with pytest.raises(ValueError, match="tea"):
+        portal().call(to_its_end(fail()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from imkit.escape import for_html, for_terminal
 from imkit.fetch import Fetch
 from imkit.listing import collected
 from imkit.messages import Message, to_milliseconds
-from imkit.portal import Worker
+from imkit.portal import Worker, to_its_end
 from imkit.roaming import Progress, Query
 from imkit.session import Session
 from imkit.thread_lists import LAST_MESSAGES_BATCH, last_messages
@@ -272,32 +272,18 @@ async def in_thread(function: Callable[..., R], *arguments: Any, stop: Callable[
         *arguments: its arguments.
         stop: called when the caller is cancelled, to have it end soon.
     """
-    work = asyncio.create_task(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        if stop is not None:
-            stop()
-        await asyncio.wait({work})
-        raise
+    return await to_its_end(asyncio.to_thread(function, *arguments), stop)
 
 
 @asynccontextmanager
 async def ledger_of(storage: Storage, timeout: float) -> AsyncGenerator[Ledger, None]:
     """Be the one who writes to an archive, from within imkit's loop."""
-    context = storage.writing(timeout)
-    entering = asyncio.create_task(asyncio.to_thread(context.__enter__))
+    held = ExitStack()
     try:
-        await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        await asyncio.wait({entering})
-        if entering.exception() is None:
-            context.__exit__(None, None, None)
-        raise
-    try:
+        await in_thread(held.enter_context, storage.writing(timeout))
         yield await in_thread(Ledger, storage)
     finally:
-        await in_thread(context.__exit__, None, None, None)
+        await in_thread(held.close)
 
 
 def settle_piece(storage: Storage, ledger: Ledger, piece: Piece, now: int, app_key: str) -> Folded:
