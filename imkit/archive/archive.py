@@ -13,8 +13,10 @@ from imkit.archive import care, catalogue, reading
 from imkit.archive.care import Verification
 from imkit.archive.catalogue import Ledger, State
 from imkit.archive.live import Watch
+from imkit.archive.plan import Wanted
+from imkit.archive.report import SyncReport
 from imkit.archive.storage import storage_at
-from imkit.archive.sync import SyncReport, Wanted, sync
+from imkit.archive.sync import sync
 from imkit.columns import SCHEMA
 from imkit.credentials import TokenSource
 from imkit.errors import InvalidMessage

@@ -28,6 +28,7 @@ _ATTEMPTS = 10
 _RESTORE = "Copy the catalogue back from a backup; the data files are not touched by this."
 
 Kind = Literal["messages", "versions", "attachments"]
+Room = Literal["thread", "group"]
 Status = Literal["ok", "vanished", "forbidden"]
 
 
@@ -73,7 +74,7 @@ class Conversation:
     """
 
     id: str
-    kind: Literal["thread", "group"] = "thread"
+    kind: Room = "thread"
     name: str = ""
     group_id: str = ""
     newest_id: str = ""
