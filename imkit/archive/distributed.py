@@ -19,13 +19,11 @@ from imkit.account import Account
 from imkit.app import App
 from imkit.archive import rows
 from imkit.archive.catalogue import StoredFile
-from imkit.archive.intake import Intake, Piece, Planned, unexplained
+from imkit.archive.intake import Intake, Piece, Planned
 from imkit.archive.storage import storage_at
 from imkit.credentials import TokenSource
 from imkit.errors import ArchiveError, InvalidMessage
-from imkit.fetch import Fetch
 from imkit.portal import portal
-from imkit.roaming import Query
 
 _SHARES_A_WORKER = 4  # so that one with the busy threads does not leave the others idle
 
@@ -107,10 +105,9 @@ async def _work(share: Share) -> Brought:
 
     try:
         intake = Intake(share.plans, settle, share.now)
-        fetch = Fetch(account, Query(), intake.take, workers=share.workers, failed=intake.fail)
-        await fetch.run({target_id: plan.bounds for target_id, plan in share.plans.items()})
+        reasons = await intake.read(account, share.workers)
         await intake.flush()
-        return Brought(whole, intake.failed, unexplained(fetch, intake), account.rest.requests)
+        return Brought(whole, intake.failed, reasons, account.rest.requests)
     finally:
         await account.close()
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
+from imkit.account import Account
 from imkit.archive import rows
 from imkit.archive.catalogue import Conversation, Status, StoredFile
 from imkit.archive.folding import Reread
 from imkit.errors import Forbidden, IMError, NotFound
 from imkit.fetch import Fetch, Part
 from imkit.ranges import FAR, Bounds, Range, merged
+from imkit.roaming import Progress, Query
 
 ROWS_A_PIECE = 100_000
 KEPT_AT_LEAST_MS = 3 * 86_400_000  # the shortest retention of any plan: what is younger has not expired
@@ -75,12 +77,15 @@ class _Reading:
 
 
 class Intake:
-    """Takes the parts of a `Fetch`, and settles them in pieces.
+    """Has a `Fetch` read what is planned, takes its parts, and settles them in pieces.
 
     Args:
         plans: what is being read, by the conversation's id.
         settle: given each piece; one at a time.
         now: in ms since the epoch.
+
+    Attributes:
+        failed: conversation id → why it cannot be read any more.
     """
 
     def __init__(self, plans: Mapping[str, Planned], settle: Callable[[Piece], Awaitable[None]], now: int) -> None:
@@ -91,6 +96,21 @@ class Intake:
         self._readings = {target_id: _Reading() for target_id in plans}
         self._settling = asyncio.Lock()
         self.failed: dict[str, str] = {}
+
+    async def read(self, account: Account, workers: int, progress: Progress | None = None) -> list[str]:
+        """Have what is planned read, but for the last piece: that is settled with `flush`, whatever becomes of this.
+
+        Args:
+            account: who asks.
+            workers: how many requests at once.
+            progress: told how many messages have come, and an estimate of how many there will be.
+
+        Returns:
+            Why conversations are not complete, those left out that could not be read at all.
+        """
+        fetch = Fetch(account, Query(), self.take, workers=workers, progress=progress, failed=self.fail)
+        await fetch.run({target_id: plan.bounds for target_id, plan in self._plans.items()})
+        return [reason for reason in fetch.reasons if reason.partition(":")[0] not in self.failed]
 
     async def take(self, part: Part) -> None:
         """Take a part; a full piece is settled before this returns."""
@@ -174,11 +194,6 @@ class Intake:
             piece, self._piece = self._piece, Piece()
             if piece.rows or piece.conversations:
                 await self._settle(piece)
-
-
-def unexplained(fetch: Fetch, intake: Intake) -> list[str]:
-    """Return why conversations are not complete, those left out that could not be read at all."""
-    return [reason for reason in fetch.reasons if reason.partition(":")[0] not in intake.failed]
 
 
 def lost(known: Conversation, error: IMError, now: int) -> Conversation:

@@ -15,15 +15,14 @@ from imkit.archive import attachments, care
 from imkit.archive.catalogue import Ledger, State
 from imkit.archive.distributed import Crew, Share, shares
 from imkit.archive.folding import Folded, fold
-from imkit.archive.intake import Intake, Piece, Planned, unexplained
+from imkit.archive.intake import Intake, Piece, Planned
 from imkit.archive.plan import Planner, Wanted
 from imkit.archive.report import SyncReport
 from imkit.archive.storage import Storage
 from imkit.credentials import TokenSource
 from imkit.errors import ArchiveError, IMError, InvalidMessage
-from imkit.fetch import Fetch
 from imkit.portal import Worker, to_its_end
-from imkit.roaming import Progress, Query
+from imkit.roaming import Progress
 
 R = TypeVar("R")
 _FILES_A_DAY = 8  # more are merged at the end of a sync
@@ -173,12 +172,10 @@ async def _read(
 ) -> None:
     """Read in this process."""
     intake = Intake(plans, settle, now)
-    fetch = Fetch(account, Query(), intake.take, workers=workers, progress=progress, failed=intake.fail)
     try:
-        await fetch.run({target_id: plan.bounds for target_id, plan in plans.items()})
+        report.reasons += await intake.read(account, workers, progress)
     finally:
         await intake.flush()
-    report.reasons += unexplained(fetch, intake)
     note_lost(report, ledger, intake.failed)
 
 
