@@ -34,12 +34,12 @@ from imkit.wire.untrusted import open_url
 from imkit.wire.uplink import CHAT
 
 SCHEMA_VERSION = "1"
-_TIME = pa.timestamp("ms", "UTC")
+TIME = pa.timestamp("ms", "UTC")
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     {
         "message_id": pa.string(),
-        "time": _TIME,
+        "time": TIME,
         "sender": _CATEGORY,
         "type": _CATEGORY,
         "text": pa.string(),
@@ -58,7 +58,7 @@ SCHEMA = pa.schema(
         "ext": pa.string(),
         "payload": pa.string(),
         "reactions": pa.string(),
-        "edited_at": _TIME,
+        "edited_at": TIME,
         "edit_count": pa.int64(),
     },
     metadata={"imkit.schema": SCHEMA_VERSION},

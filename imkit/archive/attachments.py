@@ -31,21 +31,6 @@ LARGEST = 128 * 2**20  # bytes; the official SDK uploads 10 MB
 _AT_ONCE = 4
 _A_COMMIT = 50  # files
 _TYPES = ("img", "audio", "video", "file", "combine")
-_TIME = pa.timestamp("ms", "UTC")
-ATTACHMENTS = pa.schema(
-    {
-        "message_id": pa.string(),
-        "target_id": pa.string(),
-        "time": _TIME,
-        "sha256": pa.string(),
-        "size": pa.int64(),
-        "file_name": pa.string(),
-        "reason": pa.string(),
-        "final": pa.bool_(),
-        "fetched_at": _TIME,
-    },
-    metadata={"imkit.archive": rows.ARCHIVE_VERSION},
-)
 
 # What no later try can change.
 _FINAL = (NotFound, Unsupported, InvalidMessage, ProtocolError)
@@ -135,7 +120,7 @@ async def _one(
     account: Account, storage: Storage, lanes: asyncio.Semaphore, message: Message, target_id: str, now: int
 ) -> dict[str, Any]:
     body = message.body
-    entry: dict[str, Any] = dict.fromkeys(ATTACHMENTS.names)
+    entry: dict[str, Any] = dict.fromkeys(rows.ATTACHMENTS.names)
     entry |= {"message_id": message.id, "target_id": target_id, "time": message.time, "fetched_at": now}
     entry["file_name"] = body.file_name if isinstance(body, Attachment | Combine) else None
     async with lanes:
@@ -161,7 +146,7 @@ def _store(storage: Storage, data: bytes) -> str:
 def _pending(storage: Storage, ledger: Ledger, target_ids: set[str]) -> list[_Wanted]:
     settled: set[str] = set()
     for file in ledger.state.of("attachments"):
-        table = rows.read(storage, [file], ATTACHMENTS)
+        table = rows.read(storage, [file], rows.ATTACHMENTS)
         settled.update(table.filter(table["final"])["message_id"].to_pylist())
     found = []
     targets, types = pa.array(sorted(target_ids), pa.string()), pa.array(_TYPES)
@@ -181,12 +166,12 @@ def _pending(storage: Storage, ledger: Ledger, target_ids: set[str]) -> list[_Wa
 
 def _note(storage: Storage, ledger: Ledger, entries: Sequence[dict[str, Any]]) -> None:
     """Write down what became of some attachments, in the place of what was written of them before."""
-    table = pa.Table.from_pylist(list(entries), schema=ATTACHMENTS)
+    table = pa.Table.from_pylist(list(entries), schema=rows.ATTACHMENTS)
     added: list[StoredFile] = []
     removed: list[StoredFile] = []
     for day, new in rows.by_day(table):
         earlier = [file for file in ledger.state.of("attachments") if file.day == day]
-        old = rows.read(storage, earlier, ATTACHMENTS)
+        old = rows.read(storage, earlier, rows.ATTACHMENTS)
         kept = old.filter(pc.invert(pc.is_in(old["message_id"], new["message_id"].combine_chunks())))
         for name, whole in rows.by_day(pa.concat_tables([kept, new])):
             added.append(rows.write(storage, "attachments", name, whole))

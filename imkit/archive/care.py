@@ -12,15 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imkit.archive import catalogue, rows
-from imkit.archive.attachments import ATTACHMENTS, content_name
-from imkit.archive.catalogue import Commit, Kind, Ledger, State, StoredFile
+from imkit.archive.attachments import content_name
+from imkit.archive.catalogue import Commit, Ledger, State, StoredFile
 from imkit.archive.reading import missing
 from imkit.archive.storage import Storage
 from imkit.columns import SCHEMA_VERSION
 from imkit.errors import ArchiveError
 from imkit.escape import for_html, for_terminal
-
-SCHEMAS: dict[Kind, pa.Schema] = {"messages": rows.MESSAGES, "versions": rows.VERSIONS, "attachments": ATTACHMENTS}
 
 
 def compact(storage: Storage, ledger: Ledger, at_least: int) -> int:
@@ -32,7 +30,7 @@ def compact(storage: Storage, ledger: Ledger, at_least: int) -> int:
         at_least: leave days alone that have fewer files.
     """
     saved = 0
-    for kind, schema in SCHEMAS.items():
+    for kind, schema in rows.SCHEMAS.items():
         days: defaultdict[str, list[StoredFile]] = defaultdict(list)
         for file in ledger.state.of(kind):
             days[file.day].append(file)
@@ -122,8 +120,8 @@ def verify(storage: Storage) -> Verification:
         found.problems.append(Problem("catalogue", str(error), "Nothing else can be told without it."))
         return found
     found.conversations = len(state.conversations)
-    days: defaultdict[tuple[str, str], list[pa.ChunkedArray]] = defaultdict(list)
-    for kind, schema in SCHEMAS.items():
+    days: defaultdict[str, list[pa.ChunkedArray]] = defaultdict(list)
+    for kind, schema in rows.SCHEMAS.items():
         for file in state.of(kind):
             found.files += 1
             try:
@@ -134,10 +132,10 @@ def verify(storage: Storage) -> Verification:
                 continue
             if kind == "messages":
                 found.rows += file.rows
-                days[kind, file.day].append(rows.keys(table))
+                days[file.day].append(rows.keys(table))
             elif kind == "attachments":
                 _check_contents(storage, table, found)
-    for (_, day), parts in days.items():
+    for day, parts in days.items():
         keys = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
         twice = len(keys) - pc.count_distinct(keys).as_py()
         if twice:

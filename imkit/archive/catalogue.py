@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from imkit.archive.storage import PART, Storage
 from imkit.errors import ArchiveError
@@ -284,7 +284,7 @@ class Ledger:
 def orphans(storage: Storage, state: State) -> list[str]:
     """Return the files that a killed writer has left behind: they are no part of the archive."""
     found = [name for name in storage.names(FOLDER) if name.endswith(PART)]
-    for kind in ("messages", "versions", "attachments"):
+    for kind in get_args(Kind):
         found += [name for name in storage.names(kind) if name not in state.files and not _is_content(name)]
     return found
 

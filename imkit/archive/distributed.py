@@ -20,7 +20,7 @@ from imkit.app import App
 from imkit.archive import rows
 from imkit.archive.catalogue import StoredFile
 from imkit.archive.intake import Intake, Piece, Planned
-from imkit.archive.storage import storage_at
+from imkit.archive.storage import INSTALL, storage_at
 from imkit.credentials import TokenSource
 from imkit.errors import ArchiveError, InvalidMessage
 from imkit.portal import portal
@@ -126,9 +126,8 @@ class Crew:
         try:
             from distributed import Client
         except ImportError as error:
-            hint = 'pip install "imkit[archive]"'
             raise ArchiveError(
-                "a sync over Dask workers needs distributed, which is not installed", hint=hint
+                "a sync over Dask workers needs distributed, which is not installed", hint=INSTALL
             ) from error
         if not isinstance(client, Client) or client.asynchronous:
             raise InvalidMessage("client must be a distributed.Client", hint="client = distributed.Client(…)")

@@ -20,10 +20,8 @@ import pyarrow.compute as pc
 from imkit.archive import rows
 from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile
 from imkit.archive.storage import Storage
-from imkit.columns import SCHEMA
+from imkit.columns import SCHEMA, TIME
 from imkit.ranges import Range
-
-_TIME = pa.timestamp("ms", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,6 @@ class Folded:
     added: int = 0
     changed: int = 0
     gone: int = 0
-
-    def __iadd__(self, other: Folded) -> Folded:
-        self.added += other.added
-        self.changed += other.changed
-        self.gone += other.gone
-        return self
 
 
 def fold(
@@ -183,7 +175,7 @@ def _rewrite(
     now: int,
 ) -> list[StoredFile]:
     """Write a file anew, and the versions of its rows that are replaced; return both."""
-    moment = pa.scalar(now, _TIME)
+    moment = pa.scalar(now, TIME)
     marked = pc.if_else(pa.array(gone), moment, table["gone_at"])
     place = table.schema.get_field_index("gone_at")
     both = pa.concat_tables([table.set_column(place, "gone_at", marked), known])

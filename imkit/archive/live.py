@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from imkit.archive import rows
 from imkit.archive.storage import PART, Storage
+from imkit.columns import TIME
 from imkit.messages import Event, Message, MessageEdited, MessageRecalled, to_milliseconds
 from imkit.session import Session
 from imkit.wire.keyvalues import json_text
@@ -24,17 +25,16 @@ from imkit.wire.keyvalues import json_text
 logger = logging.getLogger("imkit.archive")
 
 FOLDER = "live"
-_TIME = pa.timestamp("ms", "UTC")
 LIVE = pa.schema(
     {
         "event": pa.string(),
-        "at": _TIME,
+        "at": TIME,
         "operator": pa.string(),
         "message_id": pa.string(),
         "target_id": pa.string(),
         "seconds_after": pa.float64(),
         "sender": pa.string(),
-        "time": _TIME,
+        "time": TIME,
         "text": pa.string(),
         "ext": pa.string(),
         "edit_count": pa.int64(),

@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from imkit.archive import catalogue, live, rows
-from imkit.archive.attachments import ATTACHMENTS
 from imkit.archive.catalogue import Conversation, Kind, State, StoredFile
-from imkit.archive.storage import Storage, storage_at
-from imkit.columns import SCHEMA
+from imkit.archive.storage import INSTALL, Storage, storage_at
+from imkit.columns import TIME
 from imkit.errors import ArchiveError, InvalidMessage
 from imkit.ranges import iso
 
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _ATTEMPTS = 5
-_TIME = pa.timestamp("ms", "UTC")
-_SCHEMAS: dict[Kind, pa.Schema] = {"messages": rows.MESSAGES, "versions": rows.VERSIONS, "attachments": ATTACHMENTS}
 _GLOB = frozenset("*?[{")
-INSTALL = 'pip install "imkit[archive]"'
 
 
 def unmoved(storage: Storage, read: Callable[[State], T]) -> T:
@@ -55,17 +51,6 @@ def chosen(state: State, kind: Kind, since: int | None, until: int | None) -> li
     ]
 
 
-def _dataset(storage: Storage, files: Sequence[StoredFile], schema: pa.Schema, categories: bool = False) -> Any:
-    options = ds.ParquetReadOptions(dictionary_columns=rows.CATEGORIES) if categories else None
-    if categories:
-        fields = [SCHEMA.field(field.name) if field.name in rows.CATEGORIES else field for field in schema]
-        schema = pa.schema(fields)
-    if not files:
-        return ds.dataset(schema.empty_table())
-    form = ds.ParquetFileFormat(read_options=options)
-    return ds.dataset([file.name for file in files], schema, form, filesystem=storage.filesystem)
-
-
 def table(
     storage: Storage,
     state: State,
@@ -85,7 +70,9 @@ def table(
         "#length": pc.utf8_length(ds.field("message_id")),
         "#id": ds.field("message_id"),
     }
-    found = _dataset(storage, files, rows.MESSAGES, categories=True).to_table({**projection, **order}, filter=wanted)
+    found = rows.dataset(storage, files, rows.MESSAGES, categories=True).to_table(
+        {**projection, **order}, filter=wanted
+    )
     places = pc.sort_indices(found, [(name, "ascending") for name in order])
     return found.select(list(columns)).take(places)
 
@@ -93,9 +80,9 @@ def table(
 def _condition(since: int | None, until: int | None, target_ids: Sequence[str] | None, gone: bool) -> pc.Expression:
     wanted = ds.scalar(True)
     if since is not None:
-        wanted &= ds.field("time") >= pa.scalar(since, _TIME)
+        wanted &= ds.field("time") >= pa.scalar(since, TIME)
     if until is not None:
-        wanted &= ds.field("time") < pa.scalar(until, _TIME)
+        wanted &= ds.field("time") < pa.scalar(until, TIME)
     if target_ids is not None:
         wanted &= ds.field("target_id").isin(target_ids)
     if not gone:
@@ -141,7 +128,7 @@ def conversations(state: State) -> pa.Table:
     known = sorted(state.conversations.values(), key=lambda each: (each.group_id or each.id, each.kind, each.id))
 
     def moments(values: Iterable[int]) -> pa.Array:
-        return pa.array([value or None for value in values], _TIME)
+        return pa.array([value or None for value in values], TIME)
 
     return pa.table(
         {
@@ -162,7 +149,7 @@ def conversations(state: State) -> pa.Table:
 def counts(storage: Storage, state: State) -> dict[str, int]:
     """Return how many messages there are of each thread and group, those that are gone included."""
     files = state.of("messages")
-    found = _dataset(storage, files, rows.MESSAGES).to_table(["target_id"])
+    found = rows.dataset(storage, files, rows.MESSAGES).to_table(["target_id"])
     grouped = found.group_by("target_id").aggregate([("target_id", "count")])
     return dict(zip(grouped["target_id"].to_pylist(), grouped["target_id_count"].to_pylist(), strict=True))
 
@@ -193,7 +180,7 @@ def sql(
             hint = "An archive is read by SQL, not changed."
             raise InvalidMessage("sql() takes one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN)", hint=hint)
         database.execute("SET TimeZone = 'UTC'")
-        for kind in _SCHEMAS:
+        for kind in rows.SCHEMAS:
             _view(database, storage, state, kind)
         database.execute("CREATE VIEW messages AS SELECT * EXCLUDE gone_at FROM all_messages WHERE gone_at IS NULL")
         database.register("threads", conversations(state))
@@ -218,7 +205,7 @@ def _view(database: Any, storage: Storage, state: State, kind: Kind) -> None:
     places = storage.locations(file.name for file in files)
     if not files or any("://" in place or _GLOB & set(place) for place in places):
         # DuckDB takes each name for a pattern, and knows no fsspec; pyarrow's scan does without either.
-        database.register(f"{name}_files", _dataset(storage, files, _SCHEMAS[kind]))
+        database.register(f"{name}_files", rows.dataset(storage, files, rows.SCHEMAS[kind]))
         rows_of = f"SELECT *, CAST(time AS DATE) AS day FROM {name}_files"  # noqa: S608
     else:
         quoted = ", ".join("'" + place.replace("'", "''") + "'" for place in places)
@@ -278,7 +265,7 @@ class Part:
         """Return the rows; `columns` is what Dask has found out to be needed."""
         wanted = _condition(self.since, self.until, None, self.gone)
         names = list(self.names if columns is None else columns)
-        return frame_of(_dataset(storage_at(self.path), [file], rows.MESSAGES).to_table(names, filter=wanted))
+        return frame_of(rows.dataset(storage_at(self.path), [file], rows.MESSAGES).to_table(names, filter=wanted))
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:

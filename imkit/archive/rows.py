@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from imkit.archive.catalogue import Kind, StoredFile
 from imkit.archive.storage import Storage
-from imkit.columns import SCHEMA
+from imkit.columns import SCHEMA, TIME
 
 ARCHIVE_VERSION = "1"
-_TIME = pa.timestamp("ms", "UTC")
 _METADATA = {**SCHEMA.metadata, b"imkit.archive": ARCHIVE_VERSION.encode()}
 
 
@@ -37,10 +37,25 @@ def _plain(field: pa.Field) -> pa.Field:
     return pa.field(field.name, field.type.value_type) if pa.types.is_dictionary(field.type) else field
 
 
-_MESSAGES = [*map(_plain, SCHEMA), ("target_id", pa.string()), ("fetched_at", _TIME), ("gone_at", _TIME)]
+_MESSAGES = [*map(_plain, SCHEMA), ("target_id", pa.string()), ("fetched_at", TIME), ("gone_at", TIME)]
 MESSAGES = pa.schema(_MESSAGES, metadata=_METADATA)
-VERSIONS = pa.schema([*_MESSAGES, ("superseded_at", _TIME)], metadata=_METADATA)
+VERSIONS = pa.schema([*_MESSAGES, ("superseded_at", TIME)], metadata=_METADATA)
 CATEGORIES = tuple(field.name for field in SCHEMA if pa.types.is_dictionary(field.type))
+ATTACHMENTS = pa.schema(
+    {
+        "message_id": pa.string(),
+        "target_id": pa.string(),
+        "time": TIME,
+        "sha256": pa.string(),
+        "size": pa.int64(),
+        "file_name": pa.string(),
+        "reason": pa.string(),
+        "final": pa.bool_(),
+        "fetched_at": TIME,
+    },
+    metadata={"imkit.archive": ARCHIVE_VERSION},
+)
+SCHEMAS: dict[Kind, pa.Schema] = {"messages": MESSAGES, "versions": VERSIONS, "attachments": ATTACHMENTS}
 
 # What few messages have of their own is stored once for all that share it. Ids and texts are all different: a
 # dictionary of them would be as long as the column.
@@ -65,8 +80,8 @@ def stored(batch: pa.RecordBatch, target_id: str, fetched_at: int) -> pa.Table:
     ]
     count = batch.num_rows
     columns.append(pa.repeat(target_id, count))
-    columns.append(pa.repeat(pa.scalar(fetched_at, _TIME), count))
-    columns.append(pa.nulls(count, _TIME))
+    columns.append(pa.repeat(pa.scalar(fetched_at, TIME), count))
+    columns.append(pa.nulls(count, TIME))
     return pa.Table.from_arrays(columns, schema=MESSAGES)
 
 
@@ -158,3 +173,22 @@ def read(storage: Storage, files: Iterable[StoredFile], schema: pa.Schema = MESS
     """Return all rows of some files of one schema."""
     tables = [pq.read_table(pa.py_buffer(storage.read(file.name)), schema=schema) for file in files]
     return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def dataset(storage: Storage, files: Sequence[StoredFile], schema: pa.Schema, categories: bool = False) -> Any:
+    """Return some files of one schema as a `pyarrow.dataset.Dataset`, of which only what is needed is read.
+
+    Args:
+        storage: the archive's.
+        files: which.
+        schema: theirs.
+        categories: with the dictionaries of `imkit.columns.SCHEMA`.
+    """
+    options = ds.ParquetReadOptions(dictionary_columns=CATEGORIES) if categories else None
+    if categories:
+        fields = [SCHEMA.field(field.name) if field.name in CATEGORIES else field for field in schema]
+        schema = pa.schema(fields)
+    if not files:
+        return ds.dataset(schema.empty_table())
+    form = ds.ParquetFileFormat(read_options=options)
+    return ds.dataset([file.name for file in files], schema, form, filesystem=storage.filesystem)

@@ -33,6 +33,7 @@ from pyarrow import fs as arrow
 
 from imkit.errors import ArchiveError, ArchiveLocked, InvalidMessage
 
+INSTALL = 'pip install "imkit[archive]"'
 LOCK, WRITER = "writer.lock", "writer.json"
 PART = ".part"  # ends the names of files that are not whole yet
 _ASK_AGAIN_SECONDS = 0.2
@@ -214,7 +215,7 @@ class _Store(Storage):
         try:
             from fsspec.core import url_to_fs
         except ImportError as error:
-            hint = 'pip install "imkit[archive]", or give a path of this machine.'
+            hint = f"{INSTALL}, or give a path of this machine."
             raise ArchiveError(f"the archive {_without_password(url)} needs fsspec", hint=hint) from error
         try:
             self._files, self._root = url_to_fs(url)

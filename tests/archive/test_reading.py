@@ -102,16 +102,14 @@ def test_parts_of_it(filled: Archive) -> None:
 
 
 def test_only_what_is_needed_is_read(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    from imkit.archive import reading
-
     opened: list[str] = []
-    dataset = reading._dataset
+    dataset = rows.dataset
 
     def watched(storage: Any, files: Any, schema: Any, categories: bool = False) -> Any:
         opened.extend(file.day for file in files)
         return dataset(storage, files, schema, categories)
 
-    monkeypatch.setattr(reading, "_dataset", watched)
+    monkeypatch.setattr(rows, "dataset", watched)
     filled.frame(since="2026-11-24T00:00Z", until="2026-11-25T00:00Z")
     assert opened == ["2026-11-24"]
 
