@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from imkit import files
 from imkit.account import Account
@@ -144,24 +145,18 @@ def _store(storage: Storage, data: bytes) -> str:
 
 
 def _pending(storage: Storage, ledger: Ledger, target_ids: set[str]) -> list[_Wanted]:
-    settled: set[str] = set()
-    for file in ledger.state.of("attachments"):
-        table = rows.read(storage, [file], rows.ATTACHMENTS)
-        settled.update(table.filter(table["final"])["message_id"].to_pylist())
-    found = []
-    targets, types = pa.array(sorted(target_ids), pa.string()), pa.array(_TYPES)
-    for file in ledger.state.of("messages"):
-        table = rows.read(storage, [file])
-        mine = pc.and_(pc.is_in(table["target_id"], targets), pc.is_in(table["type"], types))
-        here = pc.and_(pc.is_valid(table["url"]), pc.is_null(table["gone_at"]))
-        table = table.filter(pc.and_(mine, here))
-        columns = (table["message_id"].to_pylist(), table["target_id"].to_pylist(), rows.milliseconds(table["time"]))
-        found += [
-            _Wanted(message_id, target_id, int(time))
-            for message_id, target_id, time in zip(*columns, strict=True)
-            if message_id not in settled
-        ]
-    return found
+    entries = rows.dataset(storage, ledger.state.of("attachments"), rows.ATTACHMENTS)
+    settled = set(entries.to_table(["message_id"], filter=ds.field("final"))["message_id"].to_pylist())
+    mine = ds.field("target_id").isin(pa.array(sorted(target_ids), pa.string())) & ds.field("type").isin(_TYPES)
+    here = ds.field("url").is_valid() & ds.field("gone_at").is_null()
+    messages = rows.dataset(storage, ledger.state.of("messages"), rows.MESSAGES)
+    table = messages.to_table(["message_id", "target_id", "time"], filter=mine & here)
+    columns = (table["message_id"].to_pylist(), table["target_id"].to_pylist(), rows.milliseconds(table["time"]))
+    return [
+        _Wanted(message_id, target_id, int(time))
+        for message_id, target_id, time in zip(*columns, strict=True)
+        if message_id not in settled
+    ]
 
 
 def _note(storage: Storage, ledger: Ledger, entries: Sequence[dict[str, Any]]) -> None:
