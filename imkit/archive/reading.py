@@ -180,8 +180,11 @@ def sql(
             hint = "An archive is read by SQL, not changed."
             raise InvalidMessage("sql() takes one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN)", hint=hint)
         database.execute("SET TimeZone = 'UTC'")
-        for kind in rows.SCHEMAS:
-            _view(database, storage, state, kind)
+        try:
+            for kind in rows.SCHEMAS:
+                _view(database, storage, state, kind)
+        except duckdb.Error as error:
+            raise _unreadable(error, storage, state) from error
         database.execute("CREATE VIEW messages AS SELECT * EXCLUDE gone_at FROM all_messages WHERE gone_at IS NULL")
         database.register("threads", conversations(state))
         database.register("live", live.table(storage))
@@ -189,9 +192,7 @@ def sql(
             found: pd.DataFrame = database.execute(statements[0], parameters).df()
             return found
         except duckdb.IOException as error:
-            if catalogue.load(storage).number != state.number:  # a writer has merged a file away
-                raise FileNotFoundError(str(error)) from error
-            raise ArchiveError(str(error)) from error
+            raise _unreadable(error, storage, state) from error
         except duckdb.Error as error:
             hint = (
                 "The views are messages, all_messages, versions, threads, attachments and live; try DESCRIBE messages."
@@ -206,11 +207,17 @@ def _view(database: Any, storage: Storage, state: State, kind: Kind) -> None:
     if not files or any("://" in place or _GLOB & set(place) for place in places):
         # DuckDB takes each name for a pattern, and knows no fsspec; pyarrow's scan does without either.
         database.register(f"{name}_files", rows.dataset(storage, files, rows.SCHEMAS[kind]))
-        rows_of = f"SELECT *, CAST(time AS DATE) AS day FROM {name}_files"  # noqa: S608
+        found = database.view(f"{name}_files").project("*, CAST(time AS DATE) AS day")
     else:
-        quoted = ", ".join("'" + place.replace("'", "''") + "'" for place in places)
-        rows_of = f"SELECT * FROM read_parquet([{quoted}], hive_partitioning = true)"  # noqa: S608
-    database.execute(f"CREATE VIEW {name} AS {rows_of}")
+        found = database.read_parquet(places, hive_partitioning=True)
+    found.create_view(name)
+
+
+def _unreadable(error: Exception, storage: Storage, state: State) -> Exception:
+    """Return what a file that DuckDB could not read comes to."""
+    if catalogue.load(storage).number != state.number:  # a writer has merged it away
+        return FileNotFoundError(str(error))
+    return ArchiveError(str(error))
 
 
 # --------------------------------------------------------------------- Dask

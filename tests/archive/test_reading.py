@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,14 @@ def test_names_of_strangers_stay_inert(tmp_path: Path) -> None:
     assert "<script>" not in archive.verify()._repr_html_()
 
 
-def test_a_reader_goes_on_while_files_are_merged(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [lambda archive: archive.frame(gone=True), lambda archive: archive.sql("select * from all_messages")],
+    ids=["frame", "sql"],
+)
+def test_a_reader_goes_on_while_files_are_merged(
+    filled: Archive, monkeypatch: pytest.MonkeyPatch, read: Callable[[Archive], pd.DataFrame]
+) -> None:
     from imkit.archive import catalogue
 
     again = fill(filled.path + "-2")
@@ -221,7 +229,17 @@ def test_a_reader_goes_on_while_files_are_merged(filled: Archive, monkeypatch: p
         return state
 
     monkeypatch.setattr(catalogue, "load", load)
-    assert len(again.frame(gone=True)) == 73
+    assert len(read(again)) == 73
+
+
+def test_sql_says_of_a_file_that_is_missing_or_damaged_that_the_archive_is(filled: Archive) -> None:
+    first = Path(sorted(filled.files())[0])
+    first.write_bytes(b"tea")
+    with pytest.raises(ArchiveError, match=first.name):
+        filled.sql("select * from messages")
+    first.unlink()
+    with pytest.raises(ArchiveError, match=first.name):
+        filled.sql("select * from messages")
 
 
 def test_verify_says_what_is_wrong_and_where(filled: Archive) -> None:
