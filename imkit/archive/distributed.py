@@ -143,12 +143,12 @@ class Crew:
 
         self._futures = [self._client.submit(work, share, pure=False) for share in split]
         try:
-            for future in as_completed(self._futures):  # type: ignore[no-untyped-call]
+            for future in as_completed(self._futures):
                 yield future.result()
         finally:
             self.stop()
 
     def stop(self) -> None:
         """Take back what has not been brought."""
-        self._client.cancel(self._futures)  # type: ignore[no-untyped-call]
+        self._client.cancel(self._futures)
         self._futures = []

@@ -254,7 +254,7 @@ def dask(
     meta = frame_of(rows.MESSAGES.empty_table().select(names))
     files = chosen(state, "messages", since, until)
     part = Part(path, tuple(names), since, until, gone)
-    found: dd.DataFrame = dd.from_map(part, files, meta=meta) if files else dd.from_pandas(meta, npartitions=1)  # type: ignore[no-untyped-call]
+    found: dd.DataFrame = dd.from_map(part, files, meta=meta) if files else dd.from_pandas(meta, npartitions=1)
     return found
 
 

@@ -32,7 +32,7 @@ from imkit.archive.catalogue import Conversation, Ledger
 from imkit.archive.folding import Reread
 from imkit.archive.storage import PART, storage_at
 from imkit.columns import batch_of
-from imkit.frames import frame_of  # noqa: F401
+from imkit.frames import frame_of  # noqa: F401  # this too
 from imkit.messages import Message, Text, from_milliseconds
 
 # In memory, where that can be: what is tested is the order of steps, and a disk is slow to say that it is done.
