@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
 from imkit import files
@@ -381,6 +381,10 @@ class Session:
 
     # ------------------------------------------------------------------ events
 
+    @overload
+    def events(self, *, replay: bool = True) -> EventStream[Event]: ...
+    @overload
+    def events(self, kind: type[E], /, *kinds: type[E], replay: bool = True) -> EventStream[E]: ...
     def events(self, *kinds: type[E], replay: bool = True) -> EventStream[E]:
         """Return a new consumer of what this session is told: for `for`, `async for`, or `.next(timeout=…)`.
 
