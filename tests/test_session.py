@@ -27,6 +27,10 @@ def thread(alice: imkit.Session, bob: imkit.Session) -> imkit.Thread:
     group = alice.create_group("tea", members=[bob.user])
     made = group.create_thread("Oolong", group.send("Which oolong?"))
     bob.thread(made.id).join()
+    # Late on a busy machine, it would be the first that a consumer from now on hears.
+    first = bob.events(imkit.MessageReceived).next(timeout=WAIT)
+    assert isinstance(first, imkit.MessageReceived)
+    assert first.message.text == "Which oolong?"
     return made
 
 
