@@ -349,14 +349,15 @@ def _loaded(parsed: argparse.Namespace) -> pd.DataFrame:
 def _kept(parsed: argparse.Namespace) -> pd.DataFrame:
     """Return them as an archive has them."""
     import imkit
+    from imkit.archive import catalogue
+    from imkit.archive.storage import storage_at
     from imkit.history import query
 
     types = parsed.types.split(",") if parsed.types else None
     wanted = query(types=types, sender=parsed.sender, limit=parsed.limit)  # refuses what is wrong
-    archive = imkit.Archive(parsed.archive)
-    if archive.threads().empty:
+    if not catalogue.load(storage_at(parsed.archive)).conversations:
         raise imkit.InvalidMessage(f"there is no archive at {parsed.archive}", hint="archive.sync(…) makes one.")
-    frame = archive.frame(parsed.since, parsed.until, thread=parsed.threads or None)
+    frame = imkit.Archive(parsed.archive).frame(parsed.since, parsed.until, thread=parsed.threads or None)
     source = frame.im.source
     if wanted.types:
         frame = frame[frame["type"].isin(wanted.types)]
