@@ -6,8 +6,9 @@ Whoever wants a card calls `card` in its ``_repr_html_``, with plain text throug
         facts = [f"{self.rows:,} messages", *known("in", self.folder)]
         return card("Archive", self.name, facts, state="complete", tone="good")
 
-What the card says is what the object knows: a repr asks neither the service nor the disk, and fetches no picture. Its
-text form is one line, ``<Archive 'tea' …>``, with names through `imkit.escape.for_terminal`.
+What the card says is what the object knows: a repr asks neither the service nor the disk (but for an archive, which
+reads its catalogue), and fetches no picture. Its text form is one line, ``<Archive 'tea' …>``, with names through
+`imkit.escape.for_terminal`.
 """
 
 from __future__ import annotations

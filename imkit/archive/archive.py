@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,8 +20,9 @@ from imkit.archive.storage import storage_at
 from imkit.archive.sync import sync
 from imkit.columns import SCHEMA
 from imkit.credentials import TokenSource
+from imkit.display import card
 from imkit.errors import InvalidMessage
-from imkit.escape import for_html
+from imkit.escape import for_terminal
 from imkit.fetch import MAX_WORKERS, WORKERS
 from imkit.history import Moment, query
 from imkit.portal import blocking
@@ -348,23 +350,22 @@ class Archive:
 
     # ------------------------------------------------------------------ looks
 
-    def _described(self) -> str:
+    def _facts(self) -> list[str]:
+        """Return what the catalogue knows, a few small files: an archive by itself knows only where it is."""
         state = catalogue.load(self._storage)
         files = state.of("messages")
         if not state.number:
-            return "empty"
-        days = f", {files[0].day} to {files[-1].day}" if files else ""
+            return ["empty"]
+        count = sum(file.rows for file in files)
+        days = [f"{files[0].day} to {files[-1].day}"] if files else []
         size = sum(file.size for file in state.files.values())
-        return (
-            f"{sum(file.rows for file in files):,} messages of {len(state.conversations):,} conversations{days}, "
-            f"{size / 1e6:,.1f} MB"
-        )
+        return [f"{count:,} messages of {len(state.conversations):,} conversations", *days, f"{size / 1e6:,.1f} MB"]
 
     def __repr__(self) -> str:
-        return f"<Archive {self.path}: {self._described()}>"
+        return f"<Archive {for_terminal(self.path)}: {', '.join(self._facts())}>"
 
     def _repr_html_(self) -> str:
-        return f"<b>Archive</b> {for_html(self.path)}<br><small>{for_html(self._described())}</small>"
+        return card("Archive", PurePath(self.path).name or self.path, [self.path, *self._facts()])
 
 
 def _ids(thread: object) -> list[str] | None:
