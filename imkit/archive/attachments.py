@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,19 +82,22 @@ async def keep(account: Account, storage: Storage, ledger: Ledger, target_ids: S
     entries: list[dict[str, Any]] = []
     lanes = asyncio.Semaphore(_AT_ONCE)
     for target_id, pending in by_target.items():
-        async for messages in _messages(account, target_id, list(pending.values())):
-            mine = [message for message in messages if pending.pop(message.id, None) is not None]
-            entries += await asyncio.gather(
-                *(_one(account, storage, lanes, message, target_id, now) for message in mine)
-            )
-            if len(entries) >= _A_COMMIT:
-                await asyncio.to_thread(_note, storage, ledger, entries)
-                _count(done, entries)
-                entries = []
-            if not pending:
-                break
-        # Not in the history any more: the next lookback says so.
-        done.failed |= dict.fromkeys(pending, "the message is gone")
+        reason = "the message is gone"  # from the history: the next lookback says so
+        try:
+            async for messages in _walk(account, target_id, pending.values()).pages():
+                mine = [message for message in messages if pending.pop(message.id, None) is not None]
+                entries += await asyncio.gather(
+                    *(_one(account, storage, lanes, message, target_id, now) for message in mine)
+                )
+                if len(entries) >= _A_COMMIT:
+                    await asyncio.to_thread(_note, storage, ledger, entries)
+                    _count(done, entries)
+                    entries = []
+                if not pending:
+                    break
+        except IMError as error:
+            reason = str(error)
+        done.failed |= dict.fromkeys(pending, reason)
     if entries:
         await asyncio.to_thread(_note, storage, ledger, entries)
         _count(done, entries)
@@ -106,15 +109,10 @@ def _count(done: Kept, entries: Sequence[dict[str, Any]]) -> None:
     done.failed |= {entry["message_id"]: entry["reason"] for entry in entries if entry["reason"]}
 
 
-async def _messages(account: Account, target_id: str, pending: Sequence[_Wanted]) -> AsyncIterator[list[Message]]:
-    """Yield the messages again: only they have the secrets that open the files."""
-    since, until = min(one.time for one in pending), max(one.time for one in pending) + 1
-    walk = Walk(account, target_id, Query(since, until, types=frozenset(_TYPES), order="newest"))
-    try:
-        async for messages in walk.pages():
-            yield messages
-    except IMError:  # the sync before has told of it
-        return
+def _walk(account: Account, target_id: str, pending: Iterable[_Wanted]) -> Walk:
+    """Return the walk past the messages once more: only they have the secrets that open the files."""
+    times = [one.time for one in pending]
+    return Walk(account, target_id, Query(min(times), max(times) + 1, types=frozenset(_TYPES), order="newest"))
 
 
 async def _one(

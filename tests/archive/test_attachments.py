@@ -1,6 +1,7 @@
 """Attachments are kept by what is in them, and no secret with them; one that cannot be had does not stop the rest."""
 
 import hashlib
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from imkit import files
 from imkit.account import Account
 from imkit.archive import Archive
 from imkit.errors import NotFound
+from imkit.history import Walk
 from imkit.messages import Attachment
 from tests.archive.conftest import Tea
 
@@ -64,6 +66,24 @@ def test_one_that_cannot_be_had_is_noted_and_tried_again(
     table = archive.sql("select message_id, sha256, reason from attachments").set_index("message_id")
     assert "past its life" in table.reason[lost.id]
     assert table.sha256[[late.id, fine.id]].notna().all()
+
+
+def test_a_thread_that_cannot_be_asked_now_says_why(
+    tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = tea.thread("Oolong")
+    sent = thread.send(imkit.File(LEAF, file_name="f"))
+
+    async def refused(self: Walk) -> AsyncIterator[list[imkit.Message]]:
+        raise imkit.ServiceBusy("busy now")
+        yield []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Walk, "pages", refused)
+        report = archive.sync(tea.alice, thread, attachments=True)
+    assert report.attachments_failed.keys() == {sent.id}
+    assert "busy now" in report.attachments_failed[sent.id]
+    assert archive.sync(tea.alice, thread, attachments=True).attachments_kept == 1
 
 
 def test_a_damaged_file_is_found(tea: Tea, archive: Archive, tmp_path: Path) -> None:
