@@ -26,6 +26,7 @@ from imkit.archive.storage import Storage
 from imkit.errors import IMError, InvalidMessage, NotFound, ProtocolError, Unsupported
 from imkit.history import Walk
 from imkit.messages import Attachment, Combine, Message
+from imkit.portal import to_its_end
 from imkit.roaming import Query
 
 LARGEST = 128 * 2**20  # bytes; the official SDK uploads 10 MB
@@ -81,6 +82,13 @@ async def keep(account: Account, storage: Storage, ledger: Ledger, target_ids: S
         by_target[one.target_id][one.message_id] = one
     entries: list[dict[str, Any]] = []
     lanes = asyncio.Semaphore(_AT_ONCE)
+
+    async def settle() -> None:
+        # To its end even if the caller is cancelled: the lock is held that long.
+        await to_its_end(asyncio.to_thread(_note, storage, ledger, entries))
+        _count(done, entries)
+        entries.clear()
+
     for target_id, pending in by_target.items():
         reason = "the message is gone"  # from the history: the next lookback says so
         try:
@@ -90,17 +98,14 @@ async def keep(account: Account, storage: Storage, ledger: Ledger, target_ids: S
                     *(_one(account, storage, lanes, message, target_id, now) for message in mine)
                 )
                 if len(entries) >= _A_COMMIT:
-                    await asyncio.to_thread(_note, storage, ledger, entries)
-                    _count(done, entries)
-                    entries = []
+                    await settle()
                 if not pending:
                     break
         except IMError as error:
             reason = str(error)
         done.failed |= dict.fromkeys(pending, reason)
     if entries:
-        await asyncio.to_thread(_note, storage, ledger, entries)
-        _count(done, entries)
+        await settle()
     return done
 
 
