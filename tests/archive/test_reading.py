@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import imkit
-from imkit.archive import Archive, folding, rows
-from imkit.archive.catalogue import Conversation, Ledger
+from imkit.archive import Archive, catalogue, folding, rows
+from imkit.archive.catalogue import Commit, Conversation, Ledger
 from imkit.archive.storage import storage_at
 from imkit.columns import batch_of
 from imkit.errors import ArchiveError
@@ -216,8 +216,6 @@ def test_names_of_strangers_stay_inert(tmp_path: Path) -> None:
 def test_a_reader_goes_on_while_files_are_merged(
     filled: Archive, monkeypatch: pytest.MonkeyPatch, read: Callable[[Archive], pd.DataFrame]
 ) -> None:
-    from imkit.archive import catalogue
-
     again = fill(filled.path + "-2")
     merge_before_reading = catalogue.load
 
@@ -268,18 +266,12 @@ def test_verify_notes_what_has_not_been_read(filled: Archive) -> None:
     with filled._storage.writing(0):
         ledger = Ledger(filled._storage)
         hole = ((0, MIDNIGHT), (MIDNIGHT + 2 * HOUR, MIDNIGHT + 72 * HOUR))
-        ledger.commit(catalogue_commit(Conversation("42", covered=hole, synced_at=1)))
+        ledger.commit(Commit(conversations=(Conversation("42", covered=hole, synced_at=1),)))
     found = filled.verify()
     assert found.ok
     assert "not read from 2026-11-23T00:00:00.000+00:00 to 2026-11-23T02:00:00.000+00:00" in repr(found)
     assert not filled.frame().im.source["complete"]
     assert filled.frame(since="2026-11-24T00:00Z").im.source["complete"]
-
-
-def catalogue_commit(conversation: Conversation) -> Any:
-    from imkit.archive.catalogue import Commit
-
-    return Commit(conversations=(conversation,))
 
 
 def test_compacting_merges_days_and_changes_no_row(filled: Archive) -> None:
