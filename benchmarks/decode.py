@@ -31,8 +31,8 @@ from imkit.frames import frame_of_table
 from imkit.wire import schema
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.keyvalues import decode_ext, json_text
-from imkit.wire.page import parse_page
-from imkit.wire.untrusted import json_object, mapping
+from imkit.wire.roaming_page import parse_page
+from imkit.wire.untrusted_json import json_object, mapping
 from tests.peer.node import ready
 
 MESSAGES, ROUNDS = 100_000, 5

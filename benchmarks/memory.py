@@ -40,7 +40,7 @@ def load(count: int) -> dict[str, float]:
     from imkit.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
     from imkit.fetch import ROWS_A_PART
     from imkit.frames import frame_of_table
-    from imkit.wire.page import parse_page
+    from imkit.wire.roaming_page import parse_page
 
     frame_of_table(sorted_table(pa.Table.from_batches([batch_of([])])))  # all is imported and has run once
     command = [sys.executable, __file__, "send", str(count)]

@@ -30,7 +30,7 @@ from imkit.wire import schema
 from imkit.wire.bulk import read_plain
 from imkit.wire.downlink import CHATS, decode_roamed
 from imkit.wire.keyvalues import json_text
-from imkit.wire.untrusted import open_url
+from imkit.wire.untrusted_json import open_url
 from imkit.wire.uplink import CHAT
 
 SCHEMA_VERSION = "1"

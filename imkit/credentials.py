@@ -25,7 +25,7 @@ from imkit.messages import TokenExpiring, from_milliseconds
 from imkit.pace import retry_delays
 from imkit.portal import Worker
 from imkit.rest import Rest
-from imkit.wire.untrusted import number
+from imkit.wire.untrusted_json import number
 
 logger = logging.getLogger("imkit.credentials")
 

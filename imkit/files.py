@@ -22,7 +22,7 @@ from imkit.escape import file_name_for_disk
 from imkit.messages import Attachment, Audio, Combine, Image, Message, Video
 from imkit.portal import Worker
 from imkit.wire import bundle
-from imkit.wire.untrusted import text
+from imkit.wire.untrusted_json import text
 
 ATTACHMENT_BYTES = 10 * 2**20
 BUNDLE_BYTES = 64 * 2**20  # far above 300 messages of 5 KB, far below what would hurt

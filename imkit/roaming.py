@@ -15,7 +15,7 @@ from imkit.messages import Message, to_milliseconds
 from imkit.rest import Rest
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
-from imkit.wire.page import RawPage, parse_page
+from imkit.wire.roaming_page import RawPage, parse_page
 
 PAGE = 50  # the most a page holds
 Order = Literal["oldest", "newest"]

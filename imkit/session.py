@@ -30,7 +30,7 @@ from imkit.roaming import Order, Progress
 from imkit.subscription import Subscription
 from imkit.thread_lists import last_messages
 from imkit.threads import Group, Thread, thread_pages
-from imkit.wire.untrusted import mapping, text
+from imkit.wire.untrusted_json import mapping, text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from typing import Any
 
 from imkit.account import Account
 from imkit.messages import Message, from_milliseconds
-from imkit.wire.last_message import message_from_json
-from imkit.wire.untrusted import mapping, number, objects, text
+from imkit.wire.rest_message import message_from_json
+from imkit.wire.untrusted_json import mapping, number, objects, text
 
 LIST_PAGE = 50
 LAST_MESSAGES_BATCH = 20  # the most that one call takes

@@ -24,7 +24,7 @@ from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
 from imkit.roaming import Query
 from imkit.thread_lists import cursor_pages, last_messages, learn_thread
-from imkit.wire.untrusted import mapping, objects, text
+from imkit.wire.untrusted_json import mapping, objects, text
 
 if TYPE_CHECKING:
     pass

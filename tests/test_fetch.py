@@ -24,7 +24,7 @@ from imkit.portal import portal
 from imkit.ranges import Bounds
 from imkit.roaming import Page, Query
 from imkit.shards import Shards, Walk
-from imkit.wire.page import parse_page
+from imkit.wire.roaming_page import parse_page
 from tests.stand_ins import Answer, Asked, odd_session
 from tests.test_shards import MINUTE, START, Roaming, bursty
 

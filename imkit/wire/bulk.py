@@ -23,7 +23,7 @@ from imkit.wire.codec import COMMAND, CUSTOM, FILE, IMAGE, LOCATION, SUB_COMBINE
 from imkit.wire.downlink import CHATS, UNREADABLE, Marks, read_marks
 from imkit.wire.keyvalues import decode_ext, json_text
 from imkit.wire.lockstep import Fields, Joined, Layout, Numbers, Truths
-from imkit.wire.untrusted import open_url
+from imkit.wire.untrusted_json import open_url
 from imkit.wire.uplink import CHAT
 
 Columns = dict[str, pa.Array]

@@ -29,8 +29,8 @@ from imkit.messages import (
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.keyvalues import decode_ext
-from imkit.wire.last_message import message_from_json, thread_ref
-from imkit.wire.untrusted import json_object, mapping, number, objects, text
+from imkit.wire.rest_message import message_from_json, thread_ref
+from imkit.wire.untrusted_json import json_object, mapping, number, objects, text
 from imkit.wire.uplink import CHAT, RECALL_EXT, TYPE_CHAT, TYPE_EDIT, TYPE_GROUPCHAT, TYPE_RECALL
 
 logger = logging.getLogger("imkit.wire")

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from imkit.errors import InvalidMessage
 from imkit.wire import schema
-from imkit.wire.untrusted import INT64_MAX, INT64_MIN, MAX_DEPTH, finite, is_deep
+from imkit.wire.untrusted_json import INT64_MAX, INT64_MIN, MAX_DEPTH, finite, is_deep
 
 BOOL, INT, UINT, LLINT, FLOAT, DOUBLE, STRING, JSON_STRING = range(1, 9)
 

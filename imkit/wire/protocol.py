@@ -23,7 +23,7 @@ from imkit.wire import schema
 from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.envelope import LOGOUT, NOTICE, PROVISION, SYNC, UNREAD, Dialect, Envelope, Identity
 from imkit.wire.refusals import OK, login_refused
-from imkit.wire.untrusted import json_object, number
+from imkit.wire.untrusted_json import json_object, number
 from imkit.wire.uplink import CHAT
 
 logger = logging.getLogger("imkit.wire")

@@ -31,8 +31,8 @@ with atheris.instrument_imports(include=["imkit"]):
     from imkit.wire import bulk, bundle, schema
     from imkit.wire.downlink import decode_meta, decode_roamed
     from imkit.wire.envelope import Identity
-    from imkit.wire.page import parse_page
     from imkit.wire.protocol import ClientProtocol, Deliver
+    from imkit.wire.roaming_page import parse_page
     from imkit.wire_log import decode_frame, redacted
 
 

@@ -41,9 +41,9 @@ from imkit.wire.bundle import unpack
 from imkit.wire.downlink import Kicked, decode_edit_answer, decode_meta, decode_roamed
 from imkit.wire.envelope import PROVISION, SYNC, Envelope
 from imkit.wire.keyvalues import JSON_STRING, decode_ext, encode_ext, json_text
-from imkit.wire.last_message import message_from_json, thread_ref
 from imkit.wire.protocol import ClientProtocol, Deliver, LoggedIn, LoginRefused, SendAnswered, Silent, Transmit
-from imkit.wire.untrusted import MAX_DEPTH, decimal, json_object, mapping, number, objects, text
+from imkit.wire.rest_message import message_from_json, thread_ref
+from imkit.wire.untrusted_json import MAX_DEPTH, decimal, json_object, mapping, number, objects, text
 from tests.wire import service
 from tests.wire.service import ALICE, APP, MARK, THREAD
 

@@ -25,7 +25,7 @@ from imkit.messages import (
     Video,
     from_milliseconds,
 )
-from imkit.wire.untrusted import decimal, mapping, number, plain, text
+from imkit.wire.untrusted_json import decimal, mapping, number, plain, text
 
 
 def message_from_json(data: object) -> Message | None:

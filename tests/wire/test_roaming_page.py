@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from imkit.columns import to_batch
 from imkit.errors import ProtocolError
-from imkit.wire import page as page_room
-from imkit.wire.page import parse_page
+from imkit.wire import roaming_page as page_room
+from imkit.wire.roaming_page import parse_page
 from tests.wire.test_properties import JSON, often
 
 
