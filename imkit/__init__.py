@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from imkit import display
-from imkit.app import App
+from imkit.client.app import App
 from imkit.errors import (
     AlreadyExists,
     ArchiveError,

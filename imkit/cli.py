@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imkit.app import App
+    from imkit.client.app import App
     from imkit.sandbox.demo import Demo
     from imkit.sandbox.options import Options
     from imkit.sandbox.server import Server

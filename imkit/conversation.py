@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from imkit import send as sending
-from imkit.account import Account
+from imkit.client import send as sending
+from imkit.client.account import Account
+from imkit.client.attachments import BytesProgress
+from imkit.client.paging import Listing
+from imkit.client.roaming import Order, Progress
 from imkit.errors import InvalidMessage
-from imkit.files import BytesProgress
 from imkit.history import Moment, Walk, query
-from imkit.listing import Listing
 from imkit.messages import Body, Message
 from imkit.portal import blocking
-from imkit.roaming import Order, Progress
 
 if TYPE_CHECKING:
     import pandas as pd

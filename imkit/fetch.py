@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.account import Account
+from imkit.client.account import Account
+from imkit.client.roaming import Page, Progress, Query, fetch_page
 from imkit.columns import peek, to_batch
 from imkit.errors import AuthError, ConnectionLost, IMError, RateLimited, ServiceBusy, SessionClosed, TimedOut
 from imkit.portal import Worker, to_its_end
 from imkit.ranges import Bounds, Range, merged
-from imkit.roaming import Page, Progress, Query, fetch_page
 from imkit.shards import Shards, Walk
 
 logger = logging.getLogger("imkit.history")

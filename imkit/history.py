@@ -9,11 +9,11 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
-from imkit.account import Account
-from imkit.app import user_id
+from imkit.client.account import Account
+from imkit.client.app import user_id
+from imkit.client.roaming import Chain, Order, Page, Query, fetch_page
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.messages import Message, to_milliseconds
-from imkit.roaming import Chain, Order, Page, Query, fetch_page
 from imkit.shards import is_reversed
 
 Moment = datetime | date | str

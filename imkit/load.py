@@ -19,7 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.account import Account
+from imkit.client.account import Account
+from imkit.client.roaming import Progress, Query
 from imkit.columns import SCHEMA, sorted_table
 from imkit.errors import InvalidMessage
 from imkit.fetch import LIMIT_REACHED, MAX_WORKERS, WORKERS, Fetch, Part
@@ -27,7 +28,6 @@ from imkit.frames import frame_of_table
 from imkit.history import moment_of
 from imkit.progress import notebook_line
 from imkit.ranges import Bounds, Range, iso, merged
-from imkit.roaming import Progress, Query
 
 logger = logging.getLogger("imkit.history")
 

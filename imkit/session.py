@@ -13,22 +13,22 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
-from imkit import files
-from imkit import send as sending
-from imkit.account import Account
-from imkit.app import App, default_app, user_id
-from imkit.credentials import TokenSource
+from imkit.client import attachments
+from imkit.client import send as sending
+from imkit.client.account import Account
+from imkit.client.app import App, default_app, user_id
+from imkit.client.attachments import BytesProgress
+from imkit.client.callbacks import Subscription
+from imkit.client.credentials import TokenSource
+from imkit.client.event_store import EventStream, checked_kinds
+from imkit.client.paging import Listing, collected
+from imkit.client.roaming import Order, Progress
+from imkit.client.thread_queries import last_messages
 from imkit.display import Tone, card, counted
 from imkit.errors import InvalidMessage, ProtocolError
-from imkit.event_store import EventStream, checked_kinds
-from imkit.files import BytesProgress
 from imkit.history import Moment, query
-from imkit.listing import Listing, collected
 from imkit.messages import Body, Event, Message
 from imkit.portal import Blocking, blocking, portal
-from imkit.roaming import Order, Progress
-from imkit.subscription import Subscription
-from imkit.thread_lists import last_messages
 from imkit.threads import Group, Thread, thread_pages
 from imkit.wire.untrusted_json import mapping, text
 
@@ -362,7 +362,7 @@ class Session:
 
         Source: fact sheet section 11.
         """
-        return await files.download(self._account, message, folder, progress)
+        return await attachments.download(self._account, message, folder, progress)
 
     @blocking
     async def unpack(self, message: Message) -> list[Message]:
@@ -377,7 +377,7 @@ class Session:
 
         Source: fact sheet section 11, "Bundle file".
         """
-        return await files.unpack(self._account, message)
+        return await attachments.unpack(self._account, message)
 
     # ------------------------------------------------------------------ events
 

@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from imkit.client.roaming import PAGE, Chain, Query
 from imkit.ranges import FAR, Range
-from imkit.roaming import PAGE, Chain, Query
 
 WORTH_HELPING = PAGE  # messages; fewer come with the page that is under way
 AHEAD = 2 * PAGE  # so many messages a burst is taken to go on for

@@ -11,19 +11,19 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from imkit import send as sending
-from imkit.account import Account, ThreadFacts
-from imkit.app import user_id
+from imkit.client import send as sending
+from imkit.client.account import Account, ThreadFacts
+from imkit.client.app import user_id
+from imkit.client.paging import Listing
+from imkit.client.roaming import Query
+from imkit.client.thread_queries import cursor_pages, last_messages, learn_thread
 from imkit.conversation import Conversation, message_id
 from imkit.display import card, counted, known
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
 from imkit.escape import for_terminal
 from imkit.history import Walk
-from imkit.listing import Listing
 from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
-from imkit.roaming import Query
-from imkit.thread_lists import cursor_pages, last_messages, learn_thread
 from imkit.wire.untrusted_json import mapping, objects, text
 
 if TYPE_CHECKING:

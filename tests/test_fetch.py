@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 import imkit
 from benchmarks.fetch_server import times as bursty_month
+from imkit.client.roaming import Page, Query
 from imkit.columns import SCHEMA
 from imkit.errors import IMError
 from imkit.fetch import Fetch, Part
 from imkit.load import missing
 from imkit.portal import portal
 from imkit.ranges import Bounds
-from imkit.roaming import Page, Query
 from imkit.shards import Shards, Walk
 from imkit.wire.roaming_page import parse_page
 from tests.stand_ins import Answer, Asked, odd_session

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import imkit
 from benchmarks.fetch_server import times as bursty_month
-from imkit import progress as progress_room
+from imkit import progress as progress_module
 from imkit.load import missing
 from imkit.messages import from_milliseconds
 from imkit.progress import NotebookLine, notebook_line
@@ -269,7 +269,7 @@ class Display:
 
 def test_the_line_comes_after_a_second_and_stays_with_the_last_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(progress_room, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(progress_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     display = Display()
     line = NotebookLine(display)
 

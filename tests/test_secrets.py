@@ -81,7 +81,7 @@ def forms(secret: str) -> list[str]:
 
 
 def test_what_goes_over_the_socket_can_still_be_logged_by_who_asks_for_it() -> None:
-    assert logging.getLogger("imkit.connection.socket").level == logging.INFO
+    assert logging.getLogger("imkit.client.connection.socket").level == logging.INFO
 
 
 def test_what_opens_an_attachment_is_not_logged(

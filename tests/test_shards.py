@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import imkit
-from imkit.roaming import Page, Query
+from imkit.client.roaming import Page, Query
 from imkit.sandbox.process import Sandbox
 from imkit.shards import Shards
 from tests.stand_ins import Answer, Asked, odd_session, roamed, text_meta

@@ -18,15 +18,15 @@ from imkit.archive.plan import Wanted
 from imkit.archive.report import SyncReport
 from imkit.archive.storage import storage_at
 from imkit.archive.sync import sync
+from imkit.client.credentials import TokenSource
+from imkit.client.roaming import Progress
 from imkit.columns import SCHEMA
-from imkit.credentials import TokenSource
 from imkit.display import card
 from imkit.errors import InvalidMessage
 from imkit.escape import for_terminal
 from imkit.fetch import MAX_WORKERS, WORKERS
 from imkit.history import Moment, query
 from imkit.portal import blocking
-from imkit.roaming import Progress
 from imkit.session import Session
 from imkit.threads import Group, Thread
 

@@ -18,16 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from imkit import files
-from imkit.account import Account
 from imkit.archive import rows
 from imkit.archive.catalogue import Commit, Ledger, StoredFile
 from imkit.archive.storage import Storage
+from imkit.client.account import Account
+from imkit.client.attachments import content as attachment_content
+from imkit.client.roaming import Query
 from imkit.errors import IMError, InvalidMessage, NotFound, ProtocolError, Unsupported
 from imkit.history import Walk
 from imkit.messages import Attachment, Combine, Message
 from imkit.portal import to_its_end
-from imkit.roaming import Query
 
 LARGEST = 128 * 2**20  # bytes; the official SDK uploads 10 MB
 _AT_ONCE = 4
@@ -129,7 +129,7 @@ async def _one(
     entry["file_name"] = body.file_name if isinstance(body, Attachment | Combine) else None
     async with lanes:
         try:
-            data = await files.content(account, message, LARGEST)
+            data = await attachment_content(account, message, LARGEST)
         except IMError as error:
             entry |= {"reason": str(error), "final": isinstance(error, _FINAL)}
             return entry

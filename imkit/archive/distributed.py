@@ -15,13 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from imkit.account import Account
-from imkit.app import App
 from imkit.archive import rows
 from imkit.archive.catalogue import StoredFile
 from imkit.archive.intake import Intake, Piece, Planned
 from imkit.archive.storage import INSTALL, storage_at
-from imkit.credentials import TokenSource
+from imkit.client.account import Account
+from imkit.client.app import App
+from imkit.client.credentials import TokenSource
 from imkit.errors import ArchiveError, InvalidMessage
 from imkit.portal import portal
 

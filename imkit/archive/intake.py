@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from imkit.account import Account
 from imkit.archive import rows
 from imkit.archive.catalogue import Conversation, Status, StoredFile
 from imkit.archive.folding import Reread
+from imkit.client.account import Account
+from imkit.client.roaming import Progress, Query
 from imkit.errors import Forbidden, IMError, NotFound
 from imkit.fetch import Fetch, Part
 from imkit.ranges import FAR, Bounds, Range, merged
-from imkit.roaming import Progress, Query
 
 ROWS_A_PIECE = 100_000
 KEPT_AT_LEAST_MS = 3 * 86_400_000  # the shortest retention of any plan: what is younger has not expired

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imkit.account import Account
 from imkit.archive import catalogue
 from imkit.archive.catalogue import Conversation, Room, State
 from imkit.archive.intake import Planned, lost
 from imkit.archive.report import SyncReport
+from imkit.client.account import Account
+from imkit.client.paging import collected
+from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages
 from imkit.errors import Forbidden, IMError, InvalidMessage, NotFound
-from imkit.listing import collected
 from imkit.messages import Message, to_milliseconds
 from imkit.session import Session
-from imkit.thread_lists import LAST_MESSAGES_BATCH, last_messages
 from imkit.threads import Group, Thread
 
 _ASKED_AT_ONCE = 8

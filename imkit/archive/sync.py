@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from imkit.account import Account
 from imkit.archive import attachments, care
 from imkit.archive.catalogue import Ledger, State
 from imkit.archive.distributed import Crew, Share, shares
@@ -19,10 +18,11 @@ from imkit.archive.intake import Intake, Piece, Planned
 from imkit.archive.plan import Planner, Wanted
 from imkit.archive.report import SyncReport
 from imkit.archive.storage import Storage
-from imkit.credentials import TokenSource
+from imkit.client.account import Account
+from imkit.client.credentials import TokenSource
+from imkit.client.roaming import Progress
 from imkit.errors import ArchiveError, IMError, InvalidMessage
 from imkit.portal import Worker, to_its_end
-from imkit.roaming import Progress
 
 R = TypeVar("R")
 _FILES_A_DAY = 8  # more are merged at the end of a sync

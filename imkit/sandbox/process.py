@@ -31,7 +31,7 @@ from imkit.sandbox.own import HEALTH, RETIRE, version
 from imkit.sandbox.state import State, read_state
 
 if TYPE_CHECKING:
-    from imkit.app import App
+    from imkit.client.app import App
 
 IDLE_MINUTES = 30
 _LOG_BYTES = 1024 * 1024
@@ -193,7 +193,7 @@ class Sandbox:
     @property
     def app(self) -> App:
         """What `imkit.login(…, app=sandbox.app)` takes. No credential is needed; users are made on demand."""
-        from imkit.app import App  # the server's own process must never load the client
+        from imkit.client.app import App  # the server's own process must never load the client
 
         return App._sandbox(self.app_key, self.rest_url, self.ws_url, self.secret)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import ipywidgets
 
+from imkit.client.send import MESSAGE_BYTES
 from imkit.errors import IMError, InvalidMessage, TooLarge
 from imkit.escape import for_terminal
 from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Text, Video
-from imkit.send import MESSAGE_BYTES
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Status, button, problem, row
 from imkit.widgets.parts import DropZone, Item, Outbox, TextBox

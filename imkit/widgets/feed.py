@@ -10,6 +10,9 @@ from typing import Any
 
 import traitlets
 
+from imkit.client.send import edit as edit_message
+from imkit.client.send import recall as recall_message
+from imkit.client.send import target_of
 from imkit.errors import IMError
 from imkit.escape import for_terminal
 from imkit.messages import (
@@ -27,9 +30,6 @@ from imkit.messages import (
     ThreadChanged,
 )
 from imkit.portal import portal
-from imkit.send import edit as edit_message
-from imkit.send import recall as recall_message
-from imkit.send import target_of
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, problem, readable, static

@@ -9,9 +9,9 @@ from typing import Any
 import ipywidgets
 import traitlets
 
-from imkit.app import App
+from imkit.client.app import App
+from imkit.client.rest import app_server_token
 from imkit.errors import InvalidMessage
-from imkit.rest import app_server_token
 from imkit.session import Session, login
 from imkit.widgets.base import Form, Part, button, row, static
 from imkit.widgets.labels import Labels

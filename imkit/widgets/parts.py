@@ -9,8 +9,8 @@ from typing import Any
 
 import traitlets
 
+from imkit.client.attachments import ATTACHMENT_BYTES
 from imkit.escape import for_terminal
-from imkit.files import ATTACHMENT_BYTES
 from imkit.widgets.base import Part, readable, static
 from imkit.widgets.labels import Labels
 

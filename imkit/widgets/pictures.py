@@ -6,8 +6,8 @@ import asyncio
 import io
 from collections import OrderedDict
 
-from imkit.account import Account
-from imkit.files import ATTACHMENT_BYTES, content
+from imkit.client.account import Account
+from imkit.client.attachments import ATTACHMENT_BYTES, content
 from imkit.messages import Message
 
 SIDE = 520  # pixels; a screen with a high density still shows a sharp chat picture

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from imkit.client.roaming import Query
 from imkit.errors import IMError
 from imkit.escape import for_terminal
 from imkit.history import Walk
@@ -18,7 +19,6 @@ from imkit.messages import (
     ThreadChanged,
     to_milliseconds,
 )
-from imkit.roaming import Query
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.labels import Labels

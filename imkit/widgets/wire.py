@@ -9,11 +9,11 @@ from typing import Any
 
 import traitlets
 
+from imkit.client.wire_log import KEPT, Entry
 from imkit.escape import for_terminal
 from imkit.session import Session
 from imkit.widgets.base import Form, Part, readable, static
 from imkit.widgets.labels import Labels
-from imkit.wire_log import KEPT, Entry
 
 _LOOK_SECONDS = 0.5
 _SHOWN = 6_000  # characters of one entry

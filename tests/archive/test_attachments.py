@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import imkit
-from imkit import files
-from imkit.account import Account
-from imkit.archive import Archive
+from imkit.archive import Archive, attachments
+from imkit.client.account import Account
 from imkit.errors import NotFound
 from imkit.history import Walk
 from imkit.messages import Attachment
@@ -48,7 +47,7 @@ def test_one_that_cannot_be_had_is_noted_and_tried_again(
 ) -> None:
     thread = tea.thread("Oolong")
     lost, late, fine = [thread.send(imkit.File(data, file_name="f")) for data in (b"lost", b"late", b"fine")]
-    content = files.content
+    content = attachments.attachment_content
     troubles: dict[str, imkit.IMError] = {lost.id: NotFound("past its life"), late.id: imkit.ServiceBusy("busy")}
 
     async def fail(account: Account, message: imkit.Message, most: int) -> bytes:
@@ -56,7 +55,7 @@ def test_one_that_cannot_be_had_is_noted_and_tried_again(
             raise troubles[message.id]
         return await content(account, message, most)
 
-    monkeypatch.setattr(files, "content", fail)
+    monkeypatch.setattr(attachments, "attachment_content", fail)
     report = archive.sync(tea.alice, thread, attachments=True)
     assert report.attachments_kept == 1
     assert report.attachments_failed.keys() == {lost.id, late.id}

@@ -6,8 +6,8 @@ import logging
 import pytest
 
 import imkit
-from imkit import pace
-from imkit import rest as rest_room
+from imkit.client import rate_limit
+from imkit.client import rest as rest_module
 from imkit.sandbox.process import Sandbox
 from tests.people import new_name
 from tests.stand_ins import Answer, Asked, http_stand_in
@@ -23,11 +23,11 @@ def test_many_calls_against_a_rate_limit_all_succeed(caplog: pytest.LogCaptureFi
                 await asyncio.gather(*(group.create_thread.aio(f"thread {parent.text}", parent) for parent in parents))
             )
 
-        with caplog.at_level(logging.INFO, "imkit.rest"):
+        with caplog.at_level(logging.INFO, "imkit.client.rest"):
             threads = asyncio.run(main())
         assert len({thread.id for thread in threads}) == 30
         assert sum(1 for _ in group.threads()) == 30  # each once: a 429 was refused unseen
-        slowed = [record.getMessage() for record in caplog.records if record.name == "imkit.rest"]
+        slowed = [record.getMessage() for record in caplog.records if record.name == "imkit.client.rest"]
         assert slowed
         assert len(slowed) < 10  # told once, not by each of the thirty
         assert all("a second from now on, again in" in line for line in slowed)
@@ -46,11 +46,11 @@ def test_patience_ends(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
             async def sleep(seconds: float) -> None:
                 waits.append(seconds)
 
-        monkeypatch.setattr(pace, "asyncio", Module())
+        monkeypatch.setattr(rate_limit, "asyncio", Module())
         with pytest.raises(imkit.RateLimited if status == 429 else imkit.ServiceBusy) as caught:
             list(alice.groups())
         told = [wait for wait in waits if wait > 0.9]  # as the service says, each time
-        assert len(told) >= pace.MAX_ATTEMPTS - 1
+        assert len(told) >= rate_limit.MAX_ATTEMPTS - 1
         if isinstance(caught.value, imkit.RateLimited):
             assert caught.value.retry_after == 1.0
 
@@ -83,7 +83,7 @@ def test_uploads_and_downloads_are_patient_too(sandbox: Sandbox, status: int, mo
 def test_a_bomb_of_an_answer_is_refused_and_the_session_goes_on(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rest_room, "ANSWER_BYTES", 2**20)
+    monkeypatch.setattr(rest_module, "ANSWER_BYTES", 2**20)
     bombs = {
         "large": (b'{"data": "' + b"x" * 2**21 + b'"}', imkit.ProtocolError, "larger than"),
         "deep": (b'{"data":' * 100_000, imkit.ProtocolError, "no JSON"),

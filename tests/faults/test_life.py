@@ -10,11 +10,11 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit import connection as connection_room
-from imkit.connection import reconnect_delays
+from imkit.client import connection as connection_module
+from imkit.client.connection import reconnect_delays
 from imkit.messages import Text
 from imkit.sandbox.process import Sandbox
-from imkit.wire import protocol as protocol_room
+from imkit.wire import protocol as protocol_module
 from imkit.wire import uplink
 from imkit.wire.protocol import ClientProtocol
 from tests.faults.proxy import Proxy
@@ -86,7 +86,7 @@ def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.
                 proxy.accept()
             yield 0.0
 
-    monkeypatch.setattr(connection_room.Connection.__init__, "__defaults__", (None, None, compressed))
+    monkeypatch.setattr(connection_module.Connection.__init__, "__defaults__", (None, None, compressed))
     with room_at(own, proxy) as room:
         events = room.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
 
@@ -117,7 +117,7 @@ def test_a_service_that_takes_every_login_and_then_goes_is_asked_less_and_less(
                 enough.set()
             yield 0.0
 
-    monkeypatch.setattr(connection_room.Connection.__init__, "__defaults__", (None, None, noted))
+    monkeypatch.setattr(connection_module.Connection.__init__, "__defaults__", (None, None, noted))
 
     def serve(socket: ServerConnection) -> None:
         welcome(socket)
@@ -214,7 +214,7 @@ def test_a_queue_whose_notice_was_lost_is_found_although_others_keep_the_line_bu
         protocol.receive(service.page([], key=None, name="another", isLast=True), now=float(now))
         asked += [now for kind, _ in service.uplinks(protocol.tick(float(now))) if kind == "unread"]
     assert len(asked) == 2
-    assert asked[0] <= protocol_room.LOOK_SECONDS + 5
+    assert asked[0] <= protocol_module.LOOK_SECONDS + 5
 
 
 # ------------------------------------------------------------------- sent away

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 import imkit
-from imkit import send as sending
+from imkit.client import send as sending
 from imkit.messages import Text
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import imkit
-from imkit import credentials as credentials_room
-from imkit.credentials import keep_fresh
+from imkit.client import credentials as credentials_module
+from imkit.client.credentials import keep_fresh
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
@@ -30,8 +30,8 @@ class Clock:
             self.now += seconds
             await sleep(0)
 
-        patch.setattr(credentials_room.asyncio, "sleep", pass_by)
-        patch.setattr(credentials_room.time, "time", lambda: self.now)
+        patch.setattr(credentials_module.asyncio, "sleep", pass_by)
+        patch.setattr(credentials_module.time, "time", lambda: self.now)
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._module, name)
 
-    monkeypatch.setattr(credentials_room, "asyncio", Module(asyncio))
-    monkeypatch.setattr(credentials_room, "time", Module(time))
+    monkeypatch.setattr(credentials_module, "asyncio", Module(asyncio))
+    monkeypatch.setattr(credentials_module, "time", Module(time))
     return Clock(monkeypatch)
 
 

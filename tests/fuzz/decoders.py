@@ -23,17 +23,17 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 with atheris.instrument_imports(include=["imkit"]):
     from imkit import columns
-    from imkit import rest as rest_room
+    from imkit.client import rest as rest_module
+    from imkit.client.rest import Hosts, discover, refusal
+    from imkit.client.wire_log import decode_frame, redacted
     from imkit.errors import ConnectionLost, IMError, ProtocolError
     from imkit.escape import file_name_for_disk
     from imkit.messages import Attachment, Event, Message
-    from imkit.rest import Hosts, discover, refusal
     from imkit.wire import bulk, bundle, schema
     from imkit.wire.downlink import decode_meta, decode_roamed
     from imkit.wire.envelope import Identity
     from imkit.wire.protocol import ClientProtocol, Deliver
     from imkit.wire.roaming_page import parse_page
-    from imkit.wire_log import decode_frame, redacted
 
 
 def look_at(message: Message | None) -> None:
@@ -178,7 +178,7 @@ def discovery(data: bytes) -> None:
 
 
 def refusals(data: bytes) -> None:
-    body = rest_room._json(data)
+    body = rest_module._json(data)
     for status in (200, 400, 401, 403, 404, 429, 500, 503):
         error = refusal("GET /x", status, body, ("chatgroups",))
         assert isinstance(error, IMError)
@@ -249,7 +249,7 @@ def seeds(folder: Path) -> None:
 def main() -> None:
     logging.disable(logging.CRITICAL)
     columns._WORTH_READING_TOGETHER = bulk._WORTH_READING_TOGETHER = 0
-    rest_room.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_room.httpx.HTTPError)
+    rest_module.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_module.httpx.HTTPError)
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):
         corpus = Path(os.environ.get("FUZZ_CORPUS") or tempfile.mkdtemp(prefix="imkit-fuzz-"))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Picture
 
 import imkit
-from imkit.files import ATTACHMENT_BYTES
+from imkit.client.attachments import ATTACHMENT_BYTES
 from imkit.widgets import Composer
 from tests.widgets.conftest import Page, Tea, until
 

@@ -12,9 +12,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 
 import imkit
+from imkit.client.rest import Rest
 from imkit.display import as_html, line_above
 from imkit.portal import portal
-from imkit.rest import Rest
 from imkit.sandbox.process import Sandbox
 from imkit.widgets import Composer, Explorer, HistoryForm, LiveFeed, LoginForm, ThreadPicker, WireView
 from tests.stand_ins import token_of

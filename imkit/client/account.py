@@ -12,18 +12,18 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from imkit.app import App
-from imkit.connection import Connection
-from imkit.credentials import Credentials, TokenSource, keep_fresh
+from imkit.client.app import App
+from imkit.client.connection import Connection
+from imkit.client.credentials import Credentials, TokenSource, keep_fresh
+from imkit.client.event_store import EventStore
+from imkit.client.lost_sends import settle
+from imkit.client.rest import Hosts, Rest
+from imkit.client.wire_log import WireLog
 from imkit.errors import SessionClosed
-from imkit.event_store import EventStore
 from imkit.messages import Event, Message, MessageReceived, ThreadChanged, ThreadRef
 from imkit.portal import Worker, portal
-from imkit.rest import Hosts, Rest
-from imkit.settle import settle
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol
-from imkit.wire_log import WireLog
 
 _LAST_WORDS_SECONDS = 0.2
 # One device for each process: a cell run again is the same device, another notebook is another.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from imkit.account import Account
+from imkit.client.account import Account
+from imkit.client.attachments import BytesProgress, uploaded, uploaded_bundle
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
-from imkit.files import BytesProgress, uploaded, uploaded_bundle
 from imkit.messages import (
     Attachment,
     Body,

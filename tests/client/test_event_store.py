@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import imkit
-from imkit.event_store import EventStore, EventStream
+from imkit.client.event_store import EventStore, EventStream
 from imkit.messages import (
     Connected,
     Disconnected,

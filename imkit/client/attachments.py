@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from imkit.account import Account
+from imkit.client.account import Account
 from imkit.errors import InvalidMessage, ProtocolError, TooLarge, Unsupported
 from imkit.escape import file_name_for_disk
 from imkit.messages import Attachment, Audio, Combine, Image, Message, Video

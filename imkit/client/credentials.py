@@ -10,7 +10,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from imkit.app import App
+from imkit.client.app import App
+from imkit.client.rate_limit import retry_delays
+from imkit.client.rest import Rest
 from imkit.errors import (
     AuthError,
     ConnectionLost,
@@ -22,12 +24,10 @@ from imkit.errors import (
     TokenExpired,
 )
 from imkit.messages import TokenExpiring, from_milliseconds
-from imkit.pace import retry_delays
 from imkit.portal import Worker
-from imkit.rest import Rest
 from imkit.wire.untrusted_json import number
 
-logger = logging.getLogger("imkit.credentials")
+logger = logging.getLogger("imkit.client.credentials")
 
 TokenSource = Callable[[], str | Awaitable[str]]
 _RENEW_AT = 0.8  # of a token's remaining life, as the official SDK warns

@@ -11,9 +11,9 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from imkit.client.rate_limit import RateBucket
+from imkit.client.rest import Hosts, discover
 from imkit.errors import InvalidMessage
-from imkit.pace import RateBucket
-from imkit.rest import Hosts, discover
 
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from imkit.listing import Listing, collected
+from imkit.client.paging import Listing, collected
 from imkit.portal import portal
 
 
@@ -89,7 +89,7 @@ def test_an_error_in_a_page_comes_through() -> None:
 
 def test_a_walk_left_open_does_not_trouble_the_end_of_the_interpreter() -> None:
     code = """if True:
-        from imkit.listing import Listing
+        from imkit.client.paging import Listing
         async def pages():
             yield [1, 2]
         walk = iter(Listing(pages, "numbers"))

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import imkit
-from imkit import files as files_room
+from imkit.client import attachments as files_module
 from imkit.messages import Attachment, Body
 from imkit.wire import bundle
 from tests.stand_ins import Answer, Asked, http_stand_in
 
 WAIT = 20.0
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "combine-file.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "combine-file.json").read_text())
 
 
 def picture(width: int, height: int, kind: str = "PNG") -> bytes:
@@ -109,14 +109,14 @@ def test_what_is_refused_before_an_upload(thread: imkit.Thread, tmp_path: Path) 
     small.write_bytes(picture(1, 1))
     large = tmp_path / "large.bin"
     with large.open("wb") as file:
-        file.truncate(files_room.ATTACHMENT_BYTES + 1)
+        file.truncate(files_module.ATTACHMENT_BYTES + 1)
     refused: list[tuple[Body, type[imkit.IMError], str]] = [
         (imkit.File(tmp_path / "nothing"), imkit.InvalidMessage, "cannot be read"),
         (imkit.File(tmp_path), imkit.InvalidMessage, "is no file"),
         (imkit.File(b""), imkit.InvalidMessage, "empty"),
         (imkit.File(), imkit.InvalidMessage, "file"),
         (imkit.File(large), imkit.TooLarge, "10,485,761"),
-        (imkit.File(bytes(files_room.ATTACHMENT_BYTES + 1)), imkit.TooLarge, "10,485,761"),
+        (imkit.File(bytes(files_module.ATTACHMENT_BYTES + 1)), imkit.TooLarge, "10,485,761"),
         (imkit.Image(b"no picture"), imkit.InvalidMessage, "no picture"),
         (imkit.Audio(small), imkit.InvalidMessage, "looks like image"),
         (imkit.Video(b"text", file_name="notes.txt"), imkit.InvalidMessage, "looks like text"),
@@ -143,7 +143,7 @@ def test_a_picture_that_is_a_bomb_is_not_unpacked(thread: imkit.Thread) -> None:
 
 
 def test_the_largest_attachment_passes(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
-    data = os.urandom(files_room.ATTACHMENT_BYTES)
+    data = os.urandom(files_module.ATTACHMENT_BYTES)
     sent = thread.send(imkit.File(data, file_name="large.bin"))
     assert bob.download(sent, tmp_path).read_bytes() == data
 
@@ -265,7 +265,7 @@ def test_a_bundle_that_is_none(
     lie = replace(file, body=imkit.Combine("lie", url=file.body.url, secret=file.body.secret))
     with pytest.raises(imkit.ProtocolError, match="no bundle"):
         bob.unpack(lie)
-    monkeypatch.setattr(files_room, "BUNDLE_BYTES", 10)
+    monkeypatch.setattr(files_module, "BUNDLE_BYTES", 10)
     with pytest.raises(imkit.ProtocolError, match="larger than"):
         bob.unpack(lie)
 

@@ -13,7 +13,7 @@ import pytest
 
 import imkit
 from benchmarks.fetch_server import Limit
-from imkit.pace import MAX_ATTEMPTS, MAX_ATTEMPTS_IN_ALL, Patience, RateBucket, retry_delays
+from imkit.client.rate_limit import MAX_ATTEMPTS, MAX_ATTEMPTS_IN_ALL, Patience, RateBucket, retry_delays
 
 T = TypeVar("T")
 

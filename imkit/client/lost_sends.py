@@ -14,10 +14,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from imkit.client.rest import Rest
+from imkit.client.roaming import Query, fetch_page
 from imkit.errors import ConnectionLost, IMError, RateLimited, ServiceBusy, TimedOut
 from imkit.messages import Body, Command, Message, to_milliseconds
-from imkit.rest import Rest
-from imkit.roaming import Query, fetch_page
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.envelope import Identity
@@ -25,7 +25,7 @@ from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import OK
 from imkit.wire.uplink import ROUTE_ALL, TYPE_CHAT, TYPE_GROUPCHAT
 
-logger = logging.getLogger("imkit.settle")
+logger = logging.getLogger("imkit.client.lost_sends")
 
 CLOCK_DIFFERENCE_SECONDS = 600  # by how much this machine's clock may be wrong, where the service never told the time
 MAX_PAGES = 40

@@ -19,6 +19,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from imkit.client.rate_limit import Patience, RateBucket
+from imkit.client.rest_errors import BUSY, refusal
+from imkit.client.wire_log import WireLog
 from imkit.errors import (
     AuthError,
     ConnectionLost,
@@ -29,9 +32,6 @@ from imkit.errors import (
     SessionClosed,
     TimedOut,
 )
-from imkit.pace import Patience, RateBucket
-from imkit.rest_refusals import BUSY, refusal
-from imkit.wire_log import WireLog
 
 
 class _ShareSecretsHidden(logging.Filter):

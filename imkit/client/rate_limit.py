@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 
 from imkit.errors import IMError, RateLimited
 
-logger = logging.getLogger("imkit.rest")
+logger = logging.getLogger("imkit.client.rest")
 
 MAX_ATTEMPTS = 6  # without any request of the app succeeding in between
 MAX_ATTEMPTS_IN_ALL = 50  # of one request that fails while others succeed: about five minutes

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from imkit.account import Account
-from imkit.event_store import EventStream
+from imkit.client.account import Account
+from imkit.client.event_store import EventStream
 from imkit.messages import Dropped, Event
 from imkit.portal import portal
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import imkit
-from imkit.credentials import Credentials
-from imkit.pace import RateBucket
+from imkit.client.credentials import Credentials
+from imkit.client.rate_limit import RateBucket
+from imkit.client.rest import Rest
 from imkit.portal import portal
-from imkit.rest import Rest
 from imkit.sandbox.process import Sandbox
 from tests.stand_ins import Answer, http_stand_in, register
 

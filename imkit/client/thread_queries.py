@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from imkit.account import Account
+from imkit.client.account import Account
 from imkit.messages import Message, from_milliseconds
 from imkit.wire.rest_message import message_from_json
 from imkit.wire.untrusted_json import mapping, number, objects, text

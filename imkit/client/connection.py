@@ -17,6 +17,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
 from websockets.protocol import OPEN
 
+from imkit.client.rest import is_loopback
+from imkit.client.wire_log import WireLog
 from imkit.errors import (
     ConnectionLost,
     IMError,
@@ -28,7 +30,6 @@ from imkit.errors import (
     TokenExpired,
 )
 from imkit.messages import Connected, Disconnected, Event, LoggedOut
-from imkit.rest import is_loopback
 from imkit.wire.downlink import Kicked
 from imkit.wire.protocol import (
     ClientProtocol,
@@ -41,12 +42,11 @@ from imkit.wire.protocol import (
     Transmit,
 )
 from imkit.wire.refusals import OK
-from imkit.wire_log import WireLog
 
-logger = logging.getLogger("imkit.connection")
+logger = logging.getLogger("imkit.client.connection")
 # At DEBUG websockets logs what goes over the socket, and with a login that is the token. It speaks through a logger
 # of its own that passes on INFO and above, whatever the level of the loggers over it.
-_socket_logger = logging.getLogger("imkit.connection.socket")
+_socket_logger = logging.getLogger("imkit.client.connection.socket")
 _socket_logger.setLevel(logging.INFO)
 
 OPEN_SECONDS = 10.0  # for the socket, and again for the login on it
@@ -119,7 +119,7 @@ class Connection:
         token: gives the token to log in with; called with True when the last one was refused as expired.
         deliver: places events; what is delivered is then acknowledged to the service.
         settle: given the sends whose answer was lost, and by target the id of the last message whose answer came,
-            answers those that did arrive and returns those it could not look up (`imkit.settle`).
+            answers those that did arrive and returns those it could not look up (`imkit.client.lost_sends`).
         wire: notes what is said, if it is on.
         delays: makes the waits between attempts to come back.
 

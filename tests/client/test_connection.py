@@ -10,9 +10,9 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit import connection as connection_room
-from imkit.connection import reconnect_delays
-from imkit.event_store import EventStream
+from imkit.client import connection as connection_module
+from imkit.client.connection import reconnect_delays
+from imkit.client.event_store import EventStream
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
@@ -26,7 +26,7 @@ WAIT = 10.0
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Come back at once."""
     monkeypatch.setattr(
-        connection_room.Connection.__init__, "__defaults__", (None, None, lambda: itertools.repeat(0.02))
+        connection_module.Connection.__init__, "__defaults__", (None, None, lambda: itertools.repeat(0.02))
     )
 
 
@@ -155,7 +155,7 @@ def test_closing_while_the_server_is_down(own: Sandbox) -> None:
 
 
 def test_a_send_that_finds_no_connection_for_long_is_given_up(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_room, "QUEUED_SECONDS", 0.05)
+    monkeypatch.setattr(connection_module, "QUEUED_SECONDS", 0.05)
     with imkit.login(new_name("alice"), app=own.app) as alice:
         events = alice.events(imkit.Disconnected)
         own.kill()
@@ -225,12 +225,12 @@ def test_a_server_that_closes_before_the_login_is_answered() -> None:
     with socket_stand_in(close) as url, pytest.raises(imkit.ConnectionLost, match="no connection") as caught:
         imkit.login(new_name(), app=app_at(url), token="t0ken")
     assert caught.value.outcome == "not sent"
-    assert len(accepted) == connection_room.FIRST_ATTEMPTS
+    assert len(accepted) == connection_module.FIRST_ATTEMPTS
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_never_answers_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_room, "OPEN_SECONDS", 0.1)
+    monkeypatch.setattr(connection_module, "OPEN_SECONDS", 0.1)
     over = threading.Event()
     with socket_stand_in(lambda socket: bool(over.wait(WAIT))) as url:
         with pytest.raises(imkit.ConnectionLost):
@@ -310,7 +310,7 @@ def test_a_server_that_compresses_unasked() -> None:
 
 
 def test_an_answer_that_never_comes_gives_the_connection_up(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
-    monkeypatch.setattr(connection_room, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(connection_module, "ANSWER_SECONDS", 0.1)
     logins: list[int] = []
     again = threading.Event()
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from imkit.client.rest import Rest
 from imkit.errors import ProtocolError
 from imkit.messages import Message, to_milliseconds
-from imkit.rest import Rest
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.roaming_page import RawPage, parse_page

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import pytest
 
 import imkit
-from imkit import rest as rest_room
-from imkit.pace import MAX_ATTEMPTS, RateBucket
+from imkit.client import rest as rest_module
+from imkit.client.rate_limit import MAX_ATTEMPTS, RateBucket
+from imkit.client.rest import Hosts, Rest, discover, is_loopback
+from imkit.client.rest_errors import refusal
 from imkit.portal import portal
-from imkit.rest import Hosts, Rest, discover, is_loopback
-from imkit.rest_refusals import refusal
 from tests.stand_ins import Answer, Asked, HttpStandIn, http_stand_in
 
 T = TypeVar("T")
@@ -189,7 +189,7 @@ def test_a_service_that_is_not_there() -> None:
 
 
 def test_no_answer_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_room, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(rest_module, "REQUEST_SECONDS", 0.05)
     over = threading.Event()
 
     def never(_: Asked) -> Answer:

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 import imkit
-from imkit.account import Background, Directory
+from imkit.client.account import Background, Directory
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 
