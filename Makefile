@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOAK ?= 10
 # What fits into a minute: the client in all its rooms; not the server's own tests, faults, browsers and the SDK.
 QUICK := -m "not (browser or notebook or peer or slow)" --ignore=tests/sandbox --ignore=tests/faults \
-	--ignore=tests/test_shards.py --ignore=tests/test_fetch.py --ignore=tests/widgets --ignore=tests/test_cli.py
+	--ignore=tests/history/test_time_shards.py --ignore=tests/history/test_fetch.py --ignore=tests/widgets --ignore=tests/test_cli.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

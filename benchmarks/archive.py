@@ -126,7 +126,7 @@ def busy_month(path: Path, messages: int) -> None:
     from imkit.archive.catalogue import Ledger
     from imkit.archive.intake import ROWS_A_PIECE
     from imkit.archive.storage import storage_at
-    from imkit.columns import SCHEMA
+    from imkit.history.columns import SCHEMA
 
     random = np.random.default_rng(5)
     words = np.array(["".join(map(chr, random.integers(97, 123, random.integers(2, 11)))) for _ in range(5000)])

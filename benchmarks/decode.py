@@ -25,9 +25,9 @@ import pyarrow as pa
 
 from benchmarks.report import record
 from benchmarks.roaming_pages import pages
-from imkit.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
-from imkit.fetch import ROWS_A_PART
-from imkit.frames import frame_of_table
+from imkit.history.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
+from imkit.history.fetch import ROWS_A_PART
+from imkit.history.frames import frame_of_table
 from imkit.wire import schema
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.keyvalues import decode_ext, json_text

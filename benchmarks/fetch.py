@@ -33,7 +33,7 @@ Where = dict[str, str]
 
 def load(where: Where, workers: int, limit: float | None) -> dict[str, float]:
     """Load the thread and say how long it took."""
-    import imkit.frames  # pandas is there in every notebook
+    import imkit.history.frames  # pandas is there in every notebook
 
     app = imkit.App(where["appKey"], rest_url=where["apiUrl"], ws_url=where["url"], max_requests_per_second=limit)
     with imkit.login("reader", app=app, token="token") as session:

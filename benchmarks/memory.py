@@ -37,9 +37,9 @@ def load(count: int) -> dict[str, float]:
     """Make a frame of so many messages and say what it took."""
     import pyarrow as pa
 
-    from imkit.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
-    from imkit.fetch import ROWS_A_PART
-    from imkit.frames import frame_of_table
+    from imkit.history.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
+    from imkit.history.fetch import ROWS_A_PART
+    from imkit.history.frames import frame_of_table
     from imkit.wire.roaming_page import parse_page
 
     frame_of_table(sorted_table(pa.Table.from_batches([batch_of([])])))  # all is imported and has run once

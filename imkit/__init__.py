@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from imkit import display
 from imkit.client.app import App
 from imkit.errors import (
     AlreadyExists,
@@ -43,29 +42,32 @@ from imkit.errors import (
     TooLarge,
     Unsupported,
 )
-from imkit.messages import (
-    Audio,
-    Combine,
-    Command,
+from imkit.events import (
     Connected,
-    Custom,
     DeviceChanged,
     Disconnected,
     Dropped,
     Event,
-    File,
     GroupChanged,
-    Image,
-    Location,
     LoggedOut,
-    Message,
     MessageEdited,
     MessageRecalled,
     MessageReceived,
-    Text,
     ThreadChanged,
-    ThreadRef,
     TokenExpiring,
+)
+from imkit.history import summary as display
+from imkit.messages import (
+    Audio,
+    Combine,
+    Command,
+    Custom,
+    File,
+    Image,
+    Location,
+    Message,
+    Text,
+    ThreadRef,
     Unknown,
     Video,
 )

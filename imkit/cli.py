@@ -304,7 +304,8 @@ def _add_export(commands: Any) -> None:
 
 def _export(parsed: argparse.Namespace) -> int:
     import imkit
-    from imkit import export
+    from imkit.history import export
+    from imkit.history.summary import described
 
     if parsed.out.suffix.lower() not in export.SUFFIXES:  # before anything is loaded, not after
         return _complain(f"--out: {parsed.out.name!r} should end with one of {', '.join(export.SUFFIXES)}")
@@ -324,7 +325,7 @@ def _export(parsed: argparse.Namespace) -> int:
     except OSError as error:
         return _complain(f"{parsed.out} cannot be written: {error.strerror or error}", 1)
     source = frame.im.source
-    print(f"imkit: {export.described(source)} → {parsed.out}", file=sys.stderr)
+    print(f"imkit: {described(source)} → {parsed.out}", file=sys.stderr)
     return 0 if source["complete"] or parsed.limit is not None else 3
 
 
@@ -351,7 +352,7 @@ def _kept(parsed: argparse.Namespace) -> pd.DataFrame:
     import imkit
     from imkit.archive import catalogue
     from imkit.archive.storage import storage_at
-    from imkit.history import query
+    from imkit.history.arguments import query
 
     types = parsed.types.split(",") if parsed.types else None
     wanted = query(types=types, sender=parsed.sender, limit=parsed.limit)  # refuses what is wrong
@@ -397,7 +398,7 @@ def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
         yield None
         return
 
-    from imkit.progress import Words
+    from imkit.history.progress import Words
 
     words = Words()
 

@@ -14,7 +14,8 @@ from imkit.client.attachments import BytesProgress
 from imkit.client.paging import Listing
 from imkit.client.roaming import Order, Progress
 from imkit.errors import InvalidMessage
-from imkit.history import Moment, Walk, query
+from imkit.history.arguments import Moment, query
+from imkit.history.message_pages import PageWalk
 from imkit.messages import Body, Message
 from imkit.portal import blocking
 
@@ -145,8 +146,8 @@ class Conversation:
                 taken from it; there can be no `limit`.
 
         Returns:
-            The frame of `imkit.frames`; ``frame.attrs["imkit"]`` says where it comes from, whether it is complete,
-            and which times it covers.
+            A history frame; ``frame.attrs["imkit"]`` says where it comes from, whether it is complete, and which times
+            it covers.
 
         Raises:
             InvalidMessage: an argument is out of bounds, or `resume` is another history.
@@ -160,7 +161,7 @@ class Conversation:
         Source: fact sheet section 8.
         """
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        from imkit.load import history_frame  # loads pandas and Arrow
+        from imkit.history.load import history_frame  # loads pandas and Arrow
 
         return await history_frame(self._account, [self._id], wanted, progress, parallel, resume)
 
@@ -181,7 +182,7 @@ class Conversation:
             ...     print(message.text)
         """
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        return Listing(lambda: Walk(self._account, self._id, wanted).pages(), f"messages of {self._target()}")
+        return Listing(lambda: PageWalk(self._account, self._id, wanted).pages(), f"messages of {self._target()}")
 
     async def _write(self, what: str, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a REST call that changes something; the service then tells this user's other devices of it."""

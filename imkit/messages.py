@@ -1,42 +1,18 @@
-"""What a message is: `Message`, the nine bodies, `ThreadRef`, and the events. Pure data, frozen.
+"""What a message is: `Message`, the nine bodies and `ThreadRef`. Pure data, frozen.
 
-Source: the content types of fact sheet section 4, the thread mark of section 5, the notices of sections 6 and 7.
+Source: the content types of fact sheet section 4, the thread mark of section 5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from os import PathLike
 from typing import Any, ClassVar, Literal
 
-from imkit.display import card, counted, known
+from imkit.cards import card, counted, known
 from imkit.escape import for_terminal
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, where datetime ends
-
-
-def from_milliseconds(milliseconds: int) -> datetime:
-    """Return the aware UTC time of `milliseconds` since the epoch, clamped to what `datetime` can hold.
-
-    Example:
-        >>> from_milliseconds(1_795_390_333_491).isoformat()
-        '2026-11-22T23:32:13.491000+00:00'
-    """
-    return _EPOCH + timedelta(milliseconds=min(max(milliseconds, 0), LAST_MILLISECOND))
-
-
-def to_milliseconds(time: datetime) -> int:
-    """Return the milliseconds since the epoch of an aware `time`.
-
-    Example:
-        >>> to_milliseconds(from_milliseconds(1_795_390_333_491))
-        1795390333491
-    """
-    return (time - _EPOCH) // timedelta(milliseconds=1)
-
 
 # ------------------------------------------------------------------ the bodies
 
@@ -262,9 +238,9 @@ class Message:
         overview: on a parent message read from the group's history, the thread on it.
 
     Example:
-        >>> message = Message("1882603211714461703", "alice", "42", from_milliseconds(0), Text("tea?"))
-        >>> message
-        <Message 1882603211714461703 txt from alice at 1970-01-01 00:00:00 UTC: 'tea?'>
+        >>> from datetime import UTC
+        >>> Message("1882603211714461703", "alice", "42", datetime(2026, 11, 22, 9, tzinfo=UTC), Text("tea?"))
+        <Message 1882603211714461703 txt from alice at 2026-11-22 09:00:00 UTC: 'tea?'>
     """
 
     id: str
@@ -306,14 +282,14 @@ class Message:
         )
 
     def _repr_html_(self) -> str:
-        return _card(self, f"edited {self.edit_count}x" if self.edit_count else "")
+        return message_card(self, f"edited {self.edit_count}x" if self.edit_count else "")
 
 
 _KINDS = {"img": "Image", "audio": "Audio", "video": "Video", "file": "File", "loc": "Place", "cmd": "Command"}
 _KINDS |= {"custom": "Custom", "combine": "Bundle", "unknown": "Unknown"}
 
 
-def _card(message: Message, state: str, *, struck: bool = False) -> str:
+def message_card(message: Message, state: str, *, struck: bool = False) -> str:
     """Return a message as a card. Nothing is fetched: of a picture it says what is known of it."""
     thread, on_it = message.thread, message.overview
     facts = known("in", thread.name or thread.thread_id) if thread else known(f"in {message.chat}", message.to)
@@ -345,132 +321,3 @@ def _said(body: Body) -> str:
         case _:
             parts = [body.summary_text]
     return " · ".join(part for part in parts if part)
-
-
-# ---------------------------------------------------------------- the events
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something a session was told. Every event below is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class MessageReceived(Event):
-    """Somebody (or this user, on another device) sent `message`."""
-
-    message: Message
-
-    def _repr_html_(self) -> str:
-        return _card(self.message, "received")
-
-
-@dataclass(frozen=True, slots=True)
-class MessageEdited(Event):
-    """`operator` changed a message; `message` is what it says now, `count` how often it was edited."""
-
-    message: Message
-    operator: str
-    count: int
-    at: datetime
-
-    def _repr_html_(self) -> str:
-        return _card(self.message, f"edited {self.count}x, last by {self.operator}")
-
-
-@dataclass(frozen=True, slots=True)
-class MessageRecalled(Event):
-    """`by` took a message back (撤回).
-
-    `message` is what it said, if this session saw it, and `seconds_after` how long it stood; both are `None`
-    otherwise: the protocol tells no more than the id.
-    """
-
-    message_id: str
-    to: str
-    by: str
-    at: datetime
-    seconds_after: float | None = None
-    message: Message | None = None
-    ext: str = ""
-
-    def _repr_html_(self) -> str:
-        after = "" if self.seconds_after is None else f" after {self.seconds_after:.1f} s"
-        state = f"recalled by {self.by}{after}"
-        if self.message is None:
-            return card("Message", f"id {self.message_id}", known("in", self.to), state=state)
-        return _card(self.message, state, struck=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadChanged(Event):
-    """A thread was created, changed (renamed, or a message came or went) or destroyed, or lost a member.
-
-    Every member of the parent group hears it. `message_count` and `last_message` come with the changes that a
-    message made; `user` is who was removed.
-    """
-
-    operation: Literal["create", "update", "destroy", "member_removed"]
-    thread_id: str
-    name: str
-    group_id: str
-    operator: str
-    parent_id: str = ""
-    at: datetime | None = None
-    created: datetime | None = None
-    message_count: int | None = None
-    last_message: Message | None = None
-    user: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceChanged(Event):
-    """This user did something to a thread on another device: `operation` create, destroy, join, leave or rename."""
-
-    operation: Literal["create", "destroy", "join", "leave", "rename"]
-    thread_id: str
-    name: str
-    group_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class GroupChanged(Event):
-    """Something changed in a group: `operation` is the SDK's word for it, such as ``directJoined``."""
-
-    operation: str
-    group_id: str
-    operator: str
-    users: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Connected(Event):
-    """The connection stands, after a login or again after it was lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected(Event):
-    """The connection is gone; the session tries to get it back unless a `LoggedOut` follows."""
-
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenExpiring(Event):
-    """The token ends at `expires_at`; with a token callable imkit renews it by itself."""
-
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedOut(Event):
-    """The session is over: closed here, replaced by a later login, or ended by the service."""
-
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped(Event):
-    """This consumer fell behind, and `count` events it asked for are gone."""
-
-    count: int

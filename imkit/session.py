@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
+from imkit.cards import Tone, card, counted
 from imkit.client import attachments
 from imkit.client import send as sending
 from imkit.client.account import Account
@@ -24,10 +25,10 @@ from imkit.client.event_store import EventStream, checked_kinds
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress
 from imkit.client.thread_queries import last_messages
-from imkit.display import Tone, card, counted
 from imkit.errors import InvalidMessage, ProtocolError
-from imkit.history import Moment, query
-from imkit.messages import Body, Event, Message
+from imkit.events import Event
+from imkit.history.arguments import Moment, query
+from imkit.messages import Body, Message
 from imkit.portal import Blocking, blocking, portal
 from imkit.threads import Group, Thread, thread_pages
 from imkit.wire.untrusted_json import mapping, text
@@ -319,7 +320,7 @@ class Session:
         rooms = await collected(of) if isinstance(of, Iterable) else [of]
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         ids = [_room(room).id for room in rooms]
-        from imkit.load import history_frame  # loads pandas and Arrow
+        from imkit.history.load import history_frame  # loads pandas and Arrow
 
         return await history_frame(self._account, ids, wanted, progress, parallel, resume)
 
@@ -334,7 +335,7 @@ class Session:
         """
         if self._account.stopped is None and not self._account.loads:
             return None
-        from imkit.load import stopped_frame
+        from imkit.history.load import stopped_frame
 
         return portal().call(stopped_frame(self._account))
 

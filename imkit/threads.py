@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from imkit.cards import card, counted, known
 from imkit.client import send as sending
 from imkit.client.account import Account, ThreadFacts
 from imkit.client.app import user_id
@@ -18,10 +19,9 @@ from imkit.client.paging import Listing
 from imkit.client.roaming import Query
 from imkit.client.thread_queries import cursor_pages, last_messages, learn_thread
 from imkit.conversation import Conversation, message_id
-from imkit.display import card, counted, known
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
 from imkit.escape import for_terminal
-from imkit.history import Walk
+from imkit.history.message_pages import PageWalk
 from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
 from imkit.wire.untrusted_json import mapping, objects, text
@@ -307,7 +307,7 @@ class Thread(Conversation):
         if not facts.parent_id or not facts.group_id:
             return None
         until = None if facts.created is None else int(facts.created.timestamp() * 1000) + 60_000
-        walk = Walk(self._account, facts.group_id, Query(until=until, order="newest"))
+        walk = PageWalk(self._account, facts.group_id, Query(until=until, order="newest"))
         async for messages in walk.pages():
             for message in messages:
                 if message.id == facts.parent_id:

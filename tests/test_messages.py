@@ -13,28 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imkit import messages
+from imkit.events import Event, MessageEdited, MessageRecalled, MessageReceived
 from imkit.messages import (
     Audio,
     Body,
     Combine,
     Command,
     Custom,
-    Event,
     File,
     Image,
     Location,
     Message,
-    MessageEdited,
-    MessageRecalled,
-    MessageReceived,
     Text,
     ThreadOverview,
     ThreadRef,
     Unknown,
     Video,
-    from_milliseconds,
-    to_milliseconds,
 )
+from imkit.times import from_milliseconds, to_milliseconds
 
 HOSTILE = "</b><script>alert(1)</script>\x1b[2J\n\r\u202e\u2028\ud83c'\"&"
 TEXTS = st.text(st.characters(), max_size=40) | st.just(HOSTILE)

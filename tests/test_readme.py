@@ -42,7 +42,7 @@ def test_the_table_of_names_is_what_imkit_exports() -> None:
 
 
 def test_the_table_of_columns_is_the_frames_schema() -> None:
-    from imkit.frames import COLUMNS
+    from imkit.history.frames import COLUMNS
 
     table = [line for line in section("The history frame").splitlines() if line.startswith("| `")]
     assert sorted(name for line in table for name in re.findall(r"`(\w+)`", line.split("|")[1])) == sorted(COLUMNS)

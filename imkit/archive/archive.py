@@ -18,14 +18,14 @@ from imkit.archive.plan import Wanted
 from imkit.archive.report import SyncReport
 from imkit.archive.storage import storage_at
 from imkit.archive.sync import sync
+from imkit.cards import card
 from imkit.client.credentials import TokenSource
 from imkit.client.roaming import Progress
-from imkit.columns import SCHEMA
-from imkit.display import card
 from imkit.errors import InvalidMessage
 from imkit.escape import for_terminal
-from imkit.fetch import MAX_WORKERS, WORKERS
-from imkit.history import Moment, query
+from imkit.history.arguments import Moment, query
+from imkit.history.columns import SCHEMA
+from imkit.history.fetch import MAX_WORKERS, WORKERS
 from imkit.portal import blocking
 from imkit.session import Session
 from imkit.threads import Group, Thread
@@ -210,8 +210,8 @@ class Archive:
             gone: with the messages that are gone from the service, and a column `gone_at` that says since when.
 
         Returns:
-            The frame of `imkit.frames`, in the order of time; ``frame.attrs["imkit"]`` says where it comes from and
-            whether everything that was asked for has been read.
+            A history frame, in the order of time; ``frame.attrs["imkit"]`` says where it comes from and whether
+            everything that was asked for has been read.
 
         Raises:
             InvalidMessage: an argument is out of bounds.
@@ -219,7 +219,7 @@ class Archive:
         Example:
             >>> archive.frame(since="2026-11-01", columns=["time", "sender"])  # doctest: +SKIP
         """
-        from imkit.frames import frame_of_table
+        from imkit.history.frames import frame_of_table
 
         wanted = query(since, until)
         target_ids = _ids(thread)

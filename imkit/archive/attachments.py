@@ -25,7 +25,7 @@ from imkit.client.account import Account
 from imkit.client.attachments import content as attachment_content
 from imkit.client.roaming import Query
 from imkit.errors import IMError, InvalidMessage, NotFound, ProtocolError, Unsupported
-from imkit.history import Walk
+from imkit.history.message_pages import PageWalk
 from imkit.messages import Attachment, Combine, Message
 from imkit.portal import to_its_end
 
@@ -114,10 +114,10 @@ def _count(done: Kept, entries: Sequence[dict[str, Any]]) -> None:
     done.failed |= {entry["message_id"]: entry["reason"] for entry in entries if entry["reason"]}
 
 
-def _walk(account: Account, target_id: str, pending: Iterable[_Wanted]) -> Walk:
+def _walk(account: Account, target_id: str, pending: Iterable[_Wanted]) -> PageWalk:
     """Return the walk past the messages once more: only they have the secrets that open the files."""
     times = [one.time for one in pending]
-    return Walk(account, target_id, Query(min(times), max(times) + 1, types=frozenset(_TYPES), order="newest"))
+    return PageWalk(account, target_id, Query(min(times), max(times) + 1, types=frozenset(_TYPES), order="newest"))
 
 
 async def _one(

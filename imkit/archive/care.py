@@ -16,9 +16,9 @@ from imkit.archive.attachments import content_name
 from imkit.archive.catalogue import Commit, Ledger, State, StoredFile
 from imkit.archive.reading import missing
 from imkit.archive.storage import Storage
-from imkit.columns import SCHEMA_VERSION
 from imkit.errors import ArchiveError
 from imkit.escape import for_html, for_terminal
+from imkit.history.columns import SCHEMA_VERSION
 
 
 def compact(storage: Storage, ledger: Ledger, at_least: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, get_args
 
 from imkit.archive.storage import PART, Storage
 from imkit.errors import ArchiveError
-from imkit.ranges import Bounds, Range
+from imkit.history.time_ranges import Bounds, Range
 
 FORMAT = 1
 FOLDER = "catalogue"

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 from imkit.archive import rows
 from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile
 from imkit.archive.storage import Storage
-from imkit.columns import SCHEMA, TIME
-from imkit.ranges import Range
+from imkit.history.columns import SCHEMA, TIME
+from imkit.history.time_ranges import Range
 
 
 @dataclass(frozen=True, slots=True)

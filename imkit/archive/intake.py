@@ -21,8 +21,8 @@ from imkit.archive.folding import Reread
 from imkit.client.account import Account
 from imkit.client.roaming import Progress, Query
 from imkit.errors import Forbidden, IMError, NotFound
-from imkit.fetch import Fetch, Part
-from imkit.ranges import FAR, Bounds, Range, merged
+from imkit.history.fetch import Fetch, HistoryPart
+from imkit.history.time_ranges import FAR, Bounds, Range, merged
 
 ROWS_A_PIECE = 100_000
 KEPT_AT_LEAST_MS = 3 * 86_400_000  # the shortest retention of any plan: what is younger has not expired
@@ -112,7 +112,7 @@ class Intake:
         await fetch.run({target_id: plan.bounds for target_id, plan in self._plans.items()})
         return [reason for reason in fetch.reasons if reason.partition(":")[0] not in self.failed]
 
-    async def take(self, part: Part) -> None:
+    async def take(self, part: HistoryPart) -> None:
         """Take a part; a full piece is settled before this returns."""
         plan, reading = self._plans[part.target_id], self._readings[part.target_id]
         covered = merged([*part.covered, *self._asked(plan, part)]) if part.finished else part.covered
@@ -128,7 +128,7 @@ class Intake:
         if self._piece.rows >= ROWS_A_PIECE:
             await self.flush()
 
-    def _asked(self, plan: Planned, part: Part) -> list[Range]:
+    def _asked(self, plan: Planned, part: HistoryPart) -> list[Range]:
         """What has been gone through once a conversation is finished, with what lies outside of its messages."""
         last = max((last for _, last in part.covered), default=plan.newest_at)
         return [(since or 0, last if until is None else until - 1) for since, until in plan.bounds]

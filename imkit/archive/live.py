@@ -17,9 +17,11 @@ import pyarrow as pa
 
 from imkit.archive import rows
 from imkit.archive.storage import PART, Storage
-from imkit.columns import TIME
-from imkit.messages import Event, Message, MessageEdited, MessageRecalled, to_milliseconds
+from imkit.events import Event, MessageEdited, MessageRecalled
+from imkit.history.columns import TIME
+from imkit.messages import Message
 from imkit.session import Session
+from imkit.times import to_milliseconds
 from imkit.wire.keyvalues import json_text
 
 logger = logging.getLogger("imkit.archive")

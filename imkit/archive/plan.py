@@ -19,9 +19,10 @@ from imkit.client.account import Account
 from imkit.client.paging import collected
 from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages
 from imkit.errors import Forbidden, IMError, InvalidMessage, NotFound
-from imkit.messages import Message, to_milliseconds
+from imkit.messages import Message
 from imkit.session import Session
 from imkit.threads import Group, Thread
+from imkit.times import to_milliseconds
 
 _ASKED_AT_ONCE = 8
 

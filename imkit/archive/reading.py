@@ -17,9 +17,9 @@ import pyarrow.dataset as ds
 from imkit.archive import catalogue, live, rows
 from imkit.archive.catalogue import Conversation, Kind, State, StoredFile
 from imkit.archive.storage import INSTALL, Storage, storage_at
-from imkit.columns import TIME
 from imkit.errors import ArchiveError, InvalidMessage
-from imkit.ranges import iso
+from imkit.history.columns import TIME
+from imkit.times import iso
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -61,7 +61,7 @@ def table(
     columns: Sequence[str],
     gone: bool,
 ) -> pa.Table:
-    """Return rows in the order of time, then of message id, with the types of `imkit.columns.SCHEMA`."""
+    """Return rows in the order of time, then of message id, with the types of `imkit.history.columns.SCHEMA`."""
     wanted = _condition(since, until, target_ids, gone)
     files = chosen(state, "messages", since, until)
     projection = {name: ds.field(name) for name in columns}

@@ -1,7 +1,7 @@
 """Rows on disk: the columns of an archive, and Parquet files of them, one UTC day each.
 
-A file holds the columns of `imkit.columns.SCHEMA` and three of the archive's own. All text is plain text, so that every
-reader of Parquet gets along with it; the file format itself stores what repeats once.
+A file holds the columns of `imkit.history.columns.SCHEMA` and three of the archive's own. All text is plain text, so
+that every reader of Parquet can read it; the file format itself stores repeated values once.
 
 | column | what |
 |---|---|
@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from imkit.archive.catalogue import Kind, StoredFile
 from imkit.archive.storage import Storage
-from imkit.columns import SCHEMA, TIME
+from imkit.history.columns import SCHEMA, TIME
 
 ARCHIVE_VERSION = "1"
 _METADATA = {**SCHEMA.metadata, b"imkit.archive": ARCHIVE_VERSION.encode()}
@@ -68,7 +68,7 @@ _LOOKED_UP = ["message_id", "time", "target_id", "gone_at"]
 
 
 def stored(batch: pa.RecordBatch, target_id: str, fetched_at: int) -> pa.Table:
-    """Return rows of `imkit.columns.SCHEMA` as rows of an archive.
+    """Return rows of `imkit.history.columns.SCHEMA` as rows of an archive.
 
     Args:
         batch: the rows.
@@ -182,7 +182,7 @@ def dataset(storage: Storage, files: Sequence[StoredFile], schema: pa.Schema, ca
         storage: the archive's.
         files: which.
         schema: theirs.
-        categories: with the dictionaries of `imkit.columns.SCHEMA`.
+        categories: with the dictionaries of `imkit.history.columns.SCHEMA`.
     """
     options = ds.ParquetReadOptions(dictionary_columns=CATEGORIES) if categories else None
     if categories:

@@ -20,7 +20,8 @@ from imkit.client.lost_sends import settle
 from imkit.client.rest import Hosts, Rest
 from imkit.client.wire_log import WireLog
 from imkit.errors import SessionClosed
-from imkit.messages import Event, Message, MessageReceived, ThreadChanged, ThreadRef
+from imkit.events import Event, MessageReceived, ThreadChanged
+from imkit.messages import Message, ThreadRef
 from imkit.portal import Worker, portal
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol
@@ -145,7 +146,7 @@ class Account:
         self.echoes: set[Callable[[Event], None]] = set()
         self.directory = directory = Directory()
         self.loads: set[asyncio.Task[Any]] = set()  # of histories, under way
-        self.stopped: Any = None  # what the load that was stopped last had brought (imkit.load)
+        self.stopped: Any = None  # what the load that was stopped last had brought (imkit.history.load)
 
         def deliver(told: Sequence[Event]) -> None:
             directory.learn(told)

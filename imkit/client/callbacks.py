@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from imkit.client.account import Account
 from imkit.client.event_store import EventStream
-from imkit.messages import Dropped, Event
+from imkit.events import Dropped, Event
 from imkit.portal import portal
 
 logger = logging.getLogger("imkit.session")

@@ -29,7 +29,7 @@ from imkit.errors import (
     TimedOut,
     TokenExpired,
 )
-from imkit.messages import Connected, Disconnected, Event, LoggedOut
+from imkit.events import Connected, Disconnected, Event, LoggedOut
 from imkit.wire.downlink import Kicked
 from imkit.wire.protocol import (
     ClientProtocol,

@@ -23,8 +23,9 @@ from imkit.errors import (
     TimedOut,
     TokenExpired,
 )
-from imkit.messages import TokenExpiring, from_milliseconds
+from imkit.events import TokenExpiring
 from imkit.portal import Worker
+from imkit.times import from_milliseconds
 from imkit.wire.untrusted_json import number
 
 logger = logging.getLogger("imkit.client.credentials")

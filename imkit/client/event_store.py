@@ -14,16 +14,8 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from imkit.errors import InvalidMessage, SessionClosed, TimedOut
-from imkit.messages import (
-    Dropped,
-    Event,
-    LoggedOut,
-    Message,
-    MessageEdited,
-    MessageRecalled,
-    MessageReceived,
-    ThreadChanged,
-)
+from imkit.events import Dropped, Event, LoggedOut, MessageEdited, MessageRecalled, MessageReceived, ThreadChanged
+from imkit.messages import Message
 from imkit.portal import blocking, portal
 
 KEPT = 10_000

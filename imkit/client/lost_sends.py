@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeVar
 from imkit.client.rest import Rest
 from imkit.client.roaming import Query, fetch_page
 from imkit.errors import ConnectionLost, IMError, RateLimited, ServiceBusy, TimedOut
-from imkit.messages import Body, Command, Message, to_milliseconds
+from imkit.messages import Body, Command, Message
+from imkit.times import to_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.envelope import Identity

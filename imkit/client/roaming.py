@@ -12,7 +12,8 @@ from typing import Literal
 
 from imkit.client.rest import Rest
 from imkit.errors import ProtocolError
-from imkit.messages import Message, to_milliseconds
+from imkit.messages import Message
+from imkit.times import to_milliseconds
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.roaming_page import RawPage, parse_page

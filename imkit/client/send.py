@@ -13,21 +13,9 @@ from typing import Any
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress, uploaded, uploaded_bundle
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
-from imkit.messages import (
-    Attachment,
-    Body,
-    Combine,
-    Command,
-    Custom,
-    Location,
-    Message,
-    MessageEdited,
-    MessageRecalled,
-    MessageReceived,
-    Text,
-    ThreadRef,
-    from_milliseconds,
-)
+from imkit.events import MessageEdited, MessageRecalled, MessageReceived
+from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Text, ThreadRef
+from imkit.times import from_milliseconds
 from imkit.wire.downlink import decode_edit_answer
 from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import OK, send_refused

@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.messages import Message, from_milliseconds
+from imkit.messages import Message
+from imkit.times import from_milliseconds
 from imkit.wire.rest_message import message_from_json
 from imkit.wire.untrusted_json import mapping, number, objects, text
 

@@ -15,20 +15,18 @@ from imkit.client.send import recall as recall_message
 from imkit.client.send import target_of
 from imkit.errors import IMError
 from imkit.escape import for_terminal
-from imkit.messages import (
-    Combine,
+from imkit.events import (
     Connected,
     Disconnected,
     Dropped,
     Event,
     LoggedOut,
-    Message,
     MessageEdited,
     MessageRecalled,
     MessageReceived,
-    Text,
     ThreadChanged,
 )
+from imkit.messages import Combine, Message, Text
 from imkit.portal import portal
 from imkit.session import Session
 from imkit.threads import Group, Thread

@@ -12,10 +12,10 @@ import ipywidgets
 
 from imkit.errors import InvalidMessage
 from imkit.escape import file_name_for_disk
-from imkit.export import SUFFIXES, write
-from imkit.history import query
-from imkit.load import Loading
-from imkit.progress import Words
+from imkit.history.arguments import query
+from imkit.history.export import SUFFIXES, write
+from imkit.history.load import Loading
+from imkit.history.progress import Words
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, Status, button, problem, readable, row, static

@@ -11,7 +11,7 @@ import ipywidgets
 import traitlets
 
 from imkit.errors import InvalidMessage
-from imkit.messages import DeviceChanged, GroupChanged, MessageReceived, ThreadChanged
+from imkit.events import DeviceChanged, GroupChanged, MessageReceived, ThreadChanged
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, button, row, static

@@ -9,18 +9,12 @@ from typing import Any
 from imkit.client.roaming import Query
 from imkit.errors import IMError
 from imkit.escape import for_terminal
-from imkit.history import Walk
-from imkit.messages import (
-    DeviceChanged,
-    Event,
-    GroupChanged,
-    Message,
-    MessageReceived,
-    ThreadChanged,
-    to_milliseconds,
-)
+from imkit.events import DeviceChanged, Event, GroupChanged, MessageReceived, ThreadChanged
+from imkit.history.message_pages import PageWalk
+from imkit.messages import Message
 from imkit.session import Session
 from imkit.threads import Group, Thread
+from imkit.times import to_milliseconds
 from imkit.widgets.labels import Labels
 
 MOST_THREADS = 500  # of a group; the rest is found by its id
@@ -135,7 +129,7 @@ class Rooms:
     async def _load_counts(self, entry: GroupEntry) -> None:
         """Parent messages in the group's history tell how many messages their threads have; no other call does."""
         wanting = set(entry.threads)  # also those known: a notice may have told a count that has grown since
-        walk = Walk(self.session._account, entry.group.id, Query(order="newest"))
+        walk = PageWalk(self.session._account, entry.group.id, Query(order="newest"))
         pages = 0
         async for messages in walk.pages():
             for message in messages:

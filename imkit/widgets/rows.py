@@ -13,7 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from imkit.escape import for_terminal
-from imkit.messages import Attachment, Combine, Custom, Location, Message, MessageRecalled, Text, to_milliseconds
+from imkit.events import MessageRecalled
+from imkit.messages import Attachment, Combine, Custom, Location, Message, Text
+from imkit.times import to_milliseconds
 from imkit.widgets.base import readable
 
 KEPT = 10_000

@@ -13,7 +13,8 @@ from functools import reduce
 from operator import xor
 
 from imkit.errors import InvalidMessage, ProtocolError
-from imkit.messages import Message, to_milliseconds
+from imkit.messages import Message
+from imkit.times import to_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import encode_content
 from imkit.wire.downlink import decode_roamed

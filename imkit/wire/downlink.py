@@ -12,20 +12,17 @@ from typing import Any, Literal
 
 from google.protobuf.message import DecodeError
 
-from imkit.messages import (
+from imkit.events import (
     DeviceChanged,
     Event,
     GroupChanged,
-    Message,
     MessageEdited,
     MessageRecalled,
     MessageReceived,
     ThreadChanged,
-    ThreadOverview,
-    ThreadRef,
-    Unknown,
-    from_milliseconds,
 )
+from imkit.messages import Message, ThreadOverview, ThreadRef, Unknown
+from imkit.times import from_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.keyvalues import decode_ext

@@ -23,8 +23,8 @@ from imkit.messages import (
     ThreadRef,
     Unknown,
     Video,
-    from_milliseconds,
 )
+from imkit.times import from_milliseconds
 from imkit.wire.untrusted_json import decimal, mapping, number, plain, text
 
 

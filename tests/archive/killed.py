@@ -31,9 +31,10 @@ from imkit.archive import Archive, care, catalogue, folding, intake, rows, sync
 from imkit.archive.catalogue import Conversation, Ledger
 from imkit.archive.folding import Reread
 from imkit.archive.storage import PART, storage_at
-from imkit.columns import batch_of
-from imkit.frames import frame_of  # noqa: F401  # this too
-from imkit.messages import Message, Text, from_milliseconds
+from imkit.history.columns import batch_of
+from imkit.history.frames import frame_of  # noqa: F401  # this too
+from imkit.messages import Message, Text
+from imkit.times import from_milliseconds
 
 # In memory, where that can be: what is tested is the order of steps, and a disk is slow to say that it is done.
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None

@@ -11,7 +11,7 @@ import imkit
 from imkit.archive import Archive, attachments
 from imkit.client.account import Account
 from imkit.errors import NotFound
-from imkit.history import Walk
+from imkit.history.message_pages import PageWalk
 from imkit.messages import Attachment
 from tests.archive.conftest import Tea
 
@@ -73,12 +73,12 @@ def test_a_thread_that_cannot_be_asked_now_says_why(
     thread = tea.thread("Oolong")
     sent = thread.send(imkit.File(LEAF, file_name="f"))
 
-    async def refused(self: Walk) -> AsyncIterator[list[imkit.Message]]:
+    async def refused(self: PageWalk) -> AsyncIterator[list[imkit.Message]]:
         raise imkit.ServiceBusy("busy now")
         yield []
 
     with monkeypatch.context() as patch:
-        patch.setattr(Walk, "pages", refused)
+        patch.setattr(PageWalk, "pages", refused)
         report = archive.sync(tea.alice, thread, attachments=True)
     assert report.attachments_failed.keys() == {sent.id}
     assert "busy now" in report.attachments_failed[sent.id]

@@ -11,7 +11,7 @@ from imkit.archive import catalogue
 from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile, gaps, load
 from imkit.archive.storage import storage_at
 from imkit.errors import ArchiveError
-from imkit.ranges import merged
+from imkit.history.time_ranges import merged
 
 moments = st.integers(0, 60)
 ranges = st.lists(st.tuples(moments, moments).map(lambda pair: (min(pair), max(pair))))

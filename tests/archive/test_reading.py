@@ -14,10 +14,11 @@ import imkit
 from imkit.archive import Archive, catalogue, folding, rows
 from imkit.archive.catalogue import Commit, Conversation, Ledger
 from imkit.archive.storage import storage_at
-from imkit.columns import batch_of
 from imkit.errors import ArchiveError
-from imkit.frames import COLUMNS
-from imkit.messages import Message, Text, ThreadRef, from_milliseconds
+from imkit.history.columns import batch_of
+from imkit.history.frames import COLUMNS
+from imkit.messages import Message, Text, ThreadRef
+from imkit.times import from_milliseconds
 
 MIDNIGHT = 1_795_392_000_000
 HOUR = 3_600_000

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 import imkit
-from imkit import fetch
 from imkit.archive import Archive, intake
 from imkit.archive.storage import _Folder
 from imkit.errors import ArchiveError
+from imkit.history import fetch
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from tests.archive.conftest import Tea

@@ -11,19 +11,18 @@ import pytest
 
 import imkit
 from imkit.client.event_store import EventStore, EventStream
-from imkit.messages import (
+from imkit.events import (
     Connected,
     Disconnected,
     Dropped,
     Event,
     LoggedOut,
-    Message,
     MessageEdited,
     MessageRecalled,
     MessageReceived,
-    Text,
     ThreadChanged,
 )
+from imkit.messages import Message, Text
 from imkit.portal import portal
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

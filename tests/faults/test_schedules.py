@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 import imkit
-from imkit.messages import MessageRecalled, MessageReceived
+from imkit.events import MessageRecalled, MessageReceived
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema

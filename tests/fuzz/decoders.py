@@ -22,14 +22,15 @@ import atheris
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 with atheris.instrument_imports(include=["imkit"]):
-    from imkit import columns
     from imkit.client import rest as rest_module
     from imkit.client.rest import Hosts, discover, refusal
     from imkit.client.wire_log import decode_frame, redacted
     from imkit.errors import ConnectionLost, IMError, ProtocolError
     from imkit.escape import file_name_for_disk
-    from imkit.messages import Attachment, Event, Message
-    from imkit.wire import bulk, bundle, schema
+    from imkit.events import Event
+    from imkit.history import bulk_decode, columns
+    from imkit.messages import Attachment, Message
+    from imkit.wire import bundle, schema
     from imkit.wire.downlink import decode_meta, decode_roamed
     from imkit.wire.envelope import Identity
     from imkit.wire.protocol import ClientProtocol, Deliver
@@ -248,7 +249,7 @@ def seeds(folder: Path) -> None:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
-    columns._WORTH_READING_TOGETHER = bulk._WORTH_READING_TOGETHER = 0
+    columns._WORTH_READING_TOGETHER = bulk_decode._WORTH_READING_TOGETHER = 0
     rest_module.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_module.httpx.HTTPError)
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):

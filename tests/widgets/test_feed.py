@@ -10,8 +10,9 @@ import pytest
 from PIL import Image as Picture
 
 import imkit
-from imkit.messages import MessageRecalled, MessageReceived, from_milliseconds
+from imkit.events import MessageRecalled, MessageReceived
 from imkit.portal import portal
+from imkit.times import from_milliseconds
 from imkit.widgets import LiveFeed
 from imkit.widgets.pictures import SIDE, drawn_anew
 from imkit.widgets.rows import KEPT, Rows, as_row

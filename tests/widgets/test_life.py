@@ -13,7 +13,7 @@ from websockets.protocol import State
 
 import imkit
 from imkit.client.rest import Rest
-from imkit.display import as_html, line_above
+from imkit.history.summary import as_html, line_above
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.widgets import Composer, Explorer, HistoryForm, LiveFeed, LoginForm, ThreadPicker, WireView
@@ -110,7 +110,7 @@ def test_ipython_shows_the_line_and_other_frames_as_ever() -> None:
         shell = InteractiveShell.instance()
         import imkit, sys
         assert "pandas" not in sys.modules
-        from imkit.frames import frame_of
+        from imkit.history.frames import frame_of
         import pandas
         show = shell.display_formatter.format
         data, _ = show(frame_of([], {"rows": 0, "thread_ids": ["42"], "complete": True}))

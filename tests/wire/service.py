@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from imkit.messages import Body, MessageReceived, Text
+from imkit.events import MessageReceived
+from imkit.messages import Body, Text
 from imkit.wire import schema, uplink
 from imkit.wire.envelope import NOTICE, PROVISION, SYNC, UNREAD, Identity, group_jid
 from imkit.wire.protocol import ClientProtocol, Output, Transmit

@@ -9,22 +9,9 @@ from typing import Any
 
 import pytest
 
-from imkit.messages import (
-    Audio,
-    Body,
-    Combine,
-    Command,
-    Custom,
-    File,
-    Image,
-    Location,
-    MessageRecalled,
-    MessageReceived,
-    Text,
-    ThreadChanged,
-    Video,
-    to_milliseconds,
-)
+from imkit.events import MessageRecalled, MessageReceived, ThreadChanged
+from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Text, Video
+from imkit.times import to_milliseconds
 from imkit.wire import schema, uplink
 from imkit.wire.downlink import decode_meta
 from imkit.wire.envelope import Dialect, Envelope, Identity

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imkit.errors import IMError, InvalidMessage, ProtocolError
+from imkit.events import Event, MessageEdited, MessageRecalled, MessageReceived, ThreadChanged
 from imkit.messages import (
     Attachment,
     Audio,
@@ -21,21 +22,16 @@ from imkit.messages import (
     Combine,
     Command,
     Custom,
-    Event,
     File,
     Image,
     Location,
     Message,
-    MessageEdited,
-    MessageRecalled,
-    MessageReceived,
     Text,
-    ThreadChanged,
     ThreadRef,
     Unknown,
     Video,
-    to_milliseconds,
 )
+from imkit.times import to_milliseconds
 from imkit.wire import downlink, schema, uplink
 from imkit.wire.bundle import unpack
 from imkit.wire.downlink import Kicked, decode_edit_answer, decode_meta, decode_roamed

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imkit.columns import to_batch
 from imkit.errors import ProtocolError
+from imkit.history.columns import to_batch
 from imkit.wire import roaming_page as page_module
 from imkit.wire.roaming_page import parse_page
 from tests.wire.test_properties import JSON, often

@@ -17,7 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from imkit.messages import MessageReceived, ThreadChanged, Unknown
+from imkit.events import MessageReceived, ThreadChanged
+from imkit.messages import Unknown
 from imkit.wire import schema
 from imkit.wire.protocol import ClientProtocol, Deliver, LoggedIn, LoginRefused, Output, Silent, Transmit
 from tests.wire import service

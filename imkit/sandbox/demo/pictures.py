@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from PIL import Image as Picture
 from PIL import ImageDraw
 
-from imkit.messages import Audio, Combine, File, Image, Message, Text, Video, from_milliseconds
+from imkit.messages import Audio, Combine, File, Image, Message, Text, Video
 from imkit.sandbox.demo.words import PICTURE_TITLES
+from imkit.times import from_milliseconds
 from imkit.wire import bundle
 
 _PICTURES = 24

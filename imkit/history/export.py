@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from imkit.errors import InvalidMessage
 from imkit.escape import for_html
+from imkit.history.summary import described
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,27 +61,6 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return target
-
-
-def described(source: dict[str, Any]) -> str:
-    """Return in one line what a history frame's ``attrs["imkit"]`` says: how much, of what, whether complete, the note.
-
-    Example:
-        >>> described({"rows": 2, "thread_ids": ["42"], "complete": True})
-        '2 messages of 42: complete'
-    """
-    rows, of = source.get("rows"), [str(one) for one in source.get("thread_ids") or ()]
-    parts = [f"{rows:,} message{'' if rows == 1 else 's'}" if isinstance(rows, int) else "messages"]
-    if of:
-        parts.append(f"of {of[0]}" if len(of) == 1 else f"of {len(of)} threads")
-    since, until = source.get("since"), source.get("until")
-    if since:
-        parts.append(f"since {since}")
-    if until:
-        parts.append(f"until {until}")
-    reason = f" ({source['reason']})" if source.get("reason") else ""
-    note = f"; {source['note']}" if source.get("note") else ""
-    return f"{' '.join(parts)}: {'complete' if source.get('complete') else f'not complete{reason}'}{note}"
 
 
 # -------------------------------------------------------------------- the forms

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import imkit
 from imkit.client.roaming import Page, Query
+from imkit.history.time_shards import Shards
 from imkit.sandbox.process import Sandbox
-from imkit.shards import Shards
 from tests.stand_ins import Answer, Asked, odd_session, roamed, text_meta
 
 START = 1_700_000_000_000
@@ -152,7 +152,7 @@ def test_few_requests_more_than_one_after_another() -> None:
 def test_what_is_between_two_times() -> None:
     roaming = Roaming(bursty(1_200))
     low, high = START + 3 * 24 * 60 * MINUTE, START + 11 * 24 * 60 * MINUTE
-    moments = [imkit.messages.from_milliseconds(moment) for moment in (low, high)]
+    moments = [imkit.times.from_milliseconds(moment) for moment in (low, high)]
     with odd_session(roaming) as (session, _):
         frame = session.thread("42").history(since=moments[0], until=moments[1])
     assert frame["message_id"].tolist() == [str(number) for number, at in roaming.messages if low <= at < high]

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from imkit import Custom, File, InvalidMessage, Location, Message, Text
-from imkit.export import SUFFIXES, described, write
-from imkit.frames import COLUMNS, frame_of
-from imkit.messages import from_milliseconds
+from imkit.history.export import SUFFIXES, write
+from imkit.history.frames import COLUMNS, frame_of
+from imkit.history.summary import described
+from imkit.times import from_milliseconds
 
 HOSTILE = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "＝1", "<script>alert(1)</script>", "a\r=b\n=c", '"']
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from imkit.client.roaming import PAGE, Chain, Query
-from imkit.ranges import FAR, Range
+from imkit.history.time_ranges import FAR, Range
 
 WORTH_HELPING = PAGE  # messages; fewer come with the page that is under way
 AHEAD = 2 * PAGE  # so many messages a burst is taken to go on for
@@ -35,8 +35,8 @@ class Gap:
 
     low: int
     high: int
-    down: Walk | None = None
-    up: Walk | None = None
+    down: ShardWalk | None = None
+    up: ShardWalk | None = None
 
     def shrink(self, low: int, high: int) -> None:
         """Take out what is between two moments, one of which lies beyond an end."""
@@ -47,7 +47,7 @@ class Gap:
 
 
 @dataclass(slots=True, eq=False)
-class Walk:
+class ShardWalk:
     """A walk through the range, one page after another.
 
     Attributes:
@@ -99,20 +99,21 @@ class Shards:
         self._is_stuck = False  # the service overlooks keys: there is no getting on
         self._directions: set[bool] = set()  # those in which pages were seen to come, newest first or not
         self._slack = 0  # ms by which messages were seen to stand out of their order
-        self._ends: dict[bool, Walk] = {}  # the walks from the two ends, by direction
+        self._ends: dict[bool, ShardWalk] = {}  # the walks from the two ends, by direction
         self.keeps_bounds = self.keeps_order = True
 
     # ------------------------------------------------------------------ who goes where
 
-    def begin(self, newest_first: bool = True) -> Walk:
+    def begin(self, newest_first: bool = True) -> ShardWalk:
         """Return the walk from one end of the range."""
         gap = self._gaps[-1] if newest_first else self._gaps[0]
         start = gap.high if newest_first else gap.low
-        walk = self._ends[newest_first] = Walk(Chain(self.wanted, newest_first), start, start, gap, is_bounded=False)
+        chain = Chain(self.wanted, newest_first)
+        walk = self._ends[newest_first] = ShardWalk(chain, start, start, gap, is_bounded=False)
         self._place(walk)
         return walk
 
-    def help(self) -> Walk | None:
+    def help(self) -> ShardWalk | None:
         """Return what somebody who is idle can do best, or `None` where nothing is worth a request."""
         if not self._gaps or True not in self._ends or self._is_stuck:
             return None
@@ -138,7 +139,7 @@ class Shards:
     def _knows_ends(self) -> bool:
         return not self.is_open and self._oldest is not None
 
-    def _join(self, gap: Gap, left: float) -> Walk | None:
+    def _join(self, gap: Gap, left: float) -> ShardWalk | None:
         is_full = gap.down is not None and gap.up is not None
         helpers = 2 if is_full else 1
         if left < WORTH_HELPING * helpers or (is_full and gap.high - gap.low < 2):
@@ -148,7 +149,7 @@ class Shards:
         newest_first = gap.down is None
         start = gap.high if newest_first else gap.low
         wanted = replace(self.wanted, since=gap.low, until=gap.high + 1)
-        walk = Walk(Chain(wanted, newest_first), start, start, gap, is_bounded=True)
+        walk = ShardWalk(Chain(wanted, newest_first), start, start, gap, is_bounded=True)
         self._place(walk)
         return walk
 
@@ -162,7 +163,7 @@ class Shards:
         self._gaps.insert(self._gaps.index(gap), older)
         return older
 
-    def _place(self, walk: Walk) -> None:
+    def _place(self, walk: ShardWalk) -> None:
         if walk.newest_first:
             walk.gap.down = walk
         else:
@@ -185,7 +186,7 @@ class Shards:
 
     # ------------------------------------------------------------------ what came
 
-    def came(self, walk: Walk, times: Sequence[int]) -> bool:
+    def came(self, walk: ShardWalk, times: Sequence[int]) -> bool:
         """Note a page, whose chain has been followed.
 
         Args:
@@ -214,7 +215,7 @@ class Shards:
             self.end_at(self._newest)
         return True
 
-    def _note(self, walk: Walk, times: Sequence[int]) -> None:
+    def _note(self, walk: ShardWalk, times: Sequence[int]) -> None:
         """Note what has been gone through with a page."""
         if times:
             last = times[-1]
@@ -242,7 +243,7 @@ class Shards:
         else:
             self._close(walk.start, walk.reached - 1)
 
-    def _strays(self, walk: Walk, times: Sequence[int]) -> bool:
+    def _strays(self, walk: ShardWalk, times: Sequence[int]) -> bool:
         asked = walk.chain.wanted
         # Asked for is 1 ms more at each end.
         before = asked.since is not None and min(times) < asked.since - 1
@@ -266,7 +267,7 @@ class Shards:
                 gap.shrink(low, high)
         self._gaps = [gap for gap in self._gaps if gap.low <= gap.high]
 
-    def goes_on(self, walk: Walk) -> bool:
+    def goes_on(self, walk: ShardWalk) -> bool:
         """Whether a walk has anything left to do."""
         if walk.chain.is_over:
             return False
@@ -277,11 +278,11 @@ class Shards:
         return walk.gap.low <= walk.gap.high
 
     @property
-    def _only(self) -> Walk:
+    def _only(self) -> ShardWalk:
         """Who goes on where the service keeps to no order: through everything, in whichever."""
         return self._ends[True in self._ends]
 
-    def leave(self, walk: Walk) -> None:
+    def leave(self, walk: ShardWalk) -> None:
         """Note that nobody is at a walk any more."""
         walk.is_busy = False
         if walk.gap.down is walk:

@@ -31,7 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.columns import batch_of, strings
+from imkit.history.columns import batch_of, strings
 from imkit.messages import Message
 
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
@@ -82,14 +82,14 @@ def frame_of(messages: Iterable[Message], source: Mapping[str, Any] | None = Non
 
 
 def frame_of_table(table: pa.Table, source: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Return the history frame of a table of `imkit.columns.SCHEMA`, in its order.
+    """Return the history frame of a table of `imkit.history.columns.SCHEMA`, in its order.
 
     Args:
         table: any number of batches, also none; of the schema's columns all, or some, and others of text or time.
         source: where they come from, plain JSON; becomes ``frame.attrs["imkit"]``.
 
     Example:
-        >>> from imkit.columns import SCHEMA
+        >>> from imkit.history.columns import SCHEMA
         >>> len(frame_of_table(SCHEMA.empty_table()))
         0
     """

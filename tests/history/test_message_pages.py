@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 import imkit
-from imkit.history import query
-from imkit.messages import to_milliseconds
+from imkit.history.arguments import query
 from imkit.sandbox.process import Sandbox
+from imkit.times import to_milliseconds
 from tests.stand_ins import Answer, Asked, HttpStandIn, odd_session, roamed, text_meta
 
 _numbers = itertools.count(1)

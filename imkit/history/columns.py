@@ -1,6 +1,6 @@
 """Messages as Arrow columns: the schema of a history, one row a message.
 
-What is kept of a message, and in which form, is decided here; `imkit.frames` makes the DataFrame of it, and its
+What is kept of a message, and in which form, is decided here; `imkit.history.frames` makes the DataFrame of it, and its
 docstring has the table of the columns.
 """
 
@@ -14,20 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 
-from imkit.messages import (
-    LAST_MILLISECOND,
-    Attachment,
-    Body,
-    Combine,
-    Custom,
-    Image,
-    Location,
-    Message,
-    Unknown,
-    to_milliseconds,
-)
+from imkit.history.bulk_decode import read_plain
+from imkit.messages import Attachment, Body, Combine, Custom, Image, Location, Message, Unknown
+from imkit.times import LAST_MILLISECOND, to_milliseconds
 from imkit.wire import schema
-from imkit.wire.bulk import read_plain
 from imkit.wire.downlink import CHATS, decode_roamed
 from imkit.wire.keyvalues import json_text
 from imkit.wire.untrusted_json import open_url

@@ -7,27 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imkit import columns
-from imkit.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
-from imkit.frames import COLUMNS
-from imkit.messages import (
-    Audio,
-    Body,
-    Combine,
-    Command,
-    Custom,
-    File,
-    Image,
-    Location,
-    Message,
-    Text,
-    Unknown,
-    Video,
-    from_milliseconds,
-    to_milliseconds,
-)
-from imkit.wire import bulk, schema, uplink
-from imkit.wire.bulk import read_plain
+from imkit.history import bulk_decode, columns
+from imkit.history.bulk_decode import read_plain
+from imkit.history.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
+from imkit.history.frames import COLUMNS
+from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Message, Text, Unknown, Video
+from imkit.times import from_milliseconds, to_milliseconds
+from imkit.wire import schema, uplink
 from imkit.wire.downlink import decode_roamed
 from tests.wire import service
 from tests.wire.service import MARK, THREAD
@@ -107,7 +93,7 @@ def told(batch: pa.RecordBatch) -> dict[str, str]:
 def check(metas: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "_WORTH_READING_TOGETHER", 0)
-        patch.setattr(bulk, "_WORTH_READING_TOGETHER", 0)
+        patch.setattr(bulk_decode, "_WORTH_READING_TOGETHER", 0)
         together = to_batch(metas)
     one_by_one = batch_of(message for meta in metas if (message := decode_roamed(meta)) is not None)
     assert together.schema.equals(one_by_one.schema, check_metadata=True)

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 import imkit
 from benchmarks.fetch_server import times as bursty_month
 from imkit.client.roaming import Page, Query
-from imkit.columns import SCHEMA
 from imkit.errors import IMError
-from imkit.fetch import Fetch, Part
-from imkit.load import missing
+from imkit.history.columns import SCHEMA
+from imkit.history.fetch import Fetch, HistoryPart
+from imkit.history.load import missing
+from imkit.history.time_ranges import Bounds
+from imkit.history.time_shards import Shards, ShardWalk
 from imkit.portal import portal
-from imkit.ranges import Bounds
-from imkit.shards import Shards, Walk
 from imkit.wire.roaming_page import parse_page
+from tests.history.test_time_shards import MINUTE, START, Roaming, bursty
 from tests.stand_ins import Answer, Asked, odd_session
-from tests.test_shards import MINUTE, START, Roaming, bursty
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Service:
     tells_last: bool = True
     size: int = 50
 
-    def page(self, walk: Walk) -> tuple[list[int], Page]:
+    def page(self, walk: ShardWalk) -> tuple[list[int], Page]:
         wanted, cursor = walk.chain.wanted, walk.chain.cursor
         low, high = 0, len(self.times)
         if not self.overlooks_bounds:
@@ -190,7 +190,7 @@ class Keeping:
         self.has_failed = False
         self.failed: list[str] = []
 
-    async def __call__(self, part: Part) -> None:
+    async def __call__(self, part: HistoryPart) -> None:
         assert not self.has_failed, "a part was given after one that was not taken"
         assert part.target_id not in self.at_work
         assert not self.finished[part.target_id]
@@ -269,7 +269,7 @@ def test_a_stop_at_any_moment_loses_nothing(
         assert all(set(again.ids[key]) == whole[key] and set(again.ids[key].values()) <= {1} for key in jobs)
         assert all(set(keeping.ids[key]) == whole[key] for key in rooms.keys() - jobs.keys())
 
-    with patch("imkit.fetch.ROWS_A_PART", 20):
+    with patch("imkit.history.fetch.ROWS_A_PART", 20):
         asyncio.run(main())
 
 
@@ -285,11 +285,11 @@ class Taken:
     """What a run hands over, and whether it keeps its word."""
 
     roaming: Roaming | None = None
-    parts: list[Part] = field(default_factory=list)
+    parts: list[HistoryPart] = field(default_factory=list)
     ids: Counter[str] = field(default_factory=Counter)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(self, part: Part) -> None:
+    async def __call__(self, part: HistoryPart) -> None:
         assert part.batch.schema.equals(SCHEMA)
         assert not any(earlier.finished for earlier in self.parts if earlier.target_id == part.target_id)
         self.parts.append(part)
@@ -406,7 +406,7 @@ def test_a_stop_hands_over_what_came() -> None:
 def test_a_taker_that_fails_ends_it_and_a_slow_one_slows_it() -> None:
     roaming = Roaming(bursty(9_000))
 
-    async def fail(part: Part) -> None:
+    async def fail(part: HistoryPart) -> None:
         raise OSError("the disk is full")
 
     with odd_session(roaming) as (session, _):
@@ -415,7 +415,7 @@ def test_a_taker_that_fails_ends_it_and_a_slow_one_slows_it() -> None:
         roaming.requests = 0
         gates: list[int] = []
 
-        async def slow(part: Part) -> None:
+        async def slow(part: HistoryPart) -> None:
             before = roaming.requests
             await asyncio.sleep(0.3)
             gates.append(roaming.requests - before)

@@ -1,7 +1,8 @@
 """Histories of many threads and groups, fetched side by side, and handed over in parts as they come.
 
-Each thread is walked by one worker as long as others wait to begin; who has nothing left to do then helps those under
-way (`imkit.shards`). What has come is handed over every few thousand messages, with what is known to be complete.
+One worker reads each thread, as long as there are threads that nobody has begun. A worker with nothing left to begin
+then helps another one (`imkit.history.time_shards`). Messages are handed over every few thousand, with the times that
+are known to be complete.
 
 Source: fact sheet section 8.
 """
@@ -21,13 +22,13 @@ import pyarrow.compute as pc
 
 from imkit.client.account import Account
 from imkit.client.roaming import Page, Progress, Query, fetch_page
-from imkit.columns import peek, to_batch
 from imkit.errors import AuthError, ConnectionLost, IMError, RateLimited, ServiceBusy, SessionClosed, TimedOut
+from imkit.history.columns import peek, to_batch
+from imkit.history.time_ranges import Bounds, Range, merged
+from imkit.history.time_shards import Shards, ShardWalk
 from imkit.portal import Worker, to_its_end
-from imkit.ranges import Bounds, Range, merged
-from imkit.shards import Shards, Walk
 
-logger = logging.getLogger("imkit.history")
+logger = logging.getLogger("imkit.history.arguments")
 
 WORKERS = 8  # a safe default: at 100 requests a second they rarely wait for the limit
 MAX_WORKERS = 64
@@ -41,12 +42,12 @@ _OF_ALL = (AuthError, ConnectionLost, RateLimited, ServiceBusy, SessionClosed, T
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HistoryPart:
     """Rows of one thread or group, and what is known to be complete with them.
 
     Attributes:
         target_id: the thread or group.
-        batch: rows of `imkit.columns.SCHEMA`, in no particular order; no message twice within one run.
+        batch: rows of `imkit.history.columns.SCHEMA`, in no particular order; no message twice within one run.
         covered: what has been gone through so far in this run, in ms since the epoch, both ends included, the oldest
             first: all messages of the target in these ranges are in this part or an earlier one. Where the end was
             left open it is the newest message's time; to go on later, begin with that millisecond again.
@@ -95,7 +96,7 @@ class _Target:
         # A burst at the very beginning would promise millions.
         return self.found / self.fraction if self.fraction >= WORTH_ESTIMATING else None
 
-    def goes_on(self, shards: Shards, walk: Walk) -> bool:
+    def goes_on(self, shards: Shards, walk: ShardWalk) -> bool:
         """Whether a walk through one of its ranges has anything left to do."""
         return not self.is_over and shards.goes_on(walk)
 
@@ -130,7 +131,7 @@ class Fetch:
         reasons: why targets are not complete.
 
     Example:
-        >>> async def take(part: Part) -> None:
+        >>> async def take(part: HistoryPart) -> None:
         ...     print(part.target_id, part.batch.num_rows, part.covered)
         >>> await Fetch(account, Query(), take).run({"42": None})  # doctest: +SKIP
     """
@@ -139,7 +140,7 @@ class Fetch:
         self,
         account: Account,
         wanted: Query,
-        take: Callable[[Part], Awaitable[None]],
+        take: Callable[[HistoryPart], Awaitable[None]],
         *,
         workers: int = WORKERS,
         progress: Progress | None = None,
@@ -206,7 +207,7 @@ class Fetch:
         while len(self._running) < self._workers and (found := self._next()) is not None:
             self._running.add(self._group.create_task(self._go(*found)))
 
-    def _next(self) -> tuple[_Target, Shards, Walk] | None:
+    def _next(self) -> tuple[_Target, Shards, ShardWalk] | None:
         while self._waiting:
             target, shards = self._waiting.popleft()
             if not target.is_over:
@@ -218,7 +219,7 @@ class Fetch:
                     return target, shards, walk
         return None
 
-    async def _go(self, target: _Target, shards: Shards, walk: Walk) -> None:
+    async def _go(self, target: _Target, shards: Shards, walk: ShardWalk) -> None:
         try:
             await self._walk(target, shards, walk)
         except IMError as error:
@@ -228,7 +229,7 @@ class Fetch:
             self._running -= {asyncio.current_task()}
         self._fill()
 
-    async def _walk(self, target: _Target, shards: Shards, walk: Walk) -> None:
+    async def _walk(self, target: _Target, shards: Shards, walk: ShardWalk) -> None:
         if self._wanted.limit is not None and not walk.newest_first and shards.is_open:
             await self._fix_end(target, shards)
         while target.goes_on(shards, walk):
@@ -295,9 +296,9 @@ class Fetch:
             entries, target.entries, target.waiting = target.entries, [], 0
             batch = _filtered(to_batch(entries), self._wanted)
             target.handed_over += batch.num_rows
-            await to_its_end(self._give(target, Part(target.id, batch, target.covered, target.is_finished)))
+            await to_its_end(self._give(target, HistoryPart(target.id, batch, target.covered, target.is_finished)))
 
-    async def _give(self, target: _Target, part: Part) -> None:
+    async def _give(self, target: _Target, part: HistoryPart) -> None:
         try:
             await self._taker(part)
         except BaseException:

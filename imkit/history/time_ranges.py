@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 
 FAR = 2**62  # ms; later than any message, for a range that is open
 
@@ -27,16 +26,3 @@ def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
         else:
             found.append((low, high))
     return tuple(found)
-
-
-def iso(milliseconds: int | None) -> str | None:
-    """Return a moment in ms since the epoch as a frame's ``attrs`` tell it, in UTC; `None` stays `None`.
-
-    Example:
-        >>> iso(1_795_390_333_491)
-        '2026-11-22T23:32:13.491+00:00'
-    """
-    if milliseconds is None:
-        return None
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
-    return moment.isoformat(timespec="milliseconds")

@@ -21,15 +21,16 @@ import pyarrow.compute as pc
 
 from imkit.client.account import Account
 from imkit.client.roaming import Progress, Query
-from imkit.columns import SCHEMA, sorted_table
 from imkit.errors import InvalidMessage
-from imkit.fetch import LIMIT_REACHED, MAX_WORKERS, WORKERS, Fetch, Part
-from imkit.frames import frame_of_table
-from imkit.history import moment_of
-from imkit.progress import notebook_line
-from imkit.ranges import Bounds, Range, iso, merged
+from imkit.history.arguments import moment_of
+from imkit.history.columns import SCHEMA, sorted_table
+from imkit.history.fetch import LIMIT_REACHED, MAX_WORKERS, WORKERS, Fetch, HistoryPart
+from imkit.history.frames import frame_of_table
+from imkit.history.progress import notebook_line
+from imkit.history.time_ranges import Bounds, Range, merged
+from imkit.times import iso
 
-logger = logging.getLogger("imkit.history")
+logger = logging.getLogger("imkit.history.arguments")
 
 _FEWER = "the service counts {:,} more: those that were recalled, or that it keeps no longer, may be among them"
 
@@ -116,7 +117,7 @@ class Loading:
         """Load; what came until an error or a stop is in the frame all the same."""
         await self._fetch.run(self._jobs)
 
-    async def _take(self, part: Part) -> None:
+    async def _take(self, part: HistoryPart) -> None:
         self._batches.append(part.batch)
         self._covered[part.target_id] = merged((*self._before.get(part.target_id, ()), *part.covered))
         if part.finished:

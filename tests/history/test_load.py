@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 import imkit
 from benchmarks.fetch_server import times as bursty_month
-from imkit import progress as progress_module
-from imkit.load import missing
-from imkit.messages import from_milliseconds
-from imkit.progress import NotebookLine, notebook_line
-from imkit.ranges import Bounds, merged
+from imkit.history import progress as progress_module
+from imkit.history.load import missing
+from imkit.history.progress import NotebookLine, notebook_line
+from imkit.history.time_ranges import Bounds, merged
+from imkit.times import from_milliseconds
 from imkit.wire import schema
+from tests.history.test_time_shards import MINUTE, START, Roaming, bursty
 from tests.stand_ins import Answer, Asked, odd_session, roamed, text_meta
-from tests.test_shards import MINUTE, START, Roaming, bursty
 
 
 class Stopping:

@@ -1,27 +1,22 @@
-"""How things show themselves in a notebook: a card for what has a name, a line above a history frame.
+"""Cards: how what has a name shows itself in a notebook, as a small piece of inert HTML.
 
-Whoever wants a card calls `card` in its ``_repr_html_``, with plain text throughout; `card` makes it inert:
+An object that wants a card calls `card` in its ``_repr_html_``, with plain text in every argument; `card` escapes it:
 
     def _repr_html_(self) -> str:
         facts = [f"{self.rows:,} messages", *known("in", self.folder)]
         return card("Archive", self.name, facts, state="complete", tone="good")
 
-What the card says is what the object knows: a repr asks neither the service nor the disk (but for an archive, which
-reads its catalogue), and fetches no picture. Its text form is one line, ``<Archive 'tea' …>``, with names through
-`imkit.escape.for_terminal`.
+A card shows what the object knows already. A repr asks neither the service nor the disk (an archive is the exception:
+it reads its catalogue), and it loads no picture. The text form of an object is one line, ``<Archive 'tea' …>``, with
+names through `imkit.escape.for_terminal`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
-from imkit.escape import for_html, for_terminal
-from imkit.export import described
-
-# Where pandas says that its class lives: version 3, and those before.
-_FRAMES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
+from imkit.escape import for_html
 
 Tone = Literal["good", "busy", "bad", "quiet"]
 # Those of JupyterLab's theme, light or dark; the second is for pages that have no theme.
@@ -101,50 +96,3 @@ def counted(number: int | None, one: str) -> list[str]:
         (['1 member'], ['1,200 members'], [])
     """
     return [] if number is None else [f"{number:,} {one}{'' if number == 1 else 's'}"]
-
-
-def install() -> None:
-    """Have IPython show the line, where imkit runs in IPython. Doing it twice does no harm.
-
-    By the class's name, so pandas is not loaded for it. What somebody else has registered for frames stays first.
-    """
-    if "IPython" not in sys.modules:
-        return
-    from IPython import get_ipython
-
-    shell: Any = get_ipython()
-    if shell is None:
-        return
-    formatters = shell.display_formatter.formatters
-    for module, name in _FRAMES:
-        formatters["text/html"].for_type_by_name(module, name, as_html)
-        formatters["text/plain"].for_type_by_name(module, name, _print)
-
-
-def line_above(frame: Any) -> str | None:
-    """Return the line for a history frame, `None` for any other.
-
-    What pandas makes of a frame keeps its ``attrs``, so the line tells what was loaded, and how many rows of whatever
-    came of it are here: ``3 rows, made from 8 messages of 42: complete``.
-    """
-    source = frame.attrs.get("imkit")
-    if not isinstance(source, dict) or "complete" not in source or "message_id" not in frame.columns:
-        return None
-    rows = len(frame)
-    made = "" if source.get("rows") == rows else f"{rows:,} row{'' if rows == 1 else 's'}, made from "
-    return made + described(source)
-
-
-def as_html(frame: Any) -> str | None:
-    """Return a frame as HTML, with the line above it; one that is not complete has a mark."""
-    table: str | None = frame._repr_html_()
-    line = line_above(frame)
-    if line is None or table is None:
-        return table
-    mark = "" if frame.attrs["imkit"]["complete"] else "⚠ "
-    return f"<div><small>{mark}{for_html(line)}</small></div>\n{table}"
-
-
-def _print(frame: Any, printer: Any, _cycle: bool) -> None:
-    line = line_above(frame)
-    printer.text(repr(frame) if line is None else f"{for_terminal(line)}\n{frame!r}")

@@ -16,13 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.messages import LAST_MILLISECOND
+from imkit.history.batch_protobuf import Fields, Joined, Layout, Numbers, Truths
+from imkit.history.bulk_ext import plain_ext_texts
+from imkit.times import LAST_MILLISECOND
 from imkit.wire import schema
-from imkit.wire.bulk_ext import plain_ext_texts
 from imkit.wire.codec import COMMAND, CUSTOM, FILE, IMAGE, LOCATION, SUB_COMBINE, SUB_GIF, TEXT, VIDEO, VOICE
 from imkit.wire.downlink import CHATS, UNREADABLE, Marks, read_marks
 from imkit.wire.keyvalues import decode_ext, json_text
-from imkit.wire.lockstep import Fields, Joined, Layout, Numbers, Truths
 from imkit.wire.untrusted_json import open_url
 from imkit.wire.uplink import CHAT
 
@@ -101,8 +101,8 @@ def read_plain(metas: Sequence[bytes]) -> tuple[Columns, Truths]:
         metas: less than 2 GiB together.
 
     Returns:
-        The columns by their names in `imkit.columns.SCHEMA`, without those that have nothing in them; and for each
-        Meta whether it is among the rows. About the others nothing is said, not even whether they are messages.
+        The columns by their names in `imkit.history.columns.SCHEMA`, without those that are empty; and for each Meta
+        whether it is among the rows. About the others nothing is said, not even whether they are messages.
 
     Example:
         >>> columns, plain = read_plain([b"", bytes.fromhex("0807 2801 3206 0802 2202 0800")])

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imkit
-from imkit.columns import batch_of
-from imkit.frames import COLUMNS, frame_of, frame_of_table
-from imkit.messages import Body, from_milliseconds, to_milliseconds
+from imkit.history.columns import batch_of
+from imkit.history.frames import COLUMNS, frame_of, frame_of_table
+from imkit.messages import Body
+from imkit.times import from_milliseconds, to_milliseconds
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123000, tzinfo=UTC)
 REF = imkit.ThreadRef("184504500000001", "Oolong", "184504500000000", "1882603211714461700")
@@ -60,9 +61,9 @@ def test_the_schema_is_the_same_for_anything(some: list[imkit.Message]) -> None:
 
 
 def test_the_documented_table_is_the_schema() -> None:
-    import imkit.frames
+    from imkit.history import frames
 
-    rows = [line.split("|")[1:3] for line in str(imkit.frames.__doc__).splitlines() if line.startswith("| ")][1:]
+    rows = [line.split("|")[1:3] for line in str(frames.__doc__).splitlines() if line.startswith("| ")][1:]
     told = {name.strip(): dtype.strip() for names, dtype in rows for name in names.split(",")}
     assert list(told) == list(COLUMNS)
     assert {name: dtype.replace("string", "str") for name, dtype in told.items()} == {

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imkit.history.batch_protobuf import Joined, Layout, Numbers, Truths
 from imkit.wire.keyvalues import INT, LLINT, STRING, json_text
-from imkit.wire.lockstep import Joined, Layout, Numbers, Truths
 
 _PAIR = Layout({"key": (1, "bytes"), "type": (2, "number"), "varintValue": (3, "number"), "stringValue": (6, "bytes")})
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imkit
-from imkit.display import as_html, card, counted, known, line_above
-from imkit.frames import frame_of
-from imkit.messages import from_milliseconds
+from imkit.cards import card, counted, known
+from imkit.history.frames import frame_of
+from imkit.history.summary import as_html, line_above
+from imkit.times import from_milliseconds
 
 HOSTILE = "</div><img src=x onerror=alert(1)>\x1b[2J\u202e\ud83c'\"&"
 TEXTS = st.text(st.characters(), max_size=60) | st.just(HOSTILE)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imkit.ranges import merged
+from imkit.history.time_ranges import merged
 
 moments = st.integers(0, 60)
 ranges = st.lists(st.tuples(moments, moments))
