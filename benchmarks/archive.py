@@ -122,9 +122,9 @@ def busy_month(path: Path, messages: int) -> None:
     import numpy as np
     import pyarrow as pa
 
-    from imkit.archive import folding, rows
+    from imkit.archive import merge, parquet
+    from imkit.archive.batching import ROWS_A_PIECE
     from imkit.archive.catalogue import Ledger
-    from imkit.archive.intake import ROWS_A_PIECE
     from imkit.archive.storage import storage_at
     from imkit.history.columns import SCHEMA
 
@@ -155,15 +155,15 @@ def busy_month(path: Path, messages: int) -> None:
                 "edit_count": [0] * count,
             }
             arrays = [pa.array(columns.get(field.name, [None] * count)).cast(field.type) for field in SCHEMA]
-            table = rows.stored(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), "210000000000001", start)
-            folding.fold(storage, ledger, [table], [], {}, [], start)
+            table = parquet.stored(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), "210000000000001", start)
+            merge.fold(storage, ledger, [table], [], {}, [], start)
 
 
 def sizes(path: Path) -> dict[str, float]:
     """Merge the files of an archive, and compare them with one file of the same rows."""
     import pyarrow.parquet as pq
 
-    from imkit.archive import Archive, rows
+    from imkit.archive import Archive, parquet
     from imkit.archive.catalogue import load
     from imkit.archive.storage import storage_at
 
@@ -175,8 +175,8 @@ def sizes(path: Path) -> dict[str, float]:
     size = sum(file.size for file in files)
     one = path.parent / "one.parquet"
     order = [("target_id", "ascending"), ("time", "ascending"), ("message_id", "ascending")]
-    table = rows.read(storage_at(path), files).sort_by(order)
-    pq.write_table(table, one, **rows.writing(table.column_names))
+    table = parquet.read(storage_at(path), files).sort_by(order)
+    pq.write_table(table, one, **parquet.writing(table.column_names))
     return {
         "files_before_compacting": before,
         "files": len(files),

@@ -8,7 +8,7 @@
         catalogue/                             what of all that counts, and how far each thread has been read
 
 Days are UTC days of the messages' times. `messages/**/*.parquet` holds no message twice while nobody writes, so it can
-be given to any reader of Parquet. The columns are those of `imkit.history.frames` and of `imkit.archive.rows`.
+be given to any reader of Parquet. The columns are those of `imkit.history.frames` and of `imkit.archive.parquet`.
 """
 
 from imkit.archive.archive import Archive

@@ -1,4 +1,4 @@
-"""`Archive`: the face of the archive."""
+"""`Archive`: what a user of an archive calls."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from imkit.archive import care, catalogue, reading
-from imkit.archive.care import Verification
+from imkit.archive import catalogue, live_log
 from imkit.archive.catalogue import Ledger, State
-from imkit.archive.live import Watch
-from imkit.archive.plan import Wanted
-from imkit.archive.report import SyncReport
+from imkit.archive.compact import compact
+from imkit.archive.dask_frame import dask_frame
+from imkit.archive.live_log import Watch
+from imkit.archive.read import conversations, counts, ordered_rows, plain_frame, retry_if_compacted, source_of
+from imkit.archive.sql import run_sql
 from imkit.archive.storage import storage_at
 from imkit.archive.sync import sync
+from imkit.archive.sync_plan import Wanted
+from imkit.archive.sync_report import SyncReport
+from imkit.archive.verify import Verification, verify
 from imkit.cards import card
 from imkit.client.credentials import TokenSource
 from imkit.client.roaming import Progress
@@ -178,7 +182,7 @@ class Archive:
             >>> archive.compact()  # doctest: +SKIP
         """
         with self._storage.writing(self._timeout):
-            return care.compact(self._storage, Ledger(self._storage), at_least=2)
+            return compact(self._storage, Ledger(self._storage), at_least=2)
 
     def unlock(self) -> None:
         """Take away the lock that a killed writer has left on an object store; never while one may be alive.
@@ -226,7 +230,7 @@ class Archive:
         names = _columns(columns, SCHEMA.names)
 
         def read(state: State) -> pd.DataFrame:
-            table = reading.table(
+            table = ordered_rows(
                 self._storage,
                 state,
                 since=wanted.since,
@@ -235,10 +239,10 @@ class Archive:
                 columns=[*names, *(["gone_at"] if gone else [])],
                 gone=gone,
             )
-            source = reading.source(state, target_ids, wanted.since, wanted.until, table.num_rows)
+            source = source_of(state, target_ids, wanted.since, wanted.until, table.num_rows)
             return frame_of_table(table, source)
 
-        return reading.unmoved(self._storage, read)
+        return retry_if_compacted(self._storage, read)
 
     def sql(self, query: str, parameters: Sequence[object] | dict[str, object] | None = None) -> pd.DataFrame:
         """Answer a question with DuckDB, and return a DataFrame.
@@ -267,9 +271,9 @@ class Archive:
         """
 
         def read(state: State) -> pd.DataFrame:
-            return reading.sql(self._storage, state, query, parameters)
+            return run_sql(self._storage, state, query, parameters)
 
-        return reading.unmoved(self._storage, read)
+        return retry_if_compacted(self._storage, read)
 
     def dask(
         self,
@@ -295,7 +299,7 @@ class Archive:
         """
         wanted = query(since, until)
         names = _columns(columns, [*SCHEMA.names, "target_id"])
-        return reading.dask(
+        return dask_frame(
             self._path,
             catalogue.load(self._storage),
             since=wanted.since,
@@ -312,20 +316,18 @@ class Archive:
         """
 
         def read(state: State) -> pa.Table:
-            known = reading.conversations(state)
+            known = conversations(state)
             return known.append_column("messages", self._counts(state, known["target_id"]))
 
-        return reading.frame_of(reading.unmoved(self._storage, read))
+        return plain_frame(retry_if_compacted(self._storage, read))
 
     def _counts(self, state: State, ids: pa.ChunkedArray) -> pa.Array:
-        counted = reading.counts(self._storage, state)
+        counted = counts(self._storage, state)
         return pa.array([counted.get(target_id, 0) for target_id in ids.to_pylist()], pa.int64())
 
     def live(self) -> pd.DataFrame:
         """Return the edits and recalls that were logged, oldest first; see `watch`."""
-        from imkit.archive import live
-
-        return reading.frame_of(live.table(self._storage))
+        return plain_frame(live_log.table(self._storage))
 
     def files(self) -> list[str]:
         """Return the paths or URLs of the files of messages, for readers of Parquet of your choice.
@@ -346,7 +348,7 @@ class Archive:
             >>> archive.verify().ok  # doctest: +SKIP
             True
         """
-        return care.verify(self._storage)
+        return verify(self._storage)
 
     # ------------------------------------------------------------------ looks
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from imkit.archive import rows
+from imkit.archive import parquet
 from imkit.archive.catalogue import Commit, Ledger, StoredFile
 from imkit.archive.storage import Storage
 from imkit.client.account import Account
@@ -124,7 +124,7 @@ async def _one(
     account: Account, storage: Storage, lanes: asyncio.Semaphore, message: Message, target_id: str, now: int
 ) -> dict[str, Any]:
     body = message.body
-    entry: dict[str, Any] = dict.fromkeys(rows.ATTACHMENTS.names)
+    entry: dict[str, Any] = dict.fromkeys(parquet.ATTACHMENTS.names)
     entry |= {"message_id": message.id, "target_id": target_id, "time": message.time, "fetched_at": now}
     entry["file_name"] = body.file_name if isinstance(body, Attachment | Combine) else None
     async with lanes:
@@ -148,13 +148,13 @@ def _store(storage: Storage, data: bytes) -> str:
 
 
 def _pending(storage: Storage, ledger: Ledger, target_ids: set[str]) -> list[_Wanted]:
-    entries = rows.dataset(storage, ledger.state.of("attachments"), rows.ATTACHMENTS)
+    entries = parquet.dataset(storage, ledger.state.of("attachments"), parquet.ATTACHMENTS)
     settled = set(entries.to_table(["message_id"], filter=ds.field("final"))["message_id"].to_pylist())
     mine = ds.field("target_id").isin(pa.array(sorted(target_ids), pa.string())) & ds.field("type").isin(_TYPES)
     here = ds.field("url").is_valid() & ds.field("gone_at").is_null()
-    messages = rows.dataset(storage, ledger.state.of("messages"), rows.MESSAGES)
+    messages = parquet.dataset(storage, ledger.state.of("messages"), parquet.MESSAGES)
     table = messages.to_table(["message_id", "target_id", "time"], filter=mine & here)
-    columns = (table["message_id"].to_pylist(), table["target_id"].to_pylist(), rows.milliseconds(table["time"]))
+    columns = (table["message_id"].to_pylist(), table["target_id"].to_pylist(), parquet.milliseconds(table["time"]))
     return [
         _Wanted(message_id, target_id, int(time))
         for message_id, target_id, time in zip(*columns, strict=True)
@@ -164,14 +164,14 @@ def _pending(storage: Storage, ledger: Ledger, target_ids: set[str]) -> list[_Wa
 
 def _note(storage: Storage, ledger: Ledger, entries: Sequence[dict[str, Any]]) -> None:
     """Write down what became of some attachments, in the place of what was written of them before."""
-    table = pa.Table.from_pylist(list(entries), schema=rows.ATTACHMENTS)
+    table = pa.Table.from_pylist(list(entries), schema=parquet.ATTACHMENTS)
     added: list[StoredFile] = []
     removed: list[StoredFile] = []
-    for day, new in rows.by_day(table):
+    for day, new in parquet.by_day(table):
         earlier = [file for file in ledger.state.of("attachments") if file.day == day]
-        old = rows.read(storage, earlier, rows.ATTACHMENTS)
+        old = parquet.read(storage, earlier, parquet.ATTACHMENTS)
         kept = old.filter(pc.invert(pc.is_in(old["message_id"], new["message_id"].combine_chunks())))
-        for name, whole in rows.by_day(pa.concat_tables([kept, new])):
-            added.append(rows.write(storage, "attachments", name, whole))
+        for name, whole in parquet.by_day(pa.concat_tables([kept, new])):
+            added.append(parquet.write(storage, "attachments", name, whole))
         removed += earlier
     ledger.commit(Commit(tuple(added), tuple(file.name for file in removed)))

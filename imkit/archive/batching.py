@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from imkit.archive import rows
+from imkit.archive import parquet
 from imkit.archive.catalogue import Conversation, Status, StoredFile
-from imkit.archive.folding import Reread
+from imkit.archive.merge import Reread
 from imkit.client.account import Account
 from imkit.client.roaming import Progress, Query
 from imkit.errors import Forbidden, IMError, NotFound
@@ -138,18 +138,18 @@ class Intake:
     ) -> None:
         if not batch.num_rows:
             return
-        times, nameless = rows.milliseconds(batch["time"]), rows.nameless(batch)
+        times, nameless = parquet.milliseconds(batch["time"]), parquet.nameless(batch)
         settled = np.ones(batch.num_rows, dtype=bool) if finished else _within(times, covered)
         if not settled.all():
             reading.held.append(batch.filter(pa.array(~settled)))
         again = settled & (_within(times, plan.known.covered) | nameless)
         for mask, tables in ((settled & ~again, self._piece.fresh), (again, self._piece.again)):
             if mask.any():
-                table = rows.stored(batch.filter(pa.array(mask)), plan.known.id, self._now)
+                table = parquet.stored(batch.filter(pa.array(mask)), plan.known.id, self._now)
                 tables.append(table)
                 self._piece.rows += table.num_rows
                 if tables is self._piece.again:
-                    reading.keys.update(rows.keys(table).to_pylist())
+                    reading.keys.update(parquet.keys(table).to_pylist())
         told = settled & ~nameless
         if told.any():
             oldest = int(times[told].min())

@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from imkit.archive import rows
+from imkit.archive import parquet
+from imkit.archive.batching import Intake, Piece, Planned
 from imkit.archive.catalogue import StoredFile
-from imkit.archive.intake import Intake, Piece, Planned
 from imkit.archive.storage import INSTALL, storage_at
 from imkit.client.account import Account
 from imkit.client.app import App
@@ -100,8 +100,8 @@ async def _work(share: Share) -> Brought:
     def _written(fresh: list[pa.Table]) -> list[StoredFile]:
         if not fresh:
             return []
-        days = rows.by_day(pa.concat_tables(fresh))
-        return [rows.write(storage, "messages", day, table) for day, table in days]
+        days = parquet.by_day(pa.concat_tables(fresh))
+        return [parquet.write(storage, "messages", day, table) for day, table in days]
 
     try:
         intake = Intake(share.plans, settle, share.now)

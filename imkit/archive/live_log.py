@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from imkit.archive import rows
+from imkit.archive import parquet
 from imkit.archive.storage import PART, Storage
 from imkit.events import Event, MessageEdited, MessageRecalled
 from imkit.history.columns import TIME
@@ -62,7 +62,7 @@ class Watch:
         entry = _entry(event)
         if entry is None:
             return
-        day = rows.day_name(entry["at"])
+        day = parquet.day_name(entry["at"])
         name = f"{FOLDER}/day={day}/{entry['at']}-{self.count:09}-{secrets.token_hex(6)}.json"
         self._storage.write(name, json_text(entry).encode(errors="backslashreplace"))
         self.count += 1

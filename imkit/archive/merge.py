@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.archive import rows
+from imkit.archive import parquet
 from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile
 from imkit.archive.storage import Storage
 from imkit.history.columns import SCHEMA, TIME
@@ -30,7 +30,7 @@ class Reread:
 
     Args:
         ranges: which; in ms since the epoch, both ends included.
-        keys: what was found in them, as `rows.keys` tells them apart.
+        keys: what was found in them, as `parquet.keys` tells them apart.
     """
 
     ranges: tuple[Range, ...]
@@ -76,10 +76,10 @@ def fold(
     added, removed = written, []
     new = list(fresh)
     if again or reread:
-        known = _distinct(pa.concat_tables(again)) if again else rows.MESSAGES.empty_table()
+        known = _distinct(pa.concat_tables(again)) if again else parquet.MESSAGES.empty_table()
         found = np.zeros(known.num_rows, dtype=bool)
         for file in _touched(ledger, known, reread):
-            table = rows.read(storage, [file])
+            table = parquet.read(storage, [file])
             change = _compare(table, known, reread, found)
             if change is not None:
                 replaced, gone = change
@@ -90,8 +90,8 @@ def fold(
         if not found.all():
             new.append(known.filter(pa.array(~found)))
     if new:
-        for day, table in rows.by_day(pa.concat_tables(new)):
-            added.append(rows.write(storage, "messages", day, table))
+        for day, table in parquet.by_day(pa.concat_tables(new)):
+            added.append(parquet.write(storage, "messages", day, table))
             done.added += table.num_rows
     commit = Commit(tuple(added), tuple(removed), tuple(conversations), app_key)
     if commit != Commit():
@@ -101,7 +101,7 @@ def fold(
 
 def _distinct(table: pa.Table) -> pa.Table:
     """Return the rows with each message once; what has no id may have come twice."""
-    keys = rows.keys(table).combine_chunks()
+    keys = parquet.keys(table).combine_chunks()
     first = pc.index_in(keys, value_set=pc.unique(keys))
     _, positions = np.unique(np.asarray(first), return_index=True)
     return table.take(pa.array(np.sort(positions))) if len(positions) < table.num_rows else table
@@ -109,7 +109,7 @@ def _distinct(table: pa.Table) -> pa.Table:
 
 def _touched(ledger: Ledger, known: pa.Table, reread: Mapping[str, Reread]) -> list[StoredFile]:
     """Return the files that may hold an earlier version of a row, or a row that is gone."""
-    times = np.unique(rows.milliseconds(known["time"]))
+    times = np.unique(parquet.milliseconds(known["time"]))
     ranges = [each for one in reread.values() for each in one.ranges]
 
     def matters(file: StoredFile) -> bool:
@@ -132,8 +132,8 @@ def _compare(
     ours = np.asarray(pc.is_in(table["target_id"], value_set=targets))
     if not ours.any():
         return None
-    keys = rows.keys(table)
-    place = np.asarray(pc.fill_null(pc.index_in(keys, value_set=rows.keys(known).combine_chunks()), -1)).astype(
+    keys = parquet.keys(table)
+    place = np.asarray(pc.fill_null(pc.index_in(keys, value_set=parquet.keys(known).combine_chunks()), -1)).astype(
         np.int64
     )
     place[~ours] = -1
@@ -149,7 +149,7 @@ def _compare(
     gone = np.zeros(table.num_rows, dtype=bool)
     if reread:
         standing = ours & ~matched & np.asarray(pc.is_null(table["gone_at"]))
-        times = rows.milliseconds(table["time"])
+        times = parquet.milliseconds(table["time"])
         for target_id, one in reread.items():
             for first, last in one.ranges:
                 inside = standing & (times >= first) & (times <= last)
@@ -183,11 +183,11 @@ def _rewrite(
     rows_now = np.where(changed, replaced + table.num_rows, np.arange(table.num_rows))
     written = []
     # A version may stand on another day than the one before: the service's word for the time of a message changed.
-    for day, part in rows.by_day(both.take(pa.array(rows_now))):
-        written.append(rows.write(storage, "messages", day, part))
+    for day, part in parquet.by_day(both.take(pa.array(rows_now))):
+        written.append(parquet.write(storage, "messages", day, part))
     if changed.any():
         earlier = table.filter(pa.array(changed))
-        earlier = earlier.append_column("superseded_at", pa.repeat(moment, earlier.num_rows)).cast(rows.VERSIONS)
-        for day, part in rows.by_day(earlier):
-            written.append(rows.write(storage, "versions", day, part))
+        earlier = earlier.append_column("superseded_at", pa.repeat(moment, earlier.num_rows)).cast(parquet.VERSIONS)
+        for day, part in parquet.by_day(earlier):
+            written.append(parquet.write(storage, "versions", day, part))
     return written

@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from imkit.archive import attachments, care
+from imkit.archive import attachments
+from imkit.archive.batching import Intake, Piece, Planned
 from imkit.archive.catalogue import Ledger, State
-from imkit.archive.distributed import Crew, Share, shares
-from imkit.archive.folding import Folded, fold
-from imkit.archive.intake import Intake, Piece, Planned
-from imkit.archive.plan import Planner, Wanted
-from imkit.archive.report import SyncReport
+from imkit.archive.compact import compact
+from imkit.archive.dask_workers import Crew, Share, shares
+from imkit.archive.merge import Folded, fold
 from imkit.archive.storage import Storage
+from imkit.archive.sync_plan import Planner, Wanted
+from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.credentials import TokenSource
 from imkit.client.roaming import Progress
@@ -154,7 +155,7 @@ async def sync(
                 targets = [*plan.reading, *plan.settled]
                 kept = await attachments.keep(account, storage, ledger, targets, now)
                 report.attachments_kept, report.attachments_failed = kept.kept, kept.failed
-            await in_thread(care.compact, storage, ledger, _FILES_A_DAY)
+            await in_thread(compact, storage, ledger, _FILES_A_DAY)
     report.requests += account.rest.requests - asked
     report.seconds = time.monotonic() - began
     return report

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imkit.archive import catalogue
+from imkit.archive.batching import Planned, lost
 from imkit.archive.catalogue import Conversation, Room, State
-from imkit.archive.intake import Planned, lost
-from imkit.archive.report import SyncReport
+from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.paging import collected
 from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from imkit.archive.catalogue import Conversation
-from imkit.archive.folding import Folded
+from imkit.archive.merge import Folded
 from imkit.escape import for_html, for_terminal
 
 _SHOWN = 5

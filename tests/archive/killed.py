@@ -27,9 +27,9 @@ from pathlib import Path
 import duckdb  # noqa: F401  # here, not in each child
 
 import imkit
-from imkit.archive import Archive, care, catalogue, folding, intake, rows, sync
+from imkit.archive import Archive, batching, catalogue, compact, merge, parquet, sync
 from imkit.archive.catalogue import Conversation, Ledger
-from imkit.archive.folding import Reread
+from imkit.archive.merge import Reread
 from imkit.archive.storage import PART, storage_at
 from imkit.history.columns import batch_of
 from imkit.history.frames import frame_of  # noqa: F401  # this too
@@ -110,7 +110,7 @@ def message(number: int, text: str = "") -> Message:
 
 
 def table(*messages: Message) -> object:
-    return rows.stored(batch_of(messages), "42", START)
+    return parquet.stored(batch_of(messages), "42", START)
 
 
 def fold_all(folder: Path) -> None:
@@ -120,14 +120,14 @@ def fold_all(folder: Path) -> None:
         ledger = Ledger(storage)
         if not ledger.state.number:
             first = [table(*map(message, range(20)))]
-            folding.fold(storage, ledger, first, [], {}, [covered(19)], 1)
+            merge.fold(storage, ledger, first, [], {}, [covered(19)], 1)
         if ledger.state.number == 1:
             again = [table(*(message(n, "edited" if n == 15 else "") for n in range(10, 20) if n != 12))]
             reread = {"42": Reread(((START + 10 * HOUR, START + 19 * HOUR),), frozenset())}
-            folding.fold(storage, ledger, [table(*map(message, range(20, 40)))], again, reread, [covered(39)], 2)
+            merge.fold(storage, ledger, [table(*map(message, range(20, 40)))], again, reread, [covered(39)], 2)
         if ledger.state.number == 2:
-            folding.fold(storage, ledger, [table(*map(message, range(40, 48)))], [], {}, [covered(47)], 3)
-        care.compact(storage, ledger, at_least=2)
+            merge.fold(storage, ledger, [table(*map(message, range(40, 48)))], [], {}, [covered(47)], 3)
+        compact.compact(storage, ledger, at_least=2)
 
 
 def covered(last: int) -> Conversation:
@@ -188,7 +188,7 @@ def digest(archive: Archive) -> str:
 
 def main() -> None:
     what = sys.argv[1]
-    catalogue.CHECKPOINT_EVERY, sync._FILES_A_DAY, intake.ROWS_A_PIECE = 2, 2, 5
+    catalogue.CHECKPOINT_EVERY, sync._FILES_A_DAY, batching.ROWS_A_PIECE = 2, 2, 5
     if what == "fold":
         series(fold_all, look_at_fold, None)
     else:

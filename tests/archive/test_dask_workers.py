@@ -10,9 +10,9 @@ import pytest
 
 import imkit
 from imkit.archive import Archive
+from imkit.archive.batching import Planned
 from imkit.archive.catalogue import Conversation
-from imkit.archive.distributed import Crew, shares
-from imkit.archive.intake import Planned
+from imkit.archive.dask_workers import Crew, shares
 from imkit.sandbox.process import Sandbox
 from tests.archive.conftest import Tea
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import imkit
-from imkit.archive import Archive, catalogue, folding, rows
+from imkit.archive import Archive, catalogue, merge, parquet
 from imkit.archive.catalogue import Commit, Conversation, Ledger
 from imkit.archive.storage import storage_at
 from imkit.errors import ArchiveError
@@ -40,15 +40,15 @@ def fill(path: str | Path, count: int = 72) -> Archive:
         ledger = Ledger(storage)
         covered = ((0, MIDNIGHT + count * HOUR),)
         some = [message(number) for number in range(count)]
-        tables = [rows.stored(batch_of([m for m in some if m.thread]), "42", 1)]
-        tables.append(rows.stored(batch_of([m for m in some if not m.thread]), "7", 1))
+        tables = [parquet.stored(batch_of([m for m in some if m.thread]), "42", 1)]
+        tables.append(parquet.stored(batch_of([m for m in some if not m.thread]), "7", 1))
         known = [
             Conversation("42", "thread", HOSTILE, "7", covered=covered, synced_at=1),
             Conversation("7", "group", "tea", covered=covered, synced_at=1),
         ]
-        folding.fold(storage, ledger, tables, [], {}, known, 1, app_key="org#app")
+        merge.fold(storage, ledger, tables, [], {}, known, 1, app_key="org#app")
         at = MIDNIGHT + GONE * HOUR
-        folding.fold(storage, ledger, [], [], {"42": folding.Reread(((at, at),), frozenset())}, [], 2)
+        merge.fold(storage, ledger, [], [], {"42": merge.Reread(((at, at),), frozenset())}, [], 2)
     return Archive(path)
 
 
@@ -105,13 +105,13 @@ def test_parts_of_it(filled: Archive) -> None:
 
 def test_only_what_is_needed_is_read(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    dataset = rows.dataset
+    dataset = parquet.dataset
 
     def watched(storage: Any, files: Any, schema: Any, categories: bool = False) -> Any:
         opened.extend(file.day for file in files)
         return dataset(storage, files, schema, categories)
 
-    monkeypatch.setattr(rows, "dataset", watched)
+    monkeypatch.setattr(parquet, "dataset", watched)
     filled.frame(since="2026-11-24T00:00Z", until="2026-11-25T00:00Z")
     assert opened == ["2026-11-24"]
 
@@ -225,9 +225,9 @@ def test_a_reader_goes_on_while_files_are_merged(
         monkeypatch.setattr(catalogue, "load", merge_before_reading)
         with again._storage.writing(0):
             ledger = Ledger(again._storage)
-            table = rows.stored(batch_of([message(100)]), "7", 3)
-            late = folding.Reread(((0, MIDNIGHT),), frozenset())
-            folding.fold(again._storage, ledger, [table], [], {"7": late}, [], 3)
+            table = parquet.stored(batch_of([message(100)]), "7", 3)
+            late = merge.Reread(((0, MIDNIGHT),), frozenset())
+            merge.fold(again._storage, ledger, [table], [], {"7": late}, [], 3)
         return state
 
     monkeypatch.setattr(catalogue, "load", load)
@@ -279,8 +279,8 @@ def test_compacting_merges_days_and_changes_no_row(filled: Archive) -> None:
     with filled._storage.writing(0):
         ledger = Ledger(filled._storage)
         for number in range(72, 80):
-            table = rows.stored(batch_of([message(number)]), "7", 1)
-            folding.fold(filled._storage, ledger, [table], [], {}, [], 1)
+            table = parquet.stored(batch_of([message(number)]), "7", 1)
+            merge.fold(filled._storage, ledger, [table], [], {}, [], 1)
     before = filled.frame()
     assert len(filled.files()) == 11
     assert filled.compact() == 7

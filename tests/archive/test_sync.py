@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import imkit
-from imkit.archive import Archive, intake
+from imkit.archive import Archive, batching
 from imkit.archive.storage import _Folder
 from imkit.errors import ArchiveError
 from imkit.history import fetch
@@ -152,17 +152,17 @@ def test_since_bounds_the_first_sync_and_the_rest_can_be_had_later(tea: Tea, arc
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "ROWS_A_PIECE", 20)
+    monkeypatch.setattr(batching, "ROWS_A_PIECE", 20)
     monkeypatch.setattr(fetch, "ROWS_A_PART", 10)
 
 
 @pytest.mark.usefixtures("small_pieces")
 def test_a_stopped_sync_goes_on_from_where_it_was(tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = [tea.thread(f"Tea {number}", *map(str, range(15))) for number in range(6)]
-    settled = intake.Intake.flush
+    settled = batching.Intake.flush
     pieces = itertools.count(1)
 
-    async def stop_after_two(self: intake.Intake) -> None:
+    async def stop_after_two(self: batching.Intake) -> None:
         await settled(self)
         if next(pieces) == 2:
             work.cancel()
@@ -175,7 +175,7 @@ def test_a_stopped_sync_goes_on_from_where_it_was(tea: Tea, archive: Archive, mo
 
     work: asyncio.Task[Any]
     with monkeypatch.context() as patch:
-        patch.setattr(intake.Intake, "flush", stop_after_two)
+        patch.setattr(batching.Intake, "flush", stop_after_two)
         portal().call(stopped())
     kept = len(archive.frame())
     assert 20 <= kept < 96
