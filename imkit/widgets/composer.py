@@ -15,7 +15,7 @@ from imkit.escape import for_terminal
 from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Text, Video
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Status, button, problem, row
-from imkit.widgets.parts import DropZone, Item, Outbox, TextBox
+from imkit.widgets.composer_parts import DropZone, Item, Outbox, TextBox
 from imkit.wire.uplink import Address, encode_message
 
 _FIELD = {"description_width": "10.5em"}

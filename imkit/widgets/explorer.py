@@ -13,10 +13,10 @@ from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Status, discard
 from imkit.widgets.composer import Composer
 from imkit.widgets.feed import LiveFeed
-from imkit.widgets.loading import HistoryForm
+from imkit.widgets.history_form import HistoryForm
 from imkit.widgets.login import LoginForm
 from imkit.widgets.picker import ThreadPicker
-from imkit.widgets.wire import WireView
+from imkit.widgets.wire_view import WireView
 
 
 class Explorer(Form):

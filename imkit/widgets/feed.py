@@ -31,9 +31,9 @@ from imkit.portal import portal
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, problem, readable, static
+from imkit.widgets.feed_rows import KEPT, Rows, as_row, milliseconds_left
 from imkit.widgets.labels import Labels
 from imkit.widgets.pictures import Pictures
-from imkit.widgets.rows import KEPT, Rows, as_row, milliseconds_left
 
 PAINTS_PER_SECOND = 5
 FIRST_PAGE = 50

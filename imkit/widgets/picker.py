@@ -16,7 +16,7 @@ from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, button, row, static
 from imkit.widgets.labels import Labels
-from imkit.widgets.rooms import Rooms
+from imkit.widgets.thread_model import Rooms
 
 PAINTS_PER_SECOND = 4
 

@@ -14,8 +14,8 @@ from imkit.events import MessageRecalled, MessageReceived
 from imkit.portal import portal
 from imkit.times import from_milliseconds
 from imkit.widgets import LiveFeed
+from imkit.widgets.feed_rows import KEPT, Rows, as_row
 from imkit.widgets.pictures import SIDE, drawn_anew
-from imkit.widgets.rows import KEPT, Rows, as_row
 from tests.widgets.conftest import Page, Tea, until
 
 

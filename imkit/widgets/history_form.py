@@ -19,10 +19,10 @@ from imkit.history.progress import Words
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, Status, button, problem, readable, row, static
-from imkit.widgets.code import code_for
+from imkit.widgets.code_snippet import code_for
 from imkit.widgets.labels import Labels
 from imkit.widgets.picker import RoomList
-from imkit.widgets.rooms import Rooms
+from imkit.widgets.thread_model import Rooms
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ import imkit
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.widgets import HistoryForm
-from imkit.widgets.code import code_for
-from imkit.widgets.loading import table_of
+from imkit.widgets.code_snippet import code_for
+from imkit.widgets.history_form import table_of
 from tests.widgets.conftest import Page, Tea, until
 
 
