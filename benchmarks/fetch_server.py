@@ -29,7 +29,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.flood_server import meta, welcome
-from imkit.sandbox.edge import RateLimit
+from imkit.sandbox.server.middleware import RateLimit
 from imkit.wire import schema
 from imkit.wire.envelope import PROVISION
 

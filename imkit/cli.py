@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imkit.client.app import App
     from imkit.sandbox.demo import Demo
     from imkit.sandbox.options import Options
-    from imkit.sandbox.server import Server
+    from imkit.sandbox.server.server import Server
 
 _JUPYTER = Path(__file__).parent / "jupyter"  # settings of JupyterLab, a folder of JUPYTER_CONFIG_PATH
 _MANY = 50_000  # messages of a community, which take a while
@@ -150,9 +150,9 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
     from filelock import FileLock, Timeout
 
+    from imkit.sandbox.endpoints import version
     from imkit.sandbox.home import home
-    from imkit.sandbox.own import version
-    from imkit.sandbox.server import Server, listen
+    from imkit.sandbox.server.server import Server, listen
     from imkit.sandbox.state import State, remove_state, write_state
 
     logging.basicConfig(

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
+from imkit.sandbox.endpoints import HEALTH, RETIRE, version
 from imkit.sandbox.home import home
 from imkit.sandbox.launch import START_SECONDS, end, hear_address, launch
 from imkit.sandbox.options import TOKEN_SECONDS, Options
-from imkit.sandbox.own import HEALTH, RETIRE, version
 from imkit.sandbox.state import State, read_state
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def shows(*words: str) -> Callable[[OpenNotebook, list[Ran]], None]:
 
 
 def analysis_shows_what_it_promises(notebook: OpenNotebook, ran: list[Ran]) -> None:
-    # What it claims in words is in the demo's data: tests/sandbox/test_demo.py. Here: it is on the page, plots too.
+    # What it claims in words is tested on the data: tests/sandbox/server/test_demo.py. Here: it is on the page.
     shows("'rows': 8000", "Blue gaiwan, lost", "ayumi.sato", "林晓梅", "ids intact: True")(notebook, ran)
     assert notebook.page.locator(".jp-Cell-outputArea .jp-RenderedSVG").count() == 4
 

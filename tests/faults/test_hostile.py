@@ -14,7 +14,7 @@ from imkit.wire import schema
 from tests.faults.proxy import Proxy
 from tests.faults.rooms import WAIT, Room, room_at
 from tests.people import new_name
-from tests.sandbox.raw_client import Device, close_everything, text_body
+from tests.sandbox.server.raw_client import Device, close_everything, text_body
 from tests.stand_ins import socket_stand_in, welcome
 
 MEGABYTE = 2**20

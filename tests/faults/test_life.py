@@ -20,7 +20,7 @@ from imkit.wire.protocol import ClientProtocol
 from tests.faults.proxy import Proxy
 from tests.faults.rooms import WAIT, Room, received, room_at
 from tests.people import new_name
-from tests.sandbox.raw_client import Device, app_api, close_everything
+from tests.sandbox.server.raw_client import Device, app_api, close_everything
 from tests.stand_ins import socket_stand_in, welcome
 from tests.wire import service
 

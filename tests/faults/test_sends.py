@@ -117,7 +117,7 @@ def test_one_thread_that_cannot_be_looked_at_leaves_the_others_alone(room: Room)
 
 
 def destroy_by_the_app(sandbox: Sandbox, thread: str) -> None:
-    from tests.sandbox.raw_client import app_api, close_everything
+    from tests.sandbox.server.raw_client import app_api, close_everything
 
     app_api(sandbox).ok("DELETE", f"/thread/{thread}")
     close_everything()

@@ -15,7 +15,7 @@ from imkit.wire import schema
 from tests.faults.proxy import Proxy
 from tests.faults.rooms import WAIT
 from tests.people import new_name
-from tests.sandbox.raw_client import token_of
+from tests.sandbox.server.raw_client import token_of
 from tests.stand_ins import envelope
 
 

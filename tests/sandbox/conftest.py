@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from imkit.sandbox.process import Sandbox
-from tests.sandbox.raw_client import Room, close_everything
+from tests.sandbox.server.raw_client import Room, close_everything
 
 
 @pytest.fixture(autouse=True)

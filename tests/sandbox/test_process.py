@@ -20,7 +20,7 @@ from imkit.errors import IMError
 from imkit.sandbox import process
 from imkit.sandbox.process import Sandbox, SandboxAddress, shared
 from imkit.sandbox.state import State, read_state, write_state
-from tests.sandbox.raw_client import WAIT, Api, Device, Room, app_api, close_everything, token_of
+from tests.sandbox.server.raw_client import WAIT, Api, Device, Room, app_api, close_everything, token_of
 
 ROOT = Path(__file__).parents[2]
 # What stands for a kernel: it finds or starts the shared server, says where, and waits.
@@ -289,7 +289,7 @@ def test_the_folder_of_the_notebook_cannot_break_it(tmp_path: Path, monkeypatch:
 
 def test_the_servers_process_does_not_load_the_client() -> None:
     program = (
-        "import sys; import imkit.sandbox.server, imkit.sandbox.state, imkit.cli; "
+        "import sys; import imkit.sandbox.server.server, imkit.sandbox.state, imkit.cli; "
         "print([name for name in ('pandas', 'pyarrow', 'ipywidgets', 'imkit.widgets') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

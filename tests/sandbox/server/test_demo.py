@@ -1,0 +1,306 @@
+"""The demo community: what tutorials claim of it is in the data, it is the same each time, and it is not in the way."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+from PIL import Image
+
+import imkit
+from imkit.sandbox.demo import FACTS, MESSAGES, THREADS, Demo
+from imkit.sandbox.server.demo.cast import CIRCLES, PEOPLE
+from imkit.sandbox.server.demo.fill import fill
+from imkit.sandbox.server.demo.plan import END
+from imkit.sandbox.server.message_record import Record
+from imkit.sandbox.server.store import Store, id_time, now_ms
+from imkit.sandbox.server.users import People
+from tests.sandbox.server.raw_client import WAIT
+
+ROOT = Path(__file__).parents[3]
+SMALL = Demo(threads=12, messages=900)
+
+
+@pytest.fixture(scope="module")
+def community(_isolated_session: None) -> Iterator[imkit.Sandbox]:
+    with imkit.Sandbox.demo() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def reader(community: imkit.Sandbox) -> Iterator[imkit.Session]:
+    with imkit.login(FACTS.reader, app=community.app) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def frame(reader: imkit.Session) -> pd.DataFrame:
+    """All that was ever said, on the clock of Shanghai, attributes opened."""
+    everything = reader.history([*reader.groups(), *reader.threads()])
+    assert everything.im.source["complete"]
+    shanghai = everything.im.local("Asia/Shanghai")
+    return shanghai.join(everything.im.ext("reply_to", "score", "priority", "mood"))
+
+
+def said_in(frame: pd.DataFrame, thread: str) -> pd.DataFrame:
+    return frame[frame.thread_name == thread]
+
+
+# ---------------------------------------------------------------- what is there
+
+
+def test_it_has_the_size_asked_for(reader: imkit.Session, frame: pd.DataFrame) -> None:
+    threads, groups = list(reader.threads()), list(reader.groups())
+    assert (len(frame), len(threads), len(groups)) == (MESSAGES, THREADS, len(CIRCLES))
+    assert {group.name for group in groups} == {circle.name for circle in CIRCLES}
+    assert max(len(thread.name or "") for thread in threads) <= 64
+    assert frame.message_id.is_unique
+    assert frame.sender.nunique() == len(PEOPLE)
+
+
+def test_it_holds_every_kind_of_message_that_is_kept(frame: pd.DataFrame) -> None:
+    assert set(frame.type) == {"txt", "img", "audio", "video", "file", "loc", "custom", "combine"}
+    assert frame.edit_count.sum() > 50
+    assert frame.reactions.notna().sum() > 100
+    (one, *_) = json.loads(frame.reactions.dropna().iloc[0])
+    assert set(one) == {"reaction", "count", "userList", "state"}
+    assert one["count"] == len(one["userList"])
+    assert frame.text.str.contains("https://").sum() > 50
+    assert frame.text.str.contains("[\u4e00-\u9fff]").mean() > 0.3
+    assert frame.text.str.contains("[\U0001f300-\U0001faff]").mean() > 0.1
+
+
+def test_ids_are_of_their_time(frame: pd.DataFrame) -> None:
+    times = frame.time.astype("datetime64[ms, UTC]").astype("int64")
+    assert (frame.message_id.astype("int64").map(id_time) == times).all()
+    assert times.max() < END
+
+
+def test_it_lives_by_day(frame: pd.DataFrame) -> None:
+    hours = frame.time.dt.hour.value_counts()
+    assert hours[[1, 2, 3, 4, 5]].mean() < hours[[10, 15, 16, 21]].mean() / 5
+    assert hours[[12, 13]].mean() < hours[[10, 11, 15, 16]].mean() * 0.7
+    hikes = frame[frame.group_id == frame.group_id[frame.thread_name == FACTS.pictures_thread].iloc[0]]
+    assert (hikes.time.dt.day_of_week >= 4).mean() > 0.5
+
+
+# ---------------------------------------------------------------- what tutorials claim
+
+
+def test_who_is_who(frame: pd.DataFrame) -> None:
+    cards = said_in(frame, FACTS.cards_thread)
+    assert set(cards.type) == {"custom"}
+    assert set(cards.text) == {"card"}
+    found = {row.sender: json.loads(row.payload)["params"] for row in cards.itertuples()}
+    assert found == {person.user: {"name": person.name, "city": person.city} for person in PEOPLE}
+    assert FACTS.reader not in set(frame.sender)
+
+
+def test_who_writes_and_who_answers(frame: pd.DataFrame) -> None:
+    assert frame.sender.value_counts().index[0] == FACTS.busiest_writer
+    asked = frame[["message_id", "time"]].rename(columns={"message_id": "reply_to", "time": "asked"})
+    replies = frame.dropna(subset="reply_to").merge(asked, how="left", on="reply_to")
+    recalled = replies.asked.isna()
+    assert 10 < recalled.sum() < len(replies) / 20  # answers to what is gone
+    seconds = (replies.time - replies.asked).dt.total_seconds()
+    medians = seconds.groupby(replies.sender.astype(str)).median().sort_values()
+    assert (medians.index[0], medians.index[-1]) == (FACTS.quickest_replier, FACTS.slowest_replier)
+    assert medians.iloc[0] < 12 < 30 < medians.iloc[1]
+    assert medians.iloc[-1] > 4 * 3600
+    assert (seconds.dropna() > 0).all()
+
+
+def test_who_is_awake_and_who_is_kind(frame: pd.DataFrame) -> None:
+    senders = frame.sender.astype(str)
+    late = ~frame.time.dt.hour.between(6, 21)
+    assert late.groupby(senders).mean().idxmax() == FACTS.night_owl
+    assert late[senders == FACTS.night_owl].mean() > 0.9
+    marks = frame.score.groupby(senders).agg(["mean", "count"])
+    assert marks[marks["count"] >= 5]["mean"].idxmax() == FACTS.best_marks
+    assert frame.score.dropna().between(1, 5).all()
+
+
+def test_when_it_was_loud_and_when_quiet(frame: pd.DataFrame) -> None:
+    days = frame.time.dt.strftime("%Y-%m-%d")
+    assert days.value_counts().index[0] == FACTS.busiest_day
+    mondays = (frame.time - pd.to_timedelta(frame.time.dt.day_of_week, unit="D")).dt.strftime("%Y-%m-%d")
+    assert mondays.value_counts().index[-1] == FACTS.quiet_week
+    orders = days[frame.thread_name == FACTS.busiest_thread]
+    assert (orders == FACTS.busiest_day).mean() > 1 / 3
+
+
+def test_the_threads_that_are_told_of(frame: pd.DataFrame) -> None:
+    named = frame.dropna(subset="thread_name")
+    names = named.thread_name.astype(str)
+    assert names.value_counts().index[0] == FACTS.busiest_thread
+    speakers = named.sender.astype(str).groupby(names).nunique()
+    assert list(speakers[speakers == 1].index) == [FACTS.unanswered_thread]
+    silences = named.sort_values("time").groupby("thread_name", observed=True).time.diff()
+    assert silences[names == FACTS.revived_thread].max() > pd.Timedelta(days=14)
+    assert names[named.type == "img"].value_counts().index[0] == FACTS.pictures_thread
+    assert names[named.edit_count > 0].value_counts().index[0] == FACTS.edits_thread
+    digests = named[(names == FACTS.digest_thread) & (named.type == "combine")]
+    assert set(digests.time.dt.day_of_week) == {0}
+    assert len(digests) == 7
+
+
+def test_who_may_not_speak(community: imkit.Sandbox, reader: imkit.Session, frame: pd.DataFrame) -> None:
+    group = next(group for group in reader.groups() if group.name == FACTS.muted_in)
+    his = frame[frame.sender == FACTS.muted]
+    since = pd.Timestamp(FACTS.muted_since, tz="Asia/Shanghai")
+    assert his.time[his.group_id == group.id].max() < since < his.time.max()
+    with imkit.login(FACTS.muted, app=community.app) as muted, pytest.raises(imkit.Muted):
+        muted.group(group.id).send("May I?")
+
+
+def test_priorities_are_the_shops(reader: imkit.Session, frame: pd.DataFrame) -> None:
+    shop = next(group for group in reader.groups() if group.name == FACTS.shop_group)
+    assert set(frame.group_id[frame.priority.notna()]) == {shop.id}
+    assert set(frame.priority.dropna()) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_another_seed_is_another_community_with_the_same_facts(seed: int) -> None:
+    store, demo = Store(None), Demo(seed=seed, threads=30, messages=6000)
+    assert fill(store, People(store), Record(store), "imkit#sandbox", demo)
+    talk = store.rows(
+        "SELECT threads.name, sender, (messages.id >> 20) FROM messages LEFT JOIN threads ON threads.id = conversation"
+    )
+    frame = pd.DataFrame(talk, columns=["thread", "sender", "ms"])
+    days = pd.to_datetime(frame.ms, unit="ms", utc=True).dt.tz_convert("Asia/Shanghai").dt.strftime("%Y-%m-%d")
+    tops = [column.value_counts().index[0] for column in (frame.thread, frame.sender, days)]
+    assert tops == [FACTS.busiest_thread, FACTS.busiest_writer, FACTS.busiest_day]
+    speakers = frame.groupby("thread").sender.nunique()
+    assert list(speakers[speakers == 1].index) == [FACTS.unanswered_thread]
+
+
+# ---------------------------------------------------------------- what can be done with it
+
+
+def test_threads_hang_on_their_parents(reader: imkit.Session) -> None:
+    thread = next(thread for thread in reader.threads() if thread.name == FACTS.unanswered_thread)
+    parent = thread.parent()
+    assert parent is not None
+    assert parent.sender == thread.owner == "gu.lan"
+    assert parent.overview is not None
+    assert (parent.overview.thread_id, parent.overview.message_count) == (thread.id, 3)
+    assert {FACTS.reader, "gu.lan"} <= set(thread.members())
+
+
+def test_attachments_are_real(reader: imkit.Session, tmp_path: Path) -> None:
+    thread = next(thread for thread in reader.threads() if thread.name == FACTS.pictures_thread)
+    message = next(iter(thread.messages(types=["img"], limit=1)))
+    assert isinstance(message.body, imkit.Image)
+    data = reader.download(message, tmp_path).read_bytes()
+    assert len(data) == message.body.file_size
+    assert Image.open(io.BytesIO(data)).size == (message.body.width, message.body.height)
+
+
+def test_bundles_open(reader: imkit.Session) -> None:
+    thread = next(thread for thread in reader.threads() if thread.name == FACTS.digest_thread)
+    message = next(iter(thread.messages(types=["combine"], limit=1)))
+    assert 4 <= len(reader.unpack(message)) <= 8
+
+
+def test_what_is_said_now_comes_after(community: imkit.Sandbox, reader: imkit.Session) -> None:
+    thread = next(thread for thread in reader.threads() if thread.name == FACTS.revived_thread)
+    last = thread.last_message()
+    with imkit.login("sun.hao", app=community.app) as sun:
+        waiting = sun.events(imkit.MessageReceived)
+        sent = sun.thread(thread.id).send("It leaks again. 又漏了")
+        assert last is not None
+        assert int(sent.id) > int(last.id)
+        assert sent.time > last.time
+        sun.thread(thread.id).recall(sent)
+        # Nothing of the community's past waited for him.
+        with pytest.raises(imkit.TimedOut):
+            waiting.next(timeout=0.2)
+
+
+# ---------------------------------------------------------------- how it is made
+
+
+def everything(demo: Demo, store: Store) -> list[Any]:
+    assert fill(store, People(store), Record(store), "imkit#sandbox", demo)
+    tables = ("messages", "threads", "groups", "members", "attachments")
+    return [store.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
+
+
+def test_it_is_the_same_each_time() -> None:
+    once, again = everything(SMALL, Store(None)), everything(SMALL, Store(None))
+    assert once == again
+    assert everything(Demo(seed=8, threads=12, messages=900), Store(None)) != once
+
+
+def test_nobody_gets_a_pending_item_and_counts_fit() -> None:
+    store = Store(None)
+    everything(SMALL, store)
+    assert store.row("SELECT count(*) FROM pending") == (0,)
+    assert store.row("SELECT count(*) FROM passing") == (0,)
+    wrong = (
+        "SELECT count(*) FROM threads WHERE messages != (SELECT count(*) FROM messages WHERE conversation = threads.id)"
+    )
+    assert store.row(wrong) == (0,)
+
+
+def test_later_ids_are_larger_on_a_clock_that_is_behind() -> None:
+    store = Store(None, clock=lambda: int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000))
+    everything(SMALL, store)
+    assert store.new_id() > store.row("SELECT max(id) FROM messages")[0]
+    assert END < now_ms()  # and on a right one they are so by themselves
+
+
+def test_it_is_put_in_once_and_beside_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "data.db"
+    with imkit.Sandbox(path) as sandbox, imkit.login("reader", app=sandbox.app) as reader:
+        mine = reader.create_group("mine").id
+    with imkit.Sandbox.demo(threads=12, messages=900, path=path) as sandbox:
+        with imkit.login("reader", app=sandbox.app) as reader:
+            assert mine in {group.id for group in reader.groups()}
+            assert len(list(reader.threads())) == 12
+        sandbox.stop()
+        sandbox.start()
+        with imkit.login("reader", app=sandbox.app) as reader:
+            assert len(list(reader.threads())) == 12
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 9}, {"messages": 499, "threads": 10}, {"threads": 100, "messages": 900}])
+def test_what_is_too_small_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="a demo"):
+        imkit.Sandbox.demo(**wrong)
+
+
+def test_the_command_fills_it_and_takes_the_password() -> None:
+    line = [sys.executable, "-m", "imkit", "sandbox", "--memory", "--demo", "--demo-seed=3", "--demo-threads=10"]
+    with subprocess.Popen(
+        [*line, "--demo-messages=600"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        address = json.loads(server.stdout.readline())
+        login = {"grant_type": "password", "username": "lin.xiaomei", "password": "demo"}
+        base = f"{address['rest_url']}/imkit/sandbox"
+        token = httpx.post(f"{base}/token", json=login, timeout=WAIT, trust_env=False).json()["access_token"]
+        listed = httpx.get(
+            f"{base}/threads/user/lin.xiaomei",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=WAIT,
+            trust_env=False,
+        ).json()
+        assert FACTS.cards_thread in {thread["name"] for thread in listed["entities"]}
+        server.terminate()
+        assert server.communicate(timeout=WAIT) == ("", "")
+
+
+def test_the_command_wants_demo_first() -> None:
+    line = [sys.executable, "-m", "imkit", "sandbox", "--memory", "--demo-threads=12"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=False, env=os.environ)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "go with --demo" in done.stderr

@@ -1,0 +1,105 @@
+"""What survives a server that is killed: fact sheet section 3, and the house's promise that an ack means stored."""
+
+import base64
+import threading
+from pathlib import Path
+
+from websockets.exceptions import ConnectionClosed
+
+from imkit.sandbox.process import Sandbox
+from imkit.wire import schema
+from tests.sandbox.server.raw_client import Api, Device, Room, close_everything, text_body, texts
+
+
+def all_texts(api: Api, thread: str) -> list[str]:
+    found: list[str] = []
+    start = -1
+    while True:
+        page = api.page(thread, start=start, pull_number=50, is_positive=True)
+        found += texts([schema.Meta.FromString(base64.b64decode(each["msg"])) for each in page["msgs"]])
+        if page["is_last"]:
+            return found
+        start = page["next_key"]
+
+
+def send_until_cut(room: Room, started: threading.Event) -> tuple[list[str], int]:
+    """Send with many in flight until the socket breaks; return what was acknowledged, and how much was sent."""
+    flight = 32
+    sent: list[int] = []
+    acknowledged: list[str] = []
+    try:
+        for number in range(100_000):
+            sent.append(room.alice.post(room.thread, text_body(f"m{number}")))
+            if number >= flight:
+                assert room.alice.reply_to(sent[number - flight]).status.errorCode == 0
+                acknowledged.append(f"m{number - flight}")
+            if len(acknowledged) == 300:
+                started.set()
+    except (ConnectionClosed, OSError):
+        pass
+    # Acks that had arrived in the last moment.
+    for number in range(len(acknowledged), len(sent)):
+        if sent[number] in room.alice.replies:
+            acknowledged.append(f"m{number}")
+    return acknowledged, len(sent)
+
+
+def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_come_again_once(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "sandbox.db") as sandbox:
+        room = Room(sandbox)
+        before = room.alice.send(room.thread, "seen before")
+        room.bob.until(lambda meta: meta.id == before)
+        room.bob.settle()
+        room.bob.acknowledge = False
+        started = threading.Event()
+
+        def kill() -> None:
+            started.wait(30)
+            sandbox.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        acknowledged, sent = send_until_cut(room, started)
+        killer.join()
+        assert len(acknowledged) >= 300
+        sandbox.start()
+        alice, bob = Device(sandbox, room.alice.user), Device(sandbox, room.bob.user)
+        assert alice.send(room.thread, "after") > before
+        kept = all_texts(alice.api, room.thread)
+        assert kept[0] == "seen before"
+        assert kept[-1] == "after"
+        flow = kept[1:-1]
+        # A prefix of what was sent, in order, once, and at least what was acknowledged.
+        assert flow == [f"m{number}" for number in range(len(flow))]
+        assert flow[: len(acknowledged)] == acknowledged
+        assert len(flow) <= sent
+        bob.until(lambda meta: "after" in texts([meta]))
+        bob.settle()
+        assert texts(bob.metas) == [*flow, "after"]
+        overview = alice.api.ok("POST", "/thread/message", json={"threadIds": [room.thread]})["entities"][0]
+        assert overview["last_message"]["payload"]["bodies"][0]["msg"] == "after"
+        close_everything()
+        # And once more: what is acknowledged now does not come a third time.
+        sandbox.kill()
+        sandbox.start()
+        again = Device(sandbox, room.bob.user)
+        again.settle()
+        assert texts(again.metas) == []
+        close_everything()
+
+
+def test_an_orderly_end_keeps_everything_and_says_that_it_restarts(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "sandbox.db") as sandbox:
+        room = Room(sandbox)
+        sent = room.alice.send(room.thread, "kept")
+        app, port = sandbox.secret, sandbox.rest_url
+        sandbox.stop()
+        assert room.bob.closed() == 1012
+        assert not sandbox.running
+        sandbox.start()
+        assert (sandbox.secret, sandbox.rest_url) == (app, port)
+        # The token of before is still good: nobody has to log in again over a restart.
+        assert [each["msg"] for each in room.alice.api.page(room.thread)["msgs"]]
+        bob = Device(sandbox, room.bob.user)
+        bob.until(lambda meta: meta.id == sent)
+        close_everything()
