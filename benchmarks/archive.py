@@ -40,7 +40,7 @@ def resident():
         return int(file.read().split()[1]) * resource.getpagesize()
 
 told = json.loads(sys.argv[1])
-app = imkit.App._sandbox(told["app_key"], told["rest_url"], told["ws_url"], told["secret"])
+app = imkit.App.of_sandbox(told["app_key"], told["rest_url"], told["ws_url"], told["secret"])
 with imkit.login("reader", app=app) as reader:
     archive = Archive(told["path"])
     start = peak = resident()

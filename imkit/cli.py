@@ -371,18 +371,16 @@ def _kept(parsed: argparse.Namespace) -> pd.DataFrame:
 
 def _who(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
     """Return the app (None: the environment's, or the sandbox), the user, and the credential if there is one."""
-    from dotenv import dotenv_values, find_dotenv
-
     import imkit
+    from imkit.client.environment import settings
 
-    path = find_dotenv(usecwd=True)
-    settings = {**(dotenv_values(path) if path else {}), **os.environ}
-    user = parsed.user or settings.get("IMKIT_USER")
+    found = settings()
+    user = parsed.user or found.get("IMKIT_USER")
     if not user:
         hint = "Set IMKIT_USER in the environment or in a .env file, or give --user."
         raise imkit.InvalidMessage("nobody to log in as", hint=hint)
     credential = {
-        name: value for name in ("password", "token") if (value := settings.get(f"IMKIT_{name.upper()}") or None)
+        name: value for name in ("password", "token") if (value := found.get(f"IMKIT_{name.upper()}") or None)
     }
     if parsed.app_key:
         return imkit.App(parsed.app_key, rest_url=parsed.rest_url, ws_url=parsed.ws_url), user, credential

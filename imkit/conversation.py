@@ -24,18 +24,23 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """What a group and a thread share: an id, and messages."""
+    """What a group and a thread share: an id, and messages.
 
-    def __init__(self, account: Account, room_id: str) -> None:
-        self._account = account
-        self._id = _checked_id(room_id)
+    Attributes:
+        account: internal, for imkit's own modules: the login that this object belongs to.
+    """
+
+    def __init__(self, account: Account, conversation_id: str) -> None:
+        self.account = account
+        self._id = _checked_id(conversation_id)
 
     @property
     def id(self) -> str:
         """The id, a string of digits."""
         return self._id
 
-    def _target(self) -> sending.Target:
+    def target(self) -> sending.Target:
+        """Internal: return where a message to this conversation goes."""
         raise NotImplementedError
 
     @blocking
@@ -59,7 +64,7 @@ class Conversation:
 
         Source: fact sheet section 4.
         """
-        return await sending.send(self._account, self._target(), body, progress)
+        return await sending.send(self.account, self.target(), body, progress)
 
     @blocking
     async def recall(self, message: Message | str, *, ext: str | None = None) -> None:
@@ -78,7 +83,7 @@ class Conversation:
 
         Source: fact sheet section 6.
         """
-        await sending.recall(self._account, self._target(), message_id(message), ext)
+        await sending.recall(self.account, self.target(), message_id(message), ext)
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body) -> Message:
@@ -96,7 +101,7 @@ class Conversation:
 
         Source: fact sheet section 4, "Edit".
         """
-        return await sending.edit(self._account, self._target(), message_id(message), body)
+        return await sending.edit(self.account, self.target(), message_id(message), body)
 
     @blocking
     async def acknowledge(self, message: Message | str, words: str = "") -> None:
@@ -111,7 +116,7 @@ class Conversation:
 
         Source: fact sheet section 4, "Read ack".
         """
-        await sending.acknowledge(self._account, self._target(), message_id(message), words)
+        await sending.acknowledge(self.account, self.target(), message_id(message), words)
 
     @blocking
     async def history(
@@ -163,7 +168,7 @@ class Conversation:
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         from imkit.history.load import history_frame  # loads pandas and Arrow
 
-        return await history_frame(self._account, [self._id], wanted, progress, parallel, resume)
+        return await history_frame(self.account, [self._id], wanted, progress, parallel, resume)
 
     def messages(
         self,
@@ -182,21 +187,21 @@ class Conversation:
             ...     print(message.text)
         """
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        return Listing(lambda: PageWalk(self._account, self._id, wanted).pages(), f"messages of {self._target()}")
+        return Listing(lambda: PageWalk(self.account, self._id, wanted).pages(), f"messages of {self.target()}")
 
     async def _write(self, what: str, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a REST call that changes something; the service then tells this user's other devices of it."""
-        account = self._account
+        account = self.account
         params = {"resource": account.identity.resource}
         return await account.rest.request(method, *path, what=what, body=body, params=params)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return (self._id, self._account.user, self._account.app) == (
+        return (self._id, self.account.user, self.account.app) == (
             other._id,
-            other._account.user,
-            other._account.app,
+            other.account.user,
+            other.account.app,
         )
 
     def __hash__(self) -> int:
@@ -211,7 +216,7 @@ def message_id(message: Message | str) -> str:
     return found
 
 
-def _checked_id(room_id: object) -> str:
-    if not isinstance(room_id, str) or not (room_id.isascii() and room_id.isdigit()) or len(room_id) > 32:
-        raise InvalidMessage(f"{room_id!r:.60} is no id of a group or thread", hint="It is a string of digits.")
-    return room_id
+def _checked_id(found: object) -> str:
+    if not isinstance(found, str) or not (found.isascii() and found.isdigit()) or len(found) > 32:
+        raise InvalidMessage(f"{found!r:.60} is no id of a group or thread", hint="It is a string of digits.")
+    return found

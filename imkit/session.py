@@ -17,7 +17,7 @@ from imkit.cards import Tone, card, counted
 from imkit.client import attachments
 from imkit.client import send as sending
 from imkit.client.account import Account
-from imkit.client.app import App, default_app, user_id
+from imkit.client.app import App, app_in_environment, user_id
 from imkit.client.attachments import BytesProgress
 from imkit.client.callbacks import Subscription
 from imkit.client.credentials import TokenSource
@@ -81,8 +81,8 @@ async def _login(
     user = user_id(user)
     portal().before_close(_close_all)
     if app is None:
-        app = await default_app()
-    hosts = await app._hosts()
+        app = app_in_environment() or await _sandbox_app()
+    hosts = await app.hosts()
     account = Account(user, app, hosts, password=password, token=token, resource=resource)
     place = (app, user, account.identity.resource)
     async with _doors[app, user]:
@@ -100,6 +100,14 @@ async def _login(
         if earlier is not None:
             await earlier.close("replaced")
     return Session(account)
+
+
+async def _sandbox_app() -> App:
+    """Return the app of the sandbox that all notebooks of this user share; it is started where none runs."""
+    from imkit.sandbox.process import shared
+
+    address = await asyncio.to_thread(shared)
+    return App.of_sandbox(address.app_key, address.rest_url, address.ws_url, address.secret)
 
 
 async def _close_all() -> None:
@@ -120,24 +128,24 @@ class Session:
     """
 
     def __init__(self, account: Account) -> None:
-        self._account = account
+        self.account = account
 
     # ------------------------------------------------------------- who and how
 
     @property
     def user(self) -> str:
         """The user id."""
-        return self._account.user
+        return self.account.user
 
     @property
     def app(self) -> App:
         """The app."""
-        return self._account.app
+        return self.account.app
 
     @property
     def connected(self) -> bool:
         """Whether the connection stands just now."""
-        return self._account.connection.state == "connected"
+        return self.account.connection.state == "connected"
 
     # --------------------------------------------------------- groups, threads
 
@@ -147,7 +155,7 @@ class Session:
         Raises:
             InvalidMessage: this is no id.
         """
-        return Thread(self._account, thread_id)
+        return Thread(self.account, thread_id)
 
     def group(self, group_id: str) -> Group:
         """Return the group with this id, without asking the service.
@@ -155,7 +163,7 @@ class Session:
         Raises:
             InvalidMessage: this is no id.
         """
-        return Group(self._account, group_id)
+        return Group(self.account, group_id)
 
     def threads(self, group: Group | str | None = None) -> Listing[Thread]:
         """Return the threads this user joined: all, or those of one group.
@@ -165,7 +173,7 @@ class Session:
 
         Source: fact sheet section 9, getJoinedChatThreads.
         """
-        account = self._account
+        account = self.account
         group_id = None if group is None else (group if isinstance(group, Group) else self.group(group)).id
         path: tuple[str, ...] = ("threads", "user", account.user)
         if group_id is not None:
@@ -187,14 +195,14 @@ class Session:
         """
         wanted = await collected(threads)
         ids = [(thread if isinstance(thread, Thread) else self.thread(thread)).id for thread in wanted]
-        return await last_messages(self._account, ids)
+        return await last_messages(self.account, ids)
 
     def groups(self) -> Listing[Group]:
         """Return the groups this user is in.
 
         Source: fact sheet section 10, joined groups.
         """
-        account = self._account
+        account = self.account
 
         async def pages() -> AsyncGenerator[list[Group], None]:
             what = f"asking for the groups of {account.user}"
@@ -231,7 +239,7 @@ class Session:
 
         Source: fact sheet section 10, createGroup.
         """
-        account = self._account
+        account = self.account
         if not isinstance(name, str) or not name.strip():
             raise InvalidMessage("a group needs a name")
         if isinstance(members, str):
@@ -264,7 +272,7 @@ class Session:
         Example:
             >>> alice.send(thread, "hello")  # doctest: +SKIP
         """
-        return await sending.send(self._account, _room(to)._target(), body, progress)
+        return await sending.send(self.account, _room(to).target(), body, progress)
 
     @blocking
     async def recall(self, message: Message | str, *, to: Thread | Group | None = None, ext: str | None = None) -> None:
@@ -276,7 +284,7 @@ class Session:
             ext: a text for those who see the recall.
         """
         target, message_id = self._sent(message, to)
-        await sending.recall(self._account, target, message_id, ext)
+        await sending.recall(self.account, target, message_id, ext)
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body, *, to: Thread | Group | None = None) -> Message:
@@ -288,14 +296,14 @@ class Session:
             to: where it was sent.
         """
         target, message_id = self._sent(message, to)
-        return await sending.edit(self._account, target, message_id, body)
+        return await sending.edit(self.account, target, message_id, body)
 
     def _sent(self, message: Message | str, to: Thread | Group | None) -> tuple[sending.Target, str]:
         if isinstance(message, Message):
-            return (sending.target_of(message) if to is None else _room(to)._target()), message.id
+            return (sending.target_of(message) if to is None else _room(to).target()), message.id
         if to is None:
             raise InvalidMessage("a message id alone does not say where it was sent", hint="Add to=thread.")
-        return _room(to)._target(), message
+        return _room(to).target(), message
 
     @blocking
     async def history(
@@ -322,7 +330,7 @@ class Session:
         ids = [_room(room).id for room in rooms]
         from imkit.history.load import history_frame  # loads pandas and Arrow
 
-        return await history_frame(self._account, ids, wanted, progress, parallel, resume)
+        return await history_frame(self.account, ids, wanted, progress, parallel, resume)
 
     @property
     def stopped(self) -> pd.DataFrame | None:
@@ -333,11 +341,11 @@ class Session:
         Example:
             >>> frame = thread.history(resume=alice.stopped)  # doctest: +SKIP
         """
-        if self._account.stopped is None and not self._account.loads:
+        if self.account.stopped is None and not self.account.loads:
             return None
         from imkit.history.load import stopped_frame
 
-        return portal().call(stopped_frame(self._account))
+        return portal().call(stopped_frame(self.account))
 
     @blocking
     async def download(
@@ -363,7 +371,7 @@ class Session:
 
         Source: fact sheet section 11.
         """
-        return await attachments.download(self._account, message, folder, progress)
+        return await attachments.download(self.account, message, folder, progress)
 
     @blocking
     async def unpack(self, message: Message) -> list[Message]:
@@ -378,7 +386,7 @@ class Session:
 
         Source: fact sheet section 11, "Bundle file".
         """
-        return await attachments.unpack(self._account, message)
+        return await attachments.unpack(self.account, message)
 
     # ------------------------------------------------------------------ events
 
@@ -396,7 +404,7 @@ class Session:
         Example:
             >>> bob.events(imkit.MessageReceived).next(timeout=10).message.text  # doctest: +SKIP
         """
-        return EventStream(self._account.events, checked_kinds(kinds), replay, owner=self._account)
+        return EventStream(self.account.events, checked_kinds(kinds), replay, owner=self.account)
 
     def on(
         self, kind: type[E], callback: Callable[[E], Awaitable[object] | object], replay: bool = True
@@ -412,9 +420,9 @@ class Session:
         Example:
             >>> alice.on(imkit.MessageReceived, lambda event: print(event.message.text))  # doctest: +SKIP
         """
-        self._account.check_open()
+        self.account.check_open()
         # The stream does not hold the account: a session that nobody holds closes itself, callbacks or not.
-        return Subscription(self._account, EventStream(self._account.events, checked_kinds((kind,)), replay), callback)
+        return Subscription(self.account, EventStream(self.account.events, checked_kinds((kind,)), replay), callback)
 
     def wire(self, n: int = 200) -> pd.DataFrame:
         """Return what was last said on the wire, frames and REST calls, decoded, without tokens and secrets.
@@ -432,7 +440,7 @@ class Session:
             >>> thread.send("hello")  # doctest: +SKIP
             >>> alice.wire(4)[["direction", "command", "decoded"]]  # doctest: +SKIP
         """
-        log = self._account.wire
+        log = self.account.wire
         log.on = True
         return log.frame_of_last(n)
 
@@ -441,7 +449,7 @@ class Session:
     @blocking
     async def close(self) -> None:
         """Log out. What waits for events ends; sends that wait fail with `SessionClosed`."""
-        await self._account.close()
+        await self.account.close()
 
     def __enter__(self) -> Session:
         return self
@@ -460,7 +468,7 @@ class Session:
         await self.close.aio()
 
     def _state(self) -> str:
-        connection = self._account.connection
+        connection = self.account.connection
         if connection.state == "closed" and connection.end_reason != "closed":  # by somebody else
             return f"closed ({connection.end_reason})"
         return connection.state
@@ -469,7 +477,7 @@ class Session:
         return f"<Session {self.user} at {self.app.app_key}, {self._state()}>"
 
     def _repr_html_(self) -> str:
-        account = self._account
+        account = self.account
         where = "local sandbox" if self.app.is_sandbox else urlsplit(account.rest.base_url).netloc
         facts = [f"{self.app.app_key} ({where})", f"device {account.identity.resource}"]
         facts += counted(account.events.end, "event")

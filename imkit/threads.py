@@ -39,13 +39,14 @@ class Group(Conversation):
         >>> group = alice.create_group("tea", members=["bob"])  # doctest: +SKIP
     """
 
-    def _target(self) -> sending.Target:
+    def target(self) -> sending.Target:
+        """Internal: return where a message to this group goes."""
         return sending.Target(self._id, is_thread=False)
 
     @property
     def name(self) -> str | None:
         """The group's name, if a call has told it."""
-        return self._account.directory.group_names.get(self._id)
+        return self.account.directory.group_names.get(self._id)
 
     @blocking
     async def create_thread(self, name: str, parent: Message | str) -> Thread:
@@ -64,7 +65,7 @@ class Group(Conversation):
 
         Source: fact sheet section 9, createChatThread.
         """
-        account, parent_id = self._account, message_id(parent)
+        account, parent_id = self.account, message_id(parent)
         body = {"name": _checked_name(name), "msg_id": parent_id, "group_id": self._id, "owner": account.user}
         answer = await self._write(f"creating a thread on message {parent_id}", "POST", "thread", body=body)
         thread_id = text(mapping(answer, "data"), "thread_id")
@@ -83,7 +84,7 @@ class Group(Conversation):
         Source: fact sheet section 9, getChatThreads.
         """
         what = f"threads of group {self._id}"
-        return Listing(lambda: thread_pages(self._account, what, "threads", "chatgroups", self._id), what)
+        return Listing(lambda: thread_pages(self.account, what, "threads", "chatgroups", self._id), what)
 
     def members(self) -> Listing[str]:
         """Return the user ids of the group's members.
@@ -93,7 +94,7 @@ class Group(Conversation):
 
         async def pages() -> AsyncGenerator[list[str], None]:
             async for answer in cursor_pages(
-                self._account, f"the members of group {self._id}", "chatgroups", self._id, "users"
+                self.account, f"the members of group {self._id}", "chatgroups", self._id, "users"
             ):
                 entries = answer.get("data")
                 roles = ("owner", "admin", "member")
@@ -133,7 +134,7 @@ class Group(Conversation):
 
         Source: fact sheet sections 9 (consequences) and 10 (destroy).
         """
-        account = self._account
+        account = self.account
         params = {"version": "v3", "resource": account.identity.resource}
         what = f"destroying group {self._id}"
         await account.rest.request("DELETE", "chatgroups", self._id, what=what, params=params)
@@ -143,11 +144,11 @@ class Group(Conversation):
         return f"<Group{named} {self._id}>"
 
     def _repr_html_(self) -> str:
-        threads = sum(facts.group_id == self._id for facts in list(self._account.directory.threads.values()))
+        threads = sum(facts.group_id == self._id for facts in list(self.account.directory.threads.values()))
         facts = [
             self._id,
             *(f"{told} known" for told in counted(threads or None, "thread")),
-            f"as {self._account.user}",
+            f"as {self.account.user}",
         ]
         return card("Group", self.name or self._id, facts)
 
@@ -160,43 +161,45 @@ class Thread(Conversation):
     """
 
     @property
-    def _facts(self) -> ThreadFacts:
-        return self._account.directory.threads.get(self._id) or ThreadFacts()
+    def facts(self) -> ThreadFacts:
+        """Internal: what calls and events have told of the thread so far."""
+        return self.account.directory.threads.get(self._id) or ThreadFacts()
 
-    def _target(self) -> sending.Target:
-        facts = self._facts
+    def target(self) -> sending.Target:
+        """Internal: return where a message to this thread goes."""
+        facts = self.facts
         ref = ThreadRef(self._id, facts.name or "", facts.group_id or "", facts.parent_id or "")
         return sending.Target(self._id, is_thread=True, thread=ref)
 
     @property
     def name(self) -> str | None:
         """The thread's name."""
-        return self._facts.name
+        return self.facts.name
 
     @property
     def group_id(self) -> str | None:
         """The id of the group it lives in."""
-        return self._facts.group_id
+        return self.facts.group_id
 
     @property
     def parent_id(self) -> str | None:
         """The id of the message it hangs on."""
-        return self._facts.parent_id
+        return self.facts.parent_id
 
     @property
     def owner(self) -> str | None:
         """Who created it."""
-        return self._facts.owner
+        return self.facts.owner
 
     @property
     def created(self) -> datetime | None:
         """When it was created, aware, UTC."""
-        return self._facts.created
+        return self.facts.created
 
     @property
     def member_count(self) -> int | None:
         """How many are in it, when last asked."""
-        return self._facts.member_count
+        return self.facts.member_count
 
     @blocking
     async def join(self) -> Thread:
@@ -209,8 +212,8 @@ class Thread(Conversation):
         Source: fact sheet section 9, joinChatThread.
         """
         what = f"joining thread {self._id}"
-        answer = await self._write(what, "POST", "thread", self._id, "user", self._account.user, "join")
-        learn_thread(self._account, mapping(mapping(answer, "data"), "detail"))
+        answer = await self._write(what, "POST", "thread", self._id, "user", self.account.user, "join")
+        learn_thread(self.account, mapping(mapping(answer, "data"), "detail"))
         return self
 
     @blocking
@@ -220,7 +223,7 @@ class Thread(Conversation):
         Source: fact sheet section 9, leaveChatThread.
         """
         what = f"leaving thread {self._id}"
-        await self._write(what, "DELETE", "thread", self._id, "user", self._account.user, "quit")
+        await self._write(what, "DELETE", "thread", self._id, "user", self.account.user, "quit")
 
     @blocking
     async def rename(self, name: str) -> None:
@@ -233,7 +236,7 @@ class Thread(Conversation):
         """
         body = {"name": _checked_name(name)}
         answer = await self._write(f"renaming thread {self._id}", "PUT", "thread", self._id, body=body)
-        self._account.directory.threads[self._id].name = text(mapping(answer, "data"), "name") or name
+        self.account.directory.threads[self._id].name = text(mapping(answer, "data"), "name") or name
 
     @blocking
     async def destroy(self) -> None:
@@ -245,7 +248,7 @@ class Thread(Conversation):
         Source: fact sheet section 9, destroyChatThread.
         """
         await self._write(f"destroying thread {self._id}", "DELETE", "thread", self._id)
-        self._account.directory.threads.pop(self._id, None)
+        self.account.directory.threads.pop(self._id, None)
 
     @blocking
     async def refresh(self) -> Thread:
@@ -256,8 +259,8 @@ class Thread(Conversation):
 
         Source: fact sheet section 9, getChatThreadDetail.
         """
-        answer = await self._account.rest.get("thread", self._id, what=f"asking for thread {self._id}")
-        learn_thread(self._account, mapping(answer, "data"))
+        answer = await self.account.rest.get("thread", self._id, what=f"asking for thread {self._id}")
+        learn_thread(self.account, mapping(answer, "data"))
         return self
 
     def members(self) -> Listing[str]:
@@ -268,7 +271,7 @@ class Thread(Conversation):
 
         async def pages() -> AsyncGenerator[list[str], None]:
             async for answer in cursor_pages(
-                self._account, f"the members of thread {self._id}", "thread", self._id, "users"
+                self.account, f"the members of thread {self._id}", "thread", self._id, "users"
             ):
                 users = mapping(answer, "data").get("affiliations")
                 yield [user for user in (users if isinstance(users, list) else ()) if isinstance(user, str)]
@@ -293,7 +296,7 @@ class Thread(Conversation):
 
         Source: fact sheet section 9, getChatThreadLastMessage.
         """
-        return (await last_messages(self._account, [self._id])).get(self._id)
+        return (await last_messages(self.account, [self._id])).get(self._id)
 
     @blocking
     async def parent(self) -> Message | None:
@@ -303,11 +306,11 @@ class Thread(Conversation):
         """
         if self.parent_id is None or self.group_id is None:
             await self.refresh.aio()
-        facts = self._facts
+        facts = self.facts
         if not facts.parent_id or not facts.group_id:
             return None
         until = None if facts.created is None else int(facts.created.timestamp() * 1000) + 60_000
-        walk = PageWalk(self._account, facts.group_id, Query(until=until, order="newest"))
+        walk = PageWalk(self.account, facts.group_id, Query(until=until, order="newest"))
         async for messages in walk.pages():
             for message in messages:
                 if message.id == facts.parent_id:
@@ -323,11 +326,11 @@ class Thread(Conversation):
         return f"<Thread{named} {self._id}{group}{members}>"
 
     def _repr_html_(self) -> str:
-        facts = self._facts
-        group = self._account.directory.group_names.get(facts.group_id or "", facts.group_id)
+        facts = self.facts
+        group = self.account.directory.group_names.get(facts.group_id or "", facts.group_id)
         told = [f"id {self._id}", *known("in group", group), *known("by", facts.owner)]
         told += counted(facts.member_count, "member") + counted(facts.message_count, "message")
-        return card("Thread", self.name or self._id, [*told, f"as {self._account.user}"])
+        return card("Thread", self.name or self._id, [*told, f"as {self.account.user}"])
 
 
 async def thread_pages(account: Account, what: str, *path: str) -> AsyncGenerator[list[Thread], None]:

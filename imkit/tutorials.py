@@ -6,14 +6,13 @@ beside the copies: a copy that still has that hash is the reader's no more than 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from imkit.whole_files import whole_file
 
 START = "00-start.ipynb"
 _RECORD = ".imkit-tutorials.json"
@@ -116,11 +115,5 @@ def _read_record(folder: Path) -> dict[str, str]:
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, target)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        file.write(data)

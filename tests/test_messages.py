@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imkit import messages
+from imkit import events, messages
 from imkit.events import Event, MessageEdited, MessageRecalled, MessageReceived
 from imkit.messages import (
     Audio,
@@ -152,7 +152,10 @@ def test_the_text_of_each_body() -> None:
 
 
 CLASSES = [
-    kind for _, kind in inspect.getmembers(messages, inspect.isclass) if issubclass(kind, Body | Event | Message)
+    kind
+    for module in (messages, events)
+    for _, kind in inspect.getmembers(module, inspect.isclass)
+    if issubclass(kind, Body | Event | Message) and kind.__module__ == module.__name__
 ]
 
 

@@ -50,7 +50,7 @@ def test_secrets_are_shown_nowhere(
     ):
         group = one.create_group("quiet", members=["secretive-too"])
         thread = group.create_thread("quieter", group.send("psst"))
-        account = one._account
+        account = one.account
         things = (one, two, three, group, thread, one.app, two.app, one.events(), group.members(), account)
         parts = (account.rest, account.credentials, account.connection, account.protocol, account.identity)
         shown += [walk(thing) for thing in (*things, *parts)]
@@ -58,8 +58,8 @@ def test_secrets_are_shown_nowhere(
         with pytest.raises(imkit.IMError) as caught:
             two.thread("123").refresh()
         shown.append("".join(traceback.format_exception(caught.value)))
-        issued.append(portal().call(two._account.credentials.token(False)))
-        issued.append(portal().call(three._account.credentials.token(False)))
+        issued.append(portal().call(two.account.credentials.token(False)))
+        issued.append(portal().call(three.account.credentials.token(False)))
     with pytest.raises(imkit.AuthError) as refused:
         imkit.login("secretive", app=plain, token=issued[0] + "x")
     shown.append("".join(traceback.format_exception(refused.value)))

@@ -36,8 +36,8 @@ def thread(alice: imkit.Session, bob: imkit.Session) -> imkit.Thread:
 
 def devices(session: imkit.Session) -> list[str]:
     """The devices of a session's user that the server sees online."""
-    token = portal().call(session._account.credentials.token(False))
-    connection = http.client.HTTPConnection(session._account.rest.rest_url.removeprefix("http://"), timeout=5)
+    token = portal().call(session.account.credentials.token(False))
+    connection = http.client.HTTPConnection(session.account.rest.rest_url.removeprefix("http://"), timeout=5)
     path = f"/{session.app.app_key.replace('#', '/')}/users/{session.user}/resources"
     connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
     found = [one["res"] for one in json.load(connection.getresponse())["data"]]
@@ -244,7 +244,7 @@ def test_a_session_nobody_holds_closes_itself(sandbox: Sandbox) -> None:
     called = threading.Event()
     session.on(imkit.MessageReceived, lambda event: called.set())
     group = session.create_group("tea")
-    account = weakref.ref(session._account)
+    account = weakref.ref(session.account)
     session = None
     gc.collect()
     assert group.send("a group holds its session").id
@@ -499,7 +499,7 @@ def test_callbacks_hear_of_the_end(sandbox: Sandbox) -> None:
 def test_being_logged_out_by_the_service(sandbox: Sandbox) -> None:
     user = new_name()
     session = imkit.login(user, app=sandbox.app)
-    token = portal().call(session._account.credentials.token(False))
+    token = portal().call(session.account.credentials.token(False))
     connection = http.client.HTTPConnection(sandbox.rest_url.removeprefix("http://"), timeout=5)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     path = f"/{sandbox.app_key.replace('#', '/')}/users/{user}/password"

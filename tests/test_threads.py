@@ -328,7 +328,7 @@ HOSTILE = "<script>alert(1)</script>\x1b[2J‮"
 
 def test_names_are_harmless_where_they_are_shown(group: imkit.Group, thread: imkit.Thread) -> None:
     thread.rename(HOSTILE[:64])
-    group._account.directory.group_names[group.id] = HOSTILE
+    group.account.directory.group_names[group.id] = HOSTILE
     for thing in (thread, group):
         assert "<script>" not in thing._repr_html_()
         assert "&lt;script&gt;" in thing._repr_html_()
@@ -339,7 +339,7 @@ def test_names_are_harmless_where_they_are_shown(group: imkit.Group, thread: imk
 
 
 def test_cards_say_what_is_known_and_whose_they_are(group: imkit.Group, thread: imkit.Thread) -> None:
-    user = group._account.user
+    user = group.account.user
     for told in ("Group", "1 thread known", group.id, f"as {user}"):
         assert told in group._repr_html_()
     thread.refresh()

@@ -135,7 +135,7 @@ class Archive:
             raise InvalidMessage(f"workers must be a number from 1 to {MAX_WORKERS}, not {workers!r:.40}")
         if not isinstance(lookback, timedelta) or lookback < timedelta(0):
             raise InvalidMessage("lookback must be a timedelta from 0 on", hint="timedelta(days=2), for example")
-        account = session._account
+        account = session.account
         account.check_open()
         if client is not None and token is None and not account.app.is_sandbox:
             hint = "Workers log in by themselves: give token= a function that asks your app server."

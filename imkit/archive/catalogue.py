@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Self, get_args
 
-from imkit.archive.storage import PART, Storage
+from imkit.archive.storage import Storage
 from imkit.errors import ArchiveError
-from imkit.history.time_ranges import Bounds, Range
+from imkit.history.time_ranges import Range
+from imkit.whole_files import PART
 
 FORMAT = 1
 FOLDER = "catalogue"
@@ -292,28 +293,3 @@ def orphans(storage: Storage, state: State) -> list[str]:
 def _is_content(name: str) -> bool:
     """Whether this is an attachment: named by what is in it, it stands for itself."""
     return name.startswith("attachments/") and not name.endswith((".parquet", PART))
-
-
-# --------------------------------------------------------------------- gaps
-
-
-def gaps(covered: Iterable[Range], since: int) -> list[Bounds]:
-    """Return what from `since` on is not covered, as (inclusive, exclusive) times; the last one is open.
-
-    The millisecond at which a range ends is in the next gap too: another message may have come in it.
-
-    Example:
-        >>> gaps([(0, 5), (9, 20)], 0)
-        [(5, 9), (20, None)]
-        >>> gaps([], 0)
-        [(None, None)]
-    """
-    found: list[Bounds] = []
-    at = since
-    for first, last in covered:
-        if last < at:
-            continue
-        if first > at:
-            found.append((at or None, first))
-        at = max(at, last)
-    return [*found, (at or None, None)]

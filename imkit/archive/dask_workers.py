@@ -88,7 +88,7 @@ def work(share: Share) -> Brought:
 
 async def _work(share: Share) -> Brought:
     storage = storage_at(share.path)
-    account = Account(share.user, share.app, await share.app._hosts(), token=share.token)
+    account = Account(share.user, share.app, await share.app.hosts(), token=share.token)
     whole = Piece()
 
     async def settle(piece: Piece) -> None:

@@ -16,12 +16,13 @@ from typing import Any, Self
 import pyarrow as pa
 
 from imkit.archive import parquet
-from imkit.archive.storage import PART, Storage
+from imkit.archive.storage import Storage
 from imkit.events import Event, MessageEdited, MessageRecalled
 from imkit.history.columns import TIME
 from imkit.messages import Message
 from imkit.session import Session
 from imkit.times import to_milliseconds
+from imkit.whole_files import PART
 from imkit.wire.keyvalues import json_text
 
 logger = logging.getLogger("imkit.archive")

@@ -19,6 +19,7 @@ from imkit.archive import catalogue, parquet
 from imkit.archive.catalogue import Conversation, Kind, State, StoredFile
 from imkit.archive.storage import Storage
 from imkit.history.columns import TIME
+from imkit.history.time_ranges import missing
 from imkit.times import iso
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def source_of(
     known = list(state.conversations.values())
     if target_ids is not None:
         known = [state.conversations.get(target_id, Conversation(target_id)) for target_id in target_ids]
-    reasons = [reason for each in known if (reason := missing(each, since, until))]
+    reasons = [reason for each in known if (reason := unread(each, since, until))]
     oldest = min((each.synced_at for each in known), default=0)
     return {
         "app_key": state.app_key,
@@ -114,11 +115,11 @@ def source_of(
     }
 
 
-def missing(conversation: Conversation, since: int | None, until: int | None) -> str:
+def unread(conversation: Conversation, since: int | None, until: int | None) -> str:
     """Say what of a time range has not been read, if anything."""
     if not conversation.covered:
         return f"{conversation.id}: nothing has been read"
-    holes = catalogue.gaps(conversation.covered, since or 0)
+    holes = missing(conversation.covered, since)
     first = next(((low, high) for low, high in holes[:-1] if until is None or (low or 0) < until), None)
     if first is None:
         return ""
@@ -140,7 +141,7 @@ def conversations(state: State) -> pa.Table:
             "group_id": pa.array([each.group_id or None for each in known], pa.string()),
             "status": pa.array([each.status for each in known], pa.string()),
             "status_since": moments(each.status_since for each in known),
-            "complete": pa.array([not missing(each, None, None) for each in known], pa.bool_()),
+            "complete": pa.array([not unread(each, None, None) for each in known], pa.bool_()),
             "newest_id": pa.array([each.newest_id or None for each in known], pa.string()),
             "newest_at": moments(each.newest_at for each in known),
             "synced_at": moments(each.synced_at for each in known),

@@ -19,7 +19,6 @@ import contextlib
 import getpass
 import json
 import os
-import secrets
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -32,10 +31,10 @@ from filelock import FileLock, Timeout
 from pyarrow import fs as arrow
 
 from imkit.errors import ArchiveError, ArchiveLocked, InvalidMessage
+from imkit.whole_files import whole_file
 
 INSTALL = 'pip install "imkit[archive]"'
 LOCK, WRITER = "writer.lock", "writer.json"
-PART = ".part"  # ends the names of files that are not whole yet
 _ASK_AGAIN_SECONDS = 0.2
 _FILE = "file://"
 
@@ -141,17 +140,8 @@ class _Folder(Storage):
         if path.exists():
             raise FileExistsError(str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
-        try:
-            with partial.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
+        with whole_file(path, durable=True) as file:
+            file.write(data)
         _sync_folder(path.parent)
 
     def remove(self, name: str) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imkit.archive import catalogue
 from imkit.archive.batching import Planned, lost
 from imkit.archive.catalogue import Conversation, Room, State
 from imkit.archive.sync_report import SyncReport
@@ -19,6 +18,7 @@ from imkit.client.account import Account
 from imkit.client.paging import collected
 from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages
 from imkit.errors import Forbidden, IMError, InvalidMessage, NotFound
+from imkit.history.time_ranges import missing
 from imkit.messages import Message
 from imkit.session import Session
 from imkit.threads import Group, Thread
@@ -88,7 +88,7 @@ class Planner:
             if not isinstance(room, Thread | Group):
                 hint = "Give a session, groups, threads, or a list of them such as group.threads()."
                 raise InvalidMessage(f"a {type(room).__name__} cannot be synced", hint=hint)
-            if room._account.app != self._account.app:
+            if room.account.app != self._account.app:
                 raise InvalidMessage(f"{room!r} is of another app than the session")
         return rooms
 
@@ -153,7 +153,7 @@ class Planner:
     def _decide(self, room: Conversation, message: Message | None) -> None:
         """Say what of a conversation is to be read."""
         newest_id, newest_at = ("", 0) if message is None else (message.id, to_milliseconds(message.time))
-        holes = catalogue.gaps(room.covered, self._since or 0)
+        holes = missing(room.covered, self._since)
         tail, holes = holes[-1][0], holes[:-1]
         is_known = bool(room.covered) and room.status == "ok"
         same = room.kind == "thread" and is_known and newest_id == room.newest_id

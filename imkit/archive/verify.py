@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from imkit.archive import catalogue, parquet
 from imkit.archive.attachments import content_name
 from imkit.archive.catalogue import State, StoredFile
-from imkit.archive.read import missing
+from imkit.archive.read import unread
 from imkit.archive.storage import Storage
 from imkit.errors import ArchiveError
 from imkit.escape import for_html, for_terminal
@@ -145,9 +145,9 @@ def _check_contents(storage: Storage, table: pa.Table, found: Verification) -> N
 def _note(storage: Storage, state: State, found: Verification) -> None:
     for conversation in state.conversations.values():
         where = f"{conversation.kind} {conversation.id}"
-        unread = missing(conversation, None, None)
-        if unread and conversation.status == "ok":
-            found.notes.append(Problem(where, unread.partition(": ")[2], "The next sync goes on with it."))
+        lack = unread(conversation, None, None)
+        if lack and conversation.status == "ok":
+            found.notes.append(Problem(where, lack.partition(": ")[2], "The next sync goes on with it."))
         elif conversation.status != "ok":
             since = parquet.day_name(conversation.status_since)
             found.notes.append(Problem(where, f"{conversation.status} since {since}", "What was read of it is kept."))

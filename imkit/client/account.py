@@ -137,7 +137,7 @@ class Account:
         self.app = app
         self.identity = Identity(app.app_key, user, resource or _PROCESS_RESOURCE)
         self.wire = wire = WireLog()
-        self.rest = rest = Rest(hosts.rest_url, app.app_key, app._bucket(hosts.rest_url), wire)
+        self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire)
         self.credentials = credentials = Credentials(user, app, rest, password=password, token=token)
         rest.credential = credentials.token
         self.protocol = ClientProtocol(self.identity)

@@ -5,12 +5,12 @@ Source: fact sheet sections 1 (app key, hosts) and 12 (user ids).
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from imkit.client.environment import settings
 from imkit.client.rate_limit import RateBucket
 from imkit.client.rest import Hosts, discover
 from imkit.errors import InvalidMessage
@@ -75,15 +75,15 @@ class App:
         Example:
             >>> App.from_env()  # doctest: +SKIP
         """
-        app = _app_in_environment()
+        app = app_in_environment()
         if app is None:
             hint = "Set it in the environment or in a .env file, or pass App(…) yourself."
             raise InvalidMessage("IMKIT_APP_KEY is not set", hint=hint)
         return app
 
     @classmethod
-    def _sandbox(cls, app_key: str, rest_url: str, ws_url: str, secret: str) -> App:
-        """Return a sandbox's app: no rate limit, and tokens from the sandbox's own app server."""
+    def of_sandbox(cls, app_key: str, rest_url: str, ws_url: str, secret: str) -> App:
+        """Internal: return a sandbox's app, with no rate limit, and with tokens from the sandbox's own app server."""
         app = cls(app_key, rest_url=rest_url, ws_url=ws_url, max_requests_per_second=None)
         app._sandbox_secret = secret
         return app
@@ -93,13 +93,20 @@ class App:
         """Whether this is a local sandbox, where users are made on demand and no credential is needed."""
         return self._sandbox_secret is not None
 
-    async def _hosts(self) -> Hosts:
+    @property
+    def sandbox_secret(self) -> str | None:
+        """Internal: what a sandbox's app server wants to see; `None` for a real app. No repr shows it."""
+        return self._sandbox_secret
+
+    async def hosts(self) -> Hosts:
+        """Internal: return where the app's servers are; what the user has not given is discovered."""
         if self.rest_url is not None and self.ws_url is not None:
             return Hosts(self.rest_url, self.ws_url)
         found = await discover(self.app_key)
         return replace(found, rest_url=self.rest_url or found.rest_url, ws_url=self.ws_url or found.ws_url)
 
-    def _bucket(self, rest_url: str) -> RateBucket:
+    def rate_bucket(self, rest_url: str) -> RateBucket:
+        """Internal: return the rate limit that all logins of this process at the app share."""
         limit = self.max_requests_per_second
         return _buckets.setdefault((os.getpid(), self.app_key, rest_url, limit), RateBucket(limit))
 
@@ -131,27 +138,13 @@ def _checked_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     return url.rstrip("/")
 
 
-def _app_in_environment() -> App | None:
-    from dotenv import dotenv_values, find_dotenv
-
-    path = find_dotenv(usecwd=True)
-    settings = {**(dotenv_values(path) if path else {}), **os.environ}
-    app_key = settings.get("IMKIT_APP_KEY")
+def app_in_environment() -> App | None:
+    """Return the app that the environment or a `.env` file names, or `None` where they name none."""
+    found = settings()
+    app_key = found.get("IMKIT_APP_KEY")
     if not app_key:
         return None
-    urls = (settings.get("IMKIT_REST_URL") or None, settings.get("IMKIT_WS_URL") or None)
-    return App(app_key, rest_url=urls[0], ws_url=urls[1])
-
-
-async def default_app() -> App:
-    """Return the app of the environment, or else that of the local sandbox, which is started where none runs."""
-    app = _app_in_environment()
-    if app is not None:
-        return app
-    from imkit.sandbox.process import shared
-
-    address = await asyncio.to_thread(shared)
-    return App._sandbox(address.app_key, address.rest_url, address.ws_url, address.secret)
+    return App(app_key, rest_url=found.get("IMKIT_REST_URL") or None, ws_url=found.get("IMKIT_WS_URL") or None)
 
 
 def user_id(user: object) -> str:

@@ -21,6 +21,7 @@ from imkit.errors import InvalidMessage, ProtocolError, TooLarge, Unsupported
 from imkit.escape import file_name_for_disk
 from imkit.messages import Attachment, Audio, Combine, Image, Message, Video
 from imkit.portal import Worker
+from imkit.whole_files import partial_file
 from imkit.wire import bundle
 from imkit.wire.untrusted_json import text
 
@@ -174,9 +175,8 @@ async def download(
     directory = Path(folder)
     worker = Worker("imkit-progress")
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
-    partial = directory / f".{wanted[:100]}.{os.getpid()}-{id(message):x}.part"
     try:
-        with partial.open("xb") as file:
+        with partial_file(directory / wanted) as (file, partial):
             done = 0
             async with aclosing(account.rest.download(path, secret)) as chunks:
                 async for chunk, total in chunks:
@@ -184,10 +184,10 @@ async def download(
                     await asyncio.to_thread(file.write, chunk)
                     if progress is not None:
                         await worker.run(progress, done, total)
-        return await asyncio.to_thread(_settled, partial, directory, wanted)
+            file.close()
+            return await asyncio.to_thread(_claim_name, partial, directory, wanted)
     finally:
         worker.close()
-        partial.unlink(missing_ok=True)
 
 
 async def unpack(account: Account, message: Message) -> list[Message]:
@@ -239,7 +239,7 @@ def _location(account: Account, message: Message) -> tuple[str, str]:
     return path, body.secret or ""
 
 
-def _settled(partial: Path, directory: Path, name: str) -> Path:
+def _claim_name(partial: Path, directory: Path, name: str) -> Path:
     """Give a finished download its name, or the next one that is free."""
     stem, suffix = os.path.splitext(name)
     for number in range(1, 10_000):

@@ -39,8 +39,8 @@ async def _call_back(
     stream: EventStream[E],
     callback: Callable[[E], Awaitable[object] | object],
 ) -> None:
-    while (event := await stream._next()) is not None:
-        if isinstance(event, Dropped) and Dropped not in stream._kinds:
+    while (event := await stream.next_or_end()) is not None:
+        if isinstance(event, Dropped) and Dropped not in stream.kinds:
             logger.warning("a callback fell behind: %d events were dropped", event.count)
             continue
         try:

@@ -116,7 +116,7 @@ class Credentials:
         return answer.get("access_token")
 
     async def _from_sandbox(self) -> object:
-        answer = await self._rest.sandbox_token(self.user, self._app._sandbox_secret or "")
+        answer = await self._rest.sandbox_token(self.user, self._app.sandbox_secret or "")
         return answer.get("token")
 
     def close(self) -> None:

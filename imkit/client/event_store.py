@@ -106,7 +106,7 @@ class EventStream(Generic[E]):
     def __init__(self, store: EventStore, kinds: tuple[type[E], ...], replay: bool, owner: object = None) -> None:
         self._store = store
         self._owner = owner  # a session lives as long as somebody listens to it
-        self._kinds: tuple[type[Event], ...] = kinds or (Event,)
+        self.kinds: tuple[type[Event], ...] = kinds or (Event,)
         self._missed = 0
         self._ready: deque[E | Dropped] = deque()
         self._awake = asyncio.Event()
@@ -120,7 +120,7 @@ class EventStream(Generic[E]):
         """Note that events are kept no more, the first of which had the number `first`."""
         missed = gone[max(self._place - first, 0) :]
         self._place = max(self._place, first + len(gone))
-        self._missed += sum(isinstance(event, self._kinds) for event in missed)
+        self._missed += sum(isinstance(event, self.kinds) for event in missed)
 
     def _take(self) -> None:
         """Move what the store has for this consumer to `_ready`."""
@@ -130,7 +130,7 @@ class EventStream(Generic[E]):
         found = self._store.since(self._place)
         self._place = self._store.end
         # The kinds are those of E, which isinstance cannot tell a type checker.
-        self._ready.extend(event for event in found if isinstance(event, self._kinds))  # type: ignore[misc]
+        self._ready.extend(event for event in found if isinstance(event, self.kinds))  # type: ignore[misc]
 
     async def _some(self) -> bool:
         """Wait until there is something in `_ready`; False: the session is over, and all has been read."""
@@ -150,7 +150,8 @@ class EventStream(Generic[E]):
         except IndexError:  # another thread was faster
             return None
 
-    async def _next(self) -> E | Dropped | None:
+    async def next_or_end(self) -> E | Dropped | None:
+        """Internal: wait for the next event and return it; `None` where the session has ended."""
         while await self._some():
             if (event := self._pop()) is not None:
                 return event
@@ -175,11 +176,11 @@ class EventStream(Generic[E]):
         """
         try:
             async with asyncio.timeout(timeout):
-                event = await self._next()
+                event = await self.next_or_end()
                 while where is not None and event is not None and (isinstance(event, Dropped) or not where(event)):
-                    event = await self._next()
+                    event = await self.next_or_end()
         except TimeoutError:
-            wanted = ", ".join(kind.__name__ for kind in self._kinds)
+            wanted = ", ".join(kind.__name__ for kind in self.kinds)
             hint = "Was it sent? Is this user in the thread?"
             raise TimedOut(f"no {wanted} came in {timeout} s", hint=hint) from None
         if event is None:
@@ -200,7 +201,7 @@ class EventStream(Generic[E]):
                 yield event
 
     def __repr__(self) -> str:
-        wanted = ", ".join(kind.__name__ for kind in self._kinds)
+        wanted = ", ".join(kind.__name__ for kind in self.kinds)
         return f"<EventStream of {wanted}, {self._store.end - self._place + len(self._ready)} to look at>"
 
 

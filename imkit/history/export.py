@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 from imkit.errors import InvalidMessage
 from imkit.escape import for_html
 from imkit.history.summary import described
+from imkit.whole_files import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,13 +54,8 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     if writer is None:
         hint = f"The suffix says in which form: {', '.join(_WRITERS)}."
         raise InvalidMessage(f"{target.name!r:.80} names no form to export to", hint=hint)
-    partial = target.with_name(f".{target.name[:100]}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            writer(frame, file)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as file:
+        writer(frame, file)
     return target
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from imkit.history.columns import SCHEMA, sorted_table
 from imkit.history.fetch import LIMIT_REACHED, MAX_WORKERS, WORKERS, Fetch, HistoryPart
 from imkit.history.frames import frame_of_table
 from imkit.history.progress import notebook_line
-from imkit.history.time_ranges import Bounds, Range, merged
+from imkit.history.time_ranges import Bounds, Range, merged, missing
 from imkit.times import iso
 
 logger = logging.getLogger("imkit.history.arguments")
@@ -230,35 +230,6 @@ def server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> 
 
 
 # ------------------------------------------------------------------- going on
-
-
-def missing(covered: Iterable[Range], since: int | None, until: int | None) -> list[Bounds]:
-    """Return what of a range is not covered; with an open end also what is newer, from the last millisecond on.
-
-    Args:
-        covered: ranges in ms since the epoch, both ends included, in order.
-        since: ms since the epoch, included, or `None`.
-        until: ms since the epoch, excluded, or `None`.
-
-    Example:
-        >>> missing([(10, 19), (30, 39)], 5, 50)
-        [(5, 10), (20, 30), (40, 50)]
-        >>> missing([(0, 39)], None, None)
-        [(39, None)]
-    """
-    return list(_missing(list(covered), since, until))
-
-
-def _missing(covered: Sequence[Range], since: int | None, until: int | None) -> Iterator[Bounds]:
-    reached = since
-    for low, high in covered:
-        if low > (reached or 0):
-            yield reached, low
-        reached = high + 1
-    if until is None and covered:
-        yield covered[-1][1], None
-    elif until is None or (reached or 0) < until:
-        yield reached, until
 
 
 def _same(earlier: object, app_key: str, target_ids: Sequence[str], wanted: Query) -> Query:

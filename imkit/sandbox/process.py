@@ -195,7 +195,7 @@ class Sandbox:
         """What `imkit.login(…, app=sandbox.app)` takes. No credential is needed; users are made on demand."""
         from imkit.client.app import App  # the server's own process must never load the client
 
-        return App._sandbox(self.app_key, self.rest_url, self.ws_url, self.secret)
+        return App.of_sandbox(self.app_key, self.rest_url, self.ws_url, self.secret)
 
     def stop(self) -> None:
         """End it in good order: sockets are closed, data are kept. Again is no change."""

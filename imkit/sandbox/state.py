@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+
+from imkit.whole_files import whole_file
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,8 @@ def read_state(path: Path) -> State | None:
 
 def write_state(path: Path, state: State) -> None:
     """Write the file, whole or not at all, for its owner's eyes only (as far as the system has a say in that)."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(state), file)
-    temporary.replace(path)
+    with whole_file(path, private=True) as file:
+        file.write(json.dumps(asdict(state)).encode())
 
 
 def remove_state(path: Path, instance: str) -> None:

@@ -150,8 +150,8 @@ class Composer(Form):
         room = self._room
         if room is None:
             return 0
-        address = Address(room._account.app.app_key, room.id, is_thread=isinstance(room, Thread))
-        return len(encode_message(address, room._account.user, body, 1).payload)
+        address = Address(room.account.app.app_key, room.id, is_thread=isinstance(room, Thread))
+        return len(encode_message(address, room.account.user, body, 1).payload)
 
     async def _drop_said(self, said: dict[str, Any], buffers: Sequence[Any]) -> None:
         self.drop.take_piece(said, buffers)

@@ -77,7 +77,7 @@ class LiveFeed(Form):
     ) -> None:
         super().__init__(lang)
         self.session = session
-        self._account = session._account
+        self._account = session.account
         self._room = thread
         self._recall_seconds = recall_seconds
         self._clock_ahead = 0.0  # how far this machine's clock is ahead of the service's, in seconds

@@ -206,7 +206,7 @@ class HistoryForm(Form):
         self.status.tell("")
         self.progress.tell(self.say("load_busy", n=0), "busy")
         self.bar.value, self.bar.max, self.bar.bar_style = 0, 1, ""
-        loading = Loading(self.session._account, ids, wanted, progress=self._told)
+        loading = Loading(self.session.account, ids, wanted, progress=self._told)
         self._words = Words()
         self._counted = loading.counted  # where the service has told; else it is estimated
         self._task = task = asyncio.create_task(loading.run())

@@ -33,7 +33,7 @@ class ThreadEntry:
     @property
     def messages(self) -> int | None:
         """How many messages the service counts in it."""
-        return self.thread._facts.message_count
+        return self.thread.facts.message_count
 
 
 @dataclass(slots=True)
@@ -129,14 +129,14 @@ class Rooms:
     async def _load_counts(self, entry: GroupEntry) -> None:
         """Parent messages in the group's history tell how many messages their threads have; no other call does."""
         wanting = set(entry.threads)  # also those known: a notice may have told a count that has grown since
-        walk = PageWalk(self.session._account, entry.group.id, Query(order="newest"))
+        walk = PageWalk(self.session.account, entry.group.id, Query(order="newest"))
         pages = 0
         async for messages in walk.pages():
             for message in messages:
                 told = message.overview
                 if told is not None and told.thread_id in wanting:
                     wanting.discard(told.thread_id)
-                    self.session._account.directory.threads[told.thread_id].message_count = told.message_count
+                    self.session.account.directory.threads[told.thread_id].message_count = told.message_count
             pages += 1
             if not wanting or pages >= _PAGES_FOR_COUNTS:
                 break

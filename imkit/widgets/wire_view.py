@@ -43,7 +43,7 @@ class WireView(Form):
 
     def __init__(self, session: Session, *, height: int = 380, lang: str | None = None) -> None:
         super().__init__(lang)
-        self._log = session._account.wire
+        self._log = session.account.wire
         self._log.on = True
         self._told = 0
         self._viewers = 0

@@ -30,11 +30,12 @@ import imkit
 from imkit.archive import Archive, batching, catalogue, compact, merge, parquet, sync
 from imkit.archive.catalogue import Conversation, Ledger
 from imkit.archive.merge import Reread
-from imkit.archive.storage import PART, storage_at
+from imkit.archive.storage import storage_at
 from imkit.history.columns import batch_of
 from imkit.history.frames import frame_of  # noqa: F401  # this too
 from imkit.messages import Message, Text
 from imkit.times import from_milliseconds
+from imkit.whole_files import PART
 
 # In memory, where that can be: what is tested is the order of steps, and a disk is slow to say that it is done.
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -163,7 +164,7 @@ def sound(archive: Archive, tidy: bool = False) -> None:
 
 
 def sync_all(folder: Path, told: dict[str, str]) -> None:
-    app = imkit.App._sandbox(told["app_key"], told["rest_url"], told["ws_url"], told["secret"])
+    app = imkit.App.of_sandbox(told["app_key"], told["rest_url"], told["ws_url"], told["secret"])
     with imkit.login(told["user"], app=app) as session:
         Archive(folder, timeout=0).sync(session, session.group(told["group"]), lookback=timedelta(hours=1))
 

@@ -1,32 +1,14 @@
-"""The catalogue: gaps, commits, checkpoints; what is damaged is told, what is left behind goes."""
+"""The catalogue: commits, checkpoints; what is damaged is told, what is left behind goes."""
 
 import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from imkit.archive import catalogue
-from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile, gaps, load
+from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile, load
 from imkit.archive.storage import storage_at
 from imkit.errors import ArchiveError
-from imkit.history.time_ranges import merged
-
-moments = st.integers(0, 60)
-ranges = st.lists(st.tuples(moments, moments).map(lambda pair: (min(pair), max(pair))))
-
-
-@given(ranges, moments)
-def test_gaps_are_what_is_not_covered_and_the_ends_of_what_is(some: list[tuple[int, int]], since: int) -> None:
-    covered = merged(some)
-    holes = gaps(covered, since)
-    assert holes[-1][1] is None
-    asked = {m for first, last in holes for m in range(first or 0, 100 if last is None else last)}
-    inside = {m for first, last in covered for m in range(first, last + 1)}
-    assert {m for m in range(since, 100) if m not in inside} <= asked
-    # Asked again is at most the millisecond at which a range ends.
-    assert asked & inside <= {last for _, last in covered}
 
 
 def stored(number: int) -> StoredFile:

@@ -317,7 +317,7 @@ def test_what_is_refused_or_gone(bob: imkit.Session, thread: imkit.Thread, tmp_p
 
 
 def pointed_at(session: imkit.Session, url: str, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session._account.rest, "rest_url", url)
+    patch.setattr(session.account.rest, "rest_url", url)
 
 
 def test_a_redirect_elsewhere_gets_no_token(

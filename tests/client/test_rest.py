@@ -360,11 +360,11 @@ def test_discovery_that_finds_nothing_says_what_each_place_did() -> None:
 def test_an_app_without_urls_is_discovered(monkeypatch: pytest.MonkeyPatch) -> None:
     with http_stand_in(lambda _: Answer(200, hosts(PLAIN))) as server:
         monkeypatch.setattr(discover, "__defaults__", ((server.url,),))
-        assert call(imkit.App("org#app")._hosts()) == Hosts("http://127.0.0.1:8080", "ws://127.0.0.1:8080/websocket")
+        assert call(imkit.App("org#app").hosts()) == Hosts("http://127.0.0.1:8080", "ws://127.0.0.1:8080/websocket")
         own = imkit.App("org#app", ws_url="ws://own/websocket")
-        assert call(own._hosts()) == Hosts("http://127.0.0.1:8080", "ws://own/websocket")
+        assert call(own.hosts()) == Hosts("http://127.0.0.1:8080", "ws://own/websocket")
         both = imkit.App("org#app", rest_url="https://own/", ws_url="ws://own/websocket")
-        assert call(both._hosts()) == Hosts("https://own", "ws://own/websocket")
+        assert call(both.hosts()) == Hosts("https://own", "ws://own/websocket")
         assert len(server.asked) == 2
 
 

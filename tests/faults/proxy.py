@@ -160,7 +160,7 @@ class Proxy:
     @property
     def app(self) -> imkit.App:
         """The sandbox's app, as seen through the proxy."""
-        return imkit.App._sandbox(self._sandbox.app_key, self.rest_url, self.ws_url, self._sandbox.secret)
+        return imkit.App.of_sandbox(self._sandbox.app_key, self.rest_url, self.ws_url, self._sandbox.secret)
 
     # ---------------------------------------------------------------- what a test says
 

@@ -71,7 +71,7 @@ def test_uploads_and_downloads_are_patient_too(sandbox: Sandbox, status: int, mo
 
     with http_stand_in(answer) as server, imkit.login(new_name("alice"), app=sandbox.app) as alice:
         group = alice.create_group("tea")
-        rest = alice._account.rest
+        rest = alice.account.rest
         monkeypatch.setattr(rest, "base_url", f"{server.url}/{sandbox.app_key.replace('#', '/')}")
         monkeypatch.setattr(rest, "rest_url", server.url)
         sent = group.send(imkit.File(b"leaves", file_name="tea.txt"))
@@ -94,7 +94,7 @@ def test_a_bomb_of_an_answer_is_refused_and_the_session_goes_on(
         group = alice.create_group("tea")
         for body, kind, words in bombs.values():
             with http_stand_in(lambda _, body=body: Answer(200, body)) as server, monkeypatch.context() as patch:
-                patch.setattr(alice._account.rest, "base_url", server.url)
+                patch.setattr(alice.account.rest, "base_url", server.url)
                 if kind is None:
                     assert list(alice.groups()) == []
                 else:

@@ -48,7 +48,7 @@ def test_a_line_that_takes_nothing_any_more_is_given_up_without_a_send_in_flight
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Every buffer on the way is full, and nobody waits for an answer: not even the heartbeat can be written.
-    connection = room.alice._account.connection
+    connection = room.alice.account.connection
     events = room.alice.events(imkit.Disconnected)
     blocked = asyncio.Event()
     transmit = connection._transmit
@@ -179,7 +179,7 @@ def test_what_comes_down_twice_late_or_never(room: Room, kind: str, how: str) ->
     assert received(room.alice, room.thread, 8) == theirs
     assert [message for message, _ in room.table()] == sorted(mine + theirs, key=int)
     heard = [
-        event.message.id for event in room.alice._account.events.since(0) if isinstance(event, imkit.MessageReceived)
+        event.message.id for event in room.alice.account.events.since(0) if isinstance(event, imkit.MessageReceived)
     ]
     assert len(heard) == len(set(heard))
 
@@ -232,7 +232,7 @@ def test_who_is_sent_away_stays_away(room: Room, how: str) -> None:
     try:
         match how:
             case "elsewhere":
-                Device(room.sandbox, user, room.alice._account.identity.resource)
+                Device(room.sandbox, user, room.alice.account.identity.resource)
             case "password":
                 app_api(room.sandbox).ok("PUT", f"/users/{user}/password", json={"newpassword": "other"})
             case "disconnected":
@@ -248,6 +248,6 @@ def test_who_is_sent_away_stays_away(room: Room, how: str) -> None:
         for number in range(3):
             room.theirs.send(f"number {number}")
         assert room.proxy.sockets[user] == 1
-        assert room.alice._account.connection._task is None or room.alice._account.connection._task.done()
+        assert room.alice.account.connection._task is None or room.alice.account.connection._task.done()
     finally:
         close_everything()

@@ -51,9 +51,9 @@ def test_what_no_history_shows_is_unknown(room: Room) -> None:
     assert caught.value.outcome == "unknown"
 
     # Directed messages are for some members only. The session's own words do not write them yet.
-    account = room.alice._account
+    account = room.alice.account
     client_id = account.protocol.next_client_id()
-    address = sending._address(account, room.thread._target())
+    address = sending._address(account, room.thread.target())
     meta = encode_message(address, account.user, Text("psst"), client_id)
     meta.routetype = 2
     meta.directedUsers.append(room.bob.user)
@@ -126,7 +126,7 @@ def destroy_by_the_app(sandbox: Sandbox, thread: str) -> None:
 def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = room.alice._account.connection
+    connection = room.alice.account.connection
     settle = connection._settle
     assert settle is not None
     looked_up, later = asyncio.Event(), asyncio.Event()
@@ -160,7 +160,7 @@ def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
 
 
 def test_a_connection_that_breaks_again_while_sends_are_looked_up(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = room.alice._account.connection
+    connection = room.alice.account.connection
     settle = connection._settle
     assert settle is not None
     looked_up = asyncio.Event()
@@ -248,7 +248,7 @@ def test_a_connection_that_breaks_while_what_waited_goes_out(room: Room) -> None
 
 
 def test_a_send_that_finds_the_socket_closing_waits_for_the_next(room: Room) -> None:
-    connection = room.alice._account.connection
+    connection = room.alice.account.connection
     room.proxy.stall(room.alice.user)  # the close is not answered before the send came
 
     async def main() -> str:
@@ -266,7 +266,7 @@ def test_a_send_that_finds_the_socket_closing_waits_for_the_next(room: Room) -> 
 
 
 def test_closing_while_the_connection_breaks(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = room.alice._account.connection
+    connection = room.alice.account.connection
     logout = connection._protocol.logout
 
     def gone_meanwhile() -> object:

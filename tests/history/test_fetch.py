@@ -313,7 +313,7 @@ def test_parts_keep_their_word(habits: dict[str, Any]) -> None:
     roaming = Roaming(bursty(5_000), **habits)
     taken = Taken(roaming)
     with odd_session(roaming) as (session, _):
-        fetch = Fetch(session._account, Query(), taken)
+        fetch = Fetch(session.account, Query(), taken)
         call(fetch.run({"42": None}))
     assert len(taken.parts) > 1
     assert taken.ids == Counter(str(number) for number, _ in roaming.messages)
@@ -329,7 +329,7 @@ def test_ranges_of_one_thread() -> None:
     ranges: list[Bounds] = [(days[0], days[1]), (days[2], days[3]), (days[4], None)]
     taken = Taken(roaming)
     with odd_session(roaming) as (session, _):
-        call(Fetch(session._account, Query(), taken).run({"42": ranges}))
+        call(Fetch(session.account, Query(), taken).run({"42": ranges}))
     last = roaming.messages[-1][1]
     wanted = [str(n) for n, at in roaming.messages if days[0] <= at < days[3] or days[4] <= at]
     assert taken.ids == Counter(wanted)
@@ -339,7 +339,7 @@ def test_ranges_of_one_thread() -> None:
 def test_an_empty_thread_and_no_ranges_are_told_to_be_finished() -> None:
     taken = Taken()
     with odd_session(Roaming([])) as (session, _):
-        call(Fetch(session._account, Query(), taken).run({"1": None, "2": [], "3": [(5, 9)]}))
+        call(Fetch(session.account, Query(), taken).run({"1": None, "2": [], "3": [(5, 9)]}))
     assert {part.target_id: (part.finished, part.batch.num_rows, part.covered) for part in taken.parts} == {
         "1": (True, 0, ()),
         "2": (True, 0, ()),
@@ -350,7 +350,7 @@ def test_an_empty_thread_and_no_ranges_are_told_to_be_finished() -> None:
 def test_many_small_threads_cost_a_request_each() -> None:
     taken = Taken()
     with odd_session(Roaming([START, START + 1])) as (session, server):
-        call(Fetch(session._account, Query(), taken, workers=3).run({str(number): None for number in range(1, 41)}))
+        call(Fetch(session.account, Query(), taken, workers=3).run({str(number): None for number in range(1, 41)}))
         assert len(server.asked) <= 40 + 3  # at the end those who are idle help
     assert len([part for part in taken.parts if part.finished]) == 40
 
@@ -370,14 +370,14 @@ def test_a_thread_that_is_gone_is_told_and_the_rest_goes_on() -> None:
         failed[target_id] = error
 
     with odd_session(lambda asked: gone(asked) or roaming(asked)) as (session, _):
-        fetch = Fetch(session._account, Query(), taken, failed=fail)
+        fetch = Fetch(session.account, Query(), taken, failed=fail)
         call(fetch.run({"41": None, "404": None, "43": None}))
         assert list(failed) == ["404"]
         assert isinstance(failed["404"], imkit.NotFound)
         assert {part.target_id for part in taken.parts if part.finished} == {"41", "43"}
         assert len(fetch.reasons) == 1
         with pytest.raises(imkit.NotFound):
-            call(Fetch(session._account, Query(), taken).run({"404": None}))
+            call(Fetch(session.account, Query(), taken).run({"404": None}))
 
 
 def test_a_stop_hands_over_what_came() -> None:
@@ -393,7 +393,7 @@ def test_a_stop_hands_over_what_came() -> None:
         return roaming(asked)
 
     with odd_session(counted) as (session, _):
-        running = portal().submit(Fetch(session._account, Query(), taken, workers=2).run({"42": None}))
+        running = portal().submit(Fetch(session.account, Query(), taken, workers=2).run({"42": None}))
         with pytest.raises(BaseException, match=r"^$") as caught:
             running.result(10)
         assert "Cancelled" in type(caught.value).__name__
@@ -411,7 +411,7 @@ def test_a_taker_that_fails_ends_it_and_a_slow_one_slows_it() -> None:
 
     with odd_session(roaming) as (session, _):
         with pytest.raises(OSError, match="disk is full"):
-            call(Fetch(session._account, Query(), fail).run({"42": None}))
+            call(Fetch(session.account, Query(), fail).run({"42": None}))
         roaming.requests = 0
         gates: list[int] = []
 
@@ -420,6 +420,6 @@ def test_a_taker_that_fails_ends_it_and_a_slow_one_slows_it() -> None:
             await asyncio.sleep(0.3)
             gates.append(roaming.requests - before)
 
-        call(Fetch(session._account, Query(), slow, workers=4).run({"42": None}))
+        call(Fetch(session.account, Query(), slow, workers=4).run({"42": None}))
         # While one part is written no more than another comes.
         assert max(gates) <= 2_000 // 50 + 8

@@ -4,21 +4,17 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 import imkit
 from benchmarks.fetch_server import times as bursty_month
 from imkit.history import progress as progress_module
-from imkit.history.load import missing
 from imkit.history.progress import NotebookLine, notebook_line
-from imkit.history.time_ranges import Bounds, merged
 from imkit.times import from_milliseconds
 from imkit.wire import schema
 from tests.history.test_time_shards import MINUTE, START, Roaming, bursty
@@ -180,21 +176,6 @@ def test_an_interrupt_is_waited_for_and_an_error_keeps_what_came_too() -> None:
 
 
 ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=6)
-
-
-@given(ranges=ranges, since=st.none() | st.integers(0, 70), until=st.none() | st.integers(1, 80))
-def test_covered_and_missing_make_the_whole(ranges: list[Any], since: int | None, until: int | None) -> None:
-    inside = [(low, low + more) for low, more in ranges]
-    inside = [(max(low, since or 0), min(high, (until or 99) - 1)) for low, high in inside]
-    covered = merged((low, high) for low, high in inside if low <= high)
-    assert all(one[1] + 1 < other[0] for one, other in pairwise(covered))
-    wanted = set(range(since or 0, until or 99))
-    found: list[Bounds] = missing(covered, since, until)
-    asked = {moment for low, high in found for moment in range(low or 0, high or 99)}
-    held = {moment for low, high in covered for moment in range(low, high + 1)}
-    assert asked | held >= wanted
-    assert asked <= wanted | held
-    assert len(asked & held) <= (until is None)  # the last millisecond is asked for again
 
 
 def test_a_part_of_a_frame_is_not_gone_on_with() -> None:

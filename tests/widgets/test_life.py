@@ -36,7 +36,7 @@ def lines() -> int:
 
 
 def test_forms_that_were_closed_leave_nothing(tea: Tea, sandbox: Sandbox) -> None:
-    account = tea.bob._account
+    account = tea.bob.account
     at_rest, at_rest_lines = tasks(), lines()
 
     def round_trip() -> tuple[object, ...]:
