@@ -20,69 +20,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-PACKAGE = "easemob.pb"
+from imkit.wire.enums import BY_PATH
 
-# Enumerations: "<scope>.<name>" or "<name>" -> "VALUE number, ...".
-_ENUMS: dict[str, str] = {
-    "EncryptType": "ENCRYPT_NONE 0, ENCRYPT_AES_128_CBC 1, ENCRYPT_AES_256_CBC 2",
-    "KeyValue.ValueType": "BOOL 1, INT 2, UINT 3, LLINT 4, FLOAT 5, DOUBLE 6, STRING 7, JSON_STRING 8",
-    "Status.ErrorCode": (
-        "OK 0, FAIL 1, UNAUTHORIZED 2, MISSING_PARAMETER 3, WRONG_PARAMETER 4, REDIRECT 5, TOKEN_EXPIRED 6, "
-        "PERMISSION_DENIED 7, NO_ROUTE 8, UNKNOWN_COMMAND 9, PB_PARSER_ERROR 10, BIND_ANOTHER_DEVICE 11, "
-        "IM_FORBIDDEN 12, TOO_MANY_DEVICES 13, PLATFORM_LIMIT 14, USER_MUTED 15, ENCRYPT_DISABLE 16, "
-        "ENCRYPT_ENABLE 17, DECRYPT_FAILURE 18, PERMISSION_DENIED_EXTERNAL 19, RESOURCE_CHANGED 20"
-    ),
-    "MSync.Version": "MSYNC_V1 0, MSYNC_V2 1",
-    "MSync.Command": "SYNC 0, UNREAD 1, NOTICE 2, PROVISION 3, LOGOUT 4",
-    "Provision.OsType": "OS_IOS 0, OS_ANDROID 1, OS_LINUX 2, OS_OSX 3, OS_WIN 4, OS_CUSTOM 5, OS_OTHER 16",
-    "Provision.NetworkType": (
-        "NETWORK_NONE 0, NETWORK_WIFI 1, NETWORK_4G 2, NETWORK_3G 3, NETWORK_2G 4, NETWORK_WIRE 5"
-    ),
-    "Provision.CompressType": "COMPRESS_NONE 0, COMPRESS_ZLIB 1, COMPRESS_LZ4 2",
-    "Provision.CompressDirection": "ONLY_UP 0, ONLY_DOWN 1, BI 2",
-    "Meta.NameSpace": "STATISTIC 0, CHAT 1, MUC 2, ROSTER 3, CONFERENCE 4, NOTIFY 5, QUERY 6",
-    "Meta.RouteType": "ROUTE_ALL 0, ROUTE_ONLINE 1, ROUTE_DIRECT 2",
-    "MessageBody.Type": (
-        "NORMAL 0, CHAT 1, GROUPCHAT 2, CHATROOM 3, READ_ACK 4, DELIVER_ACK 5, RECALL 6, CHANNEL_ACK 7, EDIT 8"
-    ),
-    "MessageBody.EditScope": "BODY 1, BODY_AND_EXT 2",
-    "MessageBody.Content.Type": (
-        "TEXT 0, IMAGE 1, VIDEO 2, LOCATION 3, VOICE 4, FILE 5, COMMAND 6, CUSTOM 7, COMBINE 8"
-    ),
-    "MessageBody.Content.SubType": "SUB_COMBINE 0, SUB_GIF 1, SUB_STREAM 10",
-    "MessageBody.Stream.StreamStatus": "STREAM_START 0, STREAM_IN_PROGRESS 1, STREAM_COMPLETED 2, STREAM_FULL 3",
-    "MUCBody.Operation": (
-        "CREATE 0, DESTROY 1, JOIN 2, LEAVE 3, APPLY 4, APPLY_ACCEPT 5, APPLY_DECLINE 6, INVITE 7, "
-        "INVITE_ACCEPT 8, INVITE_DECLINE 9, KICK 10, GET_BLACKLIST 11, BAN 12, ALLOW 13, UPDATE 14, BLOCK 15, "
-        "UNBLOCK 16, PRESENCE 17, ABSENCE 18, DIRECT_JOINED 19, ASSIGN_OWNER 20, ADD_ADMIN 21, REMOVE_ADMIN 22, "
-        "ADD_MUTE 23, REMOVE_MUTE 24, UPDATE_ANNOUNCEMENT 25, DELETE_ANNOUNCEMENT 26, UPLOAD_FILE 27, "
-        "DELETE_FILE 28, ADD_USER_WHITE_LIST 29, REMOVE_USER_WHITE_LIST 30, BAN_GROUP 31, REMOVE_BAN_GROUP 32, "
-        "THREAD_CREATE 33, THREAD_DESTROY 34, THREAD_JOIN 35, THREAD_LEAVE 36, THREAD_KICK 37, THREAD_UPDATE 38, "
-        "THREAD_PRESENCE 39, THREAD_ABSENCE 40, DISABLE_GROUP 41, ABLE_GROUP 42, SET_METADATA 43, "
-        "DELETE_METADATA 44, GROUP_MEMBER_METADATA_UPDATE 45"
-    ),
-    "MUCBody.Setting.Type": (
-        "PRIVATE_OWNER_INVITE 0, PRIVATE_MEMBER_INVITE 1, PUBLIC_JOIN_APPROVAL 2, PUBLIC_JOIN_OPEN 3, "
-        "PUBLIC_ANONYMOUS 4"
-    ),
-    "MUCBody.Status.ErrorCode": (
-        "OK 0, PERMISSION_DENIED 1, WRONG_PARAMETER 2, MUC_NOT_EXIST 3, USER_NOT_EXIST 4, UNKNOWN 5"
-    ),
-    "MUCBody.EventInfo.EventType": "EVENT_NONE 0, CIRCLE_CHANNEL 1",
-    "RosterBody.Operation": (
-        "GET_ROSTER 0, GET_BLACKLIST 1, ADD 2, REMOVE 3, ACCEPT 4, DECLINE 5, BAN 6, ALLOW 7, REMOTE_ACCEPT 8, "
-        "REMOTE_DECLINE 9"
-    ),
-    "RosterBody.Status.ErrorCode": "OK 0, USER_NOT_EXIST 1, USER_ALREADY_FRIEND 2, USER_ALREADY_BLACKLIST 3",
-    "StatisticsBody.Operation": (
-        "INFORMATION 0, USER_REMOVED 1, USER_LOGIN_ANOTHER_DEVICE 2, USER_KICKED_BY_CHANGE_PASSWORD 3, "
-        "USER_KICKED_BY_OTHER_DEVICE 4"
-    ),
-    "StatisticsBody.OsType": "OS_IOS 0, OS_ANDROID 1, OS_LINUX 2, OS_OSX 3, OS_WIN 4, OS_CUSTOM 5, OS_OTHER 16",
-    "StatisticsBody.NetworkType": (
-        "NETWORK_NONE 0, NETWORK_WIFI 1, NETWORK_4G 2, NETWORK_3G 3, NETWORK_2G 4, NETWORK_WIRE 5"
-    ),
-}
+PACKAGE = "easemob.pb"
 
 # Messages: name -> "number type name, ...". A type is a scalar or a path below PACKAGE. "*" before the type marks
 # a repeated field ("**": packed), "|" a member of the message's one oneof.
@@ -213,14 +153,13 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             if kind in _SCALARS:
                 field.type = _SCALARS[kind]
             else:
-                field.type = _Field.TYPE_ENUM if kind in _ENUMS else _Field.TYPE_MESSAGE
+                field.type = _Field.TYPE_ENUM if kind in BY_PATH else _Field.TYPE_MESSAGE
                 field.type_name = f".{PACKAGE}.{kind}"
-    for path, values in _ENUMS.items():
+    for path, members in BY_PATH.items():
         scope, _, name = path.rpartition(".")
         enum = (messages[scope] if scope else file).enum_type.add(name=name)
-        for value in values.split(", "):
-            value_name, number = value.split(" ")
-            enum.value.add(name=value_name, number=int(number))
+        for member in members:
+            enum.value.add(name=member.name, number=member.value)
     return file
 
 
