@@ -31,7 +31,7 @@ from websockets.exceptions import ConnectionClosed
 from benchmarks.flood_server import meta, welcome
 from imkit.sandbox.server.middleware import RateLimit
 from imkit.wire import schema
-from imkit.wire.envelope import PROVISION
+from imkit.wire.enums import FrameCommand
 
 COUNT, PAGE = 20_000, 50
 LATENCY, LIMIT = 0.030, 100
@@ -156,7 +156,7 @@ async def let_in(socket: ServerConnection) -> None:
     with contextlib.suppress(ConnectionClosed):
         async for message in socket:
             asked = schema.MSync.FromString(message)
-            if asked.command == PROVISION:
+            if asked.command == FrameCommand.PROVISION:
                 await socket.send(welcome(asked.payload))
 
 

@@ -21,7 +21,8 @@ from websockets.exceptions import ConnectionClosed
 
 from imkit.messages import Text
 from imkit.wire import schema, uplink
-from imkit.wire.envelope import NOTICE, PROVISION, SYNC, UNREAD, group_jid
+from imkit.wire.enums import FrameCommand
+from imkit.wire.envelope import group_jid
 
 APP, GROUP, THREAD = "flood#app", "200000000000001", "210000000000001"
 COUNT = 20_000
@@ -52,7 +53,9 @@ def frame(command: int, payload: Message) -> bytes:
 
 def welcome(asked: bytes) -> bytes:
     """The answer to a login, whoever it is."""
-    return frame(PROVISION, schema.Provision(status=OK, resource=schema.Provision.FromString(asked).resource))
+    return frame(
+        FrameCommand.PROVISION, schema.Provision(status=OK, resource=schema.Provision.FromString(asked).resource)
+    )
 
 
 def pages(size: int) -> list[bytes]:
@@ -60,14 +63,14 @@ def pages(size: int) -> list[bytes]:
     metas = [meta(number) for number in range(COUNT)]
     found = [
         frame(
-            SYNC,
+            FrameCommand.SYNC,
             schema.LooseSyncDL(
                 status=OK, queue=QUEUE, metas=metas[at : at + size], nextKey=min(at + size, COUNT), timestamp=1
             ),
         )
         for at in range(0, COUNT, size)
     ]
-    return [*found, frame(SYNC, schema.CommSyncDL(status=OK, queue=QUEUE, isLast=True, timestamp=1))]
+    return [*found, frame(FrameCommand.SYNC, schema.CommSyncDL(status=OK, queue=QUEUE, isLast=True, timestamp=1))]
 
 
 _pages: dict[int, list[bytes]] = {}
@@ -80,12 +83,12 @@ async def flood(socket: ServerConnection) -> None:
     with contextlib.suppress(ConnectionClosed):
         async for message in socket:
             asked = schema.MSync.FromString(message)
-            if asked.command == PROVISION:
+            if asked.command == FrameCommand.PROVISION:
                 await socket.send(welcome(asked.payload))
-            elif asked.command == UNREAD:
-                await socket.send(frame(UNREAD, schema.CommUnreadDL(status=OK, timestamp=1)))
-                await socket.send(frame(NOTICE, schema.CommNotice(queue=QUEUE)))
-            elif asked.command == SYNC:
+            elif asked.command == FrameCommand.UNREAD:
+                await socket.send(frame(FrameCommand.UNREAD, schema.CommUnreadDL(status=OK, timestamp=1)))
+                await socket.send(frame(FrameCommand.NOTICE, schema.CommNotice(queue=QUEUE)))
+            elif asked.command == FrameCommand.SYNC:
                 sync = schema.CommSyncUL.FromString(asked.payload)
                 if sync.HasField("queue"):
                     await socket.send(prepared[-(-sync.key // size)])

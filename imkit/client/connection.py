@@ -31,6 +31,7 @@ from imkit.errors import (
 )
 from imkit.events import Connected, Disconnected, Event, LoggedOut
 from imkit.wire.downlink import Kicked
+from imkit.wire.enums import StatusCode
 from imkit.wire.protocol import (
     ClientProtocol,
     Deliver,
@@ -41,7 +42,6 @@ from imkit.wire.protocol import (
     Silent,
     Transmit,
 )
-from imkit.wire.refusals import OK
 
 logger = logging.getLogger("imkit.client.connection")
 # At DEBUG websockets logs what goes over the socket, and with a login that is the token. It speaks through a logger
@@ -402,7 +402,7 @@ class Connection:
             pending.answered(answer)
 
     def _note_id(self, pending: _Pending, answer: SendAnswered) -> None:
-        if answer.status == OK:
+        if answer.status == StatusCode.OK:
             target, number = pending.meta.to.name, int(answer.server_id)
             self._acknowledged[target] = max(number, self._acknowledged.get(target, 0))
 

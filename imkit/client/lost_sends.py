@@ -21,10 +21,9 @@ from imkit.messages import Body, Command, Message
 from imkit.times import to_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
+from imkit.wire.enums import BodyType, RouteType, StatusCode
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import SendAnswered
-from imkit.wire.refusals import OK
-from imkit.wire.uplink import ROUTE_ALL, TYPE_CHAT, TYPE_GROUPCHAT
 
 logger = logging.getLogger("imkit.client.lost_sends")
 
@@ -77,7 +76,9 @@ async def settle(rest: Rest, identity: Identity, lost: Sequence[L], acknowledged
                 message = own[at]
                 if message.body == body and to_milliseconds(message.time) >= floor:
                     place = at + 1
-                    send.answered(SendAnswered(send.client_id, OK, "", message.id, to_milliseconds(message.time)))
+                    send.answered(
+                        SendAnswered(send.client_id, StatusCode.OK, "", message.id, to_milliseconds(message.time))
+                    )
                     break
     return unseen
 
@@ -95,7 +96,7 @@ def _earliest(send: Lost) -> int:
 def _shown_by_roaming(meta: Any) -> Body | None:
     """Return what a send says, or `None` where roaming history would not show it: commands, directed, online only."""
     body = schema.MessageBody.FromString(meta.payload)
-    if body.type not in (TYPE_CHAT, TYPE_GROUPCHAT) or meta.routetype != ROUTE_ALL:
+    if body.type not in (BodyType.CHAT, BodyType.GROUPCHAT) or meta.routetype != RouteType.ROUTE_ALL:
         return None
     said = decode_content(body)
     return None if isinstance(said, Command) else said

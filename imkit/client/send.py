@@ -17,8 +17,9 @@ from imkit.events import MessageEdited, MessageRecalled, MessageReceived
 from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Text, ThreadRef
 from imkit.times import from_milliseconds
 from imkit.wire.downlink import decode_edit_answer
+from imkit.wire.enums import StatusCode
 from imkit.wire.protocol import SendAnswered
-from imkit.wire.refusals import OK, send_refused
+from imkit.wire.refusals import send_refused
 from imkit.wire.uplink import Address, encode_edit, encode_message, encode_read_ack, encode_recall, wire_id
 
 MESSAGE_BYTES = 5 * 1024  # of text, attributes and all; the plans' documents say 3 or 5 KB
@@ -173,7 +174,7 @@ async def _deliver(account: Account, target: Target, client_id: int, meta: Any, 
     except IMError as error:
         error.args = (f"{what}: {error.args[0]}",)
         raise
-    if answer.status != OK:
+    if answer.status != StatusCode.OK:
         refused = send_refused(what, answer.status, answer.reason)
         if target.is_thread and isinstance(refused, GroupNotFound):  # the wire knows one word for both
             refused = ThreadNotFound(

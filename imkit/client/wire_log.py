@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from google.protobuf.message import DecodeError, Message
 
 from imkit.wire import schema
-from imkit.wire.envelope import LOGOUT, NOTICE, PROVISION, SYNC, UNREAD
+from imkit.wire.enums import FrameCommand
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ _SECRET_KEYS = re.compile(
     re.IGNORECASE,
 )
 _SHARE_SECRET = re.compile(r"(share-secret=)[^&\"\\\s]+")
-_COMMANDS = {SYNC: "SYNC", UNREAD: "UNREAD", NOTICE: "NOTICE", PROVISION: "PROVISION", LOGOUT: "LOGOUT"}
+_COMMANDS = {command.value: command.name for command in FrameCommand}
 _MAX_TEXT = 20_000  # characters of one entry's JSON; a longer one is cut, and says so
 
 Direction = Literal["up", "down"]
@@ -153,11 +153,11 @@ def _payload(frame: Any, direction: Direction) -> Any:
     if not frame.payload:
         return None
     classes = {
-        SYNC: schema.CommSyncUL if direction == "up" else schema.CommSyncDL,
-        UNREAD: schema.CommUnreadDL,
-        NOTICE: schema.CommNotice,
-        PROVISION: schema.Provision,
-        LOGOUT: schema.Logout,
+        FrameCommand.SYNC: schema.CommSyncUL if direction == "up" else schema.CommSyncDL,
+        FrameCommand.UNREAD: schema.CommUnreadDL,
+        FrameCommand.NOTICE: schema.CommNotice,
+        FrameCommand.PROVISION: schema.Provision,
+        FrameCommand.LOGOUT: schema.Logout,
     }
     return _fields(classes[frame.command].FromString(frame.payload))
 

@@ -20,11 +20,10 @@ from imkit.history.batch_protobuf import Fields, Joined, Layout, Numbers, Truths
 from imkit.history.bulk_ext import plain_ext_texts
 from imkit.times import LAST_MILLISECOND
 from imkit.wire import schema
-from imkit.wire.codec import COMMAND, CUSTOM, FILE, IMAGE, LOCATION, SUB_COMBINE, SUB_GIF, TEXT, VIDEO, VOICE
 from imkit.wire.downlink import CHATS, UNREADABLE, Marks, read_marks
+from imkit.wire.enums import ContentType, NameSpace, SubType
 from imkit.wire.keyvalues import decode_ext, json_text
 from imkit.wire.untrusted_json import open_url
-from imkit.wire.uplink import CHAT
 
 Columns = dict[str, pa.Array]
 T = TypeVar("T")
@@ -87,10 +86,9 @@ _SIZE = Layout({"width": (1, "double"), "height": (2, "double")})
 
 _CHECKED = ("secretKey", "thumbnailRemotePath", "thumbnailSecretKey", "thumbnailDisplayName")  # texts of no column
 _WORTH_READING_TOGETHER = 128  # attributes; fewer are read sooner one by one
-_SUB_STREAM = 10
-_SUBTYPES = (SUB_COMBINE, SUB_GIF, _SUB_STREAM)
+_SUBTYPES = (SubType.SUB_COMBINE, SubType.SUB_GIF, SubType.SUB_STREAM)
 _TYPES = ("txt", "img", "video", "loc", "audio", "file", "cmd", "custom")  # by Content.type
-_ATTACHMENTS = (IMAGE, VIDEO, VOICE, FILE)
+_ATTACHMENTS = (ContentType.IMAGE, ContentType.VIDEO, ContentType.VOICE, ContentType.FILE)
 _IN_A_GROUP = [kind for kind, chat in CHATS.items() if chat == "group"]
 
 
@@ -118,20 +116,20 @@ class _Reading:
     def __init__(self, metas: Sequence[bytes]) -> None:
         self._data = data = Joined(metas)
         self._meta = meta = data.read(_META, data.begins, data.ends)
-        self._plain = meta.plain & (meta.number("ns") == CHAT)
+        self._plain = meta.plain & (meta.number("ns") == NameSpace.CHAT)
         self._body = body = self._inside(_BODY, meta, "payload")
         self._plain &= body.has("type") & np.isin(body.number("type"), list(CHATS))
         self._content = content = self._inside(_CONTENT, body, "contents")
         kind, subtype = content.number("type"), np.where(content.has("subType"), content.number("subType"), -1)
         self._plain &= content.has("type") & (kind >= 0) & (kind < len(_TYPES)) & np.isin(subtype, (-1, *_SUBTYPES))
-        self._plain &= (kind != TEXT) | (subtype != SUB_COMBINE)
+        self._plain &= (kind != ContentType.TEXT) | (subtype != SubType.SUB_COMBINE)
         self._size = self._inside(_SIZE, content, "size")
         self._inside(_SIZE, content, "thumbnailSize")
         self._inside(_CONFIG, body, "msgConfig")
         for fields in (meta, body, content, self._size):
             fields.empty(~self._plain)
-        self._kind = np.where(self._plain, kind, TEXT)
-        self._animated = (self._kind == IMAGE) & (subtype == SUB_GIF)
+        self._kind = np.where(self._plain, kind, ContentType.TEXT)
+        self._animated = (self._kind == ContentType.IMAGE) & (subtype == SubType.SUB_GIF)
 
     def _inside(self, layout: Layout, outer: Fields, name: str) -> Fields:
         begins = outer.begins(name)
@@ -194,8 +192,8 @@ class _Reading:
             **self._about_where(),
         }
         payloads = [columns.pop("payload")]
-        if self._content.present() - {"type", "text", "subType"} or (self._kind != TEXT).any():
-            words = [(COMMAND, self._texts("action")), (CUSTOM, self._texts("customEvent"))]
+        if self._content.present() - {"type", "text", "subType"} or (self._kind != ContentType.TEXT).any():
+            words = [(ContentType.COMMAND, self._texts("action")), (ContentType.CUSTOM, self._texts("customEvent"))]
             for kind, text in words:
                 columns["text"] = pc.if_else(pa.array(self._kind == kind), text, columns["text"])
             columns |= self._about_attachments() | self._about_places(columns["text"])
@@ -219,7 +217,8 @@ class _Reading:
         edited = np.array([mark.edit_time for mark in marks], np.int64)[codes]
         translations = [json_text({"translations": list(m.translations)}) if m.translations else None for m in marks]
         if any(translations):  # what else a payload holds is for the ordinary codec to put beside them
-            self._plain &= (self._kind == TEXT) | ~np.array([bool(text) for text in translations], np.bool_)[codes]
+            translated = np.array([bool(text) for text in translations], np.bool_)[codes]
+            self._plain &= (self._kind == ContentType.TEXT) | ~translated
         return {
             "sender": names.column(senders),
             "thread_id": places.column(targets, in_thread),
@@ -240,7 +239,7 @@ class _Reading:
             if name in content.present():
                 self._texts(name)
         urls, codes = self._each(content, "remotePath", lambda data: open_url(data.decode()) if data else None)
-        lasting = np.isin(kind, (VIDEO, VOICE))
+        lasting = np.isin(kind, (ContentType.VIDEO, ContentType.VOICE))
         return {
             "url": _taken(urls, codes, attached),
             "file_name": pc.if_else(pa.array(named), self._texts("displayName"), None),
@@ -252,7 +251,7 @@ class _Reading:
 
     def _about_places(self, text: pa.Array) -> Columns:
         content, kind = self._content, self._kind
-        place = kind == LOCATION
+        place = kind == ContentType.LOCATION
         addressed = place & (content.begins("address") < content.ends("address"))
         lat, lng = (self._doubles(content, name) for name in ("latitude", "longitude"))
         self._plain &= ~place | (np.isfinite(lat) & np.isfinite(lng))
@@ -269,15 +268,17 @@ class _Reading:
         params = pc.coalesce(self._ext_texts(self._content, "customExts", schema.Content), "{}")
         return [
             _taken(['{"animated":true}'], np.zeros_like(self._kind), self._animated),
-            _taken(buildings, at, self._kind == LOCATION),
+            _taken(buildings, at, self._kind == ContentType.LOCATION),
             pc.if_else(
-                pa.array(self._kind == CUSTOM), pc.binary_join_element_wise('{"params":', params, "}", ""), None
+                pa.array(self._kind == ContentType.CUSTOM),
+                pc.binary_join_element_wise('{"params":', params, "}", ""),
+                None,
             ),
         ]
 
     def _lengths(self, name: str) -> pa.Array:
         length = self._doubles(self._size, name)
-        return pa.array(length, mask=(self._kind != IMAGE) | (length == 0) | ~np.isfinite(length))
+        return pa.array(length, mask=(self._kind != ContentType.IMAGE) | (length == 0) | ~np.isfinite(length))
 
     def _doubles(self, fields: Fields, name: str) -> npt.NDArray[np.float64]:
         return np.where(fields.has(name), self._data.words(fields.begins(name)), 0).view(np.float64)

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imkit.history.batch_protobuf import Joined, Layout, Numbers, Truths
-from imkit.wire.keyvalues import INT, LLINT, STRING, json_text
+from imkit.wire.enums import ValueType
+from imkit.wire.keyvalues import json_text
 
 _PAIR = Layout({"key": (1, "bytes"), "type": (2, "number"), "varintValue": (3, "number"), "stringValue": (6, "bytes")})
 
@@ -37,8 +38,8 @@ def plain_ext_texts(spans: list[bytes], number: int) -> tuple[pa.Array, Truths]:
     owners, begins, ends, plain = joined.split(number)
     pairs = joined.read(_PAIR, begins, ends)
     kind, textual, numeric = pairs.number("type"), pairs.has("stringValue"), pairs.has("varintValue")
-    is_number = ((kind == INT) | (kind == LLINT)) & ~textual
-    good = pairs.plain & (is_number | ((kind == STRING) & ~numeric))
+    is_number = ((kind == ValueType.INT) | (kind == ValueType.LLINT)) & ~textual
+    good = pairs.plain & (is_number | ((kind == ValueType.STRING) & ~numeric))
     pairs.empty(~good)
     values = joined.slices(pairs.begins("stringValue"), pairs.ends("stringValue"))
     good &= ~_needs_escapes(values)

@@ -19,9 +19,9 @@ from imkit.messages import Attachment, Body, Combine, Custom, Image, Location, M
 from imkit.times import LAST_MILLISECOND, to_milliseconds
 from imkit.wire import schema
 from imkit.wire.downlink import CHATS, decode_roamed
+from imkit.wire.enums import NameSpace
 from imkit.wire.keyvalues import json_text
 from imkit.wire.untrusted_json import open_url
-from imkit.wire.uplink import CHAT
 
 SCHEMA_VERSION = "1"
 TIME = pa.timestamp("ms", "UTC")
@@ -54,6 +54,7 @@ SCHEMA = pa.schema(
     metadata={"imkit.schema": SCHEMA_VERSION},
 )
 
+_CHAT = int(NameSpace.CHAT)  # a plain int: each message is compared with it
 _SURELY_A_MESSAGE = CHATS.keys() - {0}  # which is also what stands for none
 _TOGETHER = 8192  # Metas; more gain nothing and take memory
 _NOTHING = {kind: pa.nulls(_TOGETHER, kind) for kind in SCHEMA.types}  # one for all: half the columns of most batches
@@ -114,7 +115,7 @@ def peek(meta: bytes) -> tuple[int, int] | None:
     """
     try:
         parsed = schema.ChatMeta.FromString(meta)
-        if parsed.ns == CHAT and parsed.payload.type in _SURELY_A_MESSAGE:
+        if parsed.ns == _CHAT and parsed.payload.type in _SURELY_A_MESSAGE:
             message_id, time = parsed.id, parsed.timestamp
             return (message_id, min(time, LAST_MILLISECOND)) if message_id and time else None
     except (DecodeError, UnicodeDecodeError):

@@ -18,9 +18,10 @@ from imkit.times import to_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import encode_content
 from imkit.wire.downlink import decode_roamed
+from imkit.wire.enums import BodyType, NameSpace, RouteType
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 from imkit.wire.keyvalues import encode_ext
-from imkit.wire.uplink import CHAT, TYPE_CHAT, TYPE_GROUPCHAT, wire_id
+from imkit.wire.uplink import wire_id
 
 MAX_MESSAGES = 300
 MAX_LEVEL = 10
@@ -75,7 +76,7 @@ def _meta(app_key: str, message: Message) -> bytes:
     to_user = message.chat == "user"
     body = schema.MessageBody(
         **{"from": schema.JID(name=message.sender)},
-        type=TYPE_CHAT if to_user else TYPE_GROUPCHAT,
+        type=BodyType.CHAT if to_user else BodyType.GROUPCHAT,
         to=schema.JID(name=message.to),
         contents=[encode_content(message.body)],
         ext=encode_ext(message.ext),
@@ -85,9 +86,9 @@ def _meta(app_key: str, message: Message) -> bytes:
         id=wire_id(message.id),
         to=to,
         timestamp=to_milliseconds(message.time),
-        ns=CHAT,
+        ns=NameSpace.CHAT,
         payload=body.SerializeToString(),
-        routetype=0,
+        routetype=RouteType.ROUTE_ALL,
     )
     encoded: bytes = meta.SerializeToString()
     return encoded

@@ -28,10 +28,8 @@ from imkit.messages import (
     Video,
 )
 from imkit.wire import schema
+from imkit.wire.enums import ContentType, SubType
 from imkit.wire.keyvalues import check_text, decode_ext, encode_ext
-
-TEXT, IMAGE, VIDEO, LOCATION, VOICE, FILE, COMMAND, CUSTOM, COMBINE = range(9)
-SUB_COMBINE, SUB_GIF = 0, 1
 
 
 def encode_content(body: Body) -> Any:
@@ -81,19 +79,19 @@ def _attachment_fields(body: Attachment) -> dict[str, Any]:
 
 def _image_fields(body: Image) -> dict[str, Any]:
     size = schema.message_class("MessageBody.Content.Size")(width=body.width or 0, height=body.height or 0)
-    gif = SUB_GIF if body.animated else None
-    return {"type": IMAGE, **_attachment_fields(body), "size": size, "subType": gif}
+    gif = SubType.SUB_GIF if body.animated else None
+    return {"type": ContentType.IMAGE, **_attachment_fields(body), "size": size, "subType": gif}
 
 
 def _video_fields(body: Video) -> dict[str, Any]:
     thumbnail = {"thumbnailRemotePath": body.thumbnail_url, "thumbnailSecretKey": body.thumbnail_secret}
-    return {"type": VIDEO, **_attachment_fields(body), "duration": body.duration, **thumbnail}
+    return {"type": ContentType.VIDEO, **_attachment_fields(body), "duration": body.duration, **thumbnail}
 
 
 def _combine_fields(body: Combine) -> dict[str, Any]:
     return {
-        "type": TEXT,
-        "subType": SUB_COMBINE,
+        "type": ContentType.TEXT,
+        "subType": SubType.SUB_COMBINE,
         "text": body.fallback,
         "title": body.title,
         "summary": body.summary,
@@ -106,20 +104,20 @@ def _combine_fields(body: Combine) -> dict[str, Any]:
 
 
 _CONTENT_ENCODERS: dict[type[Body], Callable[[Any], dict[str, Any]]] = {
-    Text: lambda body: {"type": TEXT, "text": body.text},
+    Text: lambda body: {"type": ContentType.TEXT, "text": body.text},
     Image: _image_fields,
     Video: _video_fields,
-    Audio: lambda body: {"type": VOICE, **_attachment_fields(body), "duration": body.duration},
-    File: lambda body: {"type": FILE, **_attachment_fields(body)},
+    Audio: lambda body: {"type": ContentType.VOICE, **_attachment_fields(body), "duration": body.duration},
+    File: lambda body: {"type": ContentType.FILE, **_attachment_fields(body)},
     Location: lambda body: {
-        "type": LOCATION,
+        "type": ContentType.LOCATION,
         "latitude": body.lat,
         "longitude": body.lng,
         "address": body.address,
         "buildingName": body.building_name,
     },
-    Command: lambda body: {"type": COMMAND, "action": body.action},
-    Custom: lambda body: {"type": CUSTOM, "customEvent": body.event, "customExts": encode_ext(body.params)},
+    Command: lambda body: {"type": ContentType.COMMAND, "action": body.action},
+    Custom: lambda body: {"type": ContentType.CUSTOM, "customEvent": body.event, "customExts": encode_ext(body.params)},
     Combine: _combine_fields,
 }
 
@@ -133,8 +131,8 @@ def decode_content(body: Any) -> Body:
     if not content.HasField("type"):
         return Unknown(content.SerializeToString(), "a content type this version does not know", ext=ext)
     kind = content.type
-    if kind == TEXT:
-        if content.HasField("subType") and content.subType == SUB_COMBINE:
+    if kind == ContentType.TEXT:
+        if content.HasField("subType") and content.subType == SubType.SUB_COMBINE:
             return Combine(
                 content.title,
                 summary=content.summary,
@@ -147,14 +145,14 @@ def decode_content(body: Any) -> Body:
                 ext=ext,
             )
         return Text(content.text, ext=ext)
-    if kind == LOCATION:
+    if kind == ContentType.LOCATION:
         place = (content.latitude, content.longitude, content.address)
         if not (math.isfinite(content.latitude) and math.isfinite(content.longitude)):
             return Unknown(content.SerializeToString(), "a place without coordinates", ext=ext)
         return Location(*place, building_name=content.buildingName, ext=ext)
-    if kind == COMMAND:
+    if kind == ContentType.COMMAND:
         return Command(content.action, ext=ext)
-    if kind == CUSTOM:
+    if kind == ContentType.CUSTOM:
         return Custom(content.customEvent, decode_ext(content.customExts), ext=ext)
     attachment: dict[str, Any] = {
         "url": content.remotePath or None,
@@ -163,23 +161,23 @@ def decode_content(body: Any) -> Body:
         "secret": content.secretKey or None,
         "ext": ext,
     }
-    if kind == IMAGE:
+    if kind == ContentType.IMAGE:
         return Image(
             **attachment,
             width=_length(content.size.width),
             height=_length(content.size.height),
-            animated=content.HasField("subType") and content.subType == SUB_GIF,
+            animated=content.HasField("subType") and content.subType == SubType.SUB_GIF,
         )
-    if kind == VIDEO:
+    if kind == ContentType.VIDEO:
         return Video(
             **attachment,
             duration=content.duration or None,
             thumbnail_url=content.thumbnailRemotePath or None,
             thumbnail_secret=content.thumbnailSecretKey or None,
         )
-    if kind == VOICE:
+    if kind == ContentType.VOICE:
         return Audio(**attachment, duration=content.duration or None)
-    if kind == FILE:
+    if kind == ContentType.FILE:
         return File(**attachment)
     return Unknown(content.SerializeToString(), f"content type {kind}", ext=ext)
 

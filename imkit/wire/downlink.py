@@ -25,20 +25,21 @@ from imkit.messages import Message, ThreadOverview, ThreadRef, Unknown
 from imkit.times import from_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
+from imkit.wire.enums import BodyType, MucOperation, NameSpace, StatisticsOperation
 from imkit.wire.keyvalues import decode_ext
 from imkit.wire.rest_message import message_from_json, thread_ref
 from imkit.wire.untrusted_json import json_object, mapping, number, objects, text
-from imkit.wire.uplink import CHAT, RECALL_EXT, TYPE_CHAT, TYPE_EDIT, TYPE_GROUPCHAT, TYPE_RECALL
+from imkit.wire.uplink import RECALL_EXT
 
 logger = logging.getLogger("imkit.wire")
 
-STATISTIC, MUC, NOTIFY = 0, 2, 5  # namespaces, beside CHAT
-_TYPE_NORMAL, _TYPE_CHATROOM = 0, 3
+# Plain ints: each message is compared with them, and an IntEnum compares slower.
+_CHAT, _EDIT, _RECALL = int(NameSpace.CHAT), int(BodyType.EDIT), int(BodyType.RECALL)
 CHATS: dict[int, Literal["group", "user", "room"]] = {
-    _TYPE_NORMAL: "group",
-    TYPE_CHAT: "user",
-    TYPE_GROUPCHAT: "group",
-    _TYPE_CHATROOM: "room",
+    int(BodyType.NORMAL): "group",
+    int(BodyType.CHAT): "user",
+    int(BodyType.GROUPCHAT): "group",
+    int(BodyType.CHATROOM): "room",
 }
 _UNKNOWN_TYPE = "a message type this version does not know"
 UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -52,11 +53,11 @@ class Kicked:
     reason: str
 
 
-_KICKS = {
-    1: Kicked(207, "the user was removed"),
-    2: Kicked(206, "logged in elsewhere"),
-    3: Kicked(216, "the password was changed"),
-    4: Kicked(217, "kicked by another device"),
+_KICKS: dict[int, Kicked] = {
+    StatisticsOperation.USER_REMOVED: Kicked(207, "the user was removed"),
+    StatisticsOperation.USER_LOGIN_ANOTHER_DEVICE: Kicked(206, "logged in elsewhere"),
+    StatisticsOperation.USER_KICKED_BY_CHANGE_PASSWORD: Kicked(216, "the password was changed"),
+    StatisticsOperation.USER_KICKED_BY_OTHER_DEVICE: Kicked(217, "kicked by another device"),
 }
 
 
@@ -87,13 +88,13 @@ def decode_meta(data: bytes, meta: Any = None) -> Event | Kicked | None:
 
 def _decode(meta: Any) -> Event | Kicked | None:
     space = meta.ns if meta.HasField("ns") else None
-    if space == CHAT:
+    if space == _CHAT:
         return _decode_chat(meta)
-    if space == NOTIFY:
+    if space == NameSpace.NOTIFY:
         return _decode_notify(meta)
-    if space == MUC:
+    if space == NameSpace.MUC:
         return _decode_muc(schema.MUCBody.FromString(meta.payload))
-    if space == STATISTIC:
+    if space == NameSpace.STATISTIC:
         return _KICKS.get(schema.StatisticsBody.FromString(meta.payload).operation)
     return None
 
@@ -104,7 +105,7 @@ def _decode_chat(meta: Any) -> Event | None:
     except (DecodeError, UnicodeDecodeError):
         return MessageReceived(_unreadable(meta, "the message body is no MessageBody"))
     kind = body.type if body.HasField("type") else None
-    if kind == TYPE_RECALL:
+    if kind == _RECALL:
         return MessageRecalled(
             message_id=str(body.ackMessageId),
             to=meta.to.name or body.to.name,
@@ -112,7 +113,7 @@ def _decode_chat(meta: Any) -> Event | None:
             at=from_milliseconds(meta.timestamp),
             ext=str(decode_ext(meta.ext).get(RECALL_EXT, "")),
         )
-    if kind == TYPE_EDIT:
+    if kind == _EDIT:
         message = _message(meta, body)
         edit = mapping(json_object(body.meta), "edit_msg")
         at = message.edited_at or from_milliseconds(meta.timestamp)
@@ -125,12 +126,12 @@ def _decode_chat(meta: Any) -> Event | None:
 
 
 def _decode_roamed(meta: Any) -> Message | None:
-    if meta.ns != CHAT or not meta.HasField("ns"):
+    if meta.ns != _CHAT or not meta.HasField("ns"):
         return None
     body = schema.MessageBody.FromString(meta.payload)
     if not body.HasField("type"):
         return _unreadable(meta, _UNKNOWN_TYPE)
-    return _message(meta, body) if body.type in CHATS or body.type == TYPE_EDIT else None
+    return _message(meta, body) if body.type in CHATS or body.type == _EDIT else None
 
 
 def decode_roamed(data: bytes) -> Message | None:
@@ -205,7 +206,7 @@ def _marks_of_next(noted: str, thread_id: str) -> Marks:
 def _message(meta: Any, body: Any) -> Message:
     to = meta.to.name or body.to.name
     marks = _marks_of_next(body.meta, to)
-    edited = body.type == TYPE_EDIT and body.HasField("type")
+    edited = body.type == _EDIT and body.HasField("type")
     edit_time = marks.edit_time or (meta.timestamp if edited else 0)
     sent = (number(marks.edit, "send_time") if edited else 0) or meta.timestamp
     return Message(
@@ -254,29 +255,28 @@ _OPERATIONS: dict[str, Literal["create", "update", "destroy"]] = {
     "delete": "destroy",
 }
 _DEVICE_OPERATIONS: dict[int, Literal["create", "destroy", "join", "leave", "rename"]] = {
-    33: "create",
-    34: "destroy",
-    35: "join",
-    36: "leave",
-    38: "rename",
+    MucOperation.THREAD_CREATE: "create",
+    MucOperation.THREAD_DESTROY: "destroy",
+    MucOperation.THREAD_JOIN: "join",
+    MucOperation.THREAD_LEAVE: "leave",
+    MucOperation.THREAD_UPDATE: "rename",
 }
-_THREAD_KICK = 37
-_GROUP_OPERATIONS = {
-    1: "destroy",
-    10: "removeMember",
-    14: "updateInfo",
-    17: "memberPresence",
-    18: "memberAbsence",
-    19: "directJoined",
-    20: "changeOwner",
-    21: "setAdmin",
-    22: "removeAdmin",
-    23: "muteMember",
-    24: "unmuteMember",
-    31: "muteAllMembers",
-    32: "unmuteAllMembers",
-    41: "disable",
-    42: "enable",
+_GROUP_OPERATIONS: dict[int, str] = {
+    MucOperation.DESTROY: "destroy",
+    MucOperation.KICK: "removeMember",
+    MucOperation.UPDATE: "updateInfo",
+    MucOperation.PRESENCE: "memberPresence",
+    MucOperation.ABSENCE: "memberAbsence",
+    MucOperation.DIRECT_JOINED: "directJoined",
+    MucOperation.ASSIGN_OWNER: "changeOwner",
+    MucOperation.ADD_ADMIN: "setAdmin",
+    MucOperation.REMOVE_ADMIN: "removeAdmin",
+    MucOperation.ADD_MUTE: "muteMember",
+    MucOperation.REMOVE_MUTE: "unmuteMember",
+    MucOperation.BAN_GROUP: "muteAllMembers",
+    MucOperation.REMOVE_BAN_GROUP: "unmuteAllMembers",
+    MucOperation.DISABLE_GROUP: "disable",
+    MucOperation.ABLE_GROUP: "enable",
 }
 
 
@@ -310,7 +310,7 @@ def _decode_muc(body: Any) -> Event | None:
         word = _GROUP_OPERATIONS.get(operation)
         return GroupChanged(word, body.mucId.name, operator, users) if word else None
     thread = (body.mucId.name, body.mucName, body.mucParentId.name)
-    if operation == _THREAD_KICK:
+    if operation == MucOperation.THREAD_KICK:
         return ThreadChanged("member_removed", *thread, operator, user=users[0] if users else None)
     word = _DEVICE_OPERATIONS.get(operation)
     return DeviceChanged(word, *thread) if word else None

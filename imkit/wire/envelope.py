@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from imkit.wire import schema
+from imkit.wire.enums import (
+    CompressType,
+    EncryptType,
+    FrameCommand,
+    MSyncVersion,
+    NameSpace,
+    OsType,
+    StatisticsOperation,
+)
 from imkit.wire.keyvalues import json_text
 
 USER_DOMAIN = "easemob.com"
 GROUP_DOMAIN = "conference.easemob.com"  # groups and threads
-
-SYNC, UNREAD, NOTICE, PROVISION, LOGOUT = range(5)
-_OS_OTHER = 16
-_COMPRESS_NONE, _COMPRESS_LZ4 = 0, 2
-_ENCRYPT_NONE = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,12 @@ class Envelope:
     ) -> bytes:
         """Return the login frame, the first on every socket (fact sheet section 2, step 2)."""
         resource = self.identity.resource
-        offer = [_COMPRESS_LZ4] if self.dialect.offers_compression else []
+        offer = [CompressType.COMPRESS_LZ4] if self.dialect.offers_compression else []
         login = schema.Provision(
-            osType=_OS_OTHER,
+            osType=OsType.OS_OTHER,
             version=self.dialect.sdk_version,
-            compressType=[_COMPRESS_NONE],
-            encryptType=[_ENCRYPT_NONE],
+            compressType=[CompressType.COMPRESS_NONE],
+            encryptType=[EncryptType.ENCRYPT_NONE],
             deviceUuid=resource.removeprefix("webim_") if device_uuid is None else device_uuid,
             deviceName=device_name,
             resource=resource,
@@ -98,40 +102,42 @@ class Envelope:
             sessionId=session_id,
             protocolCompressType=offer,
         )
-        return self._signed(PROVISION, login, token, trace_id)
+        return self._signed(FrameCommand.PROVISION, login, token, trace_id)
 
     def logout(self, token: str, *, session_id: str, trace_id: int | None) -> bytes:
         """Return the frame that ends a login, sent before the socket is closed."""
-        return self._signed(LOGOUT, schema.Logout(sessionId=session_id, reason="inner:logout"), token, trace_id)
+        return self._signed(
+            FrameCommand.LOGOUT, schema.Logout(sessionId=session_id, reason="inner:logout"), token, trace_id
+        )
 
     def unread(self, *, trace_id: int | None) -> bytes:
         """Return the question which queues hold something; also the heartbeat."""
-        return self._frame(UNREAD, None, trace_id)
+        return self._frame(FrameCommand.UNREAD, None, trace_id)
 
     def fetch(self, queue: Any, *, trace_id: int | None) -> bytes:
         """Return the request for the front of a queue."""
-        return self._frame(SYNC, schema.CommSyncUL(queue=queue), trace_id)
+        return self._frame(FrameCommand.SYNC, schema.CommSyncUL(queue=queue), trace_id)
 
     def acknowledge(self, queue: Any, key: int, *, trace_id: int | None) -> bytes:
         """Return the frame that drops all up to `key` from a queue and asks for what follows."""
-        return self._frame(SYNC, schema.CommSyncUL(key=key, queue=queue), trace_id)
+        return self._frame(FrameCommand.SYNC, schema.CommSyncUL(key=key, queue=queue), trace_id)
 
     def send(self, meta: Any, *, trace_id: int | None) -> bytes:
         """Return the frame that carries one Meta: a message, a recall, an edit, a read ack."""
-        return self._frame(SYNC, schema.CommSyncUL(meta=meta), trace_id)
+        return self._frame(FrameCommand.SYNC, schema.CommSyncUL(meta=meta), trace_id)
 
     def statistics(self, client_id: int, *, trace_id: int | None) -> bytes:
         """Return the report that follows a login; it needs no answer (fact sheet section 2, step 4)."""
-        payload = schema.StatisticsBody(operation=0).SerializeToString()
-        return self.send(schema.Meta(id=client_id, ns=0, payload=payload), trace_id=trace_id)
+        payload = schema.StatisticsBody(operation=StatisticsOperation.INFORMATION).SerializeToString()
+        return self.send(schema.Meta(id=client_id, ns=NameSpace.STATISTIC, payload=payload), trace_id=trace_id)
 
     def _signed(self, command: int, payload: Any, token: str, trace_id: int | None) -> bytes:
         return self._frame(command, payload, trace_id, guid=self.identity.jid(), auth=f"$t${token}", deviceId=0)
 
     def _frame(self, command: int, payload: Any, trace_id: int | None, **fields: Any) -> bytes:
-        frame = schema.MSync(command=command, encryptType=[_ENCRYPT_NONE], **fields)
+        frame = schema.MSync(command=command, encryptType=[EncryptType.ENCRYPT_NONE], **fields)
         if self.dialect.writes_version:
-            frame.version = 0
+            frame.version = MSyncVersion.MSYNC_V1
         if payload is not None:
             frame.payload = payload.SerializeToString()
         if self.dialect.writes_trace and trace_id is not None:

@@ -21,10 +21,10 @@ from imkit.errors import AuthError, IMError, ProtocolError
 from imkit.events import Event, MessageRecalled
 from imkit.wire import schema
 from imkit.wire.downlink import Kicked, decode_meta, parse_meta
-from imkit.wire.envelope import LOGOUT, NOTICE, PROVISION, SYNC, UNREAD, Dialect, Envelope, Identity
-from imkit.wire.refusals import OK, login_refused
+from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
+from imkit.wire.envelope import Dialect, Envelope, Identity
+from imkit.wire.refusals import login_refused
 from imkit.wire.untrusted_json import json_object, number
-from imkit.wire.uplink import CHAT
 
 logger = logging.getLogger("imkit.wire")
 
@@ -183,17 +183,17 @@ class ClientProtocol:
         try:
             frame = schema.MSync.FromString(data)
             command = frame.command if frame.HasField("command") else None
-            if not self._socket.logged_in and command != PROVISION:
+            if not self._socket.logged_in and command != FrameCommand.PROVISION:
                 return []  # were it delivered and acknowledged, and the login then failed, nobody would have it
-            if command == SYNC:
+            if command == FrameCommand.SYNC:
                 return self._synced(schema.LooseSyncDL.FromString(frame.payload), now)
-            if command == NOTICE:
+            if command == FrameCommand.NOTICE:
                 return self._noticed(schema.CommNotice.FromString(frame.payload), now)
-            if command == UNREAD:
+            if command == FrameCommand.UNREAD:
                 return self._told_unread(schema.CommUnreadDL.FromString(frame.payload), now)
-            if command == PROVISION:
+            if command == FrameCommand.PROVISION:
                 return self._provisioned(schema.Provision.FromString(frame.payload))
-            if command != LOGOUT:
+            if command != FrameCommand.LOGOUT:
                 logger.warning("a frame with an unknown command, %d bytes, was passed over", len(data))
         except (DecodeError, UnicodeDecodeError) as error:
             logger.warning("a frame of %d bytes could not be read: %s", len(data), type(error).__name__)
@@ -228,7 +228,7 @@ class ClientProtocol:
         if not reply.HasField("status"):
             return [LoginRefused(ProtocolError("the answer to the login has no status"))]
         status = _code(reply.status)
-        if status != OK:
+        if status != StatusCode.OK:
             return [LoginRefused(login_refused(self.identity.user, status, reply.status.reason))]
         if any(reply.protocolCompressType):
             return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
@@ -314,7 +314,7 @@ class ClientProtocol:
         key = page.nextKey if page.HasField("nextKey") else None
         if page.isLast and not page.metas:
             return outputs + self._finish(drain, now)
-        if key is None or key == drain.last_key or _code(page.status) != OK:
+        if key is None or key == drain.last_key or _code(page.status) != StatusCode.OK:
             return outputs + self._finish(drain, now, early=True)
         drain.last_key, drain.asked_at, drain.asked_again = key, now, False
         outputs.append(Transmit(self._envelope.acknowledge(page.queue, key, trace_id=self._trace_id())))
@@ -333,7 +333,7 @@ class ClientProtocol:
             elif told is not None:
                 events.append(told)
             if isinstance(told, MessageRecalled):  # a page that comes late does not bring it back
-                self._remember((CHAT, int(told.message_id)))
+                self._remember((NameSpace.CHAT, int(told.message_id)))
         if events:
             outputs.insert(0, Deliver(events))
         return outputs
@@ -372,7 +372,7 @@ def _code(status: Any) -> int:
         return int(status.errorCode)
     fields: Any = UnknownFieldSet(status)
     unnamed = [field.data for field in fields if field.field_number == 1]
-    return next((code for code in reversed(unnamed) if isinstance(code, int)), OK)
+    return next((code for code in reversed(unnamed) if isinstance(code, int)), int(StatusCode.OK))
 
 
 def _expiry(auth_token: str) -> int | None:

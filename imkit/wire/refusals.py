@@ -27,10 +27,7 @@ from imkit.errors import (
     TokenExpired,
     TooLarge,
 )
-
-OK, FAIL, UNAUTHORIZED, _, WRONG_PARAMETER, _, TOKEN_EXPIRED, PERMISSION_DENIED = range(8)
-IM_FORBIDDEN, TOO_MANY_DEVICES, _, USER_MUTED = range(12, 16)
-PERMISSION_DENIED_EXTERNAL, RESOURCE_CHANGED = 19, 20
+from imkit.wire.enums import StatusCode
 
 _SEND_FAILED: tuple[tuple[str, type[IMError], int], ...] = (
     ("group not found", GroupNotFound, 605),
@@ -54,13 +51,13 @@ _LOGIN_FAILED: tuple[tuple[str, type[IMError], int], ...] = (
     ("Sorry, user not found", AuthError, 204),
 )
 _LOGIN_STATUS: dict[int, tuple[type[IMError], int]] = {
-    UNAUTHORIZED: (AuthError, 2),
-    WRONG_PARAMETER: (AuthError, -3),
-    TOKEN_EXPIRED: (TokenExpired, 56),
-    PERMISSION_DENIED: (AuthError, 2),
-    IM_FORBIDDEN: (AuthError, 57),
-    TOO_MANY_DEVICES: (KickedOff, 214),
-    RESOURCE_CHANGED: (KickedOff, 220),
+    StatusCode.UNAUTHORIZED: (AuthError, 2),
+    StatusCode.WRONG_PARAMETER: (AuthError, -3),
+    StatusCode.TOKEN_EXPIRED: (TokenExpired, 56),
+    StatusCode.PERMISSION_DENIED: (AuthError, 2),
+    StatusCode.IM_FORBIDDEN: (AuthError, 57),
+    StatusCode.TOO_MANY_DEVICES: (KickedOff, 214),
+    StatusCode.RESOURCE_CHANGED: (KickedOff, 220),
 }
 
 
@@ -77,23 +74,23 @@ def send_refused(what: str, status: int, reason: str) -> IMError:
         504
     """
     refused = f"{what} was refused"
-    if status == FAIL:
+    if status == StatusCode.FAIL:
         for words, kind, code in _SEND_FAILED:
             if reason == words:
                 return kind(refused, code=code, status=status, reason=reason)
         if "moderation" in reason:
             return Moderated(refused, code=508, status=status, reason=reason)
         return IMError(refused, code=503, status=status, reason=reason)
-    if status == PERMISSION_DENIED:
+    if status == StatusCode.PERMISSION_DENIED:
         for words, kind, code in _SEND_DENIED:
             if words in reason:
                 return kind(refused, code=code, status=status, reason=reason)
         return Forbidden(refused, status=status, reason=reason)
-    if status == USER_MUTED:
+    if status == StatusCode.USER_MUTED:
         return Muted(refused, status=status, reason=reason)
-    if status == PERMISSION_DENIED_EXTERNAL:
+    if status == StatusCode.PERMISSION_DENIED_EXTERNAL:
         return Moderated(refused, code=502, status=status, reason=reason)
-    if status == WRONG_PARAMETER:
+    if status == StatusCode.WRONG_PARAMETER:
         return InvalidMessage(refused, code=604, status=status, reason=reason)
     return IMError(refused, code=604, status=status, reason=reason)
 
@@ -103,11 +100,11 @@ def login_refused(user: str, status: int, reason: str) -> IMError:
     refused = f"the login of {user} was refused"
     if "register limit" in reason:
         return LimitReached(refused, status=status, reason=reason)
-    if status == FAIL:
+    if status == StatusCode.FAIL:
         for words, kind, code in _LOGIN_FAILED:
             if reason == words:
                 return kind(refused, code=code, status=status, reason=reason)
-    if status != FAIL and status not in _LOGIN_STATUS:  # no verdict on the login: a session that stood tries again
+    if status != StatusCode.FAIL and status not in _LOGIN_STATUS:  # not about the credentials: try again later
         return ServiceBusy(refused, code=2, status=status, reason=reason)
     kind, code = _LOGIN_STATUS.get(status, (AuthError, 2))
     return kind(refused, code=code, status=status, reason=reason)

@@ -13,13 +13,9 @@ from imkit.errors import InvalidMessage
 from imkit.messages import Body
 from imkit.wire import schema
 from imkit.wire.codec import encode_content
+from imkit.wire.enums import BodyType, EditScope, NameSpace, RouteType, ValueType
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
-from imkit.wire.keyvalues import STRING, check_text, encode_ext
-
-CHAT = 1  # the namespace of messages
-TYPE_CHAT, TYPE_GROUPCHAT, TYPE_READ_ACK, TYPE_RECALL, TYPE_EDIT = 1, 2, 4, 6, 8
-ROUTE_ALL, ROUTE_ONLINE, ROUTE_DIRECT = range(3)
-EDIT_BODY, EDIT_BODY_AND_EXT = 1, 2
+from imkit.wire.keyvalues import check_text, encode_ext
 
 RECALL_EXT = "recallMessageExtensionInfo"
 _THREAD_MARK = '{"thread":{}}'
@@ -66,8 +62,8 @@ def encode_message(
         raise InvalidMessage("receivers must be a list of user ids, not a string")
     for receiver in receivers:
         check_text("a receiver", receiver)
-    route = ROUTE_DIRECT if receivers else ROUTE_ONLINE if online_only else ROUTE_ALL
-    kind = TYPE_CHAT if address.is_user else TYPE_GROUPCHAT
+    route = RouteType.ROUTE_DIRECT if receivers else RouteType.ROUTE_ONLINE if online_only else RouteType.ROUTE_ALL
+    kind = BodyType.CHAT if address.is_user else BodyType.GROUPCHAT
     content = encode_content(body)
     payload = _message_body(address, sender, kind, content=content, ext=encode_ext(body.ext))
     return _meta(address, client_id, payload, routetype=route, directedUsers=list(receivers))
@@ -75,20 +71,20 @@ def encode_message(
 
 def encode_recall(address: Address, sender: str, message_id: str, client_id: int, *, ext: str | None = None) -> Any:
     """Return the Meta that recalls (撤回) a message; `ext` is a text for those who see the recall."""
-    payload = _message_body(address, sender, TYPE_RECALL, ackMessageId=wire_id(message_id))
+    payload = _message_body(address, sender, BodyType.RECALL, ackMessageId=wire_id(message_id))
     if ext is not None:
         check_text("the ext of a recall", ext)
-    items = [schema.KeyValue(key=RECALL_EXT, type=STRING, stringValue=ext)] if ext is not None else []
+    items = [schema.KeyValue(key=RECALL_EXT, type=ValueType.STRING, stringValue=ext)] if ext is not None else []
     return _meta(address, client_id, payload, ext=items)
 
 
 def encode_edit(address: Address, sender: str, message_id: str, body: Body, client_id: int) -> Any:
     """Return the Meta that replaces what a message says; attributes are replaced when the body has some."""
-    scope = EDIT_BODY_AND_EXT if body.ext else EDIT_BODY
+    scope = EditScope.BODY_AND_EXT if body.ext else EditScope.BODY
     payload = _message_body(
         address,
         sender,
-        TYPE_EDIT,
+        BodyType.EDIT,
         content=encode_content(body),
         ext=encode_ext(body.ext),
         editMessageId=wire_id(message_id),
@@ -103,7 +99,7 @@ def encode_read_ack(address: Address, sender: str, message_id: str, client_id: i
     payload = _message_body(
         address,
         sender,
-        TYPE_READ_ACK,
+        BodyType.READ_ACK,
         ackMessageId=wire_id(message_id),
         msgConfig=schema.message_class("MessageBody.MessageConfig")(allowGroupAck=True),
         ackContent=text,
@@ -141,5 +137,5 @@ def _message_body(address: Address, sender: str, kind: int, *, content: Any = No
 
 
 def _meta(address: Address, client_id: int, payload: Any, **fields: Any) -> Any:
-    fields.setdefault("routetype", ROUTE_ALL)
-    return schema.Meta(id=client_id, to=address.jid(), ns=CHAT, payload=payload.SerializeToString(), **fields)
+    fields.setdefault("routetype", RouteType.ROUTE_ALL)
+    return schema.Meta(id=client_id, to=address.jid(), ns=NameSpace.CHAT, payload=payload.SerializeToString(), **fields)

@@ -9,7 +9,8 @@ from typing import Any
 from imkit.events import MessageReceived
 from imkit.messages import Body, Text
 from imkit.wire import schema, uplink
-from imkit.wire.envelope import NOTICE, PROVISION, SYNC, UNREAD, Identity, group_jid
+from imkit.wire.enums import FrameCommand
+from imkit.wire.envelope import Identity, group_jid
 from imkit.wire.protocol import ClientProtocol, Output, Transmit
 
 APP = "org#app"
@@ -26,7 +27,7 @@ def frame(command: int | None, payload: Any = None) -> bytes:
 
 
 def login_reply(**fields: Any) -> bytes:
-    return frame(PROVISION, schema.Provision(**{"status": OK, "resource": "web", **fields}))
+    return frame(FrameCommand.PROVISION, schema.Provision(**{"status": OK, "resource": "web", **fields}))
 
 
 def logged_in() -> ClientProtocol:
@@ -41,23 +42,25 @@ def queue(name: str = THREAD.name) -> Any:
 
 
 def notice(name: str = THREAD.name) -> bytes:
-    return frame(NOTICE, schema.CommNotice(queue=queue(name)))
+    return frame(FrameCommand.NOTICE, schema.CommNotice(queue=queue(name)))
 
 
 def unread(queues: dict[str, int]) -> bytes:
     listed = [schema.message_class("MetaQueue")(queue=queue(name), n=count) for name, count in queues.items()]
-    return frame(UNREAD, schema.CommUnreadDL(status=OK, unread=listed))
+    return frame(FrameCommand.UNREAD, schema.CommUnreadDL(status=OK, unread=listed))
 
 
 def page(metas: Iterable[bytes], key: int | None, name: str = THREAD.name, **fields: Any) -> bytes:
     """A page; a field given as `None` is left out."""
     wanted = {"status": OK, "queue": queue(name), "nextKey": key, **fields}
     present = {field: value for field, value in wanted.items() if value is not None}
-    return frame(SYNC, schema.LooseSyncDL(metas=list(metas), **present))
+    return frame(FrameCommand.SYNC, schema.LooseSyncDL(metas=list(metas), **present))
 
 
 def answer(client_id: int, server_id: int = 0, **fields: Any) -> bytes:
-    return frame(SYNC, schema.CommSyncDL(**{"status": OK, "metaId": client_id, "serverId": server_id, **fields}))
+    return frame(
+        FrameCommand.SYNC, schema.CommSyncDL(**{"status": OK, "metaId": client_id, "serverId": server_id, **fields})
+    )
 
 
 def as_delivered(sent: Any, message_id: int, sender: str, at: int, marks: dict[str, Any] | None = None) -> bytes:
@@ -84,11 +87,11 @@ def uplinks(outputs: Iterable[Output]) -> list[tuple[str, Any]]:
         if not isinstance(output, Transmit):
             continue
         sent = schema.MSync.FromString(output.data)
-        if sent.command == UNREAD:
+        if sent.command == FrameCommand.UNREAD:
             found.append(("unread", None))
-        elif sent.command == PROVISION:
+        elif sent.command == FrameCommand.PROVISION:
             found.append(("provision", schema.Provision.FromString(sent.payload)))
-        elif sent.command == SYNC:
+        elif sent.command == FrameCommand.SYNC:
             sync = schema.CommSyncUL.FromString(sent.payload)
             if sync.HasField("meta"):
                 found.append(("meta", sync.meta))

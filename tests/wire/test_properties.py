@@ -35,8 +35,9 @@ from imkit.times import to_milliseconds
 from imkit.wire import downlink, schema, uplink
 from imkit.wire.bundle import unpack
 from imkit.wire.downlink import Kicked, decode_edit_answer, decode_meta, decode_roamed
-from imkit.wire.envelope import PROVISION, SYNC, Envelope
-from imkit.wire.keyvalues import JSON_STRING, decode_ext, encode_ext, json_text
+from imkit.wire.enums import BodyType, FrameCommand, NameSpace, ValueType
+from imkit.wire.envelope import Envelope
+from imkit.wire.keyvalues import decode_ext, encode_ext, json_text
 from imkit.wire.protocol import ClientProtocol, Deliver, LoggedIn, LoginRefused, SendAnswered, Silent, Transmit
 from imkit.wire.rest_message import message_from_json, thread_ref
 from imkit.wire.untrusted_json import MAX_DEPTH, decimal, json_object, mapping, number, objects, text
@@ -330,7 +331,7 @@ BOMBS = [
 
 
 def chat(body: Any, **fields: Any) -> bytes:
-    meta = schema.Meta(**{"id": 5, "ns": uplink.CHAT, "timestamp": 1, "payload": body.SerializeToString(), **fields})
+    meta = schema.Meta(**{"id": 5, "ns": NameSpace.CHAT, "timestamp": 1, "payload": body.SerializeToString(), **fields})
     encoded: bytes = meta.SerializeToString()
     return encoded
 
@@ -339,9 +340,9 @@ def bomb_metas() -> list[bytes]:
     metas = []
     for bomb in BOMBS:
         metas.append(schema.Meta(id=5, ns=5, payload=bomb.encode()).SerializeToString())
-        item = schema.KeyValue(key="k", type=JSON_STRING, stringValue=bomb)
-        recall = schema.KeyValue(key=uplink.RECALL_EXT, type=JSON_STRING, stringValue=bomb)
-        for kind in (uplink.TYPE_GROUPCHAT, uplink.TYPE_RECALL, uplink.TYPE_EDIT):
+        item = schema.KeyValue(key="k", type=ValueType.JSON_STRING, stringValue=bomb)
+        recall = schema.KeyValue(key=uplink.RECALL_EXT, type=ValueType.JSON_STRING, stringValue=bomb)
+        for kind in (BodyType.GROUPCHAT, BodyType.RECALL, BodyType.EDIT):
             content = [schema.Content(type=0, text="x")]
             metas.append(chat(schema.MessageBody(type=kind, meta=bomb, contents=content)))
             metas.append(chat(schema.MessageBody(type=kind, ext=[item], contents=content), ext=[recall]))
@@ -376,7 +377,7 @@ METAS = [
     bytes(meta)
     for data in FRAMES
     for frame in [schema.MSync.FromString(data)]
-    if frame.command == SYNC
+    if frame.command == FrameCommand.SYNC
     for meta in schema.LooseSyncDL.FromString(frame.payload).metas
 ]
 
@@ -535,7 +536,7 @@ def test_no_bomb_does_harm() -> None:
 
 def test_deep_attributes_of_others_stay_text() -> None:
     deep = "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)
-    [kept] = decode_ext([schema.KeyValue(key="k", type=JSON_STRING, stringValue=deep)]).values()
+    [kept] = decode_ext([schema.KeyValue(key="k", type=ValueType.JSON_STRING, stringValue=deep)]).values()
     assert kept == deep
 
 
@@ -626,7 +627,7 @@ def test_a_bad_meta_spoils_no_other(plan: list[bytes | None], asked: bool) -> No
 
 
 def test_a_login_reply_that_cannot_be_read_is_an_error() -> None:
-    for data in (b"\xff", service.frame(PROVISION, b"\xff\xff"), service.frame(PROVISION)):
+    for data in (b"\xff", service.frame(FrameCommand.PROVISION, b"\xff\xff"), service.frame(FrameCommand.PROVISION)):
         [refused] = states()[1].receive(data, now=1.0)
         assert isinstance(refused, LoginRefused)
         assert isinstance(refused.error, ProtocolError)

@@ -31,7 +31,8 @@ from imkit.errors import (
 from imkit.messages import Text
 from imkit.wire import schema, uplink
 from imkit.wire.downlink import Kicked
-from imkit.wire.envelope import LOGOUT, NOTICE, SYNC, UNREAD, Dialect, Identity
+from imkit.wire.enums import FrameCommand
+from imkit.wire.envelope import Dialect, Identity
 from imkit.wire.protocol import ClientProtocol, Deliver, LoggedIn, LoginRefused, SendAnswered, Silent, Transmit
 from imkit.wire.refusals import login_refused, send_refused
 from tests.wire.service import (
@@ -232,7 +233,9 @@ def test_a_heartbeat_after_thirty_silent_seconds_and_the_end_after_its_silence()
     assert protocol.tick(now=45.0) == [Silent()]
 
 
-@pytest.mark.parametrize("sign_of_life", [unread({}), notice(), answer(7, 8), b"\xff", frame(LOGOUT), frame(None)])
+@pytest.mark.parametrize(
+    "sign_of_life", [unread({}), notice(), answer(7, 8), b"\xff", frame(FrameCommand.LOGOUT), frame(None)]
+)
 def test_any_downlink_is_a_sign_of_life(sign_of_life: bytes) -> None:
     protocol = logged_in()
     protocol.tick(now=30.0)
@@ -256,7 +259,7 @@ def test_a_new_socket_begins_anew() -> None:
 def test_the_logout_frame_is_signed() -> None:
     protocol = logged_in()
     sent = schema.MSync.FromString(protocol.logout().data)
-    assert (sent.command, sent.auth, sent.guid.name) == (LOGOUT, "$t$token", "alice")
+    assert (sent.command, sent.auth, sent.guid.name) == (FrameCommand.LOGOUT, "$t$token", "alice")
 
 
 # ---------------------------------------------------------------------- the queues
@@ -294,12 +297,13 @@ def test_what_waited_offline_is_fetched_queue_by_queue() -> None:
 def test_notices_for_oneself_and_for_nothing_are_passed_over() -> None:
     protocol = logged_in()
     own = schema.JID(appKey=APP, name="alice", clientResource="web")
-    assert protocol.receive(frame(NOTICE, schema.CommNotice(queue=own)), now=1.0) == []
-    assert protocol.receive(frame(NOTICE), now=1.0) == []
+    assert protocol.receive(frame(FrameCommand.NOTICE, schema.CommNotice(queue=own)), now=1.0) == []
+    assert protocol.receive(frame(FrameCommand.NOTICE), now=1.0) == []
     nameless = schema.message_class("MetaQueue")(n=3)
-    assert len(protocol.receive(frame(UNREAD, schema.CommUnreadDL(unread=[nameless])), now=1.0)) == 1  # statistics
+    [_statistics] = protocol.receive(frame(FrameCommand.UNREAD, schema.CommUnreadDL(unread=[nameless])), now=1.0)
     own.clientResource = "another device"
-    assert uplinks(protocol.receive(frame(NOTICE, schema.CommNotice(queue=own)), now=1.0)) == [("fetch", "alice")]
+    outputs = protocol.receive(frame(FrameCommand.NOTICE, schema.CommNotice(queue=own)), now=1.0)
+    assert uplinks(outputs) == [("fetch", "alice")]
 
 
 def test_is_last_on_a_page_with_messages_still_acknowledges_them() -> None:
@@ -401,7 +405,7 @@ def test_a_redelivered_message_is_told_once_also_when_it_cannot_be_read() -> Non
 
 def test_an_answer_that_is_a_page_too_is_both() -> None:
     reply = schema.LooseSyncDL(metaId=7, serverId=8, queue=queue(), nextKey=11, metas=[message_meta(11)])
-    outputs = logged_in().receive(frame(SYNC, reply), now=1.0)
+    outputs = logged_in().receive(frame(FrameCommand.SYNC, reply), now=1.0)
     assert outputs[0] == SendAnswered(7, 0, "", "8", 0)
     assert received_ids(outputs) == ["11"]
 
