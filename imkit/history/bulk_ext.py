@@ -1,9 +1,9 @@
-"""The attributes (ext) of many messages → JSON texts, without a Python object for each.
+"""The attributes (ext, 扩展字段) of many messages → JSON texts, without a Python object for each.
 
-Plain ones, which are those of texts and whole numbers under different keys, are put together by Arrow; the ordinary
-codec (`imkit.wire.keyvalues`) reads all others.
+Attributes are plain when all their values are texts or whole numbers and no key occurs twice. Arrow joins the JSON text
+of the plain ones; the ordinary codec (`imkit.wire.keyvalues`) must read all others.
 
-Source: fact sheet section 4, "ext/customExts KeyValue from JS".
+Source: docs/protocol.md#extension-attributes.
 """
 
 from __future__ import annotations
@@ -12,67 +12,69 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.history.batch_protobuf import Joined, Layout, Numbers, Truths
+from imkit.history.batch_protobuf import BoolArray, IntArray, Layout, MessageBuffer
 from imkit.wire.enums import ValueType
 from imkit.wire.keyvalues import json_text
 
 _PAIR = Layout({"key": (1, "bytes"), "type": (2, "number"), "varintValue": (3, "number"), "stringValue": (6, "bytes")})
 
 
-def plain_ext_texts(spans: list[bytes], number: int) -> tuple[pa.Array, Truths]:
-    """Return the JSON texts of attributes as they stand in messages.
+def plain_ext_texts(spans: list[bytes], number: int) -> tuple[pa.Array, BoolArray]:
+    """Return the JSON texts of attributes.
 
     Args:
-        spans: what a message has of the field, tags and all; as often as it has it.
+        spans: for each message, all occurrences of the field with their tags, as the message holds them.
         number: of the field: 5 for `MessageBody.ext`, 20 for `Content.customExts`.
 
     Returns:
-        The texts, null where there are no attributes; and which of them are plain: of the others nothing is said.
+        The texts, null where a message has no attributes; and which of them are plain. A text that is not plain must
+        not be used.
 
     Example:
         >>> texts, plain = plain_ext_texts([b"", bytes.fromhex("2a0a 0a046d6f6f64 1007 3200")], 5)
         >>> texts.to_pylist(), plain.tolist()
         ([None, '{"mood":""}'], [True, True])
     """
-    joined = Joined(spans)
-    owners, begins, ends, plain = joined.split(number)
-    pairs = joined.read(_PAIR, begins, ends)
-    kind, textual, numeric = pairs.number("type"), pairs.has("stringValue"), pairs.has("varintValue")
-    is_number = ((kind == ValueType.INT) | (kind == ValueType.LLINT)) & ~textual
-    good = pairs.plain & (is_number | ((kind == ValueType.STRING) & ~numeric))
-    pairs.empty(~good)
-    values = joined.slices(pairs.begins("stringValue"), pairs.ends("stringValue"))
+    buffer = MessageBuffer(spans)
+    owners, begins, ends, plain = buffer.split(number)  # one entry a pair of key and value; the owner is its message
+    pairs = buffer.read(_PAIR, begins, ends)
+    value_type, has_text, has_number = pairs.number("type"), pairs.has("stringValue"), pairs.has("varintValue")
+    is_number = ((value_type == ValueType.INT) | (value_type == ValueType.LLINT)) & ~has_text
+    good = pairs.plain & (is_number | ((value_type == ValueType.STRING) & ~has_number))
+    pairs.clear_values(~good)
+    values = buffer.slices(pairs.begins("stringValue"), pairs.ends("stringValue"))
     good &= ~_needs_escapes(values)
-    keys = joined.slices(pairs.begins("key"), pairs.ends("key")).dictionary_encode()
-    codes = keys.indices.to_numpy()
-    names = []
-    for code, key in enumerate(keys.dictionary.to_pylist()):
+    encoded_keys = buffer.slices(pairs.begins("key"), pairs.ends("key")).dictionary_encode()
+    key_codes = encoded_keys.indices.to_numpy()
+    keys = []  # as JSON, with quotes
+    for code, key in enumerate(encoded_keys.dictionary.to_pylist()):
         try:
-            names.append(json_text(key.decode()))
+            keys.append(json_text(key.decode()))
         except UnicodeDecodeError:
-            names.append("")
-            good &= codes != code
+            keys.append("")
+            good &= key_codes != code
     plain[owners[~good]] = False
-    plain[_with_a_key_twice(owners, codes, len(names))] = False
+    plain[_owners_with_a_key_twice(owners, key_codes, len(keys))] = False
     try:
         texts = values.cast(pa.string())
-    except pa.ArrowInvalid:  # somebody's is no UTF-8
+    except pa.ArrowInvalid:  # one of them is not UTF-8
         return pa.nulls(len(spans), pa.string()), np.zeros(len(spans), np.bool_)
     if is_number.any():
         numbers = pa.array(pairs.number("varintValue")).cast(pa.string())
         texts = pc.if_else(pa.array(is_number), numbers, texts)
-    before = pa.array([f"{name}:{quote}" for quote in ('"', "") for name in names], pa.string())
-    before = before.take(pa.array(codes + len(names) * is_number))
-    after = pa.array(['"', ""]).take(pa.array(is_number.astype(np.int8)))
-    items = pc.binary_join_element_wise(before, texts, after, "")
+    # `"key":"` for texts, then `"key":` for numbers: the code of a key chooses in the first or the second half.
+    prefixes = pa.array([f"{key}:{quote}" for quote in ('"', "") for key in keys], pa.string())
+    prefixes = prefixes.take(pa.array(key_codes + len(keys) * is_number))
+    suffixes = pa.array(['"', ""]).take(pa.array(is_number.astype(np.int8)))
+    items = pc.binary_join_element_wise(prefixes, texts, suffixes, "")
     counts = np.bincount(owners, minlength=len(spans))
-    listed = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)), items)
-    objects = pc.binary_join_element_wise("{", pc.binary_join(listed, ","), "}", "")
+    lists = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)), items)
+    objects = pc.binary_join_element_wise("{", pc.binary_join(lists, ","), "}", "")
     return pc.if_else(pa.array(counts > 0), objects, None), plain
 
 
-def _needs_escapes(texts: pa.Array) -> Truths:
-    """Which texts hold a character that JSON writes in another way."""
+def _needs_escapes(texts: pa.Array) -> BoolArray:
+    """Return which texts hold a character that JSON must escape."""
     offsets, data = texts.buffers()[1:]
     ends = np.frombuffer(offsets, np.int32)[1 : len(texts) + 1]
     found = np.zeros(len(texts), np.bool_)
@@ -83,8 +85,8 @@ def _needs_escapes(texts: pa.Array) -> Truths:
     return found
 
 
-def _with_a_key_twice(owners: Numbers, codes: Numbers, keys: int) -> Numbers:
-    """Which messages have a key more than once."""
-    both = np.sort(owners * keys + codes)
-    twice: Numbers = both[1:][both[1:] == both[:-1]] // max(keys, 1)
+def _owners_with_a_key_twice(owners: IntArray, key_codes: IntArray, key_count: int) -> IntArray:
+    """Return the messages in which a key occurs more than once."""
+    owner_and_key = np.sort(owners * key_count + key_codes)
+    twice: IntArray = owner_and_key[1:][owner_and_key[1:] == owner_and_key[:-1]] // max(key_count, 1)
     return twice

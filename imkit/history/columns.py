@@ -1,7 +1,9 @@
-"""Messages as Arrow columns: the schema of a history, one row a message.
+"""Messages as Arrow columns: the schema of a history, one row per message.
 
-What is kept of a message, and in which form, is decided here; `imkit.history.frames` makes the DataFrame of it, and its
-docstring has the table of the columns.
+This module decides what is kept of a message, and in which form. `imkit.history.frames` makes the DataFrame, and its
+docstring describes the columns.
+
+Source: docs/protocol.md#content-types, docs/protocol.md#thread-marks.
 """
 
 from __future__ import annotations
@@ -55,17 +57,18 @@ SCHEMA = pa.schema(
 )
 
 _CHAT = int(NameSpace.CHAT)  # a plain int: each message is compared with it
-_SURELY_A_MESSAGE = CHATS.keys() - {0}  # which is also what stands for none
-_TOGETHER = 8192  # Metas; more gain nothing and take memory
-_NOTHING = {kind: pa.nulls(_TOGETHER, kind) for kind in SCHEMA.types}  # one for all: half the columns of most batches
-_WORTH_READING_TOGETHER = 128  # fewer are read sooner one by one
-_MOST_BYTES = 2**30  # of Metas read together
+_MESSAGE_TYPES = CHATS.keys() - {0}  # a body without a type reads as 0 too, so 0 does not tell
+_METAS_PER_BATCH = 8192  # more are not quicker, and take memory
+# The empty columns of all batches share their memory: half the columns of most batches are empty.
+_NULLS = {kind: pa.nulls(_METAS_PER_BATCH, kind) for kind in SCHEMA.types}
+_MIN_BULK_METAS = 128  # fewer are read sooner one by one
+_MAX_BULK_BYTES = 2**30
 
 
 def to_batch(metas: Sequence[bytes]) -> pa.RecordBatch:
-    r"""Return the rows of some Metas from roaming history: one for each that is a message, in their order.
+    r"""Return the rows of some Metas from roaming history, in their order; a Meta that is no message has none.
 
-    Never raises for what is in them: what cannot be read is a row of type unknown.
+    Never raises for the content of a Meta: a message that cannot be read becomes a row of type unknown.
 
     Args:
         metas: the entries of one or more pages; a few thousand at a time are quickest.
@@ -77,37 +80,43 @@ def to_batch(metas: Sequence[bytes]) -> pa.RecordBatch:
         >>> to_batch([b"\xff"]).column("type").to_pylist()
         ['unknown']
     """
-    parts = [_rows(metas[start : start + _TOGETHER]) for start in range(0, max(len(metas), 1), _TOGETHER)]
-    return parts[0] if len(parts) == 1 else _in_one_piece(pa.Table.from_batches(parts))
+    starts = range(0, max(len(metas), 1), _METAS_PER_BATCH)
+    batches = [_one_batch(metas[start : start + _METAS_PER_BATCH]) for start in starts]
+    return batches[0] if len(batches) == 1 else _combined(pa.Table.from_batches(batches))
 
 
-def _rows(metas: Sequence[bytes]) -> pa.RecordBatch:
-    if len(metas) < _WORTH_READING_TOGETHER or sum(map(len, metas)) >= _MOST_BYTES:
+def _one_batch(metas: Sequence[bytes]) -> pa.RecordBatch:
+    """Return the rows of at most `_METAS_PER_BATCH` Metas: the plain ones in bulk, the others one by one."""
+    if len(metas) < _MIN_BULK_METAS or sum(map(len, metas)) >= _MAX_BULK_BYTES:
         return batch_of(message for message in map(decode_roamed, metas) if message is not None)
-    columns, plain = read_plain(metas)
-    count = int(plain.sum())
-    arrays = [columns[field.name] if field.name in columns else _NOTHING[field.type][:count] for field in SCHEMA]
-    rows = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    columns, is_plain = read_plain(metas)
+    count = int(is_plain.sum())
+    arrays = [columns[field.name] if field.name in columns else _NULLS[field.type][:count] for field in SCHEMA]
+    plain_rows = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
     if count == len(metas):
-        return rows
-    places = np.flatnonzero(~plain)
-    read = [(place, message) for place in places.tolist() if (message := decode_roamed(metas[place])) is not None]
-    order = np.argsort(np.concatenate([np.flatnonzero(plain), np.array([place for place, _ in read], np.int64)]))
-    both = pa.Table.from_batches([rows, batch_of(message for _, message in read)])
-    return _in_one_piece(both).take(pa.array(order))
+        return plain_rows
+    others = [
+        (index, message)
+        for index in np.flatnonzero(~is_plain).tolist()
+        if (message := decode_roamed(metas[index])) is not None
+    ]
+    all_rows = pa.Table.from_batches([plain_rows, batch_of(message for _, message in others)])
+    indices = np.concatenate([np.flatnonzero(is_plain), np.array([index for index, _ in others], np.int64)])
+    return _combined(all_rows).take(pa.array(np.argsort(indices)))
 
 
-def _in_one_piece(table: pa.Table) -> pa.RecordBatch:
+def _combined(table: pa.Table) -> pa.RecordBatch:
+    """Return all batches of a table as one."""
     return pa.RecordBatch.from_arrays(
         [column.combine_chunks() for column in table.unify_dictionaries().columns], schema=SCHEMA
     )
 
 
 def peek(meta: bytes) -> tuple[int, int] | None:
-    """Return a Meta's message id and its time in ms since the epoch, as its row has them.
+    """Return a Meta's message id and its time in ms since the epoch, the same as in its row.
 
     Returns:
-        `None` where it is no message, or one that does not tell both.
+        `None` if it is no message, or a message without an id or a time.
 
     Example:
         >>> peek(bytes.fromhex("0807 20e807 2801 3202 0801"))
@@ -115,7 +124,7 @@ def peek(meta: bytes) -> tuple[int, int] | None:
     """
     try:
         parsed = schema.ChatMeta.FromString(meta)
-        if parsed.ns == _CHAT and parsed.payload.type in _SURELY_A_MESSAGE:
+        if parsed.ns == _CHAT and parsed.payload.type in _MESSAGE_TYPES:
             message_id, time = parsed.id, parsed.timestamp
             return (message_id, min(time, LAST_MILLISECOND)) if message_id and time else None
     except (DecodeError, UnicodeDecodeError):
@@ -128,12 +137,12 @@ def peek(meta: bytes) -> tuple[int, int] | None:
 
 
 def sorted_table(table: pa.Table, *, newest_first: bool = False, limit: int | None = None) -> pa.Table:
-    """Return the rows of a table of `SCHEMA` by time, and within a millisecond by message id as a number.
+    """Return the rows of a table of `SCHEMA` sorted by time, and within one millisecond by message id as a number.
 
     Args:
         table: any number of batches.
-        newest_first: the other way round.
-        limit: how many rows to keep, from the front; `None` for all.
+        newest_first: descending instead of ascending.
+        limit: how many of the sorted rows to keep, from the front; `None` for all.
 
     Example:
         >>> sorted_table(SCHEMA.empty_table()).num_rows
@@ -144,7 +153,7 @@ def sorted_table(table: pa.Table, *, newest_first: bool = False, limit: int | No
     order = np.lexsort((numbers, table.column("time").cast(pa.int64()).to_numpy()))
     rows = pa.array((order[::-1] if newest_first else order)[:limit])
     empty = {kind: pa.nulls(len(rows), kind) for kind in SCHEMA.types}
-    # One column after the other, so that never more than one of them is there a third time; what is empty only once.
+    # Column by column: of only one column at a time there is a third copy in memory. Empty columns share one.
     return pa.table(
         [
             column.unify_dictionaries().combine_chunks().take(rows)
@@ -157,7 +166,7 @@ def sorted_table(table: pa.Table, *, newest_first: bool = False, limit: int | No
 
 
 def batch_of(messages: Iterable[Message]) -> pa.RecordBatch:
-    """Return the rows of some messages, in their order, as a batch of `SCHEMA`.
+    """Return the rows of some messages as a batch of `SCHEMA`, in their order.
 
     Example:
         >>> batch_of([]).num_rows
@@ -174,22 +183,22 @@ def batch_of(messages: Iterable[Message]) -> pa.RecordBatch:
 
 def _array(kind: pa.DataType, values: list[Any]) -> pa.Array:
     if kind == _CATEGORY:
-        return strings(values).dictionary_encode()
-    return strings(values) if kind == pa.string() else pa.array(values, kind)
+        return string_array(values).dictionary_encode()
+    return string_array(values) if kind == pa.string() else pa.array(values, kind)
 
 
-def strings(values: list[Any]) -> pa.Array:
-    r"""Return texts as an Arrow array, whatever a stranger wrote.
+def string_array(values: list[Any]) -> pa.Array:
+    r"""Return texts as an Arrow array. A lone surrogate, which UTF-8 cannot hold, is written as its escape.
 
     Example:
-        >>> strings(["half \ud83c", None]).to_pylist()
+        >>> string_array(["half \ud83c", None]).to_pylist()
         ['half \\ud83c', None]
     """
     try:
         return pa.array(values, pa.string())
-    except UnicodeEncodeError:  # a stranger's half a character, which no file can hold
-        whole = [value if value is None else value.encode(errors="backslashreplace").decode() for value in values]
-        return pa.array(whole, pa.string())
+    except UnicodeEncodeError:
+        escaped = [value if value is None else value.encode(errors="backslashreplace").decode() for value in values]
+        return pa.array(escaped, pa.string())
 
 
 def _row(message: Message) -> tuple[Any, ...]:
@@ -224,14 +233,14 @@ def _row(message: Message) -> tuple[Any, ...]:
 
 
 def _payload(message: Message) -> str | None:
-    found = _particular(message.body)
+    payload = _type_specific(message.body)
     if message.translations:
-        found["translations"] = list(message.translations)
-    return json_text(found) if found else None
+        payload["translations"] = list(message.translations)
+    return json_text(payload) if payload else None
 
 
-def _particular(body: Body) -> dict[str, Any]:
-    """Return what only messages of this type have, and no column of its own."""
+def _type_specific(body: Body) -> dict[str, Any]:
+    """Return the facts that only messages of this type have and that have no column."""
     match body:
         case Custom():
             return {"params": dict(body.params)}

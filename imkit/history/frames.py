@@ -31,7 +31,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from imkit.history.columns import batch_of, strings
+from imkit.history.columns import batch_of, string_array
 from imkit.messages import Message
 
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
@@ -187,7 +187,7 @@ def _typed(values: list[Any]) -> Any:
     dtype = dtypes.get(frozenset(kinds))
     try:
         if dtype is not None:
-            return pd.array(strings(values) if dtype is _STRING else values, dtype=dtype)
+            return pd.array(string_array(values) if dtype is _STRING else values, dtype=dtype)
     except OverflowError:  # beyond 64 bits
         pass
     return pd.Series([pd.NA if value is None else value for value in values], dtype=object).array

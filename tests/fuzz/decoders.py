@@ -249,7 +249,7 @@ def seeds(folder: Path) -> None:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
-    columns._WORTH_READING_TOGETHER = bulk_decode._WORTH_READING_TOGETHER = 0
+    columns._MIN_BULK_METAS = bulk_decode._MIN_BULK_EXTS = 0
     rest_module.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_module.httpx.HTTPError)
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):

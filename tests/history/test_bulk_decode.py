@@ -92,8 +92,8 @@ def told(batch: pa.RecordBatch) -> dict[str, str]:
 
 def check(metas: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "_WORTH_READING_TOGETHER", 0)
-        patch.setattr(bulk_decode, "_WORTH_READING_TOGETHER", 0)
+        patch.setattr(columns, "_MIN_BULK_METAS", 0)
+        patch.setattr(bulk_decode, "_MIN_BULK_EXTS", 0)
         together = to_batch(metas)
     one_by_one = batch_of(message for meta in metas if (message := decode_roamed(meta)) is not None)
     assert together.schema.equals(one_by_one.schema, check_metadata=True)
@@ -144,7 +144,7 @@ def test_rows_are_sorted_by_time_and_then_by_id_as_a_number(found: list[tuple[in
 
 def test_more_than_are_read_together() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "_TOGETHER", 150)
+        patch.setattr(columns, "_METAS_PER_BATCH", 150)
         metas = Scribe(1).metas(500)
         assert told(to_batch(metas)) == told(batch_of(m for meta in metas if (m := decode_roamed(meta)) is not None))
 
