@@ -33,6 +33,7 @@ import json, resource, sys, threading, time
 from datetime import timedelta
 import pandas, pyarrow.dataset, pyarrow.parquet  # what a notebook has loaded anyway
 import imkit
+from imkit.sandbox.process import SandboxAddress
 from imkit.archive import Archive
 
 def resident():
@@ -40,7 +41,7 @@ def resident():
         return int(file.read().split()[1]) * resource.getpagesize()
 
 told = json.loads(sys.argv[1])
-app = imkit.App.of_sandbox(told["app_key"], told["rest_url"], told["ws_url"], told["secret"])
+app = SandboxAddress(told["app_key"], told["rest_url"], told["ws_url"], told["secret"]).app
 with imkit.login("reader", app=app) as reader:
     archive = Archive(told["path"])
     start = peak = resident()

@@ -106,8 +106,7 @@ async def _sandbox_app() -> App:
     """Return the app of the sandbox that all notebooks of this user share; it is started where none runs."""
     from imkit.sandbox.process import shared
 
-    address = await asyncio.to_thread(shared)
-    return App.of_sandbox(address.app_key, address.rest_url, address.ws_url, address.secret)
+    return (await asyncio.to_thread(shared)).app
 
 
 async def _close_all() -> None:

@@ -15,9 +15,11 @@ from typing import Any
 from imkit.client.app import App
 from imkit.client.connection import Connection
 from imkit.client.credentials import Credentials, TokenSource, keep_fresh
+from imkit.client.discovery import Hosts
 from imkit.client.event_store import EventStore
-from imkit.client.lost_sends import settle
-from imkit.client.rest import Hosts, Rest
+from imkit.client.lost_sends import look_up_lost_sends
+from imkit.client.rest import Rest
+from imkit.client.timing import Timing
 from imkit.client.wire_log import WireLog
 from imkit.errors import SessionClosed
 from imkit.events import Event, MessageReceived, ThreadChanged
@@ -26,6 +28,7 @@ from imkit.portal import Worker, portal
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol
 
+TIMING = Timing()  # of every connection that is made from now on
 _LAST_WORDS_SECONDS = 0.2
 # One device for each process: a cell run again is the same device, another notebook is another.
 _PROCESS_RESOURCE = f"webim_imkit_{secrets.token_hex(6)}"
@@ -159,8 +162,9 @@ class Account:
             hosts.ws_url,
             credentials.token,
             deliver,
-            settle=partial(settle, rest, self.identity),
+            look_up=partial(look_up_lost_sends, rest, self.identity),
             wire=wire,
+            timing=TIMING,
         )
 
         def logged_in(expires_at: int | None) -> None:

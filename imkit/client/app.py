@@ -10,9 +10,9 @@ import re
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from imkit.client.discovery import Hosts, discover
 from imkit.client.environment import settings
 from imkit.client.rate_limit import RateBucket
-from imkit.client.rest import Hosts, discover
 from imkit.errors import InvalidMessage
 
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
@@ -60,6 +60,7 @@ class App:
         self.rest_url = _checked_url(rest_url, ("http", "https"))
         self.ws_url = _checked_url(ws_url, ("ws", "wss"))
         self.max_requests_per_second = max_requests_per_second
+        self._sandbox_token_url = ""
         self._sandbox_secret: str | None = None
 
     @classmethod
@@ -82,10 +83,10 @@ class App:
         return app
 
     @classmethod
-    def of_sandbox(cls, app_key: str, rest_url: str, ws_url: str, secret: str) -> App:
+    def of_sandbox(cls, app_key: str, rest_url: str, ws_url: str, token_url: str, secret: str) -> App:
         """Internal: return a sandbox's app, with no rate limit, and with tokens from the sandbox's own app server."""
         app = cls(app_key, rest_url=rest_url, ws_url=ws_url, max_requests_per_second=None)
-        app._sandbox_secret = secret
+        app._sandbox_token_url, app._sandbox_secret = token_url, secret
         return app
 
     @property
@@ -93,10 +94,9 @@ class App:
         """Whether this is a local sandbox, where users are made on demand and no credential is needed."""
         return self._sandbox_secret is not None
 
-    @property
-    def sandbox_secret(self) -> str | None:
-        """Internal: what a sandbox's app server wants to see; `None` for a real app. No repr shows it."""
-        return self._sandbox_secret
+    def sandbox_token_source(self) -> tuple[str, str]:
+        """Internal: the URL of a sandbox's app server and the secret it wants; empty for a real app."""
+        return self._sandbox_token_url, self._sandbox_secret or ""
 
     async def hosts(self) -> Hosts:
         """Internal: return where the app's servers are; what the user has not given is discovered."""

@@ -9,10 +9,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from imkit.client.app import App
+from imkit.client.http import HttpClient, RequestFailed
 from imkit.client.rate_limit import retry_delays
-from imkit.client.rest import Rest
+from imkit.client.rest import Rest, json_object
+from imkit.client.rest_errors import request_failed
 from imkit.errors import (
     AuthError,
     ConnectionLost,
@@ -116,7 +119,8 @@ class Credentials:
         return answer.get("access_token")
 
     async def _from_sandbox(self) -> object:
-        answer = await self._rest.sandbox_token(self.user, self._app.sandbox_secret or "")
+        url, secret = self._app.sandbox_token_source()
+        answer = await self._rest.sandbox_token(url, self.user, secret)
         return answer.get("token")
 
     def close(self) -> None:
@@ -186,3 +190,36 @@ async def _end_of_token(credentials: Credentials, rest: Rest) -> int | None:
         logger.info("nobody says when the new token of %s ends: %s", credentials.user, error)
         return None
     return number(answer, "expire_timestamp") or None
+
+
+async def app_server_token(url: str, user: str) -> str:
+    """Ask your own app server for a user's token (客户端从应用服务器获取 token).
+
+    Args:
+        url: answers ``GET url?user=…`` with JSON, ``{"token": "…"}``. Nothing shows more of it than its host.
+        user: whose token.
+
+    Raises:
+        InvalidMessage: this is no http address.
+        AuthError: the server answered, but with no token.
+        ConnectionLost, TimedOut: it did not answer.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise InvalidMessage("the app server's address is no URL", hint="It begins with https:// or http://")
+    what = f"asking {parts.hostname} for a token"
+    try:
+        async with HttpClient(url) as http:
+            answer = await http.request("GET", url, params={"user": user})
+    except RequestFailed as problem:
+        raise request_failed(what, problem) from problem
+    found = json_object(answer.content)
+    token = found.get("token") if found is not None else None
+    if answer.status != 200 or not isinstance(token, str) or not token:
+        hint = 'It must answer ?user=… with JSON: {"token": "…"}.'
+        reason = f"HTTP {answer.status}, {'no token in it' if found is not None else 'no JSON object'}"
+        raise AuthError(f"{what} brought none", status=answer.status, reason=reason, hint=hint)
+    return token

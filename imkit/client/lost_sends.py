@@ -1,19 +1,20 @@
-"""What became of sends whose answer was lost with the connection.
+"""Lost sends: what became of sends whose answer was lost with the connection.
 
-One socket is answered in order, so what reached the service is the first part of what was in flight; and roaming
-history shows from which device a message came. So the newest messages of the target, back to the last one whose
-answer came, are matched with the lost sends, in order, by what they say. A match was sent, and has the server's id; of
-the others nobody knows, and none is sent again.
+The service answers one socket in order. So the sends that reached it are the first ones of those in flight. The roaming
+history shows from which device a message came (`from.clientResource`). imkit reads the newest messages of the target,
+back to the last one whose answer came, and matches this device's messages with the lost sends, in order, by equal
+bodies. A send with a match was sent, and has the server's id. Of the other sends nobody knows, and none is sent again.
 
-Source: fact sheet sections 4 (`from.clientResource` on the downlink) and 8 (roaming).
+Source: docs/protocol.md#answer-to-a-send, docs/protocol.md#thread-marks, docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from imkit.client.outbox import PendingSend
 from imkit.client.rest import Rest
 from imkit.client.roaming import Query, fetch_page
 from imkit.errors import ConnectionLost, IMError, RateLimited, ServiceBusy, TimedOut
@@ -31,32 +32,19 @@ CLOCK_DIFFERENCE_SECONDS = 600  # by how much this machine's clock may be wrong,
 MAX_PAGES = 40
 
 
-class Lost(Protocol):
-    """A send in flight when the connection broke."""
-
-    meta: Any
-    written_at: float
-    login_time: int | None
-    client_id: int
-
-    def answered(self, answer: SendAnswered) -> None:
-        """Take the answer."""
-
-
-L = TypeVar("L", bound=Lost)
-
-
-async def settle(rest: Rest, identity: Identity, lost: Sequence[L], acknowledged: Mapping[str, int]) -> list[L]:
+async def look_up_lost_sends(
+    rest: Rest, identity: Identity, lost: Sequence[PendingSend], acknowledged: Mapping[str, int]
+) -> list[PendingSend]:
     """Answer those of the lost sends that did arrive; return those that could not be looked up just now.
 
     Args:
         rest: asks for the histories.
         identity: the own device.
-        lost: what was in flight, in the order it was sent.
+        lost: the sends that were in flight, in the order they were sent.
         acknowledged: by target, the id of the last message whose answer came.
     """
-    targets: dict[str, list[tuple[L, Body]]] = {}
-    unseen: list[L] = []
+    targets: dict[str, list[tuple[PendingSend, Body]]] = {}
+    unknown: list[PendingSend] = []
     for send in lost:
         body = _shown_by_roaming(send.meta)
         if body is not None:
@@ -65,10 +53,10 @@ async def settle(rest: Rest, identity: Identity, lost: Sequence[L], acknowledged
         floors = [_earliest(send) for send, _ in sends]
         try:
             own = await _own_messages(rest, identity, target, acknowledged.get(target), min(floors))
-        except IMError as error:  # a thread that is gone, or left, must not keep the others from being settled
+        except IMError as error:  # a thread that is gone, or was left, must not stop the others
             logger.info("what became of %d sends to %s could not be looked up: %s", len(sends), target, error)
             if isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited):
-                unseen += [send for send, _ in sends]
+                unknown += [send for send, _ in sends]
             continue
         place = 0
         for (send, body), floor in zip(sends, floors, strict=True):
@@ -80,21 +68,21 @@ async def settle(rest: Rest, identity: Identity, lost: Sequence[L], acknowledged
                         SendAnswered(send.client_id, StatusCode.OK, "", message.id, to_milliseconds(message.time))
                     )
                     break
-    return unseen
+    return unknown
 
 
-def _earliest(send: Lost) -> int:
+def _earliest(send: PendingSend) -> int:
     """Return the earliest time that the service can have given this send's message, in ms.
 
-    One socket is answered in order, so the time told at its login lies before all that was sent on it.
+    The service answers one socket in order, so the time that it told at the login lies before all sends on it.
     """
     if send.login_time is not None:
         return send.login_time
-    return int(send.written_at - CLOCK_DIFFERENCE_SECONDS) * 1000
+    return int(send.written_wall - CLOCK_DIFFERENCE_SECONDS) * 1000
 
 
 def _shown_by_roaming(meta: Any) -> Body | None:
-    """Return what a send says, or `None` where roaming history would not show it: commands, directed, online only."""
+    """Return the body of a send, or `None` where roaming history does not show it: commands, directed, online only."""
     body = schema.MessageBody.FromString(meta.payload)
     if body.type not in (BodyType.CHAT, BodyType.GROUPCHAT) or meta.routetype != RouteType.ROUTE_ALL:
         return None

@@ -1,6 +1,6 @@
-"""What the service's refusals over HTTP mean: status, error code and text → imkit's error.
+"""What went wrong with a REST call, as imkit's error: from a refusal's status, error code and text, or from HTTP.
 
-Source: fact sheet sections 11 and 12.
+Source: docs/protocol.md#errors, docs/protocol.md#download.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imkit.client.http import RequestFailed
 from imkit.errors import (
     AlreadyExists,
     AuthError,
+    ConnectionLost,
     Forbidden,
     GroupDisabled,
     GroupNotFound,
@@ -22,13 +24,13 @@ from imkit.errors import (
     ServiceBusy,
     ServiceNotEnabled,
     ThreadNotFound,
+    TimedOut,
     TokenExpired,
     TooLarge,
     Unsupported,
 )
 
 BUSY = (429, 502, 503, 504)
-
 
 _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40000: (ServiceNotEnabled, 505),
@@ -101,3 +103,25 @@ def refusal(
     if status == 400 and "unique" in reason:
         return refused(AlreadyExists, hint="")
     return refused(ServiceBusy if status >= 500 else IMError, 17)
+
+
+def request_failed(what: str, problem: RequestFailed) -> IMError:
+    """Return the error for a request that got no whole answer.
+
+    Args:
+        what: the request; opens the error's message.
+        problem: what HTTP says of it.
+
+    Example:
+        >>> request_failed("GET /thread/7", RequestFailed("no connection", "refused")).outcome
+        'not sent'
+    """
+    if problem.kind == "no connection":
+        hint = "Is the service running, and is rest_url right?"
+        return ConnectionLost(f"{what}: no connection", outcome="not sent", reason=problem.reason, hint=hint)
+    if problem.kind == "no answer in time":
+        return TimedOut(f"{what}: no answer in {problem.seconds:.0f} s", reason=problem.reason)
+    if problem.kind == "too large":
+        return ProtocolError(f"{what}: {problem.reason}")
+    hint = "Whether the request was carried out is not known."
+    return ConnectionLost(f"{what}: the connection broke", reason=problem.reason, hint=hint)

@@ -6,7 +6,6 @@ People come to imkit to learn and debug the protocol; this shows what was really
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf.message import DecodeError, Message
 
+from imkit.client.redaction import redacted, without_share_secrets
 from imkit.wire import schema
 from imkit.wire.enums import FrameCommand
 
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEPT = 2_000
-HIDDEN = "•••"
-_SECRET_KEYS = re.compile(
-    r"auth|authtoken|token|access_token|password|secret|secretkey|thumbnailsecretkey|share-secret|thumb_secret|"
-    r"client_secret|authorization",
-    re.IGNORECASE,
-)
-_SHARE_SECRET = re.compile(r"(share-secret=)[^&\"\\\s]+")
 _COMMANDS = {command.value: command.name for command in FrameCommand}
 _MAX_TEXT = 20_000  # characters of one entry's JSON; a longer one is cut, and says so
 
@@ -87,7 +80,7 @@ class WireLog:
             self._note("down", f"{status} {what}", decoded, len(content))
 
     def _note(self, direction: Direction, what: str, decoded: Any, size: int) -> None:
-        said = _SHARE_SECRET.sub(rf"\1{HIDDEN}", json.dumps(redacted(decoded), ensure_ascii=False, default=str))
+        said = without_share_secrets(json.dumps(redacted(decoded), ensure_ascii=False, default=str))
         if len(said) > _MAX_TEXT:
             said = json.dumps({"cut": f"{len(said):,} characters", "begins": said[:1_000]}, ensure_ascii=False)
         self._entries.append(Entry(time.time(), direction, what, said, size))
@@ -112,22 +105,6 @@ class WireLog:
                 "bytes": pd.array([entry.size for entry in entries], dtype="Int64"),
             }
         )
-
-
-def redacted(value: Any, key: str = "") -> Any:
-    """Return JSON with everything under a secret's name hidden.
-
-    Example:
-        >>> redacted({"password": "tea", "user": "alice"})
-        {'password': '•••', 'user': 'alice'}
-    """
-    if _SECRET_KEYS.fullmatch(key) and value:
-        return HIDDEN
-    if isinstance(value, Mapping):
-        return {name: redacted(inner, name) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [redacted(inner) for inner in value]
-    return value
 
 
 def decode_frame(data: bytes, direction: Direction) -> tuple[str, Any]:

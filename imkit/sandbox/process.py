@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
-from imkit.sandbox.endpoints import HEALTH, RETIRE, version
+from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE, version
 from imkit.sandbox.home import home
 from imkit.sandbox.launch import START_SECONDS, end, hear_address, launch
 from imkit.sandbox.options import TOKEN_SECONDS, Options
@@ -193,9 +193,7 @@ class Sandbox:
     @property
     def app(self) -> App:
         """What `imkit.login(…, app=sandbox.app)` takes. No credential is needed; users are made on demand."""
-        from imkit.client.app import App  # the server's own process must never load the client
-
-        return App.of_sandbox(self.app_key, self.rest_url, self.ws_url, self.secret)
+        return _app(self)
 
     def stop(self) -> None:
         """End it in good order: sockets are closed, data are kept. Again is no change."""
@@ -222,6 +220,13 @@ class Sandbox:
         return f"<Sandbox {self.rest_url}, {'running' if self.running else 'stopped'}, {where}>"
 
 
+def _app(server: Sandbox | SandboxAddress) -> App:
+    from imkit.client.app import App  # the server's own process must never load the client
+
+    token_url = f"{server.rest_url}{APP_SERVER_TOKEN}"
+    return App.of_sandbox(server.app_key, server.rest_url, server.ws_url, token_url, server.secret)
+
+
 def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
     end(process)
     errors.close()
@@ -238,6 +243,11 @@ class SandboxAddress:
     rest_url: str
     ws_url: str
     secret: str = field(repr=False)
+
+    @property
+    def app(self) -> App:
+        """What `imkit.login` takes where no app is configured."""
+        return _app(self)
 
 
 def shared() -> SandboxAddress:

@@ -10,7 +10,7 @@ import ipywidgets
 import traitlets
 
 from imkit.client.app import App
-from imkit.client.rest import app_server_token
+from imkit.client.credentials import app_server_token
 from imkit.errors import InvalidMessage
 from imkit.session import Session, login
 from imkit.widgets.base import Form, Part, button, row, static

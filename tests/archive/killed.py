@@ -34,6 +34,7 @@ from imkit.archive.storage import storage_at
 from imkit.history.columns import batch_of
 from imkit.history.frames import frame_of  # noqa: F401  # this too
 from imkit.messages import Message, Text
+from imkit.sandbox.process import SandboxAddress
 from imkit.times import from_milliseconds
 from imkit.whole_files import PART
 
@@ -164,7 +165,7 @@ def sound(archive: Archive, tidy: bool = False) -> None:
 
 
 def sync_all(folder: Path, told: dict[str, str]) -> None:
-    app = imkit.App.of_sandbox(told["app_key"], told["rest_url"], told["ws_url"], told["secret"])
+    app = SandboxAddress(told["app_key"], told["rest_url"], told["ws_url"], told["secret"]).app
     with imkit.login(told["user"], app=app) as session:
         Archive(folder, timeout=0).sync(session, session.group(told["group"]), lookback=timedelta(hours=1))
 

@@ -54,7 +54,8 @@ def test_background_tasks_end_with_the_account() -> None:
 def test_a_script_that_closes_nothing_ends_at_once_and_quietly(sandbox: Sandbox) -> None:
     code = f"""if True:
         import imkit, threading
-        app = imkit.App.of_sandbox({sandbox.app_key!r}, {sandbox.rest_url!r}, {sandbox.ws_url!r}, {sandbox.secret!r})
+        from imkit.sandbox.process import SandboxAddress
+        app = SandboxAddress({sandbox.app_key!r}, {sandbox.rest_url!r}, {sandbox.ws_url!r}, {sandbox.secret!r}).app
         alice = imkit.login("left-open", app=app)
         group = alice.create_group("tea")
         began, blocked = threading.Event(), threading.Event()

@@ -10,24 +10,23 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit.client import connection as connection_module
-from imkit.client.connection import reconnect_delays
+from imkit.client.connection import FIRST_ATTEMPTS
 from imkit.client.event_store import EventStream
+from imkit.client.timing import reconnect_delays
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
 from tests.people import new_name
 from tests.stand_ins import envelope, read_command, socket_stand_in, text_meta, welcome
+from tests.timing import set_timing
 
 WAIT = 10.0
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Come back at once."""
-    monkeypatch.setattr(
-        connection_module.Connection.__init__, "__defaults__", (None, None, lambda: itertools.repeat(0.02))
-    )
+    """Reconnect at once."""
+    set_timing(monkeypatch, delays=lambda: itertools.repeat(0.02))
 
 
 @pytest.fixture
@@ -155,7 +154,7 @@ def test_closing_while_the_server_is_down(own: Sandbox) -> None:
 
 
 def test_a_send_that_finds_no_connection_for_long_is_given_up(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "QUEUED_SECONDS", 0.05)
+    set_timing(monkeypatch, queued=0.05)
     with imkit.login(new_name("alice"), app=own.app) as alice:
         events = alice.events(imkit.Disconnected)
         own.kill()
@@ -200,7 +199,7 @@ def test_many_losses_in_a_row(quick: None) -> None:
         assert [message.id for message in group.messages()] == sent
 
 
-def test_acks_that_never_come_are_settled_by_the_history(quick: None) -> None:
+def test_answers_that_never_come_are_found_in_the_history(quick: None) -> None:
     with Sandbox(fail={"cut-before-ack": 1.0}) as fragile, imkit.login(new_name(), app=fragile.app) as alice:
         group = alice.create_group("tea")
         sent = [group.send(f"message {number}").id for number in range(3)]
@@ -225,12 +224,12 @@ def test_a_server_that_closes_before_the_login_is_answered() -> None:
     with socket_stand_in(close) as url, pytest.raises(imkit.ConnectionLost, match="no connection") as caught:
         imkit.login(new_name(), app=app_at(url), token="t0ken")
     assert caught.value.outcome == "not sent"
-    assert len(accepted) == connection_module.FIRST_ATTEMPTS
+    assert len(accepted) == FIRST_ATTEMPTS
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_server_that_never_answers_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "OPEN_SECONDS", 0.1)
+    set_timing(monkeypatch, open=0.1)
     over = threading.Event()
     with socket_stand_in(lambda socket: bool(over.wait(WAIT))) as url:
         with pytest.raises(imkit.ConnectionLost):
@@ -310,7 +309,7 @@ def test_a_server_that_compresses_unasked() -> None:
 
 
 def test_an_answer_that_never_comes_gives_the_connection_up(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
-    monkeypatch.setattr(connection_module, "ANSWER_SECONDS", 0.1)
+    set_timing(monkeypatch, answer=0.1)
     logins: list[int] = []
     again = threading.Event()
 

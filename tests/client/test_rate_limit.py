@@ -80,7 +80,7 @@ def test_a_bucket_without_a_rate_holds_nobody_up(loop: VirtualTime) -> None:
 def test_users_of_one_app_share_one_bucket() -> None:
     app = imkit.App("org#bucket", max_requests_per_second=7)
     again = imkit.App("org#bucket", max_requests_per_second=7)
-    assert app.rate_bucket("http://x") is again._bucket("http://x")
+    assert app.rate_bucket("http://x") is again.rate_bucket("http://x")
     assert app.rate_bucket("http://x") is not imkit.App("org#other", max_requests_per_second=7)._bucket("http://x")
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from imkit.client import connection as connection_module
 from imkit.sandbox.process import Sandbox
 from imkit.wire import protocol as protocol_module
 from tests.faults.proxy import Proxy
+from tests.timing import set_timing
 
 
 def quick_delays() -> Iterator[float]:
@@ -18,13 +18,10 @@ def quick_delays() -> Iterator[float]:
 
 def quick_timers(patch: pytest.MonkeyPatch) -> None:
     """Let everything the client waits for be given up soon."""
-    patch.setattr(connection_module, "OPEN_SECONDS", 2.0)
-    patch.setattr(connection_module, "ANSWER_SECONDS", 1.0)
-    patch.setattr(connection_module, "TICK_SECONDS", 0.05)
+    set_timing(patch, open=2.0, answer=1.0, tick=0.05, delays=quick_delays)
     patch.setattr(protocol_module, "HEARTBEAT_SECONDS", 0.4)
     patch.setattr(protocol_module, "SILENCE_SECONDS", 1.0)
     patch.setattr(protocol_module, "STALL_SECONDS", 0.3)
-    patch.setattr(connection_module.Connection.__init__, "__defaults__", (None, None, quick_delays))
 
 
 @pytest.fixture

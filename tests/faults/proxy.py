@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import imkit
-from imkit.sandbox.process import Sandbox
+from imkit.sandbox.process import Sandbox, SandboxAddress
 from imkit.wire import schema
 
 R = TypeVar("R")
@@ -160,7 +160,7 @@ class Proxy:
     @property
     def app(self) -> imkit.App:
         """The sandbox's app, as seen through the proxy."""
-        return imkit.App.of_sandbox(self._sandbox.app_key, self.rest_url, self.ws_url, self._sandbox.secret)
+        return SandboxAddress(self._sandbox.app_key, self.rest_url, self.ws_url, self._sandbox.secret).app
 
     # ---------------------------------------------------------------- what a test says
 

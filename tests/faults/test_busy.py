@@ -6,8 +6,7 @@ import logging
 import pytest
 
 import imkit
-from imkit.client import rate_limit
-from imkit.client import rest as rest_module
+from imkit.client import http, rate_limit
 from imkit.sandbox.process import Sandbox
 from tests.people import new_name
 from tests.stand_ins import Answer, Asked, http_stand_in
@@ -83,7 +82,7 @@ def test_uploads_and_downloads_are_patient_too(sandbox: Sandbox, status: int, mo
 def test_a_bomb_of_an_answer_is_refused_and_the_session_goes_on(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rest_module, "ANSWER_BYTES", 2**20)
+    monkeypatch.setattr(http, "ANSWER_BYTES", 2**20)
     bombs = {
         "large": (b'{"data": "' + b"x" * 2**21 + b'"}', imkit.ProtocolError, "larger than"),
         "deep": (b'{"data":' * 100_000, imkit.ProtocolError, "no JSON"),

@@ -10,8 +10,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit.client import connection as connection_module
-from imkit.client.connection import reconnect_delays
+from imkit.client.timing import reconnect_delays
 from imkit.messages import Text
 from imkit.sandbox.process import Sandbox
 from imkit.wire import protocol as protocol_module
@@ -22,6 +21,7 @@ from tests.faults.rooms import WAIT, Room, received, room_at
 from tests.people import new_name
 from tests.sandbox.server.raw_client import Device, app_api, close_everything
 from tests.stand_ins import socket_stand_in, welcome
+from tests.timing import set_timing
 from tests.wire import service
 
 
@@ -86,7 +86,7 @@ def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.
                 proxy.accept()
             yield 0.0
 
-    monkeypatch.setattr(connection_module.Connection.__init__, "__defaults__", (None, None, compressed))
+    set_timing(monkeypatch, delays=compressed)
     with room_at(own, proxy) as room:
         events = room.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
 
@@ -117,7 +117,7 @@ def test_a_service_that_takes_every_login_and_then_goes_is_asked_less_and_less(
                 enough.set()
             yield 0.0
 
-    monkeypatch.setattr(connection_module.Connection.__init__, "__defaults__", (None, None, noted))
+    set_timing(monkeypatch, delays=noted)
 
     def serve(socket: ServerConnection) -> None:
         welcome(socket)

@@ -25,7 +25,7 @@ def room(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[Room]:
 
 
 @pytest.mark.parametrize("how", ["cut", "drop", "freeze"])
-def test_a_lost_answer_is_settled_by_the_history(room: Room, how: str) -> None:
+def test_a_lost_answer_is_found_in_the_history(room: Room, how: str) -> None:
     lost = room.proxy.when("answer", how)
     sent = room.thread.send("Dong Ding, please 🍵")
     assert lost.happened.is_set()
@@ -127,16 +127,16 @@ def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = room.alice.account.connection
-    settle = connection._settle
-    assert settle is not None
+    look_up = connection._outbox._look_up
+    assert look_up is not None
     looked_up, later = asyncio.Event(), asyncio.Event()
 
     async def slowly(*arguments: object) -> object:
         looked_up.set()
         await later.wait()
-        return await settle(*arguments)
+        return await look_up(*arguments)
 
-    monkeypatch.setattr(connection, "_settle", slowly)
+    monkeypatch.setattr(connection._outbox, "_look_up", slowly)
 
     async def main() -> list[str]:
         # All of it on imkit's own loop: the order of what is sent is the order of what is called.
@@ -161,8 +161,8 @@ def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
 
 def test_a_connection_that_breaks_again_while_sends_are_looked_up(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = room.alice.account.connection
-    settle = connection._settle
-    assert settle is not None
+    look_up = connection._outbox._look_up
+    assert look_up is not None
     looked_up = asyncio.Event()
 
     async def never_the_first_time(*arguments: object) -> object:
@@ -170,9 +170,9 @@ def test_a_connection_that_breaks_again_while_sends_are_looked_up(room: Room, mo
             looked_up.set()
             room.proxy._loop.call_soon_threadsafe(lambda: [link.cut() for link in room.proxy._of(room.alice.user)])
             await asyncio.Event().wait()
-        return await settle(*arguments)
+        return await look_up(*arguments)
 
-    monkeypatch.setattr(connection, "_settle", never_the_first_time)
+    monkeypatch.setattr(connection._outbox, "_look_up", never_the_first_time)
     room.proxy.when("answer", "cut")
     sent = room.thread.send("here?")
     assert looked_up.is_set()

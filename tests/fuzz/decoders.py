@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import atheris
@@ -22,9 +21,13 @@ import atheris
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 with atheris.instrument_imports(include=["imkit"]):
-    from imkit.client import rest as rest_module
-    from imkit.client.rest import Hosts, discover, refusal
-    from imkit.client.wire_log import decode_frame, redacted
+    from imkit.client import discovery
+    from imkit.client.discovery import Hosts, discover
+    from imkit.client.http import Answer
+    from imkit.client.redaction import redacted
+    from imkit.client.rest import json_object
+    from imkit.client.rest_errors import refusal
+    from imkit.client.wire_log import decode_frame
     from imkit.errors import ConnectionLost, IMError, ProtocolError
     from imkit.escape import file_name_for_disk
     from imkit.events import Event
@@ -145,41 +148,37 @@ def bundles(data: bytes) -> None:
                 look_at(message)
 
 
-class Answer:
-    """What stands for an HTTP client whose every answer is these bytes."""
+class FuzzedHttpClient:
+    """Stands for an HTTP client whose every answer is these bytes."""
 
     data = b""
-    status_code = 200
 
-    def __init__(self, **_: Any) -> None:
+    def __init__(self, *_: Any) -> None:
         pass
 
-    async def __aenter__(self) -> "Answer":
+    async def __aenter__(self) -> "FuzzedHttpClient":
         return self
 
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def get(self, *_: Any, **__: Any) -> "Answer":
-        return self
-
-    def json(self) -> Any:
-        return json.loads(self.data)
+    async def request(self, *_: Any, **__: Any) -> Answer:
+        return Answer(200, {}, self.data)
 
 
-def discovery(data: bytes) -> None:
-    Answer.data = data
+def hosts(data: bytes) -> None:
+    FuzzedHttpClient.data = data
     try:
-        hosts = done(discover("org#app"))
+        found = done(discover("org#app"))
     except ConnectionLost:
         return
-    assert isinstance(hosts, Hosts)
-    assert hosts.rest_url.startswith("https://")
-    assert hosts.ws_url.startswith("wss://")
+    assert isinstance(found, Hosts)
+    assert found.rest_url.startswith("https://")
+    assert found.ws_url.startswith("wss://")
 
 
 def refusals(data: bytes) -> None:
-    body = rest_module._json(data)
+    body = json_object(data)
     for status in (200, 400, 401, 403, 404, 429, 500, 503):
         error = refusal("GET /x", status, body, ("chatgroups",))
         assert isinstance(error, IMError)
@@ -194,7 +193,7 @@ def wire(data: bytes) -> None:
 
 
 DECODERS: list[Callable[[bytes], None]] = [
-    frames, metas, notices, bodies, roamed, pages, bundles, discovery, refusals, wire, together,
+    frames, metas, notices, bodies, roamed, pages, bundles, hosts, refusals, wire, together,
 ]  # fmt: skip
 
 
@@ -250,7 +249,7 @@ def seeds(folder: Path) -> None:
 def main() -> None:
     logging.disable(logging.CRITICAL)
     columns._MIN_BULK_METAS = bulk_decode._MIN_BULK_EXTS = 0
-    rest_module.httpx = SimpleNamespace(AsyncClient=Answer, HTTPError=rest_module.httpx.HTTPError)
+    discovery.HttpClient = FuzzedHttpClient
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):
         corpus = Path(os.environ.get("FUZZ_CORPUS") or tempfile.mkdtemp(prefix="imkit-fuzz-"))

@@ -1,0 +1,75 @@
+"""Where an app's servers are, asked as the official SDK asks.
+
+Source: docs/protocol.md#host-discovery.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from imkit.client.http import HttpClient, RequestFailed
+from imkit.errors import ConnectionLost
+
+SOURCES = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agora.io/easemob/server.json")
+_SECONDS = 10.0
+_HOST = re.compile(r"[A-Za-z0-9._\-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Where an app's servers are: the REST base URL and the socket's URL."""
+
+    rest_url: str
+    ws_url: str
+
+
+async def discover(app_key: str, sources: tuple[str, ...] | None = None) -> Hosts:
+    """Ask where an app's servers are.
+
+    Args:
+        app_key: ``"org#app"``.
+        sources: the places to ask, in order; `None`: Easemob's. Hosts are taken of the source's own scheme: an answer
+            that came over https never leads to a plain connection.
+
+    Raises:
+        ConnectionLost: no place gave an answer with hosts; `reason` says what each one did.
+
+    Source: docs/protocol.md#host-discovery.
+    """
+    problems = []
+    for source in SOURCES if sources is None else sources:
+        scheme = urlsplit(source).scheme
+        try:
+            async with HttpClient(source, _SECONDS) as http:
+                answer = await http.request("GET", source, params={"app_key": app_key})
+            if answer.status != 200:
+                problems.append(f"{source}: HTTP {answer.status}")
+                continue
+            found = json.loads(answer.content)
+            rest = _host(found["rest"]["hosts"], scheme)
+            socket = _host(found["msync-wx"]["hosts"], scheme)
+            return Hosts(f"{scheme}://{rest}", f"{'wss' if scheme == 'https' else 'ws'}://{socket}/websocket")
+        except RequestFailed as problem:
+            problems.append(f"{source}: {problem.reason}")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            problems.append(f"{source}: the answer names no hosts for {scheme}")
+    raise ConnectionLost(
+        f"no server could be found for app {app_key}",
+        outcome="not sent",
+        reason="; ".join(problems),
+        hint="Check the app key and the network, or give App(…, rest_url=…, ws_url=…) from the app's console.",
+    )
+
+
+def _host(hosts: list[dict[str, Any]], scheme: str) -> str:
+    for host in hosts:
+        if host.get("protocol") == scheme:
+            name = host.get("domain") or host.get("ip")
+            port = int(host.get("port") or 0)
+            if isinstance(name, str) and _HOST.fullmatch(name) and 0 <= port < 65536:
+                return f"{name}:{port}" if port else name
+    raise ValueError(scheme)

@@ -1,0 +1,54 @@
+"""How long the client waits for what, and by which clocks.
+
+Source: docs/protocol.md#timers-of-the-official-sdk, docs/protocol.md#reconnecting.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+def reconnect_delays() -> Iterator[float]:
+    """Yield seconds between attempts to reconnect: a quick first one, then as the official SDK waits.
+
+    Example:
+        >>> next(reconnect_delays()) <= 0.5
+        True
+    """
+    yield random.uniform(0.1, 0.5)
+    for _ in range(4):
+        yield random.uniform(1, 2)
+    for _ in range(14):
+        yield random.uniform(3, 6)
+    while True:
+        yield random.uniform(5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The waits of a connection, in seconds, and its clocks.
+
+    Attributes:
+        open: for the socket to open, and again for the login to be answered.
+        answer: for the answer to a send; without it the connection is given up.
+        lookup: for finding out what became of the sends that the last connection lost.
+        queued: for a send to leave, while there is no connection.
+        steady: a connection that stood for less does not shorten the waits between attempts again.
+        tick: between two looks at what is overdue.
+        delays: makes the waits between attempts to reconnect.
+        clock: seconds that only grow, for how long something took.
+        wall_clock: seconds since the epoch, to compare with the service's times.
+    """
+
+    open: float = 10.0
+    answer: float = 15.0
+    lookup: float = 30.0
+    queued: float = 60.0
+    steady: float = 30.0
+    tick: float = 1.0
+    delays: Callable[[], Iterator[float]] = reconnect_delays
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
