@@ -1,17 +1,17 @@
-"""Ranges of time, in ms since the epoch, and how they are put together."""
+"""Ranges of time in ms since the epoch: how they are merged, and what they leave out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-FAR = 2**62  # ms; later than any message, for a range that is open
+FAR = 2**62  # ms; the end of a range whose end is open: later than any message
 
 Range = tuple[int, int]  # both ends included
 Bounds = tuple[int | None, int | None]  # since, included, and until, excluded; None: open
 
 
 def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Return ranges as few as can be, in order; one that ends before it begins is empty.
+    """Return the same milliseconds in as few ranges as possible, in order. A range that ends before it begins is empty.
 
     Example:
         >>> merged([(7, 9), (1, 3), (2, 5), (10, 11), (20, 15)])
@@ -29,15 +29,15 @@ def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
 
 
 def missing(covered: Iterable[Range], since: int | None, until: int | None = None) -> list[Bounds]:
-    """Return what of a range is not covered: the gaps, in order, and without `until` also what is newer than all.
+    """Return the parts of a range that are not covered, in order.
 
-    The last millisecond of a covered range is in the gap after it too: when it was read it may have been now, and
-    another message may have come in it since. Ids tell what is read twice.
+    Each part begins with the last millisecond of the covered range before it: another message may have come in that
+    millisecond after it was read. Messages that are read twice must be recognised by their ids.
 
     Args:
-        covered: ranges in ms since the epoch, both ends included, in order, none touching another.
+        covered: ranges in ms since the epoch, both ends included, in order, with a gap between any two.
         since: ms since the epoch, included, or `None`.
-        until: ms since the epoch, excluded, or `None`: the last gap is open then.
+        until: ms since the epoch, excluded, or `None`: then the last part has an open end, for what is newer than all.
 
     Example:
         >>> missing([(10, 19), (30, 39)], 5, 50)
@@ -48,15 +48,15 @@ def missing(covered: Iterable[Range], since: int | None, until: int | None = Non
         []
     """
     found: list[Bounds] = []
-    at = since or 0
+    position = since or 0
     for low, high in covered:
-        if high < at:
+        if high < position:
             continue
         if until is not None and low >= until:
             break
-        if low > at:
-            found.append((at or None, low))
-        at = max(at, high)
-        if until is not None and at + 1 >= until:
+        if low > position:
+            found.append((position or None, low))
+        position = max(position, high)
+        if until is not None and position + 1 >= until:
             return found
-    return [*found, (at or None, until)]
+    return [*found, (position or None, until)]

@@ -1,15 +1,23 @@
-"""Who reads which part of a long history: its time range in gaps, eaten from both ends, split where the messages are.
+"""Divide one long history by time among several workers, so that several requests can be under way at once.
 
-No I/O here: `Shards` is told what the pages hold and answers who should go on where. The range begins as one gap. A
-walk eats a gap from its newest message down, another from its oldest up, and skips what is quiet in one step. Whoever
-has nothing left to do joins at the free end of the fullest gap, or where there is none takes its older half. What is
-asked for reaches a millisecond beyond each end, and a gap keeps the millisecond in which a page ended, so nothing is
-missed, whatever the service thinks of its bounds, and however many messages one millisecond holds; messages that come
-twice are told apart by id. Where the service turns out to overlook bounds, only the walks from the two ends of the
-whole range go on: they need none. Where it overlooks which end is asked for, one walk goes to its end, and nothing is
-known to be complete before; where times go back and forth within a page, every walk keeps as much before it.
+This module does no I/O: `Shards` is told what the pages hold, and answers where a worker reads next.
 
-Source: fact sheet section 8; the argument for exactness is in the design, "Sharding by time".
+A gap is an unread interval; each worker reads one gap from one end. The whole range begins as one gap. One walk reads
+it from its newest message on, another one from its oldest message on; a quiet interval costs no request. An idle worker
+takes the free end of the gap with the most unread messages, as estimated. If both ends of that gap are taken, it is cut
+in the middle, and the worker takes the older half.
+
+No message is missed: a request asks for 1 ms more at each end, and the millisecond in which a page ended stays in the
+gap. So it does not matter whether the service's bounds are inclusive, nor how many messages one millisecond holds.
+Messages that come twice are recognised by their ids.
+
+A service may differ from what is documented:
+
+- If it ignores time bounds, only the two walks from the ends of the whole range go on, because they need no bounds.
+- If it ignores the direction, one walk reads everything, and nothing counts as read before that walk ends.
+- If messages on a page are out of order by some ms, every walk leaves that many ms more in its gap.
+
+Source: docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -22,24 +30,29 @@ from imkit.client.roaming import PAGE, Chain, Query
 from imkit.history.time_ranges import FAR, Range
 
 WORTH_HELPING = PAGE  # messages; fewer come with the page that is under way
-AHEAD = 2 * PAGE  # so many messages a burst is taken to go on for
+BURST_GOES_ON = 2 * PAGE  # messages; a burst at the end of a gap is assumed to go on for so many
 
 
 @dataclass(slots=True, eq=False)
 class Gap:
-    """A part of the range that has not been gone through: ms since the epoch, both ends included.
+    """An unread interval: ms since the epoch, both ends included.
 
     Attributes:
-        down, up: who eats it from its newest and from its oldest message.
+        newest_walk, oldest_walk: the walks that read it from its newest and from its oldest end.
     """
 
     low: int
     high: int
-    down: ShardWalk | None = None
-    up: ShardWalk | None = None
+    newest_walk: ShardWalk | None = None
+    oldest_walk: ShardWalk | None = None
 
-    def shrink(self, low: int, high: int) -> None:
-        """Take out what is between two moments, one of which lies beyond an end."""
+    @property
+    def ms(self) -> int:
+        """How many milliseconds it has."""
+        return self.high - self.low + 1
+
+    def cut_off(self, low: int, high: int) -> None:
+        """Remove the interval from `low` to `high`, which reaches to an end of the gap or beyond it."""
         if low <= self.low:
             self.low = max(self.low, high + 1)
         if high >= self.high:
@@ -48,16 +61,16 @@ class Gap:
 
 @dataclass(slots=True, eq=False)
 class ShardWalk:
-    """A walk through the range, one page after another.
+    """A walk through a gap, one page after another, in one direction.
 
     Attributes:
-        chain: what is asked for.
-        start: where it set out, in ms since the epoch.
-        reached: the time of the last message that came; everything between it and `start` has been gone through.
-        gap: what it eats.
-        is_bounded: it asks for a part of what is wanted, so the service's keeping to bounds matters.
-        is_busy: somebody is at it.
-        pace: ms between two messages on the last page.
+        chain: the question and its cursor.
+        start: where the walk began, in ms since the epoch.
+        reached: the time of the last message that came; everything between it and `start` has been read.
+        gap: what it reads.
+        is_bounded: it asks for less than the whole range, so it needs a service that respects time bounds.
+        is_busy: a worker is on it.
+        ms_per_message: the mean distance of two messages on the last page.
         newest: the time of the newest message that came.
     """
 
@@ -67,7 +80,7 @@ class ShardWalk:
     gap: Gap
     is_bounded: bool
     is_busy: bool = True
-    pace: float = 0.0
+    ms_per_message: float = 0.0
     newest: int = 0
 
     @property
@@ -77,274 +90,316 @@ class ShardWalk:
 
 
 class Shards:
-    """A range of one history, and what of it has been gone through.
+    """A time range of one history, and which parts of it have been read.
 
     Args:
         wanted: the range and the filters.
 
     Attributes:
         wanted: likewise.
-        keeps_bounds: False once the service was seen to overlook bounds.
-        keeps_order: False once it was seen to overlook which end is asked for.
+        respects_bounds: False once the service has ignored time bounds.
+        respects_order: False once the service has ignored the direction.
+
+    Example:
+        >>> from imkit.client.roaming import Page
+        >>> shards = Shards(Query(since=0, until=1000))
+        >>> walk = shards.begin()
+        >>> walk.chain.follow(Page([b"first", b"second"], "cursor", is_last=False, is_empty=False))
+        >>> shards.add_page(walk, [950, 900])
+        True
+        >>> shards.covered  # without 900: the next page may hold another message of that millisecond
+        ((901, 999),)
+        >>> idle_worker = shards.walk_for_idle_worker()
+        >>> idle_worker.start, idle_worker.newest_first
+        (0, False)
     """
 
     def __init__(self, wanted: Query) -> None:
         self.wanted = wanted
-        self._bottom = wanted.since or 0
-        self._top = FAR if wanted.until is None else wanted.until - 1
-        self._oldest = self._bottom if wanted.since is not None else None  # where messages begin
-        self._gaps = [Gap(self._bottom, self._top)]
-        self._count = 0
+        self._low = wanted.since or 0
+        self._high = FAR if wanted.until is None else wanted.until - 1
+        self._oldest = self._low if wanted.since is not None else None  # where messages begin
         self._newest: int | None = None
-        self._is_stuck = False  # the service overlooks keys: there is no getting on
-        self._directions: set[bool] = set()  # those in which pages were seen to come, newest first or not
-        self._slack = 0  # ms by which messages were seen to stand out of their order
-        self._ends: dict[bool, ShardWalk] = {}  # the walks from the two ends, by direction
-        self.keeps_bounds = self.keeps_order = True
+        self._gaps = [Gap(self._low, self._high)]  # the oldest first
+        self._count = 0
+        self._is_stuck = False  # the service ignores cursors, so no walk gets on
+        self._confirmed_directions: set[bool] = set()  # newest_first of the pages whose times show their order
+        self._disorder_ms = 0  # by how much messages were out of order, at the most
+        self._walks_from_ends: dict[bool, ShardWalk] = {}  # through the whole range, by newest_first
+        self.respects_bounds = self.respects_order = True
 
-    # ------------------------------------------------------------------ who goes where
+    # ------------------------------------------------------------------ which worker reads what
 
     def begin(self, newest_first: bool = True) -> ShardWalk:
-        """Return the walk from one end of the range."""
+        """Return the walk from one end of the whole range."""
         gap = self._gaps[-1] if newest_first else self._gaps[0]
-        start = gap.high if newest_first else gap.low
-        chain = Chain(self.wanted, newest_first)
-        walk = self._ends[newest_first] = ShardWalk(chain, start, start, gap, is_bounded=False)
-        self._place(walk)
+        walk = _walk_from_end(Chain(self.wanted, newest_first), gap, is_bounded=False)
+        self._walks_from_ends[newest_first] = walk
         return walk
 
-    def help(self) -> ShardWalk | None:
-        """Return what somebody who is idle can do best, or `None` where nothing is worth a request."""
-        if not self._gaps or True not in self._ends or self._is_stuck:
+    def walk_for_idle_worker(self) -> ShardWalk | None:
+        """Return the walk that is most useful for an idle worker; `None` if nothing is worth a request."""
+        if not self._gaps or True not in self._walks_from_ends or self._is_stuck:
             return None
-        if not self.keeps_bounds or not self.keeps_order:
-            walk = next((walk for walk in self._ends.values() if not walk.is_busy and self.goes_on(walk)), None)
-            if walk is not None:
-                walk.is_busy = True
-            return walk
-        if False not in self._ends:
+        if not self.respects_bounds or not self.respects_order:
+            return self._released_walk()
+        if False not in self._walks_from_ends:
             return self.begin(newest_first=False)
         if not self._knows_ends:
             return None
         density = self._density
-        left = [self._left(gap, density) for gap in self._gaps]
-        shares = [
-            number / (1 + (gap.down is not None) + (gap.up is not None))
-            for gap, number in zip(self._gaps, left, strict=True)
+        unread = [self._unread_in(gap, density) for gap in self._gaps]
+        unread_per_worker = [
+            messages / (1 + (gap.newest_walk is not None) + (gap.oldest_walk is not None))
+            for gap, messages in zip(self._gaps, unread, strict=True)
         ]
-        fullest = max(range(len(shares)), key=shares.__getitem__)
-        return self._join(self._gaps[fullest], left[fullest])
+        fullest = max(range(len(unread)), key=unread_per_worker.__getitem__)
+        return self._join(self._gaps[fullest], unread[fullest])
+
+    def _released_walk(self) -> ShardWalk | None:
+        """Return a walk from an end of the whole range that no worker is on."""
+        for walk in self._walks_from_ends.values():
+            if not walk.is_busy and self.has_more(walk):
+                walk.is_busy = True
+                return walk
+        return None
 
     @property
     def _knows_ends(self) -> bool:
         return not self.is_open and self._oldest is not None
 
-    def _join(self, gap: Gap, left: float) -> ShardWalk | None:
-        is_full = gap.down is not None and gap.up is not None
-        helpers = 2 if is_full else 1
-        if left < WORTH_HELPING * helpers or (is_full and gap.high - gap.low < 2):
+    def _join(self, gap: Gap, unread: float) -> ShardWalk | None:
+        """Return a new walk at the free end of a gap, or in its older half if no end is free."""
+        has_no_free_end = gap.newest_walk is not None and gap.oldest_walk is not None
+        needed = WORTH_HELPING * (2 if has_no_free_end else 1)
+        if unread < needed or (has_no_free_end and gap.high - gap.low < 2):
             return None
-        if is_full:
-            gap = self._split(gap)
-        newest_first = gap.down is None
-        start = gap.high if newest_first else gap.low
+        if has_no_free_end:
+            gap = self._cut_in_two(gap)
         wanted = replace(self.wanted, since=gap.low, until=gap.high + 1)
-        walk = ShardWalk(Chain(wanted, newest_first), start, start, gap, is_bounded=True)
-        self._place(walk)
-        return walk
+        return _walk_from_end(Chain(wanted, newest_first=gap.newest_walk is None), gap, is_bounded=True)
 
-    def _split(self, gap: Gap) -> Gap:
-        """Cut a gap in two and return the older part, which has a free end."""
+    def _cut_in_two(self, gap: Gap) -> Gap:
+        """Cut a gap in the middle and return the older half, whose newest end is free."""
         middle = (gap.low + gap.high) // 2
-        older = Gap(gap.low, middle, None, gap.up)
-        if gap.up is not None:
-            gap.up.gap = older
-        gap.low, gap.up = middle + 1, None
+        older = Gap(gap.low, middle, None, gap.oldest_walk)
+        if gap.oldest_walk is not None:
+            gap.oldest_walk.gap = older
+        gap.low, gap.oldest_walk = middle + 1, None
         self._gaps.insert(self._gaps.index(gap), older)
         return older
 
-    def _place(self, walk: ShardWalk) -> None:
-        if walk.newest_first:
-            walk.gap.down = walk
-        else:
-            walk.gap.up = walk
-
     @property
     def _density(self) -> float:
-        """Messages a millisecond in what has been gone through."""
-        return self._count / max(self._whole - sum(gap.high - gap.low + 1 for gap in self._gaps), 1)
+        """Messages per millisecond in what has been read."""
+        return self._count / max(self._whole_ms - self._unread_ms, 1)
 
-    def _left(self, gap: Gap, density: float) -> float:
-        """How many messages are estimated to be in a gap: as many as elsewhere, and the rest of a burst at its ends."""
-        span = gap.high - gap.low + 1
-        paces = [walk.pace for walk in (gap.down, gap.up) if walk is not None and walk.pace]
-        return span * density + (min(span / min(paces), AHEAD) if paces else 0.0)
+    def _unread_in(self, gap: Gap, density: float) -> float:
+        """Estimate how many messages are in a gap: as many per ms as elsewhere, and the rest of a burst at its ends."""
+        walks = [walk for walk in (gap.newest_walk, gap.oldest_walk) if walk is not None and walk.ms_per_message]
+        if not walks:
+            return gap.ms * density
+        return gap.ms * density + min(gap.ms / min(walk.ms_per_message for walk in walks), BURST_GOES_ON)
 
     @property
-    def _whole(self) -> int:
-        return self._top - (self._oldest or 0) + 1
+    def _unread_ms(self) -> int:
+        return sum(gap.ms for gap in self._gaps)
 
-    # ------------------------------------------------------------------ what came
+    @property
+    def _whole_ms(self) -> int:
+        return self._high - (self._oldest or 0) + 1
 
-    def came(self, walk: ShardWalk, times: Sequence[int]) -> bool:
-        """Note a page, whose chain has been followed.
+    # ------------------------------------------------------------------ what has come
+
+    def add_page(self, walk: ShardWalk, times: Sequence[int]) -> bool:
+        """Note a page. The walk's chain must have followed it already.
 
         Args:
-            walk: who asked for it.
+            walk: which walk asked for it.
             times: of the messages on it, in its order, in ms since the epoch.
 
         Returns:
-            Whether it may be taken: one from outside the bounds of a shard tells nothing.
+            Whether its messages may be used. False for a page that a bounded walk got from outside its bounds: such a
+            page says nothing about what lies between.
         """
-        if times and self._strays(walk, times):
-            self.keeps_bounds = False
+        if times and _is_outside(walk, times):
+            self.respects_bounds = False
             if walk.is_bounded:
                 return False
         self._is_stuck = self._is_stuck or walk.chain.is_stuck
         self._count += len(times)
         if times and not walk.is_bounded:
             self._newest = max(times) if self._newest is None else max(self._newest, *times)
-        if self.keeps_order and is_reversed(times, walk.newest_first):
-            self.keeps_order = False
-            self._gaps = [Gap(self._bottom, self._top)]  # what seemed to be gone through was not
-        if self.keeps_order:
-            self._note(walk, times)
-        elif self._only.chain.is_over and not self._only.chain.is_stuck:
+        if self.respects_order and is_reversed(times, walk.newest_first):
+            self.respects_order = False
+            self._gaps = [Gap(self._low, self._high)]  # what was noted as read relied on the order
+        if self.respects_order:
+            self._update_gaps(walk, times)
+        elif self._only_walk.chain.is_over and not self._only_walk.chain.is_stuck:
             self._gaps = []
         if self.is_done and self._newest is not None:
-            self.end_at(self._newest)
+            self.fix_end(self._newest)
         return True
 
-    def _note(self, walk: ShardWalk, times: Sequence[int]) -> None:
-        """Note what has been gone through with a page."""
+    def _update_gaps(self, walk: ShardWalk, times: Sequence[int]) -> None:
+        """Remove from the gaps what has been read with a page.
+
+        For example, a walk began at 999, newest first, and a page holds the times 950, 940, 940, 900. Then 901 to 999
+        have been read; 900 is left, because the next page may hold another message of that millisecond. If the page is
+        the last one and the walk asked for everything since 0, then 0 to 999 have been read.
+        """
         if times:
-            last = times[-1]
-            walk.newest = max(walk.newest, *times)
-            if times[0] > last if walk.newest_first else times[0] < last:
-                self._directions.add(walk.newest_first)
-            self._slack = max(self._slack, _disorder(times, walk.newest_first))
-            walk.reached = (
-                min(walk.reached, last + self._slack) if walk.newest_first else max(walk.reached, last - self._slack)
-            )
-            if self._oldest is None and not walk.newest_first:
-                self._oldest = min(times)
-            walk.pace = abs(times[0] - last) / len(times)
-        ends = walk.chain.is_over and not walk.chain.is_stuck
-        if not ends and walk.newest_first not in self._directions:
-            return  # all in one millisecond: who knows from which end it is
+            self._advance(walk, times)
+        is_at_end = walk.chain.is_over and not walk.chain.is_stuck
+        if not is_at_end and walk.newest_first not in self._confirmed_directions:
+            return  # all messages are of one millisecond, so the page may be from either end
         if walk.newest_first and not walk.is_bounded and walk.newest:
-            self.end_at(walk.newest)
-        if ends:
-            low = self._bottom if walk.chain.wanted.since is None else walk.chain.wanted.since
-            high = FAR if walk.chain.wanted.until is None else walk.chain.wanted.until - 1
-            self._close(*((low, walk.start) if walk.newest_first else (walk.start, high)))
+            self.fix_end(walk.newest)
+        if is_at_end:
+            self._mark_read(*self._all_that_was_asked_for(walk))
         elif walk.newest_first:
-            self._close(walk.reached + 1, walk.start)
+            self._mark_read(walk.reached + 1, walk.start)
         else:
-            self._close(walk.start, walk.reached - 1)
+            self._mark_read(walk.start, walk.reached - 1)
 
-    def _strays(self, walk: ShardWalk, times: Sequence[int]) -> bool:
+    def _advance(self, walk: ShardWalk, times: Sequence[int]) -> None:
+        """Move a walk to the end of a page, and note what the page tells about the service."""
+        first, last = times[0], times[-1]
+        walk.newest = max(walk.newest, *times)
+        walk.ms_per_message = abs(first - last) / len(times)
+        if (first > last) if walk.newest_first else (first < last):
+            self._confirmed_directions.add(walk.newest_first)
+        self._disorder_ms = max(self._disorder_ms, _disorder(times, walk.newest_first))
+        if walk.newest_first:
+            walk.reached = min(walk.reached, last + self._disorder_ms)
+        else:
+            walk.reached = max(walk.reached, last - self._disorder_ms)
+            if self._oldest is None:
+                self._oldest = min(times)
+
+    def _all_that_was_asked_for(self, walk: ShardWalk) -> Range:
         asked = walk.chain.wanted
-        # Asked for is 1 ms more at each end.
-        before = asked.since is not None and min(times) < asked.since - 1
-        return before or (asked.until is not None and max(times) > asked.until + 1)
+        if walk.newest_first:
+            return (self._low if asked.since is None else asked.since), walk.start
+        return walk.start, (FAR if asked.until is None else asked.until - 1)
 
-    def end_at(self, newest: int) -> None:
-        """Fix where an open range ends, by its newest message: what arrives from now on is not asked for."""
+    def fix_end(self, newest: int) -> None:
+        """End an open range at its newest message: messages that arrive from now on are not asked for."""
         if self.is_open:
-            self._top = newest
+            self._high = newest
             for gap in self._gaps:
                 gap.high = min(gap.high, newest)
-            self._gaps = [gap for gap in self._gaps if gap.low <= gap.high]
+            self._drop_empty_gaps()
 
-    def _close(self, low: int, high: int) -> None:
-        """Note that everything between two moments, both included, has been gone through."""
+    def _mark_read(self, low: int, high: int) -> None:
+        """Remove from the gaps the interval from `low` to `high`, both included."""
         for gap in list(self._gaps):
-            if low > gap.low and high < gap.high:  # in its middle: only where bounds are overlooked
+            if low > gap.low and high < gap.high:  # in its middle: only if the service ignores bounds
                 self._gaps.insert(self._gaps.index(gap), Gap(gap.low, low - 1))
                 gap.low = high + 1
             elif low <= gap.high and high >= gap.low:
-                gap.shrink(low, high)
+                gap.cut_off(low, high)
+        self._drop_empty_gaps()
+
+    def _drop_empty_gaps(self) -> None:
         self._gaps = [gap for gap in self._gaps if gap.low <= gap.high]
 
-    def goes_on(self, walk: ShardWalk) -> bool:
-        """Whether a walk has anything left to do."""
+    def has_more(self, walk: ShardWalk) -> bool:
+        """Return whether a walk has anything left to read."""
         if walk.chain.is_over:
             return False
-        if not self.keeps_order:
-            return walk is self._only and bool(self._gaps)
-        if not self.keeps_bounds:
+        if not self.respects_order:
+            return walk is self._only_walk and bool(self._gaps)
+        if not self.respects_bounds:
             return not walk.is_bounded and bool(self._gaps)
         return walk.gap.low <= walk.gap.high
 
     @property
-    def _only(self) -> ShardWalk:
-        """Who goes on where the service keeps to no order: through everything, in whichever."""
-        return self._ends[True in self._ends]
+    def _only_walk(self) -> ShardWalk:
+        """The walk that goes on, through everything, if the service ignores the direction."""
+        return self._walks_from_ends[True in self._walks_from_ends]
 
-    def leave(self, walk: ShardWalk) -> None:
-        """Note that nobody is at a walk any more."""
+    def release(self, walk: ShardWalk) -> None:
+        """Note that no worker is on a walk any more."""
         walk.is_busy = False
-        if walk.gap.down is walk:
-            walk.gap.down = None
-        if walk.gap.up is walk:
-            walk.gap.up = None
+        if walk.gap.newest_walk is walk:
+            walk.gap.newest_walk = None
+        if walk.gap.oldest_walk is walk:
+            walk.gap.oldest_walk = None
 
-    # ------------------------------------------------------------------ how far it is
+    # ------------------------------------------------------------------ how much has been read
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not known yet where the range ends."""
-        return self._top == FAR
+        """Whether the end of the range is not known yet."""
+        return self._high == FAR
 
-    def holds(self, moment: int) -> bool:
-        """Whether a moment, in ms since the epoch, lies in the range."""
-        return self._bottom <= moment <= self._top
+    def contains(self, moment: int) -> bool:
+        """Return whether a moment, in ms since the epoch, lies in the range."""
+        return self._low <= moment <= self._high
 
     @property
-    def most_left(self) -> float:
-        """How many messages are estimated to be in the fullest gap."""
+    def unread_in_fullest_gap(self) -> float:
+        """An estimate of how many unread messages the fullest gap has."""
         density = self._density
-        return max((self._left(gap, density) for gap in self._gaps), default=0.0)
+        return max((self._unread_in(gap, density) for gap in self._gaps), default=0.0)
 
     @property
     def is_done(self) -> bool:
-        """Whether all of the range has been gone through."""
+        """Whether all of the range has been read."""
         return not self._gaps
 
     @property
     def covered(self) -> tuple[Range, ...]:
-        """What has been gone through: ranges in ms since the epoch, both ends included, the oldest first.
+        """What has been read: ranges in ms since the epoch, both ends included, the oldest first.
 
         An open range ends at its newest message; while none is known, nothing is covered.
         """
         return tuple(self._between_gaps()) if not self.is_open else ()
 
     def _between_gaps(self) -> Iterator[Range]:
-        low = self._bottom
+        low = self._low
         for gap in self._gaps:
             if gap.low > low:
                 yield low, gap.low - 1
             low = gap.high + 1
-        if low <= self._top:
-            yield low, self._top
+        if low <= self._high:
+            yield low, self._high
 
     @property
     def fraction(self) -> float:
-        """How much of the time range is done, from 0 to 1; 0 while its ends are not known."""
+        """How much of the time range has been read, from 0 to 1; 0 while its ends are not known."""
         if self.is_done:
             return 1.0
         if not self._knows_ends:
             return 0.0
-        return 1 - sum(gap.high - gap.low + 1 for gap in self._gaps) / max(self._whole, 1)
+        return 1 - self._unread_ms / max(self._whole_ms, 1)
+
+
+def _walk_from_end(chain: Chain, gap: Gap, *, is_bounded: bool) -> ShardWalk:
+    """Return a new walk that takes one end of a gap."""
+    start = gap.high if chain.newest_first else gap.low
+    walk = ShardWalk(chain, start, start, gap, is_bounded)
+    if walk.newest_first:
+        gap.newest_walk = walk
+    else:
+        gap.oldest_walk = walk
+    return walk
+
+
+def _is_outside(walk: ShardWalk, times: Sequence[int]) -> bool:
+    """Return whether a page holds messages from outside the bounds that were asked for: 1 ms more at each end."""
+    asked = walk.chain.wanted
+    is_before = asked.since is not None and min(times) < asked.since - 1
+    return is_before or (asked.until is not None and max(times) > asked.until + 1)
 
 
 def is_reversed(times: Sequence[int], newest_first: bool) -> bool:
-    """Whether a page came the other way round than was asked for; of two messages nobody can tell.
+    """Return whether a page came in the other direction than was asked for; two messages do not suffice to tell.
 
     Args:
         times: of the messages on it, in its order, in ms since the epoch.
-        newest_first: what was asked for.
+        newest_first: the direction that was asked for.
 
     Example:
         >>> is_reversed([1, 2, 3], newest_first=True), is_reversed([1, 2], newest_first=True)
@@ -354,12 +409,12 @@ def is_reversed(times: Sequence[int], newest_first: bool) -> bool:
 
 
 def _disorder(times: Sequence[int], newest_first: bool) -> int:
-    """Return by how many ms the messages on a page stand out of their order, at the most.
+    """Return by how many ms the messages on a page are out of order, at the most.
 
     Example:
         >>> _disorder([9, 8, 5, 7, 2], newest_first=True), _disorder([1, 2, 2], newest_first=False)
         (2, 0)
     """
     if newest_first:
-        return max(at - least for at, least in zip(times, accumulate(times, min), strict=True))
-    return max(most - at for at, most in zip(times, accumulate(times, max), strict=True))
+        return max(time - least for time, least in zip(times, accumulate(times, min), strict=True))
+    return max(most - time for time, most in zip(times, accumulate(times, max), strict=True))

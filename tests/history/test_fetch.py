@@ -84,18 +84,18 @@ class Readers:
             self.requests += 1
             assert self.requests < 10 * (len(self.service.times) + 20), "it goes round in circles"
             walk.chain.follow(page)
-            if self.shards.came(walk, [self.service.times[number] for number in found]):
+            if self.shards.add_page(walk, [self.service.times[number] for number in found]):
                 self.seen.update(found)
             self._check()
-            if self.shards.goes_on(walk):
+            if self.shards.has_more(walk):
                 self.under_way.append(walk)
             else:
-                self.shards.leave(walk)
+                self.shards.release(walk)
                 self.idle += 1
             self._help()
 
     def _help(self) -> None:
-        while self.idle and (walk := self.shards.help()) is not None:
+        while self.idle and (walk := self.shards.walk_for_idle_worker()) is not None:
             self.under_way.append(walk)
             self.idle -= 1
 

@@ -226,10 +226,10 @@ def test_messages_out_of_their_order() -> None:
 def test_an_open_range_ends_at_its_newest_message_whoever_gets_there_first() -> None:
     shards = Shards(Query())
     shards.begin()
-    up = shards.help()
+    up = shards.walk_for_idle_worker()
     assert up is not None
     up.chain.follow(Page([b"1", b"2"], None, is_last=True, is_empty=False))
-    shards.came(up, [5, 9])  # the newest page is still on its way
+    shards.add_page(up, [5, 9])  # the newest page is still on its way
     assert shards.is_done
     assert shards.covered == ((0, 9),)
 
