@@ -1,9 +1,9 @@
-"""The file of a bundle (合并消息): several messages in one attachment.
+"""Reads and writes the file of a bundle (合并消息), which holds several messages.
 
-Layout: the two bytes ``cm``, then for each message its length (4 bytes, big-endian) and its Meta, then one check byte:
-the XOR of the bytes at odd offsets from 2 on.
+The file begins with the two bytes ``cm``. Then comes for each message the length of its Meta (4 bytes, big-endian) and
+the Meta. The last byte is a check byte: the XOR of all bytes before it at odd offsets from 3 on.
 
-Source: fact sheet section 11, "Bundle file"; `tests/golden/combine-file.json`.
+Source: docs/protocol.md#bundle-files; `tests/golden/combine-file.json`.
 """
 
 from __future__ import annotations
@@ -26,53 +26,57 @@ from imkit.wire.uplink import wire_id
 MAX_MESSAGES = 300
 MAX_LEVEL = 10
 _MAGIC = b"cm"
-_LENGTH = 4
+_LENGTH_BYTES = 4
 
 
 def pack(app_key: str, messages: Sequence[Message]) -> bytes:
-    """Return the file that holds `messages`.
+    """Return the content of a bundle's file.
+
+    Args:
+        app_key: such as ``"org#app"``.
+        messages: 1 to 300 messages.
 
     Raises:
-        InvalidMessage: none, more than 300, or one that cannot be put on the wire.
+        InvalidMessage: there are none or more than 300, or one of them cannot be encoded.
     """
     if not 1 <= len(messages) <= MAX_MESSAGES:
         raise InvalidMessage(f"a bundle holds 1 to {MAX_MESSAGES} messages, not {len(messages)}")
     packed = bytearray(_MAGIC)
     for message in messages:
-        meta = _meta(app_key, message)
-        packed += len(meta).to_bytes(_LENGTH, "big") + meta
+        meta = _encode_meta(app_key, message)
+        packed += len(meta).to_bytes(_LENGTH_BYTES, "big") + meta
     packed.append(_check_byte(packed))
     return bytes(packed)
 
 
 def unpack(data: bytes) -> list[Message]:
-    """Return the messages in a bundle's file; one that cannot be read is `Unknown`, and its neighbours are kept.
+    """Return the messages in a bundle's file. One that cannot be decoded has the body `Unknown`.
 
     Raises:
-        ProtocolError: this is no bundle, or it was cut short.
+        ProtocolError: `data` is not the file of a bundle, or the file is damaged or incomplete.
     """
     if not data.startswith(_MAGIC) or len(data) < len(_MAGIC) + 1:
-        raise ProtocolError("this file is no bundle of messages")
+        raise ProtocolError("this file is not a bundle of messages")
     if _check_byte(data[:-1]) != data[-1]:
-        raise ProtocolError("the bundle is damaged: its check byte does not fit", hint="Download it again.")
-    return [message for part in _parts(data) if (message := decode_roamed(part)) is not None]
+        raise ProtocolError("the bundle is damaged: its check byte is wrong", hint="Download it again.")
+    return [message for meta in _metas(data) if (message := decode_roamed(meta)) is not None]
 
 
-def _parts(data: bytes) -> Iterator[bytes]:
-    place, end = len(_MAGIC), len(data) - 1
-    while place < end:
-        start = place + _LENGTH
-        place = start + int.from_bytes(data[place:start], "big")
-        if place > end:
-            raise ProtocolError("the bundle is cut short", hint="Download it again.")
-        yield data[start:place]
+def _metas(data: bytes) -> Iterator[bytes]:
+    offset, end = len(_MAGIC), len(data) - 1  # the last byte is the check byte
+    while offset < end:
+        start = offset + _LENGTH_BYTES
+        offset = start + int.from_bytes(data[offset:start], "big")
+        if offset > end:
+            raise ProtocolError("the bundle is incomplete: its last message is cut off", hint="Download it again.")
+        yield data[start:offset]
 
 
 def _check_byte(data: bytes | bytearray) -> int:
     return reduce(xor, data[3::2], 0)
 
 
-def _meta(app_key: str, message: Message) -> bytes:
+def _encode_meta(app_key: str, message: Message) -> bytes:
     to_user = message.chat == "user"
     body = schema.MessageBody(
         **{"from": schema.JID(name=message.sender)},

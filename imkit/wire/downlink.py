@@ -1,6 +1,10 @@
-"""Meta → messages and events. No exception for bytes: what cannot be read becomes `Unknown`.
+"""Decodes Metas to messages and events.
 
-Source: fact sheet sections 4 to 8; the recorded frames in `tests/golden`.
+No function here raises for the bytes that it is given: a message that cannot be decoded gets the body `Unknown`, which
+keeps the bytes.
+
+Source: docs/protocol.md#thread-marks, docs/protocol.md#recall, docs/protocol.md#notices; the recorded frames in
+`tests/golden`.
 """
 
 from __future__ import annotations
@@ -33,8 +37,9 @@ from imkit.wire.uplink import RECALL_EXT
 
 logger = logging.getLogger("imkit.wire")
 
-# Plain ints: each message is compared with them, and an IntEnum compares slower.
+# Plain ints, because comparing with an IntEnum is slower, and every message is compared.
 _CHAT, _EDIT, _RECALL = int(NameSpace.CHAT), int(BodyType.EDIT), int(BodyType.RECALL)
+# MessageBody.type → Message.chat. The types that are not here are no messages, except for edits.
 CHATS: dict[int, Literal["group", "user", "room"]] = {
     int(BodyType.NORMAL): "group",
     int(BodyType.CHAT): "user",
@@ -42,12 +47,20 @@ CHATS: dict[int, Literal["group", "user", "room"]] = {
     int(BodyType.CHATROOM): "room",
 }
 _UNKNOWN_TYPE = "a message type this version does not know"
+# What decoding malformed bytes, or JSON of an unexpected form, can raise.
 UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Kicked:
-    """The service ended this login: `code` is the official SDK's error type, `reason` its word for it."""
+    """The service ended this login (被踢下线).
+
+    Attributes:
+        code: the official SDK's error type.
+        reason: what happened, in English.
+
+    Source: docs/protocol.md#kicked-off.
+    """
 
     code: int
     reason: str
@@ -62,7 +75,7 @@ _KICKS: dict[int, Kicked] = {
 
 
 def parse_meta(data: bytes) -> Any:
-    """Return the Meta in `data`, or `None` where there is none to be read."""
+    """Return the parsed Meta, or `None` if `data` is not a valid one."""
     try:
         return schema.Meta.FromString(data)
     except (DecodeError, UnicodeDecodeError):
@@ -70,31 +83,31 @@ def parse_meta(data: bytes) -> Any:
 
 
 def decode_meta(data: bytes, meta: Any = None) -> Event | Kicked | None:
-    """Return what one Meta tells: an event, the end of this login, or `None` where there is nothing to tell.
+    """Return what one Meta reports: an event, the end of this login, or `None` for a Meta without an event here.
 
-    Never raises for what is in `data`: a Meta that cannot be read arrives as a `MessageReceived` whose body is
-    `Unknown`, with the bytes kept, so that the Metas around it are not lost.
+    A Meta that cannot be decoded becomes a `MessageReceived` whose body is `Unknown` and keeps the bytes, so that the
+    Metas before and after it are not lost.
 
     Args:
         data: the bytes of a Meta.
-        meta: the same, parsed, where the caller has it.
+        meta: the same Meta parsed, if the caller has parsed it already.
     """
     try:
         return _decode(schema.Meta.FromString(data) if meta is None else meta)
     except UNREADABLE as error:
         logger.warning("a Meta of %d bytes could not be read: %s", len(data), type(error).__name__)
-        return MessageReceived(_salvage(data, type(error).__name__))
+        return MessageReceived(_undecoded_message(data, type(error).__name__))
 
 
 def _decode(meta: Any) -> Event | Kicked | None:
-    space = meta.ns if meta.HasField("ns") else None
-    if space == _CHAT:
+    namespace = meta.ns if meta.HasField("ns") else None
+    if namespace == _CHAT:
         return _decode_chat(meta)
-    if space == NameSpace.NOTIFY:
+    if namespace == NameSpace.NOTIFY:
         return _decode_notify(meta)
-    if space == NameSpace.MUC:
+    if namespace == NameSpace.MUC:
         return _decode_muc(schema.MUCBody.FromString(meta.payload))
-    if space == NameSpace.STATISTIC:
+    if namespace == NameSpace.STATISTIC:
         return _KICKS.get(schema.StatisticsBody.FromString(meta.payload).operation)
     return None
 
@@ -103,26 +116,34 @@ def _decode_chat(meta: Any) -> Event | None:
     try:
         body = schema.MessageBody.FromString(meta.payload)
     except (DecodeError, UnicodeDecodeError):
-        return MessageReceived(_unreadable(meta, "the message body is no MessageBody"))
+        return MessageReceived(_unknown_message(meta, "the payload is not a MessageBody"))
     kind = body.type if body.HasField("type") else None
     if kind == _RECALL:
-        return MessageRecalled(
-            message_id=str(body.ackMessageId),
-            to=meta.to.name or body.to.name,
-            by=_sender(meta, body),
-            at=from_milliseconds(meta.timestamp),
-            ext=str(decode_ext(meta.ext).get(RECALL_EXT, "")),
-        )
+        return _decode_recall(meta, body)
     if kind == _EDIT:
-        message = _message(meta, body)
-        edit = mapping(json_object(body.meta), "edit_msg")
-        at = message.edited_at or from_milliseconds(meta.timestamp)
-        return MessageEdited(message, text(edit, "operator") or _sender(meta, body), message.edit_count, at)
+        return _decode_edit(meta, body)
     if kind in CHATS:
         return MessageReceived(_message(meta, body))
     if kind is None:
-        return MessageReceived(_unreadable(meta, _UNKNOWN_TYPE))
+        return MessageReceived(_unknown_message(meta, _UNKNOWN_TYPE))
     return None  # read, delivery and channel acks
+
+
+def _decode_recall(meta: Any, body: Any) -> MessageRecalled:
+    return MessageRecalled(
+        message_id=str(body.ackMessageId),
+        to=meta.to.name or body.to.name,
+        by=_sender(meta, body),
+        at=from_milliseconds(meta.timestamp),
+        ext=str(decode_ext(meta.ext).get(RECALL_EXT, "")),
+    )
+
+
+def _decode_edit(meta: Any, body: Any) -> MessageEdited:
+    message = _message(meta, body)
+    edit = mapping(json_object(body.meta), "edit_msg")
+    at = message.edited_at or from_milliseconds(meta.timestamp)
+    return MessageEdited(message, text(edit, "operator") or _sender(meta, body), message.edit_count, at)
 
 
 def _decode_roamed(meta: Any) -> Message | None:
@@ -130,28 +151,42 @@ def _decode_roamed(meta: Any) -> Message | None:
         return None
     body = schema.MessageBody.FromString(meta.payload)
     if not body.HasField("type"):
-        return _unreadable(meta, _UNKNOWN_TYPE)
+        return _unknown_message(meta, _UNKNOWN_TYPE)
     return _message(meta, body) if body.type in CHATS or body.type == _EDIT else None
 
 
 def decode_roamed(data: bytes) -> Message | None:
-    r"""Return the message of a Meta from roaming history, or `None` where it is no message (fact sheet section 8).
+    r"""Return the message of a Meta from roaming history (消息漫游), or `None` if the Meta is not a message.
 
-    Never raises for what is in `data`: what cannot be read is `Unknown`, with its bytes.
+    A Meta that cannot be decoded becomes a message whose body is `Unknown` and keeps the bytes.
 
     Example:
         >>> decode_roamed(b"\xff").body.reason
         'DecodeError'
+
+    Source: docs/protocol.md#roaming-history.
     """
     try:
         return _decode_roamed(schema.Meta.FromString(data))
     except UNREADABLE as error:
-        return _salvage(data, type(error).__name__)
+        return _undecoded_message(data, type(error).__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What the service notes on a message (`MessageBody.meta`): its thread, edits, reactions, translations."""
+    """What the service adds to a message in `MessageBody.meta`.
+
+    Attributes:
+        thread: the thread that the message is in.
+        edit: the JSON object `edit_msg`; empty if the message was not edited.
+        edit_count: how often the message was edited.
+        edit_time: the time of the last edit in ms since the epoch, or 0.
+        reactions: the reactions (回应) as JSON objects.
+        translations: the translations as JSON objects.
+        overview: the thread on this message, if it is a parent message.
+
+    Source: docs/protocol.md#thread-marks, docs/protocol.md#thread-overview, docs/protocol.md#editing.
+    """
 
     thread: ThreadRef | None
     edit: Mapping[str, Any]
@@ -162,14 +197,18 @@ class Marks:
     overview: ThreadOverview | None
 
 
-def read_marks(noted: str, thread_id: str = "") -> Marks:
-    """Return what a `MessageBody.meta` says; `thread_id` is not in it, and goes into its `ThreadRef`.
+def read_marks(marks_json: str, thread_id: str = "") -> Marks:
+    """Return what a `MessageBody.meta` contains.
+
+    Args:
+        marks_json: the text of `MessageBody.meta`.
+        thread_id: the id for `Marks.thread`, because the JSON does not contain it.
 
     Example:
         >>> read_marks('{"edit_msg": {"count": 2, "edit_time": 1795390333491}}').edit_count
         2
     """
-    marks = json_object(noted)
+    marks = json_object(marks_json)
     edit = mapping(marks, "edit_msg")
     return Marks(
         thread=thread_ref(marks, thread_id),
@@ -182,31 +221,33 @@ def read_marks(noted: str, thread_id: str = "") -> Marks:
     )
 
 
-_SHORT = 1024  # characters; a thread's mark alone is some 150
-_MOST_THREADS = 1024
-_threads_seen: dict[tuple[str, str], Marks] = {}
+_CACHED_CHARACTERS = 1024  # longer marks are not cached; a mark with only the thread has about 150
+_CACHED_THREADS = 1024
+_marks_cache: dict[tuple[str, str], Marks] = {}
 
 
-def _marks_of_next(noted: str, thread_id: str) -> Marks:
-    """Read the marks of one message after another: most have that of their thread, which is read but once.
+def _cached_marks(marks_json: str, thread_id: str) -> Marks:
+    """Return the same as `read_marks`, from a cache if possible.
 
-    Reading it anew was a third of receiving them. What is kept is short, whoever wrote it, and cannot be changed.
+    Most messages of a thread have the same marks: only the thread itself. Without the cache, parsing them takes a third
+    of the time that decoding a message takes. Marks with an edit, a reaction, a translation or an overview are not
+    cached, because they belong to one message and hold mutable objects.
     """
-    found = _threads_seen.get((noted, thread_id))
-    if found is None:
-        found = read_marks(noted, thread_id)
-        may_change = found.edit or found.reactions or found.translations or found.overview
-        if len(noted) + len(thread_id) <= _SHORT and not may_change:
-            if len(_threads_seen) >= _MOST_THREADS:
-                _threads_seen.clear()
-            _threads_seen[noted, thread_id] = found
-    return found
+    marks = _marks_cache.get((marks_json, thread_id))
+    if marks is None:
+        marks = read_marks(marks_json, thread_id)
+        has_more_than_thread = marks.edit or marks.reactions or marks.translations or marks.overview
+        if len(marks_json) + len(thread_id) <= _CACHED_CHARACTERS and not has_more_than_thread:
+            if len(_marks_cache) >= _CACHED_THREADS:
+                _marks_cache.clear()
+            _marks_cache[marks_json, thread_id] = marks
+    return marks
 
 
 def _message(meta: Any, body: Any) -> Message:
     to = meta.to.name or body.to.name
-    marks = _marks_of_next(body.meta, to)
-    edited = body.type == _EDIT and body.HasField("type")
+    marks = _cached_marks(body.meta, to)
+    edited = body.type == _EDIT and body.HasField("type")  # then the Meta is about the edit, not about the message
     edit_time = marks.edit_time or (meta.timestamp if edited else 0)
     sent = (number(marks.edit, "send_time") if edited else 0) or meta.timestamp
     return Message(
@@ -231,14 +272,14 @@ def _sender(meta: Any, body: Any) -> str:
     return name
 
 
-def _salvage(data: bytes, reason: str) -> Message:
+def _undecoded_message(data: bytes, reason: str) -> Message:
     try:
-        return _unreadable(schema.Meta.FromString(data), reason)
+        return _unknown_message(schema.Meta.FromString(data), reason)
     except UNREADABLE:
         return Message(id="", sender="", to="", time=from_milliseconds(0), body=Unknown(data, reason))
 
 
-def _unreadable(meta: Any, reason: str) -> Message:
+def _unknown_message(meta: Any, reason: str) -> Message:
     return Message(
         id=str(meta.id),
         sender=getattr(meta, "from").name,
@@ -248,12 +289,14 @@ def _unreadable(meta: Any, reason: str) -> Message:
     )
 
 
-_OPERATIONS: dict[str, Literal["create", "update", "destroy"]] = {
+# data.operation of a thread notice → ThreadChanged.operation. Source: docs/protocol.md#thread-notices.
+_THREAD_OPERATIONS: dict[str, Literal["create", "update", "destroy"]] = {
     "create": "create",
     "update": "update",
     "update_msg": "update",
     "delete": "destroy",
 }
+# Source: docs/protocol.md#notices-to-other-devices.
 _DEVICE_OPERATIONS: dict[int, Literal["create", "destroy", "join", "leave", "rename"]] = {
     MucOperation.THREAD_CREATE: "create",
     MucOperation.THREAD_DESTROY: "destroy",
@@ -261,6 +304,7 @@ _DEVICE_OPERATIONS: dict[int, Literal["create", "destroy", "join", "leave", "ren
     MucOperation.THREAD_LEAVE: "leave",
     MucOperation.THREAD_UPDATE: "rename",
 }
+# The words are those of the official SDK. Source: docs/protocol.md#group-notices.
 _GROUP_OPERATIONS: dict[int, str] = {
     MucOperation.DESTROY: "destroy",
     MucOperation.KICK: "removeMember",
@@ -283,11 +327,11 @@ _GROUP_OPERATIONS: dict[int, str] = {
 def _decode_notify(meta: Any) -> Event | None:
     notice = json_object(meta.payload)
     data = mapping(notice, "data")
-    operation = _OPERATIONS.get(text(data, "operation"))
+    operation = _THREAD_OPERATIONS.get(text(data, "operation"))
     if notice.get("type") != "thread" or operation is None:
         return None
     at = from_milliseconds(number(data, "timestamp") or meta.timestamp)
-    counted = "message_count" in data and operation != "destroy"
+    has_count = "message_count" in data and operation != "destroy"
     return ThreadChanged(
         operation=operation,
         thread_id=text(data, "id"),
@@ -297,7 +341,7 @@ def _decode_notify(meta: Any) -> Event | None:
         parent_id=text(data, "msg_parent_id"),
         at=at,
         created=at if operation == "create" else None,
-        message_count=number(data, "message_count") if counted else None,
+        message_count=number(data, "message_count") if has_count else None,
         last_message=message_from_json(data.get("last_message")),
     )
 
@@ -307,13 +351,13 @@ def _decode_muc(body: Any) -> Event | None:
     operator = getattr(body, "from").name
     users = tuple(user.name for user in body.to)
     if not body.isThread:
-        word = _GROUP_OPERATIONS.get(operation)
-        return GroupChanged(word, body.mucId.name, operator, users) if word else None
+        group_operation = _GROUP_OPERATIONS.get(operation)
+        return GroupChanged(group_operation, body.mucId.name, operator, users) if group_operation else None
     thread = (body.mucId.name, body.mucName, body.mucParentId.name)
     if operation == MucOperation.THREAD_KICK:
         return ThreadChanged("member_removed", *thread, operator, user=users[0] if users else None)
-    word = _DEVICE_OPERATIONS.get(operation)
-    return DeviceChanged(word, *thread) if word else None
+    device_operation = _DEVICE_OPERATIONS.get(operation)
+    return DeviceChanged(device_operation, *thread) if device_operation else None
 
 
 def _overview(marks: Mapping[str, Any]) -> ThreadOverview | None:
@@ -333,7 +377,10 @@ def _overview(marks: Mapping[str, Any]) -> ThreadOverview | None:
 
 @dataclass(frozen=True, slots=True)
 class EditAnswer:
-    """What the answer to an edit tells: times in ms since the epoch, 0 and empty where it does not."""
+    """What the service's answer to an edit contains. Times are in ms since the epoch.
+
+    A value that the answer does not have is 0 or empty.
+    """
 
     count: int = 0
     edit_time: int = 0
@@ -342,7 +389,10 @@ class EditAnswer:
 
 
 def decode_edit_answer(metas: Sequence[bytes]) -> EditAnswer:
-    """Return what the Metas in the answer to an edit say (fact sheet section 4, "Edit")."""
+    """Return what the Metas in the service's answer to an edit contain.
+
+    Source: docs/protocol.md#editing.
+    """
     for data in metas:
         meta = parse_meta(data)
         edit = mapping(json_object(meta.payload), "edit_msg") if meta is not None else {}

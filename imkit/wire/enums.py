@@ -1,8 +1,8 @@
-"""The numbers on the wire, each once: the enumerations of the MSYNC schema, with the schema's own names.
+"""The enumerations of the MSYNC schema: every number on the wire, with the schema's own names.
 
-`imkit.wire.schema` builds its descriptors from these classes, and a test holds them to `tests/golden/msync.proto`.
+`imkit.wire.schema` builds its descriptors from these classes, and a test compares them with `tests/golden/msync.proto`.
 
-Source: docs/protocol.md#sending, docs/protocol.md#notices; `tests/golden/msync.proto`.
+Source: docs/protocol.md#socket-transport.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import IntEnum
 
 
 class EncryptType(IntEnum):
-    """How a payload is encrypted; imkit and the official SDK for the web encrypt none."""
+    """How a payload is encrypted. imkit and the official SDK for the web do not encrypt."""
 
     ENCRYPT_NONE = 0
     ENCRYPT_AES_128_CBC = 1
@@ -19,7 +19,7 @@ class EncryptType(IntEnum):
 
 
 class ValueType(IntEnum):
-    """Which field of a `KeyValue` holds its value."""
+    """The type of a `KeyValue`'s value."""
 
     BOOL = 1
     INT = 2
@@ -32,7 +32,7 @@ class ValueType(IntEnum):
 
 
 class StatusCode(IntEnum):
-    """How the service answers a frame."""
+    """The result that the service reports in its answer to a frame."""
 
     OK = 0
     FAIL = 1
@@ -58,14 +58,14 @@ class StatusCode(IntEnum):
 
 
 class MSyncVersion(IntEnum):
-    """The version of the envelope."""
+    """The version of the `MSync` envelope."""
 
     MSYNC_V1 = 0
     MSYNC_V2 = 1
 
 
 class FrameCommand(IntEnum):
-    """What a frame is: the command of its envelope."""
+    """The kind of a frame: the command of its `MSync` envelope."""
 
     SYNC = 0
     UNREAD = 1
@@ -75,7 +75,7 @@ class FrameCommand(IntEnum):
 
 
 class OsType(IntEnum):
-    """The system a client runs on; clients for the web say `OS_OTHER`."""
+    """The operating system of a client. Clients for the web send `OS_OTHER`."""
 
     OS_IOS = 0
     OS_ANDROID = 1
@@ -87,7 +87,7 @@ class OsType(IntEnum):
 
 
 class NetworkType(IntEnum):
-    """The network a client is on."""
+    """The kind of network that a client uses."""
 
     NETWORK_NONE = 0
     NETWORK_WIFI = 1
@@ -98,7 +98,7 @@ class NetworkType(IntEnum):
 
 
 class CompressType(IntEnum):
-    """How a client can compress frames."""
+    """The compression methods that a client offers."""
 
     COMPRESS_NONE = 0
     COMPRESS_ZLIB = 1
@@ -106,7 +106,7 @@ class CompressType(IntEnum):
 
 
 class CompressDirection(IntEnum):
-    """In which direction frames are compressed."""
+    """The direction in which frames are compressed."""
 
     ONLY_UP = 0
     ONLY_DOWN = 1
@@ -114,7 +114,7 @@ class CompressDirection(IntEnum):
 
 
 class NameSpace(IntEnum):
-    """What a Meta's payload is."""
+    """The kind of a Meta's payload."""
 
     STATISTIC = 0
     CHAT = 1
@@ -126,7 +126,7 @@ class NameSpace(IntEnum):
 
 
 class RouteType(IntEnum):
-    """Who gets a message: all, those who are online, or those who are named."""
+    """The receivers of a message: all members, those online, or those listed in `directedUsers`."""
 
     ROUTE_ALL = 0
     ROUTE_ONLINE = 1
@@ -134,7 +134,7 @@ class RouteType(IntEnum):
 
 
 class BodyType(IntEnum):
-    """What a message body is: a message to a user, group or chat room, or an action."""
+    """The kind of a message body: a message to a user (CHAT), group or chat room, or an action such as RECALL."""
 
     NORMAL = 0
     CHAT = 1
@@ -148,7 +148,7 @@ class BodyType(IntEnum):
 
 
 class EditScope(IntEnum):
-    """What an edit changes."""
+    """The parts of a message that an edit changes."""
 
     BODY = 1
     BODY_AND_EXT = 2
@@ -177,7 +177,7 @@ class SubType(IntEnum):
 
 
 class StreamStatus(IntEnum):
-    """How far a text that grows has come."""
+    """The progress of a text that is sent in pieces."""
 
     STREAM_START = 0
     STREAM_IN_PROGRESS = 1
@@ -186,7 +186,7 @@ class StreamStatus(IntEnum):
 
 
 class MucOperation(IntEnum):
-    """What happened to a group or a thread."""
+    """The kind of a group event or thread event."""
 
     CREATE = 0
     DESTROY = 1
@@ -237,7 +237,7 @@ class MucOperation(IntEnum):
 
 
 class MucSettingType(IntEnum):
-    """Who may join a group."""
+    """The rule for joining a group."""
 
     PRIVATE_OWNER_INVITE = 0
     PRIVATE_MEMBER_INVITE = 1
@@ -247,7 +247,7 @@ class MucSettingType(IntEnum):
 
 
 class MucStatusCode(IntEnum):
-    """How the service answers a group operation."""
+    """The result of a group operation."""
 
     OK = 0
     PERMISSION_DENIED = 1
@@ -258,14 +258,14 @@ class MucStatusCode(IntEnum):
 
 
 class MucEventType(IntEnum):
-    """What a group event belongs to."""
+    """The kind of object that a group event is about."""
 
     EVENT_NONE = 0
     CIRCLE_CHANNEL = 1
 
 
 class RosterOperation(IntEnum):
-    """What happened to a contact."""
+    """The kind of a contact event."""
 
     GET_ROSTER = 0
     GET_BLACKLIST = 1
@@ -280,7 +280,7 @@ class RosterOperation(IntEnum):
 
 
 class RosterStatusCode(IntEnum):
-    """How the service answers a contact operation."""
+    """The result of a contact operation."""
 
     OK = 0
     USER_NOT_EXIST = 1
@@ -289,7 +289,7 @@ class RosterStatusCode(IntEnum):
 
 
 class StatisticsOperation(IntEnum):
-    """Why the service logs a device out."""
+    """The kind of a statistics frame. The service sends 1 to 4 to log a device out."""
 
     INFORMATION = 0
     USER_REMOVED = 1
@@ -298,7 +298,7 @@ class StatisticsOperation(IntEnum):
     USER_KICKED_BY_OTHER_DEVICE = 4
 
 
-# Where the schema has them: "<scope>.<name>" or "<name>", below the schema's package.
+# The path of each enumeration in the schema, below its package.
 BY_PATH: dict[str, type[IntEnum]] = {
     "EncryptType": EncryptType,
     "KeyValue.ValueType": ValueType,

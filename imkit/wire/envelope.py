@@ -1,6 +1,7 @@
-"""The frames a client sends, byte for byte as the official SDKs write them.
+"""Builds the frames that a client sends, byte for byte as the official SDKs write them.
 
-Source: fact sheet sections 2 and 3; the recorded frames in `tests/golden`.
+Source: docs/protocol.md#login-and-connection, docs/protocol.md#queues-and-synchronisation; the recorded frames in
+`tests/golden`.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ GROUP_DOMAIN = "conference.easemob.com"  # groups and threads
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one build of the official SDK words its frames; the facts are the same in all.
+    """How one build of the official SDK fills its frames. imkit uses the defaults; tests use the other builds' values.
 
     Args:
-        sdk_version: the version it reports.
-        action_version: the protocol level it claims.
-        writes_version: it writes the envelope's `version` (the mini-program build leaves it out).
-        writes_trace: it writes a `traceId` (agora-chat 1.4.0 leaves it out).
-        offers_compression: it offers LZ4. imkit's own login does not, as the SDK does not after a failure.
+        sdk_version: the SDK version in the login frame.
+        action_version: the protocol level in the login frame.
+        writes_version: write the envelope's `version`. The mini-program build leaves it out.
+        writes_trace: write a `traceId`. agora-chat 1.4.0 leaves it out.
+        offers_compression: offer LZ4 in the login frame. imkit does not; the SDK does, except after a failure.
+
+    Source: docs/protocol.md#login-handshake, docs/protocol.md#quirks-of-the-official-sdk-4.
     """
 
     sdk_version: str = "4.21.1"
@@ -45,14 +48,14 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who speaks: an app key (``"org#app"``), a user id and a resource, which names the device."""
+    """One device of one user: an app key (``"org#app"``), a user id, and a resource, which names the device."""
 
     app_key: str
     user: str
     resource: str
 
     def jid(self) -> Any:
-        """The protobuf JID of this device."""
+        """Return the protobuf JID of this device."""
         return schema.JID(appKey=self.app_key, name=self.user, domain=USER_DOMAIN, clientResource=self.resource)
 
 
@@ -62,11 +65,11 @@ def group_jid(app_key: str, name: str) -> Any:
 
 
 class Envelope:
-    """Builds a client's frames.
+    """Builds the frames of one device.
 
     Args:
-        identity: who speaks.
-        dialect: which SDK build's wording to use.
+        identity: the device.
+        dialect: the SDK build whose frames to write.
 
     Example:
         >>> Envelope(Identity("org#app", "alice", "web")).unread(trace_id=None).hex()
@@ -86,9 +89,12 @@ class Envelope:
         device_uuid: str | None = None,
         device_name: str = "webim",
     ) -> bytes:
-        """Return the login frame, the first on every socket (fact sheet section 2, step 2)."""
+        """Return the login frame, which must be the first on every socket.
+
+        Source: docs/protocol.md#login-handshake.
+        """
         resource = self.identity.resource
-        offer = [CompressType.COMPRESS_LZ4] if self.dialect.offers_compression else []
+        offered = [CompressType.COMPRESS_LZ4] if self.dialect.offers_compression else []
         login = schema.Provision(
             osType=OsType.OS_OTHER,
             version=self.dialect.sdk_version,
@@ -100,34 +106,37 @@ class Envelope:
             actionVersion=self.dialect.action_version,
             authToken=json_text({"token": f"$t${token}"}),
             sessionId=session_id,
-            protocolCompressType=offer,
+            protocolCompressType=offered,
         )
         return self._signed(FrameCommand.PROVISION, login, token, trace_id)
 
     def logout(self, token: str, *, session_id: str, trace_id: int | None) -> bytes:
-        """Return the frame that ends a login, sent before the socket is closed."""
+        """Return the frame that ends a login. A client sends it before it closes the socket."""
         return self._signed(
             FrameCommand.LOGOUT, schema.Logout(sessionId=session_id, reason="inner:logout"), token, trace_id
         )
 
     def unread(self, *, trace_id: int | None) -> bytes:
-        """Return the question which queues hold something; also the heartbeat."""
+        """Return the frame that asks which queues hold items. It is also the heartbeat."""
         return self._frame(FrameCommand.UNREAD, None, trace_id)
 
     def fetch(self, queue: Any, *, trace_id: int | None) -> bytes:
-        """Return the request for the front of a queue."""
+        """Return the frame that asks for the first page of a queue."""
         return self._frame(FrameCommand.SYNC, schema.CommSyncUL(queue=queue), trace_id)
 
     def acknowledge(self, queue: Any, key: int, *, trace_id: int | None) -> bytes:
-        """Return the frame that drops all up to `key` from a queue and asks for what follows."""
+        """Return the frame that removes all items up to `key` from a queue, and asks for the next page."""
         return self._frame(FrameCommand.SYNC, schema.CommSyncUL(key=key, queue=queue), trace_id)
 
     def send(self, meta: Any, *, trace_id: int | None) -> bytes:
-        """Return the frame that carries one Meta: a message, a recall, an edit, a read ack."""
+        """Return the frame that carries one Meta: a message, a recall, an edit or a read ack."""
         return self._frame(FrameCommand.SYNC, schema.CommSyncUL(meta=meta), trace_id)
 
     def statistics(self, client_id: int, *, trace_id: int | None) -> bytes:
-        """Return the report that follows a login; it needs no answer (fact sheet section 2, step 4)."""
+        """Return the statistics frame that follows a login. The service does not answer it.
+
+        Source: docs/protocol.md#after-the-login.
+        """
         payload = schema.StatisticsBody(operation=StatisticsOperation.INFORMATION).SerializeToString()
         return self.send(schema.Meta(id=client_id, ns=NameSpace.STATISTIC, payload=payload), trace_id=trace_id)
 

@@ -1,6 +1,6 @@
-"""Application attributes (ext) between Python's JSON values and the wire's typed KeyValue list.
+"""Converts extension attributes (ext, 扩展字段) between JSON values and the wire's list of typed `KeyValue`s.
 
-Source: fact sheet section 4, "ext/customExts KeyValue from JS".
+Source: docs/protocol.md#extension-attributes.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from imkit.wire import schema
 from imkit.wire.enums import ValueType
 from imkit.wire.untrusted_json import INT64_MAX, INT64_MIN, MAX_DEPTH, finite, is_deep
 
-# Plain ints: each attribute of each message is compared with them, and an IntEnum compares slower.
+# Plain ints, because comparing with an IntEnum is slower, and every attribute of every message is compared.
 _BOOL, _INT, _UINT, _LLINT, _FLOAT, _DOUBLE, _STRING, _JSON_STRING = map(int, ValueType)
 
 
 def encode_ext(ext: Mapping[str, Any]) -> list[Any]:
-    """Turn application attributes into `KeyValue` messages, in the order given.
+    """Return extension attributes as `KeyValue` messages, in the order of `ext`.
 
     Args:
-        ext: a JSON object; integers within int64, finite floats, valid Unicode, at most 64 levels deep.
+        ext: a JSON object with integers of 64 bits, finite floats and valid Unicode, at most 64 levels deep.
 
     Returns:
-        One `KeyValue` for each key: strings, integers, floats and booleans typed, everything else as JSON text.
+        One `KeyValue` for each key. Strings, integers, floats and booleans have their own type; lists, objects and
+        null become JSON text.
 
     Raises:
-        InvalidMessage: something in it is no JSON, or would not survive the wire.
+        InvalidMessage: `ext` is not a JSON object, or holds a value that the wire cannot carry.
 
     Example:
         >>> [item.key for item in encode_ext({"mood": "好"})]
@@ -39,7 +40,7 @@ def encode_ext(ext: Mapping[str, Any]) -> list[Any]:
         raise InvalidMessage(f"ext must be a JSON object (a dict), not {type(ext).__name__}")
     items = []
     for key, value in ext.items():
-        _check(key, value, MAX_DEPTH)
+        _check_value(key, value, MAX_DEPTH)
         if isinstance(value, str):
             items.append(schema.KeyValue(key=key, type=_STRING, stringValue=value))
         elif isinstance(value, bool):
@@ -54,9 +55,10 @@ def encode_ext(ext: Mapping[str, Any]) -> list[Any]:
 
 
 def decode_ext(items: Iterable[Any]) -> dict[str, Any]:
-    """Turn `KeyValue` messages into application attributes; what is no JSON, or too deep, stays as its text.
+    """Return the extension attributes in `KeyValue` messages.
 
-    The official SDK drops a whole message over one bad JSON value; here only that value stays a string.
+    A value of type JSON_STRING that is invalid JSON, or nested too deeply, stays the text that it is. (The official SDK
+    loses the whole message in this case.)
 
     Example:
         >>> decode_ext(encode_ext({"n": 1, "who": ["a", None]}))
@@ -81,45 +83,45 @@ def decode_ext(items: Iterable[Any]) -> dict[str, Any]:
         elif kind == _FLOAT:
             value = finite(item.floatValue)
         else:
-            held = item.WhichOneof("value")
-            value = getattr(item, held) if held else None
+            field = item.WhichOneof("value")
+            value = getattr(item, field) if field else None
             value = finite(value) if isinstance(value, float) else value
         ext[item.key] = value
     return ext
 
 
 def json_text(value: Any) -> str:
-    """Return the compact JSON text that JavaScript would write: no spaces, Unicode as it is."""
+    """Return a value as JSON the way JavaScript writes it: without spaces, and with Unicode not escaped."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def check_text(what: str, value: object) -> None:
-    """Raise `InvalidMessage` unless `value` is text that can be put on the wire; `what` names it."""
+    """Raise `InvalidMessage` unless `value` is a string that UTF-8 can encode. `what` names it in the error."""
     if not isinstance(value, str):
         raise InvalidMessage(f"{what} must be a string, not {type(value).__name__}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidMessage(f"{what} holds half a character (a lone surrogate)") from None
+        raise InvalidMessage(f"{what} holds half a character (a lone surrogate), which UTF-8 cannot encode") from None
 
 
-def _check(key: object, value: object, depth: int) -> None:
+def _check_value(key: object, value: object, levels: int) -> None:
     check_text("ext: a key", key)
     if isinstance(value, str):
         check_text(f"ext: {key!r}", value)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise InvalidMessage(f"ext: {key!r} is {value}, which JSON cannot hold")
+            raise InvalidMessage(f"ext: {key!r} is {value}, which JSON cannot represent")
     elif isinstance(value, int):
         if not INT64_MIN <= value <= INT64_MAX:
-            raise InvalidMessage(f"ext: {key!r} is beyond 64 bits", hint="Send a number of that size as a string.")
+            raise InvalidMessage(f"ext: {key!r} has more than 64 bits", hint="Send a number of that size as a string.")
     elif isinstance(value, dict | list):
-        if depth == 0:
+        if levels == 0:
             raise InvalidMessage(f"ext: more than {MAX_DEPTH} levels deep")
         for inner_key, inner in value.items() if isinstance(value, dict) else ((key, inner) for inner in value):
-            _check(inner_key, inner, depth - 1)
+            _check_value(inner_key, inner, levels - 1)
     elif value is not None:
-        raise InvalidMessage(f"ext: {key!r} holds a {type(value).__name__}, which is no JSON")
+        raise InvalidMessage(f"ext: {key!r} holds a {type(value).__name__}, which is not a JSON value")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -131,7 +133,7 @@ def _parse_json(text: str) -> Any:
         value = json.loads(text, parse_constant=_refuse_constant)
         if is_deep(value):
             return text
-        json_text(value).encode()  # what cannot be written again (a lone surrogate, an overflowed 1e999) stays text
+        json_text(value).encode()  # fails for a lone surrogate and for 1e999, which is parsed as infinity
     except (ValueError, RecursionError):
         return text
     return value

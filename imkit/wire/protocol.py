@@ -1,9 +1,9 @@
-"""A client's side of MSYNC as a class without I/O: frames and time in, frames and events out.
+"""The client's side of MSYNC as a class without I/O. It takes frames and the time, and returns frames and events.
 
-What goes out is an ordered list. Whoever runs it must work through the list in order: the events of a page stand
-before the frame that acknowledges it, so that an acknowledgement never runs ahead of delivery.
+Each method returns an ordered list of outputs, and the caller must carry them out in this order. The events of a page
+come before the frame that acknowledges the page, so that nothing is acknowledged before it is delivered.
 
-Source: fact sheet sections 2 (handshake) and 3 (sync flow).
+Source: docs/protocol.md#login-and-connection, docs/protocol.md#queues-and-synchronisation.
 """
 
 from __future__ import annotations
@@ -28,45 +28,56 @@ from imkit.wire.untrusted_json import json_object, number
 
 logger = logging.getLogger("imkit.wire")
 
-HEARTBEAT_SECONDS = 30.0  # without a downlink, the official SDK asks UNREAD
-LOOK_SECONDS = 120.0  # a queue whose NOTICE was lost is found by then, although others keep the line busy
-SILENCE_SECONDS = 15.0  # without an answer to that, the connection is dead
-STALL_SECONDS = 10.0  # without a page, a queue is asked for again
-REMEMBERED = 20_000  # ids kept to tell what was delivered already; the official SDK keeps about 100
-_COUNTING_FROM = 1_264_982_400_000  # 2010-02-01: where the SDK's client ids count their milliseconds from
+HEARTBEAT_SECONDS = 30.0  # after so long without a downlink, send UNREAD, as the official SDK does
+UNREAD_SECONDS = 120.0  # send UNREAD at least so often, also on a busy connection: a NOTICE may have been lost
+SILENCE_SECONDS = 15.0  # after so long without an answer to the heartbeat, the connection is dead
+STALL_SECONDS = 10.0  # after so long without a page, ask for the queue again
+REMEMBERED_IDS = 20_000  # the ids that are kept to drop repeated messages; the official SDK keeps about 100
+_CLIENT_ID_EPOCH = 1_264_982_400_000  # ms: client ids count from 2010-02-01, as in the official SDK
 
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """Put `data` on the socket, as one binary message."""
+    """Send `data` on the socket, as one binary message."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Place `events` where consumers find them, before anything that follows in the list."""
+    """Deliver `events` to the consumers, before the next output is carried out."""
 
     events: list[Event]
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """The login stands. `expires_at` is when the token ends, in ms since the epoch, if the service told."""
+    """The login succeeded. `expires_at` is the end of the token in ms since the epoch, `None` if not given."""
 
     expires_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRefused:
-    """The login was refused."""
+    """The login failed with `error`."""
 
     error: IMError
 
 
 @dataclass(frozen=True, slots=True)
 class SendAnswered:
-    """The answer to a send: `status` 0 and the server's id and time (ms since the epoch), or a refusal."""
+    """The service answered a send.
+
+    Attributes:
+        client_id: the id of the Meta that was sent.
+        status: 0 if the service accepted it, else the status code of the refusal.
+        reason: the service's reason for a refusal.
+        server_id: the message id that the service gave.
+        at: the service's time in ms since the epoch.
+        metas: the Metas in the answer to an edit.
+
+    Source: docs/protocol.md#answer-to-a-send.
+    """
 
     client_id: int
     status: int
@@ -78,7 +89,7 @@ class SendAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Nothing came for too long, not even the answer to a heartbeat: the connection is dead."""
+    """The connection is dead: the service did not answer the heartbeat."""
 
 
 Output = Transmit | Deliver | LoggedIn | LoginRefused | SendAnswered | Silent | Kicked
@@ -87,43 +98,47 @@ _QueueName = tuple[str, str]
 
 @dataclass(slots=True)
 class _Drain:
-    """One queue being emptied: asked at a time, with the key last acknowledged."""
+    """The queue that is being emptied."""
 
     queue: Any
-    asked_at: float
-    last_key: int | None = None
-    noticed_again: bool = False
-    asked_again: bool = False
+    asked_at: float  # when its last page was asked for
+    last_key: int | None = None  # the key that was acknowledged last
+    noticed_again: bool = False  # a NOTICE came for it meanwhile, so it must be fetched once more
+    asked_again: bool = False  # no page came, and it was asked for a second time
 
 
 @dataclass(slots=True)
-class _Socket:
-    """What is forgotten with the socket."""
+class _SocketState:
+    """The state of one socket. A new socket begins with a new state."""
 
     session_id: str
     token: str = field(repr=False)
     last_downlink: float = 0.0
     heartbeat_at: float | None = None
     logged_in: bool = False
-    greeted: bool = False
-    greeted_at: int | None = None  # the service's time, in ms, as the answer to the first UNREAD told it
-    looked_at: float = 0.0  # when UNREAD was asked last
-    given_up_at: float | None = None  # when a queue was left before its end; UNREAD tells what it still holds
+    unread_answered: bool = False  # the first UNREAD was answered
+    service_time: int | None = None  # in ms: the time that the service gave in that answer
+    unread_asked_at: float = 0.0  # when UNREAD was sent last
+    abandoned_at: float | None = None  # when a queue was left before it was empty; the next UNREAD finds the rest
     active: _Drain | None = None
     waiting: dict[_QueueName, Any] = field(default_factory=dict)
 
 
 class ClientProtocol:
-    """The protocol state of one device, over as many sockets as it takes.
+    """The protocol state of one device, across all its sockets.
+
+    `now` is a time in seconds from any clock that never goes back.
 
     Args:
-        identity: who speaks.
-        dialect: which SDK build's wording to use.
-        wall_clock: seconds since the epoch, for ids; timers use the `now` that each call is given.
+        identity: the device.
+        dialect: the SDK build whose frames to write.
+        wall_clock: returns the seconds since the epoch, for ids. The timers use `now`.
 
     Example:
         >>> protocol = ClientProtocol(Identity("org#app", "alice", "web"))
-        >>> [frame] = protocol.connect("token", now=0.0)  # the PROVISION to send first
+        >>> [login] = protocol.connect("token", now=0.0)
+        >>> schema.MSync.FromString(login.data).command == FrameCommand.PROVISION
+        True
     """
 
     def __init__(
@@ -134,24 +149,24 @@ class ClientProtocol:
         self._wall_clock = wall_clock
         self._last_client_id = 0
         self._last_trace_id = 0
-        self._socket = _Socket("", "")
-        self._earlier_login_time: int | None = 2**63
+        self._socket = _SocketState("", "")
+        self._previous_login_time: int | None = 2**63
         self._delivered: dict[tuple[int, int], None] = {}
 
-    # -------------------------------------------------------------- frames up
+    # ------------------------------------------------------------------ uplink
 
     def connect(self, token: str, now: float) -> list[Output]:
-        """Begin on a new socket: forget the old one's state and log in."""
-        self._earlier_login_time = self.login_time
-        self._socket = _Socket(f"{self._milliseconds()}:", token, last_downlink=now)
+        """Begin on a new socket: drop the state of the old one, and return the login frame."""
+        self._previous_login_time = self.login_time
+        self._socket = _SocketState(f"{self._milliseconds()}:", token, last_downlink=now)
         try:
             frame = self._envelope.provision(token, session_id=self._socket.session_id, trace_id=self._trace_id())
-        except (TypeError, ValueError):  # whose words would show the token
+        except (TypeError, ValueError):  # do not chain it: its text may contain the token
             return [LoginRefused(AuthError("the app key, the user, the resource and the token must be valid text"))]
         return [Transmit(frame)]
 
     def send(self, meta: Any) -> Transmit:
-        """Return the frame that carries a Meta built by `uplink`."""
+        """Return the frame that sends a Meta, which `imkit.wire.uplink` built."""
         return Transmit(self._envelope.send(meta, trace_id=self._trace_id()))
 
     def logout(self) -> Transmit:
@@ -162,48 +177,54 @@ class ClientProtocol:
 
     @property
     def login_time(self) -> int | None:
-        """A time of the service's, in ms, before all that was sent on this socket; `None` where it tells none.
+        """A time on the service's clock in ms, earlier than that of any message sent on this socket.
 
-        It comes with the first answer to UNREAD. Until then it is that of the socket before, and on the first one the
-        end of time: nothing can be shown to be of this socket.
+        It is in the first answer to UNREAD; `None` if the service gives none there. Before that answer this is the
+        login time of the previous socket, or a time in the far future if there was none.
         """
-        return self._socket.greeted_at if self._socket.greeted else self._earlier_login_time
+        return self._socket.service_time if self._socket.unread_answered else self._previous_login_time
 
     def next_client_id(self) -> int:
-        """Return a new id for a send: unique for this device, growing, counted in ms as the SDK counts."""
-        self._last_client_id = max(self._last_client_id + 1, self._milliseconds() - _COUNTING_FROM)
+        """Return an id for a send. Ids of one device are unique and grow; they count ms, as in the official SDK.
+
+        Source: docs/protocol.md#sending.
+        """
+        self._last_client_id = max(self._last_client_id + 1, self._milliseconds() - _CLIENT_ID_EPOCH)
         return self._last_client_id
 
-    # ------------------------------------------------------------ frames down
+    # ---------------------------------------------------------------- downlink
 
     def receive(self, data: bytes, now: float) -> list[Output]:
-        """Take one frame; return what to do, in order. Never raises for what is in it."""
+        """Handle one frame from the service, and return what to do. Never raises for what the frame contains."""
         self._socket.last_downlink = now
         self._socket.heartbeat_at = None
         try:
             frame = schema.MSync.FromString(data)
             command = frame.command if frame.HasField("command") else None
             if not self._socket.logged_in and command != FrameCommand.PROVISION:
-                return []  # were it delivered and acknowledged, and the login then failed, nobody would have it
+                return []  # if the login then fails, the caller drops the events, so do not acknowledge anything yet
             if command == FrameCommand.SYNC:
-                return self._synced(schema.LooseSyncDL.FromString(frame.payload), now)
+                return self._handle_sync(schema.LooseSyncDL.FromString(frame.payload), now)
             if command == FrameCommand.NOTICE:
-                return self._noticed(schema.CommNotice.FromString(frame.payload), now)
+                return self._handle_notice(schema.CommNotice.FromString(frame.payload), now)
             if command == FrameCommand.UNREAD:
-                return self._told_unread(schema.CommUnreadDL.FromString(frame.payload), now)
+                return self._handle_unread(schema.CommUnreadDL.FromString(frame.payload), now)
             if command == FrameCommand.PROVISION:
-                return self._provisioned(schema.Provision.FromString(frame.payload))
+                return self._handle_provision(schema.Provision.FromString(frame.payload))
             if command != FrameCommand.LOGOUT:
-                logger.warning("a frame with an unknown command, %d bytes, was passed over", len(data))
+                logger.warning("ignored a frame of %d bytes with an unknown command", len(data))
         except (DecodeError, UnicodeDecodeError) as error:
             logger.warning("a frame of %d bytes could not be read: %s", len(data), type(error).__name__)
             if not self._socket.logged_in:
-                wrong = ProtocolError("the answer to the login could not be read", reason=type(error).__name__)
-                return [LoginRefused(wrong)]
+                unreadable = ProtocolError("the answer to the login could not be read", reason=type(error).__name__)
+                return [LoginRefused(unreadable)]
         return []
 
     def tick(self, now: float) -> list[Output]:
-        """Let time pass: heartbeats, dead connections, queues that were asked for in vain."""
+        """Return what is due at `now`: a heartbeat, another request for a queue, or the end of the connection.
+
+        Source: docs/protocol.md#heartbeat.
+        """
         socket = self._socket
         if not socket.logged_in:
             return []
@@ -211,31 +232,31 @@ class ClientProtocol:
             return [Silent()]
         outputs: list[Output] = []
         if socket.active is not None and now - socket.active.asked_at >= STALL_SECONDS:
-            outputs += self._stalled(socket.active, now)
-        since = socket.last_downlink if socket.given_up_at is None else min(socket.last_downlink, socket.given_up_at)
-        is_due = now - since >= HEARTBEAT_SECONDS or now - socket.looked_at >= LOOK_SECONDS
+            outputs += self._handle_stall(socket.active, now)
+        since = socket.last_downlink if socket.abandoned_at is None else min(socket.last_downlink, socket.abandoned_at)
+        is_due = now - since >= HEARTBEAT_SECONDS or now - socket.unread_asked_at >= UNREAD_SECONDS
         if socket.heartbeat_at is None and is_due:
-            socket.heartbeat_at = socket.looked_at = now
-            socket.given_up_at = None
+            socket.heartbeat_at = socket.unread_asked_at = now
+            socket.abandoned_at = None
             outputs.append(Transmit(self._envelope.unread(trace_id=self._trace_id())))
         return outputs
 
-    # -------------------------------------------------------------- handshake
+    # ------------------------------------------------------------------- login
 
-    def _provisioned(self, reply: Any) -> list[Output]:
+    def _handle_provision(self, reply: Any) -> list[Output]:
         if self._socket.logged_in:
             return []
         if not reply.HasField("status"):
             return [LoginRefused(ProtocolError("the answer to the login has no status"))]
-        status = _code(reply.status)
+        status = _status_code(reply.status)
         if status != StatusCode.OK:
             return [LoginRefused(login_refused(self.identity.user, status, reply.status.reason))]
         if any(reply.protocolCompressType):
             return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
         self._socket.logged_in = True
-        self._socket.looked_at = self._socket.last_downlink
+        self._socket.unread_asked_at = self._socket.last_downlink
         return [
-            LoggedIn(_expiry(reply.authToken)),
+            LoggedIn(_token_end(reply.authToken)),
             Transmit(self._envelope.unread(trace_id=self._trace_id())),
             self._statistics(),
         ]
@@ -243,34 +264,34 @@ class ClientProtocol:
     def _statistics(self) -> Transmit:
         return Transmit(self._envelope.statistics(self.next_client_id(), trace_id=self._trace_id()))
 
-    # -------------------------------------------------------------- sync flow
+    # ------------------------------------------------------------------ queues
 
-    def _told_unread(self, reply: Any, now: float) -> list[Output]:
+    def _handle_unread(self, reply: Any, now: float) -> list[Output]:
         outputs: list[Output] = []
-        if not self._socket.greeted:
-            self._socket.greeted = True
-            self._socket.greeted_at = reply.timestamp or None
+        if not self._socket.unread_answered:
+            self._socket.unread_answered = True
+            self._socket.service_time = reply.timestamp or None
             outputs.append(self._statistics())
         for entry in reply.unread:
             if entry.HasField("queue") and (entry.n or not entry.HasField("n")):
-                outputs += self._want(entry.queue, now)
+                outputs += self._request_queue(entry.queue, now)
         return outputs
 
-    def _noticed(self, notice: Any, now: float) -> list[Output]:
+    def _handle_notice(self, notice: Any, now: float) -> list[Output]:
         queue = notice.queue
-        own = queue.name == self.identity.user and queue.clientResource == self.identity.resource
-        return [] if own or not notice.HasField("queue") else self._want(queue, now)
+        is_own_device = queue.name == self.identity.user and queue.clientResource == self.identity.resource
+        return [] if is_own_device or not notice.HasField("queue") else self._request_queue(queue, now)
 
-    def _want(self, queue: Any, now: float) -> list[Output]:
-        """Empty this queue, when its turn comes: the official SDK empties one at a time."""
-        socket, name = self._socket, _name(queue)
-        if socket.active is not None and _name(socket.active.queue) == name:
+    def _request_queue(self, queue: Any, now: float) -> list[Output]:
+        """Empty this queue, after those that wait already. Like the official SDK, empty one queue at a time."""
+        socket, name = self._socket, _queue_name(queue)
+        if socket.active is not None and _queue_name(socket.active.queue) == name:
             socket.active.noticed_again = True
             return []
         socket.waiting.setdefault(name, queue)
-        return self._next_queue(now)
+        return self._fetch_next_queue(now)
 
-    def _next_queue(self, now: float) -> list[Output]:
+    def _fetch_next_queue(self, now: float) -> list[Output]:
         socket = self._socket
         if socket.active is not None or not socket.waiting:
             return []
@@ -278,78 +299,89 @@ class ClientProtocol:
         socket.active = _Drain(queue, now)
         return [Transmit(self._envelope.fetch(queue, trace_id=self._trace_id()))]
 
-    def _finish(self, drain: _Drain, now: float, *, early: bool = False) -> list[Output]:
+    def _finish_drain(self, drain: _Drain, now: float, *, early: bool = False) -> list[Output]:
+        """Go on to the next queue. `early`: this one may still hold items, so ask UNREAD again soon."""
         self._socket.active = None
-        if early and self._socket.given_up_at is None:
-            self._socket.given_up_at = now
+        if early and self._socket.abandoned_at is None:
+            self._socket.abandoned_at = now
         if drain.noticed_again:
-            self._socket.waiting.setdefault(_name(drain.queue), drain.queue)
-        return self._next_queue(now)
+            self._socket.waiting.setdefault(_queue_name(drain.queue), drain.queue)
+        return self._fetch_next_queue(now)
 
-    def _stalled(self, drain: _Drain, now: float) -> list[Output]:
-        logger.warning("no page came for queue %r in %.0f s", drain.queue.name, STALL_SECONDS)
+    def _handle_stall(self, drain: _Drain, now: float) -> list[Output]:
+        logger.warning("queue %r: no page came within %.0f s", drain.queue.name, STALL_SECONDS)
         if drain.asked_again:
-            return self._finish(drain, now, early=True)
+            return self._finish_drain(drain, now, early=True)
         drain.asked_again, drain.asked_at, drain.last_key = True, now, None
         return [Transmit(self._envelope.fetch(drain.queue, trace_id=self._trace_id()))]
 
-    def _synced(self, reply: Any, now: float) -> list[Output]:
-        if reply.metaId:
-            answer = (reply.metaId, _code(reply.status), reply.status.reason, str(reply.serverId), reply.timestamp)
-            answered = SendAnswered(*answer, metas=() if reply.HasField("queue") else tuple(reply.metas))
-            if not reply.HasField("queue"):
-                return [answered]
-            return [answered, *self._page(reply, now)]
-        return self._page(reply, now)
+    def _handle_sync(self, reply: Any, now: float) -> list[Output]:
+        """Handle a SYNC frame: the answer to a send, a page of a queue, or both in one."""
+        if not reply.metaId:
+            return self._handle_page(reply, now)
+        is_page = reply.HasField("queue")
+        answered = SendAnswered(
+            client_id=reply.metaId,
+            status=_status_code(reply.status),
+            reason=reply.status.reason,
+            server_id=str(reply.serverId),
+            at=reply.timestamp,
+            metas=() if is_page else tuple(reply.metas),
+        )
+        return [answered, *self._handle_page(reply, now)] if is_page else [answered]
 
-    def _page(self, page: Any, now: float) -> list[Output]:
-        outputs = self._deliver(page.metas)
+    def _handle_page(self, page: Any, now: float) -> list[Output]:
+        """Deliver a page of a queue, acknowledge it, and go on with this queue or the next one."""
+        outputs = self._decode_new(page.metas)
         drain = self._socket.active
         if not page.HasField("queue"):
-            return outputs  # nobody can tell what to acknowledge; the queue is asked for again when it stalls
-        if drain is None or _name(drain.queue) != _name(page.queue):
-            # Not asked for. Its key is not acknowledged: a page pushed late or out of order would take items
-            # with it that never came. Asking for the front of the queue is safe, and brings the same key.
-            return outputs + (self._want(page.queue, now) if page.metas else [])
+            return outputs  # it cannot be acknowledged; the queue is asked for again after STALL_SECONDS
+        if drain is None or _queue_name(drain.queue) != _queue_name(page.queue):
+            # A page that was not asked for. Do not acknowledge its key: if pages before it were lost, their items
+            # would be removed undelivered. Fetch the queue from its front instead; that brings the same items.
+            return outputs + (self._request_queue(page.queue, now) if page.metas else [])
         key = page.nextKey if page.HasField("nextKey") else None
         if page.isLast and not page.metas:
-            return outputs + self._finish(drain, now)
-        if key is None or key == drain.last_key or _code(page.status) != StatusCode.OK:
-            return outputs + self._finish(drain, now, early=True)
+            return outputs + self._finish_drain(drain, now)
+        if key is None or key == drain.last_key or _status_code(page.status) != StatusCode.OK:
+            return outputs + self._finish_drain(drain, now, early=True)
         drain.last_key, drain.asked_at, drain.asked_again = key, now, False
         outputs.append(Transmit(self._envelope.acknowledge(page.queue, key, trace_id=self._trace_id())))
-        return outputs + (self._finish(drain, now) if page.isLast else [])
+        return outputs + (self._finish_drain(drain, now) if page.isLast else [])
 
-    def _deliver(self, metas: Any) -> list[Output]:
+    def _decode_new(self, metas: Any) -> list[Output]:
+        """Return what the Metas report, without those that were delivered before: the events first, then kicks."""
         events: list[Event] = []
         outputs: list[Output] = []
         for data in metas:
             meta = parse_meta(data)
-            if not self._is_new(meta, data):
+            if not self._remember_if_new(meta, data):
                 continue
-            told = decode_meta(data, meta)
-            if isinstance(told, Kicked):
-                outputs.append(told)
-            elif told is not None:
-                events.append(told)
-            if isinstance(told, MessageRecalled):  # a page that comes late does not bring it back
-                self._remember((NameSpace.CHAT, int(told.message_id)))
+            decoded = decode_meta(data, meta)
+            if isinstance(decoded, Kicked):
+                outputs.append(decoded)
+            elif decoded is not None:
+                events.append(decoded)
+            if isinstance(
+                decoded, MessageRecalled
+            ):  # so that a late page does not deliver the message after its recall
+                self._remember((NameSpace.CHAT, int(decoded.message_id)))
         if events:
             outputs.insert(0, Deliver(events))
         return outputs
 
-    def _is_new(self, meta: Any, data: bytes) -> bool:
+    def _remember_if_new(self, meta: Any, data: bytes) -> bool:
         if meta is not None and not meta.id:
             return True
-        mark = (-1, hash(data)) if meta is None else (meta.ns, meta.id)
-        if mark in self._delivered:
+        meta_key = (-1, hash(data)) if meta is None else (meta.ns, meta.id)
+        if meta_key in self._delivered:
             return False
-        self._remember(mark)
+        self._remember(meta_key)
         return True
 
-    def _remember(self, mark: tuple[int, int]) -> None:
-        self._delivered[mark] = None
-        if len(self._delivered) > REMEMBERED:
+    def _remember(self, meta_key: tuple[int, int]) -> None:
+        self._delivered[meta_key] = None
+        if len(self._delivered) > REMEMBERED_IDS:
             del self._delivered[next(iter(self._delivered))]
 
     # -------------------------------------------------------------------- ids
@@ -362,18 +394,21 @@ class ClientProtocol:
         return self._last_trace_id
 
 
-def _name(queue: Any) -> _QueueName:
+def _queue_name(queue: Any) -> _QueueName:
     return queue.name, queue.domain
 
 
-def _code(status: Any) -> int:
-    """Return a status code, also one without a name here; none at all is OK, as the official SDK reads it."""
+def _status_code(status: Any) -> int:
+    """Return the code of a status. A status without a code is OK, as for the official SDK.
+
+    A code that `StatusCode` does not have is in the message's unknown fields, because the schema's enums are closed.
+    """
     if status.HasField("errorCode"):
         return int(status.errorCode)
     fields: Any = UnknownFieldSet(status)
-    unnamed = [field.data for field in fields if field.field_number == 1]
-    return next((code for code in reversed(unnamed) if isinstance(code, int)), int(StatusCode.OK))
+    unknown_codes = [field.data for field in fields if field.field_number == 1]
+    return next((code for code in reversed(unknown_codes) if isinstance(code, int)), int(StatusCode.OK))
 
 
-def _expiry(auth_token: str) -> int | None:
+def _token_end(auth_token: str) -> int | None:
     return number(json_object(auth_token), "expires_in") or None

@@ -1,7 +1,8 @@
-"""What the service's refusals on the socket mean: status code and reason → imkit's error.
+"""Maps the service's refusals on the socket to imkit's errors: by status code and reason.
 
-Source: fact sheet section 2 (logins) and the table of section 4 (sends); the numbers in `code` are the official
-SDK's error types.
+`code` is the official SDK's error type.
+
+Source: docs/protocol.md#login-handshake (refused logins), docs/protocol.md#refusals-of-a-send.
 """
 
 from __future__ import annotations
@@ -29,28 +30,32 @@ from imkit.errors import (
 )
 from imkit.wire.enums import StatusCode
 
-_SEND_FAILED: tuple[tuple[str, type[IMError], int], ...] = (
-    ("group not found", GroupNotFound, 605),
-    ("not in group or chatroom", NotAMember, 602),
-    ("blocked", Blocked, 603),
-    ("exceed recall time limit", RecallExpired, 504),
-    ("message recall disabled", ServiceNotEnabled, 505),
-    ("group is disabled", GroupDisabled, 608),
-    ("Sorry, message does not exist", MessageNotFound, 1302),
-)
-_SEND_DENIED: tuple[tuple[str, type[IMError], int], ...] = (
-    ("sensitive words", Moderated, 501),
-    ("blocked by mod_antispam", Moderated, 501),
-    ("user is mute", Muted, 219),
-    ("traffic limit", RateLimited, 509),
-    ("Sorry, data is too large", TooLarge, 511),
-)
-_LOGIN_FAILED: tuple[tuple[str, type[IMError], int], ...] = (
-    ("Sorry, token or password does not match login info", AuthError, 28),
-    ("Sorry, token expired", TokenExpired, 56),
-    ("Sorry, user not found", AuthError, 204),
-)
-_LOGIN_STATUS: dict[int, tuple[type[IMError], int]] = {
+_Refusal = tuple[type[IMError], int]  # the error class, and its `code`
+
+_SEND_FAILED: dict[str, _Refusal] = {
+    "group not found": (GroupNotFound, 605),
+    "not in group or chatroom": (NotAMember, 602),
+    "blocked": (Blocked, 603),
+    "exceed recall time limit": (RecallExpired, 504),
+    "message recall disabled": (ServiceNotEnabled, 505),
+    "group is disabled": (GroupDisabled, 608),
+    "Sorry, message does not exist": (MessageNotFound, 1302),
+}
+# Here the reason only has to contain the text.
+_SEND_DENIED: dict[str, _Refusal] = {
+    "sensitive words": (Moderated, 501),
+    "blocked by mod_antispam": (Moderated, 501),
+    "user is mute": (Muted, 219),
+    "traffic limit": (RateLimited, 509),
+    "Sorry, data is too large": (TooLarge, 511),
+}
+_LOGIN_FAILED: dict[str, _Refusal] = {
+    "Sorry, token or password does not match login info": (AuthError, 28),
+    "Sorry, token expired": (TokenExpired, 56),
+    "Sorry, user not found": (AuthError, 204),
+}
+_LOGIN_STATUS: dict[int, _Refusal] = {
+    StatusCode.FAIL: (AuthError, 2),
     StatusCode.UNAUTHORIZED: (AuthError, 2),
     StatusCode.WRONG_PARAMETER: (AuthError, -3),
     StatusCode.TOKEN_EXPIRED: (TokenExpired, 56),
@@ -65,46 +70,50 @@ def send_refused(what: str, status: int, reason: str) -> IMError:
     """Return the error for a refused send, recall or edit.
 
     Args:
-        what: what was refused, to which thread or message; opens the error's message.
-        status: the wire status code, not 0.
-        reason: the service's words.
+        what: what was refused, and for which thread or message. The error's text begins with it.
+        status: the status code on the wire, not 0.
+        reason: the reason that the service gives.
 
     Example:
         >>> send_refused("the recall of message 7", 1, "exceed recall time limit").code
         504
+
+    Source: docs/protocol.md#refusals-of-a-send.
     """
-    refused = f"{what} was refused"
+    kind, code = _classify_send(status, reason)
+    return kind(f"{what} was refused", code=code, status=status, reason=reason)
+
+
+def _classify_send(status: int, reason: str) -> tuple[type[IMError], int | None]:
+    """Return the error class and its `code`; `None` for the code of the class."""
     if status == StatusCode.FAIL:
-        for words, kind, code in _SEND_FAILED:
-            if reason == words:
-                return kind(refused, code=code, status=status, reason=reason)
-        if "moderation" in reason:
-            return Moderated(refused, code=508, status=status, reason=reason)
-        return IMError(refused, code=503, status=status, reason=reason)
+        return _SEND_FAILED.get(reason) or ((Moderated, 508) if "moderation" in reason else (IMError, 503))
     if status == StatusCode.PERMISSION_DENIED:
-        for words, kind, code in _SEND_DENIED:
-            if words in reason:
-                return kind(refused, code=code, status=status, reason=reason)
-        return Forbidden(refused, status=status, reason=reason)
+        return next((refusal for text, refusal in _SEND_DENIED.items() if text in reason), (Forbidden, None))
     if status == StatusCode.USER_MUTED:
-        return Muted(refused, status=status, reason=reason)
+        return Muted, None
     if status == StatusCode.PERMISSION_DENIED_EXTERNAL:
-        return Moderated(refused, code=502, status=status, reason=reason)
+        return Moderated, 502
     if status == StatusCode.WRONG_PARAMETER:
-        return InvalidMessage(refused, code=604, status=status, reason=reason)
-    return IMError(refused, code=604, status=status, reason=reason)
+        return InvalidMessage, 604
+    return IMError, 604
 
 
 def login_refused(user: str, status: int, reason: str) -> IMError:
-    """Return the error for a refused login (a PROVISION reply whose status is not OK)."""
+    """Return the error for a refused login.
+
+    A status that says nothing about the credentials gives `ServiceBusy`, so that a session connects again.
+
+    Args:
+        user: the user id.
+        status: the status code in the answer to PROVISION, not 0.
+        reason: the reason that the service gives.
+
+    Source: docs/protocol.md#login-handshake.
+    """
     refused = f"the login of {user} was refused"
     if "register limit" in reason:
         return LimitReached(refused, status=status, reason=reason)
-    if status == StatusCode.FAIL:
-        for words, kind, code in _LOGIN_FAILED:
-            if reason == words:
-                return kind(refused, code=code, status=status, reason=reason)
-    if status != StatusCode.FAIL and status not in _LOGIN_STATUS:  # not about the credentials: try again later
-        return ServiceBusy(refused, code=2, status=status, reason=reason)
-    kind, code = _LOGIN_STATUS.get(status, (AuthError, 2))
+    refusal = _LOGIN_FAILED.get(reason) if status == StatusCode.FAIL else None
+    kind, code = refusal or _LOGIN_STATUS.get(status, (ServiceBusy, 2))
     return kind(refused, code=code, status=status, reason=reason)

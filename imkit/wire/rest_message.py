@@ -1,6 +1,6 @@
-"""The REST form of a message, as notices and the last-message call carry it → `Message`.
+"""Decodes the JSON form of a message, which thread notices and the REST call for last messages use.
 
-Source: fact sheet section 7, `last_message`.
+Source: docs/protocol.md#last-message-in-json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from imkit.wire.untrusted_json import decimal, mapping, number, plain, text
 
 
 def message_from_json(data: object) -> Message | None:
-    """Return the message of a `last_message` object (fact sheet section 7), or `None` for none at all.
+    """Return the message in a `last_message` object, or `None` if `data` is empty or not an object.
 
     Example:
         >>> message_from_json({}) is None
@@ -39,17 +39,17 @@ def message_from_json(data: object) -> Message | None:
         return None
     payload = mapping(data, "payload")
     bodies = payload.get("bodies")
-    first = bodies[0] if isinstance(bodies, list) and bodies and isinstance(bodies[0], dict) else {}
+    body = bodies[0] if isinstance(bodies, list) and bodies and isinstance(bodies[0], dict) else {}
     marks = mapping(payload, "meta")
-    app, _, room = text(data, "to").partition("@")[0].rpartition("_")  # org#app_<thread>, and org#app_<user> below
-    sender = text(payload, "from") or text(data, "from").removeprefix(f"{app}_")
-    to = text(payload, "to") or room
+    app, _, target = text(data, "to").partition("@")[0].rpartition("_")  # "to" is "org#app_<thread>"
+    sender = text(payload, "from") or text(data, "from").removeprefix(f"{app}_")  # "from" is "org#app_<user>"
+    to = text(payload, "to") or target
     return Message(
         id=text(data, "id"),
         sender=sender,
         to=to,
         time=from_milliseconds(number(data, "timestamp")),
-        body=_body_from_json(first, plain(mapping(payload, "ext"))),
+        body=_body_from_json(body, plain(mapping(payload, "ext"))),
         thread=thread_ref(marks, to),
     )
 
@@ -65,8 +65,8 @@ def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any]) -> Body:
     }
     if kind == "txt" and body.get("subType") == "sub_combine":
         level = number(body, "combineLevel") or 1
-        parts: dict[str, Any] = {"summary": text(body, "summary"), "fallback": text(body, "msg"), "level": level}
-        return Combine(text(body, "title"), **parts, **attachment)
+        texts: dict[str, Any] = {"summary": text(body, "summary"), "fallback": text(body, "msg")}
+        return Combine(text(body, "title"), **texts, level=level, **attachment)
     if kind == "txt":
         return Text(text(body, "msg"), ext=ext)
     if kind == "img":
@@ -75,11 +75,11 @@ def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any]) -> Body:
     if kind == "audio":
         return Audio(**attachment, duration=number(body, "length") or None)
     if kind == "video":
-        still: dict[str, Any] = {
+        thumbnail: dict[str, Any] = {
             "thumbnail_url": text(body, "thumb") or None,
             "thumbnail_secret": text(body, "thumb_secret") or None,
         }
-        return Video(**attachment, duration=number(body, "length") or None, **still)
+        return Video(**attachment, duration=number(body, "length") or None, **thumbnail)
     if kind == "file":
         return File(**attachment)
     if kind == "loc":
@@ -94,6 +94,7 @@ def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any]) -> Body:
 
 
 def _params(value: object) -> dict[str, Any]:
+    """Return custom parameters, which come as an object or as a list of objects with one key each."""
     if isinstance(value, dict):
         return value
     pairs = value if isinstance(value, list) else []
@@ -101,9 +102,11 @@ def _params(value: object) -> dict[str, Any]:
 
 
 def thread_ref(marks: Mapping[str, Any], thread_id: str) -> ThreadRef | None:
-    """Return what the thread mark in a message's `meta` says, or `None` for no mark or an empty one."""
+    """Return the thread that `marks`, a message's `meta`, names; `None` if its thread mark is absent or empty.
+
+    Source: docs/protocol.md#thread-marks.
+    """
     mark = mapping(marks, "thread")
     if not mark:
         return None
-    parts = ("thread_name", "muc_parent_id", "msg_parent_id")
-    return ThreadRef(thread_id, *(text(mark, part) for part in parts))
+    return ThreadRef(thread_id, text(mark, "thread_name"), text(mark, "muc_parent_id"), text(mark, "msg_parent_id"))

@@ -1,6 +1,6 @@
-"""One page of roaming history as it comes: the JSON around the Metas.
+"""Reads a page of roaming history (消息漫游): the service's JSON answer, which holds the Metas as base64.
 
-Source: fact sheet section 8.
+Source: docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import msgspec
 
 from imkit.errors import ProtocolError
 
-_UNREADABLE = b"\xff"  # begins no Meta; arrives as Unknown: one bad entry loses none of its neighbours
+_NO_META = b"\xff"  # no Meta begins so; `decode_roamed` makes a message with the body `Unknown` of it
 
 
 @dataclass(slots=True)
 class RawPage:
-    """What one page of roaming history holds.
+    """One page of roaming history.
 
     Attributes:
-        entries: the Metas, as bytes, in the order of the page.
-        cursor: where the next page begins, or `None` at the end.
-        is_last: the service says that there is no other.
-        is_empty: there is nothing on it; not even notices, which are no messages.
+        entries: the bytes of the Metas, in the order of the page.
+        cursor: where the next page begins, or `None` if the service gives no cursor.
+        is_last: the service says that this is the last page.
+        is_empty: the page has no entry at all, not even one that is not a message.
     """
 
     entries: list[bytes]
@@ -36,16 +36,16 @@ class RawPage:
 
 
 def parse_page(content: bytes) -> RawPage:
-    r"""Return what the answer to a question for history holds.
+    r"""Return the page in the service's answer.
 
-    An entry that is no base64 stands as bytes that are no Meta, so that it shows as a message of type unknown; one
-    without a message is left out.
+    An entry with invalid base64 becomes bytes that are not a Meta, so that it is shown as a message of type unknown. An
+    entry without a Meta is left out.
 
     Args:
-        content: the body of the answer.
+        content: the body of the HTTP answer.
 
     Raises:
-        ProtocolError: this is no page.
+        ProtocolError: `content` is not JSON, or has no `data`.
 
     Example:
         >>> parse_page(b'{"data": {"msgs": [{"msg": "CAc="}], "next_key": "8", "is_last": false}}')
@@ -54,7 +54,7 @@ def parse_page(content: bytes) -> RawPage:
     try:
         data = _DECODER.decode(content).data
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
-        return _carefully(content)
+        return _parse_leniently(content)
     entries = [entry.msg for entry in data.msgs or () if entry.msg]
     return RawPage(entries, _cursor(data.next_key), data.is_last is True, is_empty=not data.msgs)
 
@@ -73,18 +73,18 @@ class _Answer(msgspec.Struct):
     data: _Data
 
 
-_DECODER = msgspec.json.Decoder(_Answer)  # decodes the base64 as it goes: a third of the time; takes no bad entry
+_DECODER = msgspec.json.Decoder(_Answer)  # three times as fast as json and base64, but one bad entry makes it fail
 
 
-def _carefully(content: bytes) -> RawPage:
-    """Read a page that is not as it should be, entry by entry."""
+def _parse_leniently(content: bytes) -> RawPage:
+    """Return the page, entry by entry, when `_DECODER` does not accept it."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
-        raise ProtocolError("a page of history: the answer is no JSON") from None
+        raise ProtocolError("a page of history: the answer is not JSON") from None
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, dict):
-        raise ProtocolError("a page of history: the answer holds no data")
+        raise ProtocolError("a page of history: the answer has no data")
     listed = data.get("msgs")
     entries = [entry for item in listed if (entry := _entry(item))] if isinstance(listed, list) else []
     return RawPage(entries, _cursor(data.get("next_key")), data.get("is_last") is True, is_empty=not listed)
@@ -97,7 +97,7 @@ def _entry(item: Any) -> bytes:
     try:
         return base64.b64decode(encoded)
     except (binascii.Error, ValueError):
-        return _UNREADABLE + encoded.encode(errors="replace")  # so that two of them are two
+        return _NO_META + encoded.encode(errors="replace")  # with the text, so that different entries stay different
 
 
 def _cursor(key: object) -> str | int | None:

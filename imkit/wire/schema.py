@@ -1,10 +1,10 @@
-"""The MSYNC wire schema: protobuf classes built at import, in a descriptor pool of our own.
+"""The MSYNC wire schema as protobuf classes, built at import in a private descriptor pool.
 
-Notebook environments are full of other packages' generated protobuf code, pinned to other
-runtimes. A private pool cannot clash with them, and there is no build step and no version check.
+A notebook's environment often holds other packages' generated protobuf code, made for other protobuf versions. A
+private pool cannot clash with that code, and it needs no build step.
 
-Source: the field numbers and types of the official JavaScript SDK 4.21.1 (fact sheet, `msync.proto`).
-A test holds the tables below to a copy of that file.
+Source: docs/protocol.md#socket-transport. A test compares the table below with `tests/golden/msync.proto`, which has
+the field numbers and types of the official JavaScript SDK 4.21.1.
 
 Example:
     >>> from imkit.wire import schema
@@ -24,8 +24,8 @@ from imkit.wire.enums import BY_PATH
 
 PACKAGE = "easemob.pb"
 
-# Messages: name -> "number type name, ...". A type is a scalar or a path below PACKAGE. "*" before the type marks
-# a repeated field ("**": packed), "|" a member of the message's one oneof.
+# Message path -> its fields, each as "number type name". A type is a scalar or a path below PACKAGE. Before the type,
+# "*" marks a repeated field, "**" a packed one, and "|" a member of the message's only oneof.
 _MESSAGES: dict[str, str] = {
     "JID": "1 string appKey, 2 string name, 3 string domain, 4 string clientResource",
     "KeyValue": (
@@ -52,7 +52,7 @@ _MESSAGES: dict[str, str] = {
         "1 uint64 id, 2 JID from, 3 JID to, 4 uint64 timestamp, 5 Meta.NameSpace ns, 6 bytes payload, "
         "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers"
     ),
-    # The same on the wire, with the payload read as that of the namespace CHAT: one parse in place of two.
+    # A Meta of the namespace CHAT. Its payload is parsed together with it, in one step instead of two.
     "ChatMeta": (
         "1 uint64 id, 2 JID from, 3 JID to, 4 uint64 timestamp, 5 Meta.NameSpace ns, 6 MessageBody payload, "
         "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers"
@@ -62,7 +62,7 @@ _MESSAGES: dict[str, str] = {
         "1 Status status, 2 uint64 metaId, 3 uint64 serverId, 4 *Meta metas, 5 uint64 nextKey, 6 JID queue, "
         "7 bool isLast, 8 uint64 timestamp, 9 bool isRoam"
     ),
-    # The same on the wire, with each Meta left as its bytes: one that cannot be read then spoils no other.
+    # A CommSyncDL whose Metas stay bytes, so that one malformed Meta does not make the whole frame unreadable.
     "LooseSyncDL": (
         "1 Status status, 2 uint64 metaId, 3 uint64 serverId, 4 *bytes metas, 5 uint64 nextKey, 6 JID queue, "
         "7 bool isLast, 8 uint64 timestamp, 9 bool isRoam"
@@ -129,7 +129,7 @@ _FIELD = re.compile(r"(\d+) (\*{0,2})(\|?)([\w.]+) (\w+)")
 
 
 def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
-    # proto2 in all but one thing: text that is no UTF-8 is a DecodeError, where proto2 would hand out bytes as text.
+    # The same rules as proto2, except that a string field with invalid UTF-8 raises DecodeError.
     file = descriptor_pb2.FileDescriptorProto(name="imkit/msync.proto", package=PACKAGE)
     file.syntax, file.edition = "editions", descriptor_pb2.EDITION_2023
     file.options.features.field_presence = _Features.EXPLICIT
@@ -137,7 +137,7 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
     file.options.features.repeated_field_encoding = _Features.EXPANDED
     file.options.features.utf8_validation = _Features.VERIFY
     messages: dict[str, Any] = {}
-    for path, fields in _MESSAGES.items():  # a scope stands before what it holds
+    for path, fields in _MESSAGES.items():  # an outer message comes before its inner ones
         scope, _, name = path.rpartition(".")
         message = messages[scope].nested_type.add(name=name) if scope else file.message_type.add(name=name)
         messages[path] = message
@@ -174,10 +174,10 @@ def message_class(path: str) -> Any:
         path: such as ``"Meta"`` or ``"MessageBody.Content"``.
 
     Returns:
-        The class. Typed `Any`: it is made at run time, and no type checker can see its fields.
+        The class, typed `Any`, because it is made at run time and a type checker cannot see its fields.
 
     Raises:
-        KeyError: the schema has no such message.
+        KeyError: the schema has no message of this name.
     """
     return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.{path}"))
 
@@ -194,9 +194,13 @@ CommSyncUL = message_class("CommSyncUL")
 CommSyncDL = message_class("CommSyncDL")
 LooseSyncDL = message_class("LooseSyncDL")
 CommNotice = message_class("CommNotice")
+MetaQueue = message_class("MetaQueue")
 CommUnreadDL = message_class("CommUnreadDL")
 MessageBody = message_class("MessageBody")
+MessageConfig = message_class("MessageBody.MessageConfig")
 Content = message_class("MessageBody.Content")
+Size = message_class("MessageBody.Content.Size")
 MUCBody = message_class("MUCBody")
+MUCStatus = message_class("MUCBody.Status")
 RosterBody = message_class("RosterBody")
 StatisticsBody = message_class("StatisticsBody")

@@ -1,6 +1,7 @@
-"""What a client sends, as Meta: messages, recalls, edits, read acks.
+"""Builds the Metas that a client sends: messages, recalls, edits and read acks.
 
-Source: fact sheet sections 4 to 6; the recorded frames in `tests/golden`.
+Source: docs/protocol.md#sending, docs/protocol.md#thread-marks, docs/protocol.md#recall; the recorded frames in
+`tests/golden`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ _THREAD_MARK = '{"thread":{}}'
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a send goes: the id of a thread, a group or a user, in an app."""
+    """The target of a send: a thread, a group or a user of an app.
+
+    Args:
+        app_key: such as ``"org#app"``.
+        name: the id of the thread, group or user.
+        is_thread: the target is a thread; its messages get the thread mark.
+        is_user: the target is a user.
+    """
 
     app_key: str
     name: str
@@ -31,7 +39,7 @@ class Address:
     is_user: bool = False
 
     def jid(self) -> Any:
-        """The protobuf JID."""
+        """Return the protobuf JID of the target."""
         domain = USER_DOMAIN if self.is_user else GROUP_DOMAIN
         return schema.JID(appKey=self.app_key, name=self.name, domain=domain)
 
@@ -48,15 +56,18 @@ def encode_message(
     """Return the Meta that sends `body`.
 
     Args:
-        address: the thread, group or user.
-        sender: the own user id, as typed at login.
-        body: one of the nine bodies; an attachment must be uploaded already (have its `url`).
-        client_id: unique for this client; the answer repeats it.
-        online_only: deliver to who is online and keep nothing.
-        receivers: some members only, of a group.
+        address: the target.
+        sender: the user id of the sender, as it was typed at login.
+        body: one of the nine kinds that can be sent. The file of an attachment must be uploaded before, so that the
+            body has its `url`.
+        client_id: a number that is unique for this client. The service's answer repeats it.
+        online_only: deliver only to users who are online, and do not keep the message.
+        receivers: user ids of the group's members who get the message; empty for all members.
 
     Raises:
-        InvalidMessage: the body, or a receiver, cannot be put on the wire.
+        InvalidMessage: the body or a receiver cannot be encoded.
+
+    Source: docs/protocol.md#sending, docs/protocol.md#content-types.
     """
     if isinstance(receivers, str):
         raise InvalidMessage("receivers must be a list of user ids, not a string")
@@ -70,7 +81,10 @@ def encode_message(
 
 
 def encode_recall(address: Address, sender: str, message_id: str, client_id: int, *, ext: str | None = None) -> Any:
-    """Return the Meta that recalls (撤回) a message; `ext` is a text for those who see the recall."""
+    """Return the Meta that recalls (撤回) a message. `ext` is a text that the receivers get with the recall.
+
+    Source: docs/protocol.md#recall.
+    """
     payload = _message_body(address, sender, BodyType.RECALL, ackMessageId=wire_id(message_id))
     if ext is not None:
         check_text("the ext of a recall", ext)
@@ -79,7 +93,10 @@ def encode_recall(address: Address, sender: str, message_id: str, client_id: int
 
 
 def encode_edit(address: Address, sender: str, message_id: str, body: Body, client_id: int) -> Any:
-    """Return the Meta that replaces what a message says; attributes are replaced when the body has some."""
+    """Return the Meta that replaces a message's body, and its `ext` if `body.ext` is not empty.
+
+    Source: docs/protocol.md#editing.
+    """
     scope = EditScope.BODY_AND_EXT if body.ext else EditScope.BODY
     payload = _message_body(
         address,
@@ -94,33 +111,36 @@ def encode_edit(address: Address, sender: str, message_id: str, body: Body, clie
 
 
 def encode_read_ack(address: Address, sender: str, message_id: str, client_id: int, *, text: str = "") -> Any:
-    """Return the Meta that tells a group message's sender that it was read."""
+    """Return the Meta that tells the sender of a group or thread message that this user read it (已读回执).
+
+    Source: docs/protocol.md#read-receipts.
+    """
     check_text("the text of a read ack", text)
     payload = _message_body(
         address,
         sender,
         BodyType.READ_ACK,
         ackMessageId=wire_id(message_id),
-        msgConfig=schema.message_class("MessageBody.MessageConfig")(allowGroupAck=True),
+        msgConfig=schema.MessageConfig(allowGroupAck=True),
         ackContent=text,
     )
     return _meta(address, client_id, payload)
 
 
 def wire_id(message_id: object) -> int:
-    """Return a message id as the number the wire wants.
+    """Return a message id as the number that it is on the wire.
 
     Raises:
-        InvalidMessage: it is no message id.
+        InvalidMessage: `message_id` is not a string of digits, or exceeds 64 bits.
     """
     if not (isinstance(message_id, str) and message_id.isascii() and message_id.isdigit() and len(message_id) <= 20):
         shown = f"{message_id!r:.80}" if isinstance(message_id, str) else f"a {type(message_id).__name__}"
         raise InvalidMessage(
-            f"{shown} is no message id", hint="A message id is a string of up to 20 digits: Message.id."
+            f"{shown} is not a message id", hint="A message id is a string of up to 20 digits: Message.id."
         )
     number = int(message_id)
     if number >= 2**64:
-        raise InvalidMessage(f"{message_id} is no message id: it is beyond 64 bits")
+        raise InvalidMessage(f"{message_id} is not a message id: it has more than 64 bits")
     return number
 
 

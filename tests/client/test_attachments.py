@@ -263,7 +263,7 @@ def test_a_bundle_that_is_none(
     file = thread.send(imkit.File(b"no bundle at all", file_name="x"))
     assert isinstance(file.body, imkit.File)
     lie = replace(file, body=imkit.Combine("lie", url=file.body.url, secret=file.body.secret))
-    with pytest.raises(imkit.ProtocolError, match="no bundle"):
+    with pytest.raises(imkit.ProtocolError, match="not a bundle"):
         bob.unpack(lie)
     monkeypatch.setattr(files_module, "BUNDLE_BYTES", 10)
     with pytest.raises(imkit.ProtocolError, match="larger than"):

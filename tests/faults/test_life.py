@@ -214,7 +214,7 @@ def test_a_queue_whose_notice_was_lost_is_found_although_others_keep_the_line_bu
         protocol.receive(service.page([], key=None, name="another", isLast=True), now=float(now))
         asked += [now for kind, _ in service.uplinks(protocol.tick(float(now))) if kind == "unread"]
     assert len(asked) == 2
-    assert asked[0] <= protocol_module.LOOK_SECONDS + 5
+    assert asked[0] <= protocol_module.UNREAD_SECONDS + 5
 
 
 # ------------------------------------------------------------------- sent away

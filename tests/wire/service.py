@@ -46,7 +46,7 @@ def notice(name: str = THREAD.name) -> bytes:
 
 
 def unread(queues: dict[str, int]) -> bytes:
-    listed = [schema.message_class("MetaQueue")(queue=queue(name), n=count) for name, count in queues.items()]
+    listed = [schema.MetaQueue(queue=queue(name), n=count) for name, count in queues.items()]
     return frame(FrameCommand.UNREAD, schema.CommUnreadDL(status=OK, unread=listed))
 
 

@@ -349,7 +349,7 @@ def bomb_metas() -> list[bytes]:
             custom = [schema.Content(type=7, customEvent="e", customExts=[item])]
             metas.append(chat(schema.MessageBody(type=kind, contents=custom)))
     nowhere = schema.Content(type=3, latitude=math.nan, longitude=math.inf)
-    endless = schema.Content(type=1, size=schema.message_class("MessageBody.Content.Size")(width=math.inf, height=-1))
+    endless = schema.Content(type=1, size=schema.Size(width=math.inf, height=-1))
     numbers = [schema.KeyValue(key=str(kind), type=kind, doubleValue=math.nan) for kind in range(1, 9)]
     numbers += [schema.KeyValue(key="-", floatValue=math.inf), schema.KeyValue(key="u", type=3, varintValue=-1)]
     metas += [chat(schema.MessageBody(type=2, contents=[part], ext=numbers)) for part in (nowhere, endless)]
@@ -652,4 +652,4 @@ def test_what_is_kept_of_the_threads_seen_is_short(place: str) -> None:
     message = decode_roamed(service.as_delivered(sent, 7, "bob", 5, marks))
     assert message is not None
     assert long in (message.to, message.thread and message.thread.name)
-    assert not [kept for kept in downlink._threads_seen if long in "".join(kept)]
+    assert not [kept for kept in downlink._marks_cache if long in "".join(kept)]

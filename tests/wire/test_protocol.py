@@ -299,7 +299,7 @@ def test_notices_for_oneself_and_for_nothing_are_passed_over() -> None:
     own = schema.JID(appKey=APP, name="alice", clientResource="web")
     assert protocol.receive(frame(FrameCommand.NOTICE, schema.CommNotice(queue=own)), now=1.0) == []
     assert protocol.receive(frame(FrameCommand.NOTICE), now=1.0) == []
-    nameless = schema.message_class("MetaQueue")(n=3)
+    nameless = schema.MetaQueue(n=3)
     [_statistics] = protocol.receive(frame(FrameCommand.UNREAD, schema.CommUnreadDL(unread=[nameless])), now=1.0)
     own.clientResource = "another device"
     outputs = protocol.receive(frame(FrameCommand.NOTICE, schema.CommNotice(queue=own)), now=1.0)
