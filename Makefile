@@ -3,6 +3,7 @@
 #   make lab         the tutorials in JupyterLab
 #   make check       lint, types and the quick tests: under a minute, for every save
 #   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDK in Node
+#   make coverage    the quick tests, and how much of the code they run: fails below COVERAGE_FLOOR percent
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
 #   make kernels     the forms in JupyterLab on the ipykernels before the installed one: 6.31 and 7.1
 #   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
@@ -19,13 +20,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOAK ?= 10
-# What fits into a minute: the client in all its rooms; not the server's own tests, faults, browsers and the SDK.
+# What fits into a minute: most of the client; not the server's own tests, faults, browsers and the official SDK.
 QUICK := -m "not (browser or notebook or peer or slow)" --ignore=tests/sandbox --ignore=tests/faults \
 	--ignore=tests/history/test_time_shards.py --ignore=tests/history/test_fetch.py --ignore=tests/widgets --ignore=tests/test_cli.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab check lint test unit matrix kernels acceptance tutorials pictures bench soak fuzz format pins clean
+.PHONY: help lab check lint test unit coverage matrix kernels acceptance tutorials pictures bench soak fuzz format pins clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -67,9 +68,11 @@ lab: $(VENV)/.installed-for-lab
 # ---- for contributors ------------------------------------------------------------------------------------------------
 
 lint: $(VENV)/.installed-for-tests
+	@mkdir -p build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports > build/imports.txt || { cat build/imports.txt; exit 1; }
 
 check: lint
 	$(BIN)/python -m pytest $(QUICK)
@@ -101,6 +104,15 @@ matrix:
 
 unit: $(VENV)/.installed-for-tests
 	$(BIN)/python -m pytest $(QUICK)
+
+# Branches count. Everything but browsers, notebooks and the official SDK: their share would differ from run to run.
+COVERAGE_FLOOR ?= 90
+coverage: $(VENV)/.installed-for-tests
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+		-m "not (browser or notebook or peer)"
+	@$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report --fail-under=$(COVERAGE_FLOOR)
 
 # Each has an environment of its own, .venv-ipykernel-7.1.0 and so on. The installed one is the business of `make test`.
 KERNELS ?= 6.31.0 7.1.0

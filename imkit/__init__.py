@@ -2,88 +2,91 @@
 
 Example:
     >>> import imkit
-    >>> alice = imkit.login("alice")  # doctest: +SKIP
+    >>> alice = imkit.login("alice")  # no app configured: the local sandbox
+    >>> alice
+    <Session alice at imkit#sandbox, connected>
+    >>> alice.close()
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
-from imkit.client.app import App
-from imkit.errors import (
-    AlreadyExists,
-    ArchiveError,
-    ArchiveLocked,
-    AuthError,
-    Blocked,
-    ConnectionLost,
-    Forbidden,
-    GroupDisabled,
-    GroupNotFound,
-    IMError,
-    InvalidMessage,
-    KickedOff,
-    LimitReached,
-    MessageNotFound,
-    Moderated,
-    Muted,
-    NotAMember,
-    NotFound,
-    ProtocolError,
-    RateLimited,
-    RecallExpired,
-    ServiceBusy,
-    ServiceNotEnabled,
-    SessionClosed,
-    ThreadNotFound,
-    TimedOut,
-    TokenExpired,
-    TooLarge,
-    Unsupported,
-)
-from imkit.events import (
-    Connected,
-    DeviceChanged,
-    Disconnected,
-    Dropped,
-    Event,
-    GroupChanged,
-    LoggedOut,
-    MessageEdited,
-    MessageRecalled,
-    MessageReceived,
-    ThreadChanged,
-    TokenExpiring,
-)
-from imkit.history import summary as display
-from imkit.messages import (
-    Audio,
-    Combine,
-    Command,
-    Custom,
-    File,
-    Image,
-    Location,
-    Message,
-    Text,
-    ThreadRef,
-    Unknown,
-    Video,
-)
-from imkit.session import Session, login
-from imkit.threads import Group, Thread
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded when it is first asked for
     from imkit import widgets
     from imkit.archive import Archive
+    from imkit.client.app import App
+    from imkit.errors import (
+        AlreadyExists,
+        ArchiveError,
+        ArchiveLocked,
+        AuthError,
+        Blocked,
+        ConnectionLost,
+        Forbidden,
+        GroupDisabled,
+        GroupNotFound,
+        IMError,
+        InvalidMessage,
+        KickedOff,
+        LimitReached,
+        MessageNotFound,
+        Moderated,
+        Muted,
+        NotAMember,
+        NotFound,
+        ProtocolError,
+        RateLimited,
+        RecallExpired,
+        ServiceBusy,
+        ServiceNotEnabled,
+        SessionClosed,
+        ThreadNotFound,
+        TimedOut,
+        TokenExpired,
+        TooLarge,
+        Unsupported,
+    )
+    from imkit.events import (
+        Connected,
+        DeviceChanged,
+        Disconnected,
+        Dropped,
+        Event,
+        GroupChanged,
+        LoggedOut,
+        MessageEdited,
+        MessageRecalled,
+        MessageReceived,
+        ThreadChanged,
+        TokenExpiring,
+    )
+    from imkit.messages import (
+        Audio,
+        Combine,
+        Command,
+        Custom,
+        File,
+        Image,
+        Location,
+        Message,
+        Text,
+        ThreadRef,
+        Unknown,
+        Video,
+    )
     from imkit.sandbox.process import Sandbox
+    from imkit.session import Session, login
+    from imkit.threads import Group, Thread
     from imkit.widgets import explore
 
 __version__ = "0.1.0"
 
 __all__ = [  # noqa: RUF022  # grouped for a reader
-    # the front door
+    # logging in, and what a login gives
     "App",
     "Archive",
     "Group",
@@ -153,18 +156,36 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
 ]
 
 
+_MODULES = {
+    "App": "imkit.client.app",
+    "Archive": "imkit.archive",
+    "Group": "imkit.threads",
+    "Sandbox": "imkit.sandbox.process",
+    "Session": "imkit.session",
+    "Thread": "imkit.threads",
+    "login": "imkit.session",
+    "explore": "imkit.widgets",
+}
+_PLAIN_DATA = ("imkit.messages", "imkit.events", "imkit.errors")  # small modules, which hold all other names
+
+
 def __getattr__(name: str) -> Any:
-    if name == "Sandbox":  # loaded when it is asked for
-        from imkit.sandbox.process import Sandbox
+    if name in __all__ and name != "widgets":
+        value = _load(name)
+    elif not name.startswith("_") and importlib.util.find_spec(f"imkit.{name}") is not None:
+        value = importlib.import_module(f"imkit.{name}")
+    else:
+        raise AttributeError(f"module 'imkit' has no attribute {name!r}")
+    globals()[name] = value  # the next time, nothing needs to be looked for
+    return value
 
-        return Sandbox
-    if name == "Archive":  # likewise: it brings pyarrow along
-        from imkit.archive import Archive
 
-        return Archive
-    if name in ("explore", "widgets"):
-        widgets = importlib.import_module("imkit.widgets")
-        return widgets if name == "widgets" else widgets.explore
+def _load(name: str) -> Any:
+    places = (_MODULES[name],) if name in _MODULES else _PLAIN_DATA
+    for place in places:
+        module = importlib.import_module(place)
+        if hasattr(module, name):
+            return getattr(module, name)
     raise AttributeError(f"module 'imkit' has no attribute {name!r}")
 
 
@@ -172,4 +193,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-display.install()
+if "IPython" in sys.modules:  # a notebook: history frames get their line above the table
+    from imkit.history.summary import install
+
+    install()

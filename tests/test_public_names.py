@@ -3,14 +3,20 @@
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import imkit
 
+ROOT = Path(__file__).parents[1]
 FRONT = "App Archive Group Sandbox Session Thread explore login widgets"
 BODIES = "Text Image Audio Video File Location Command Custom Combine Unknown"
 MESSAGES = "Message ThreadRef"
@@ -44,6 +50,26 @@ def test_exactly_the_names_of_the_contract() -> None:
     for name in imkit.__all__:
         assert getattr(imkit, name) is not None
     assert set(dir(imkit)) == set(imkit.__all__)
+
+
+def test_every_name_is_loaded_when_it_is_asked_for() -> None:
+    # One process for each name: another name that was asked for before must not help.
+    for name in imkit.__all__:
+        vars(imkit).pop(name, None)
+        assert getattr(imkit, name).__name__.rpartition(".")[2] == name
+        assert name in vars(imkit)
+
+
+def test_a_type_checker_knows_every_name(tmp_path: Path) -> None:
+    uses = "\n".join(f"reveal_type(imkit.{name})" for name in imkit.__all__ if name != "widgets")
+    (tmp_path / "uses.py").write_text(f'import imkit\n{uses}\nreveal_type(imkit.login("alice"))\n')
+    command = [sys.executable, "-m", "mypy", "--config-file", "/dev/null", "--cache-dir", str(tmp_path / "cache")]
+    told = subprocess.run([*command, "uses.py"], cwd=tmp_path, env=os.environ | {"MYPYPATH": str(ROOT)},
+        capture_output=True, text=True, check=False).stdout  # fmt: skip
+    revealed = re.findall(r'Revealed type is "(.*)"', told)
+    assert len(revealed) == len(imkit.__all__), told
+    assert revealed[-1] == "imkit.session.Session"
+    assert not [kind for kind in revealed if kind in ("Any", "object")]
 
 
 def test_the_things_have_what_the_contract_says() -> None:

@@ -57,11 +57,31 @@ def test_pins_every_dependency_exactly() -> None:
     assert {canonical(one) for some in asked for one in some} - pinned == set()
 
 
+def loaded(code: str) -> set[str]:
+    """The modules that a fresh Python has loaded once it has run some code."""
+    tell = "; import json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code + tell], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
 def test_import_is_light() -> None:
-    # A terminal command or a script that only sends must not pay for tables, widgets and servers.
-    code = "import imkit, json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert HEAVY & set(json.loads(said)) == set()
+    # A terminal command or a script that only sends must not pay for tables, forms and servers.
+    modules = loaded("import imkit")
+    assert {name for name in modules if name.startswith("imkit.")} == set()
+    assert (
+        HEAVY & {name.partition(".")[0] for name in loaded("import imkit; imkit.Session, imkit.MessageReceived")}
+        == set()
+    )
+
+
+def test_the_sandboxs_own_process_loads_no_client() -> None:
+    modules = loaded("import imkit.cli, imkit.sandbox.server.server")
+    parts = {".".join(name.split(".")[:2]) for name in modules if name.startswith("imkit.")}
+    assert parts <= {
+        *("imkit.cli", "imkit.sandbox", "imkit.wire", "imkit.cards", "imkit.errors", "imkit.escape", "imkit.events"),
+        *("imkit.messages", "imkit.times"),
+    }
+    assert {"httpx", "pandas", "numpy", "pyarrow"} & modules == set()
 
 
 @pytest.fixture(scope="module")

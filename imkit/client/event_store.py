@@ -49,7 +49,7 @@ class EventStore:
         if (too_many := len(self._events) - self._kept) > 0:
             gone = [self._events.popleft() for _ in range(too_many)]
             for stream in self._streams:
-                stream._passed_over(self._first, gone)
+                stream.passed_over(self._first, gone)
             self._first += too_many
         self._wake()
 
@@ -90,7 +90,7 @@ class EventStore:
 
     def _wake(self) -> None:
         for stream in self._streams:
-            stream._awake.set()
+            stream.wake()
 
 
 class EventStream(Generic[E]):
@@ -116,7 +116,11 @@ class EventStream(Generic[E]):
         self._store.attach(self)
         return 0 if replay else self._store.end
 
-    def _passed_over(self, first: int, gone: Sequence[Event]) -> None:
+    def wake(self) -> None:
+        """Have a consumer that waits look again."""
+        self._awake.set()
+
+    def passed_over(self, first: int, gone: Sequence[Event]) -> None:
         """Note that events are kept no more, the first of which had the number `first`."""
         missed = gone[max(self._place - first, 0) :]
         self._place = max(self._place, first + len(gone))
