@@ -88,12 +88,12 @@ async def _login(
     async with _doors[app, user]:
         earlier = _accounts.get(place)
         if earlier is not None:
-            earlier.connection.hold()
+            earlier.connection.pause_reconnecting()
         try:
             await account.connection.open()
         except BaseException:
             if earlier is not None:
-                earlier.connection.release()
+                earlier.connection.allow_reconnecting()
             await account.close("the login failed")
             raise
         _accounts[place] = account
@@ -216,7 +216,7 @@ class Session:
                     group_id = text(entry, "groupid") or text(entry, "groupId") or text(entry, "id")
                     if group_id:
                         name = text(entry, "groupname") or text(entry, "groupName") or text(entry, "name")
-                        account.directory.group_names[group_id] = name
+                        account.known.group_names[group_id] = name
                         groups.append(Group(account, group_id))
                 yield groups
                 if len(found) < _GROUPS_PAGE:
@@ -259,7 +259,7 @@ class Session:
         group_id = text(mapping(answer, "data"), "groupid")
         if not group_id:
             raise ProtocolError(f"the group {name!r:.80} was created, but the answer does not name it")
-        account.directory.group_names[group_id] = name
+        account.known.group_names[group_id] = name
         return Group(account, group_id)
 
     # ---------------------------------------------------------------- messages
@@ -340,7 +340,7 @@ class Session:
         Example:
             >>> frame = thread.history(resume=alice.stopped)  # doctest: +SKIP
         """
-        if self.account.stopped is None and not self.account.loads:
+        if self.account.stopped is None and not self.account.load_tasks:
             return None
         from imkit.history.load import stopped_frame
 
@@ -439,9 +439,9 @@ class Session:
             >>> thread.send("hello")  # doctest: +SKIP
             >>> alice.wire(4)[["direction", "command", "decoded"]]  # doctest: +SKIP
         """
-        log = self.account.wire
-        log.on = True
-        return log.frame_of_last(n)
+        log = self.account.wire_log
+        log.is_on = True
+        return log.to_dataframe(n)
 
     # -------------------------------------------------------------------- life
 

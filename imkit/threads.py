@@ -46,7 +46,7 @@ class Group(Conversation):
     @property
     def name(self) -> str | None:
         """The group's name, if a call has told it."""
-        return self.account.directory.group_names.get(self._id)
+        return self.account.known.group_names.get(self._id)
 
     @blocking
     async def create_thread(self, name: str, parent: Message | str) -> Thread:
@@ -71,7 +71,7 @@ class Group(Conversation):
         thread_id = text(mapping(answer, "data"), "thread_id")
         if not thread_id:
             raise ProtocolError(f"a thread was created in group {self._id}, but the answer does not name it")
-        account.directory.threads[thread_id] = ThreadFacts(name, self._id, parent_id, account.user)
+        account.known.threads[thread_id] = ThreadFacts(name, self._id, parent_id, account.user)
         return Thread(account, thread_id)
 
     def threads(self) -> Listing[Thread]:
@@ -144,7 +144,7 @@ class Group(Conversation):
         return f"<Group{named} {self._id}>"
 
     def _repr_html_(self) -> str:
-        threads = sum(facts.group_id == self._id for facts in list(self.account.directory.threads.values()))
+        threads = sum(facts.group_id == self._id for facts in list(self.account.known.threads.values()))
         facts = [
             self._id,
             *(f"{told} known" for told in counted(threads or None, "thread")),
@@ -163,7 +163,7 @@ class Thread(Conversation):
     @property
     def facts(self) -> ThreadFacts:
         """Internal: what calls and events have told of the thread so far."""
-        return self.account.directory.threads.get(self._id) or ThreadFacts()
+        return self.account.known.threads.get(self._id) or ThreadFacts()
 
     def target(self) -> sending.Target:
         """Internal: return where a message to this thread goes."""
@@ -236,7 +236,7 @@ class Thread(Conversation):
         """
         body = {"name": _checked_name(name)}
         answer = await self._write(f"renaming thread {self._id}", "PUT", "thread", self._id, body=body)
-        self.account.directory.threads[self._id].name = text(mapping(answer, "data"), "name") or name
+        self.account.known.threads[self._id].name = text(mapping(answer, "data"), "name") or name
 
     @blocking
     async def destroy(self) -> None:
@@ -248,7 +248,7 @@ class Thread(Conversation):
         Source: fact sheet section 9, destroyChatThread.
         """
         await self._write(f"destroying thread {self._id}", "DELETE", "thread", self._id)
-        self.account.directory.threads.pop(self._id, None)
+        self.account.known.threads.pop(self._id, None)
 
     @blocking
     async def refresh(self) -> Thread:
@@ -327,7 +327,7 @@ class Thread(Conversation):
 
     def _repr_html_(self) -> str:
         facts = self.facts
-        group = self.account.directory.group_names.get(facts.group_id or "", facts.group_id)
+        group = self.account.known.group_names.get(facts.group_id or "", facts.group_id)
         told = [f"id {self._id}", *known("in group", group), *known("by", facts.owner)]
         told += counted(facts.member_count, "member") + counted(facts.message_count, "message")
         return card("Thread", self.name or self._id, [*told, f"as {self.account.user}"])

@@ -328,7 +328,7 @@ HOSTILE = "<script>alert(1)</script>\x1b[2J‮"
 
 def test_names_are_harmless_where_they_are_shown(group: imkit.Group, thread: imkit.Thread) -> None:
     thread.rename(HOSTILE[:64])
-    group.account.directory.group_names[group.id] = HOSTILE
+    group.account.known.group_names[group.id] = HOSTILE
     for thing in (thread, group):
         assert "<script>" not in thing._repr_html_()
         assert "&lt;script&gt;" in thing._repr_html_()

@@ -22,7 +22,7 @@ from imkit.archive import parquet
 from imkit.archive.catalogue import Commit, Ledger, StoredFile
 from imkit.archive.storage import Storage
 from imkit.client.account import Account
-from imkit.client.attachments import content as attachment_content
+from imkit.client.attachments import fetch_attachment
 from imkit.client.roaming import Query
 from imkit.errors import IMError, InvalidMessage, NotFound, ProtocolError, Unsupported
 from imkit.history.message_pages import PageWalk
@@ -129,7 +129,7 @@ async def _one(
     entry["file_name"] = body.file_name if isinstance(body, Attachment | Combine) else None
     async with lanes:
         try:
-            data = await attachment_content(account, message, LARGEST)
+            data = await fetch_attachment(account, message, LARGEST)
         except IMError as error:
             entry |= {"reason": str(error), "final": isinstance(error, _FINAL)}
             return entry

@@ -47,7 +47,7 @@ class ThreadFacts:
     message_count: int | None = None  # as the last notice told; it may count what has been recalled or has expired
 
 
-class Directory:
+class KnownConversations:
     """What a session has learnt of threads and groups, so that attributes need no I/O."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Directory:
                         facts.message_count = event.message_count
 
 
-class Background:
+class BackgroundTasks:
     """The tasks that run as long as an account is open."""
 
     def __init__(self) -> None:
@@ -139,31 +139,31 @@ class Account:
         self.user = user
         self.app = app
         self.identity = Identity(app.app_key, user, resource or _PROCESS_RESOURCE)
-        self.wire = wire = WireLog()
-        self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire)
+        self.wire_log = wire_log = WireLog()
+        self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire_log)
         self.credentials = credentials = Credentials(user, app, rest, password=password, token=token)
         rest.credential = credentials.token
         self.protocol = ClientProtocol(self.identity)
         self.events = events = EventStore()
         # What this session does itself is no event: the service tells it to others. Who shows it listens here.
-        self.echoes: set[Callable[[Event], None]] = set()
-        self.directory = directory = Directory()
-        self.loads: set[asyncio.Task[Any]] = set()  # of histories, under way
+        self.echo_listeners: set[Callable[[Event], None]] = set()
+        self.known = known = KnownConversations()
+        self.load_tasks: set[asyncio.Task[Any]] = set()  # of histories, under way
         self.stopped: Any = None  # what the load that was stopped last had brought (imkit.history.load)
 
         def deliver(told: Sequence[Event]) -> None:
-            directory.learn(told)
+            known.learn(told)
             events.add(told)
 
         self.worker = Worker(f"imkit-callbacks-{user}")
-        self.background = background = Background()
+        self.background = background = BackgroundTasks()
         self.connection = connection = Connection(
             self.protocol,
             hosts.ws_url,
             credentials.token,
             deliver,
             look_up=partial(look_up_lost_sends, rest, self.identity),
-            wire=wire,
+            wire_log=wire_log,
             timing=TIMING,
         )
 
@@ -186,7 +186,7 @@ class Account:
 
     def echo(self, event: Event) -> None:
         """Tell who shows it what this session has done, in the words in which others hear it."""
-        for listener in list(self.echoes):
+        for listener in list(self.echo_listeners):
             listener(event)
 
     async def close(self, reason: str = "closed") -> None:
@@ -201,7 +201,7 @@ class Account:
 async def _close(
     connection: Connection,
     events: EventStore,
-    background: Background,
+    background: BackgroundTasks,
     rest: Rest,
     worker: Worker,
     credentials: Credentials,

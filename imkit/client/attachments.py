@@ -33,7 +33,7 @@ A = TypeVar("A", bound=Attachment)
 _KINDS: dict[type[Attachment], str] = {Image: "image", Audio: "audio", Video: "video"}
 
 
-async def uploaded(account: Account, target_id: str, body: A, progress: BytesProgress | None = None) -> A:
+async def upload_attachment(account: Account, target_id: str, body: A, progress: BytesProgress | None = None) -> A:
     """Return an attachment that is at the service: its file uploaded, unless it has a URL already.
 
     Args:
@@ -65,7 +65,7 @@ async def uploaded(account: Account, target_id: str, body: A, progress: BytesPro
     return done
 
 
-async def uploaded_bundle(
+async def upload_bundle(
     account: Account, target_id: str, body: Combine, name: str, progress: BytesProgress | None = None
 ) -> Combine:
     """Return a bundle whose messages are at the service as one file.
@@ -199,10 +199,10 @@ async def unpack(account: Account, message: Message) -> list[Message]:
     """
     if not isinstance(message.body, Combine):
         raise InvalidMessage(f"message {message.id} is a {message.type}, not a bundle")
-    return await asyncio.to_thread(bundle.unpack, await content(account, message, BUNDLE_BYTES))
+    return await asyncio.to_thread(bundle.unpack, await fetch_attachment(account, message, BUNDLE_BYTES))
 
 
-async def content(account: Account, message: Message, most: int) -> bytes:
+async def fetch_attachment(account: Account, message: Message, most: int) -> bytes:
     """Return the bytes of a message's attachment, from the app's own server.
 
     Raises:

@@ -75,7 +75,7 @@ class Connection:
         token: gives the token to log in with; called with True when the last one was refused as expired.
         deliver: places events; what is delivered is then acknowledged to the service.
         look_up: finds out what became of the sends whose answer was lost with a connection.
-        wire: notes the frames, if it is on.
+        wire_log: notes the frames, if it is on.
         timing: how long to wait for what.
 
     Attributes:
@@ -89,14 +89,14 @@ class Connection:
         token: Callable[[bool], Awaitable[str]],
         deliver: Callable[[Sequence[Event]], None],
         look_up: LookUp | None = None,
-        wire: WireLog | None = None,
+        wire_log: WireLog | None = None,
         timing: Timing | None = None,
     ) -> None:
         self._protocol = protocol
         self._ws_url = ws_url
         self._token = token
         self._deliver = deliver
-        self._wire = wire or WireLog()
+        self._wire_log = wire_log or WireLog()
         self._timing = timing or Timing()
         self._outbox = Outbox(self._write, look_up, self._timing)
         self._resuming: asyncio.Task[None] | None = None
@@ -144,11 +144,11 @@ class Connection:
                 task.cancel()
         await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
-    def hold(self) -> None:
-        """Do not reconnect after a loss until `release`: another login is taking this one's place."""
+    def pause_reconnecting(self) -> None:
+        """Do not reconnect after a loss until `allow_reconnecting`: another login is taking this one's place."""
         self._may_reconnect.clear()
 
-    def release(self) -> None:
+    def allow_reconnecting(self) -> None:
         """Reconnect after a loss again."""
         self._may_reconnect.set()
 
@@ -180,7 +180,7 @@ class Connection:
             pass  # `_connect_and_serve` notices the loss, and the outbox takes this send for lost
 
     async def _transmit(self, socket: ClientConnection, data: bytes) -> None:
-        self._wire.frame("up", data)
+        self._wire_log.note_frame("up", data)
         await socket.send(data)
 
     # ------------------------------------------------------------ the one task
@@ -255,7 +255,7 @@ class Connection:
                     if self.state == "closed":
                         continue  # nobody will read it: it stays unacknowledged, and the user's next device gets it
                     data = frame.encode() if isinstance(frame, str) else frame
-                    self._wire.frame("down", data)
+                    self._wire_log.note_frame("down", data)
                     await self._perform(socket, self._protocol.receive(data, self._timing.clock()))
                 reason = f"the service closed the socket ({socket.close_code} {socket.close_reason})".strip()
             except ConnectionClosed as closed:

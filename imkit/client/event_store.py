@@ -58,7 +58,7 @@ class EventStore:
         self.closed = True
         self._wake()
 
-    def seen(self, message_id: str) -> Message | None:
+    def find_message(self, message_id: str) -> Message | None:
         """Return a message that the kept events carry, as it reads after its last edit."""
         best: Message | None = None
         for event in self._events:
@@ -74,12 +74,12 @@ class EventStore:
         """Add to a recall what the message said, if this session saw it: the protocol tells the id alone."""
         if not isinstance(event, MessageRecalled):
             return event
-        message = self.seen(event.message_id)
+        message = self.find_message(event.message_id)
         if message is None:
             return event
         return replace(event, message=message, seconds_after=(event.at - message.time).total_seconds())
 
-    def since(self, number: int) -> list[Event]:
+    def events_from(self, number: int) -> list[Event]:
         """Return the kept events from `number` on."""
         start = max(number - self._first, 0)
         return [self._events[index] for index in range(start, len(self._events))]
@@ -131,7 +131,7 @@ class EventStream(Generic[E]):
         if self._missed:
             self._ready.append(Dropped(self._missed))
             self._missed = 0
-        found = self._store.since(self._place)
+        found = self._store.events_from(self._place)
         self._place = self._store.end
         # The kinds are those of E, which isinstance cannot tell a type checker.
         self._ready.extend(event for event in found if isinstance(event, self.kinds))  # type: ignore[misc]

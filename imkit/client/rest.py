@@ -35,7 +35,7 @@ class Rest:
         rest_url: the base URL, without the app.
         app_key: ``"org#app"``.
         bucket: the app's rate limit.
-        wire: notes the calls, if it is on.
+        wire_log: notes the calls, if it is on.
         seconds: how long a call may be silent.
 
     Attributes:
@@ -48,7 +48,7 @@ class Rest:
         rest_url: str,
         app_key: str,
         bucket: RateBucket,
-        wire: WireLog | None = None,
+        wire_log: WireLog | None = None,
         seconds: float = REQUEST_SECONDS,
     ) -> None:
         self.rest_url = rest_url.rstrip("/")
@@ -56,7 +56,7 @@ class Rest:
         self.credential: Credential | None = None
         self.requests = 0
         self._bucket = bucket
-        self._wire = wire or WireLog()
+        self._wire_log = wire_log or WireLog()
         self._http = HttpClient(rest_url, seconds)
 
     async def close(self) -> None:
@@ -131,10 +131,10 @@ class Rest:
 
         async def once(headers: dict[str, str]) -> Answer:
             headers["Content-Type"] = "application/json"
-            self._wire.request(line, body)
+            self._wire_log.note_request(line, body)
             self.requests += 1
             answer = await self._http.request(method, url, params=params, json=body, headers=headers)
-            self._wire.answer(line, answer.status, answer.content)
+            self._wire_log.note_answer(line, answer.status, answer.content)
             return answer
 
         answer = await self._repeat(

@@ -18,7 +18,7 @@ from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.roaming_page import RawPage, parse_page
 
-PAGE = 50  # the most a page holds
+PAGE_SIZE = 50  # the most a page holds
 Order = Literal["oldest", "newest"]
 # Told how many messages have come, and how many there will be, as far as that is known.
 Progress = Callable[[int, int | None], Awaitable[None] | None]
@@ -57,7 +57,7 @@ class Query:
         return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
 
 
-class Page(RawPage):
+class RoamingPage(RawPage):
     """One page of roaming history: the entries as they came, and the messages that they are."""
 
     @property
@@ -66,7 +66,7 @@ class Page(RawPage):
         return [message for entry in self.entries if (message := decode_roamed(entry)) is not None]
 
 
-class Chain:
+class PageChain:
     """Pages one after another: one question, asked again and again from where the last page ended.
 
     A cursor is only good for the question that it came with, so neither ever changes.
@@ -88,7 +88,7 @@ class Chain:
         self._been: set[str | int] = {self.cursor}
         self._before: list[bytes] = []
 
-    def follow(self, page: Page) -> None:
+    def follow(self, page: RoamingPage) -> None:
         """Go on behind a page, if it leads anywhere.
 
         An empty page or no key ends the chain whatever `is_last` says; so do a key that leads nowhere new, and a page
@@ -101,7 +101,7 @@ class Chain:
         comes_twice = bool(page.entries) and page.entries == self._before
         if comes_twice or page.cursor in self._been:
             self.is_over = True
-            self.is_stuck = len(page.entries) >= (2 if comes_twice else PAGE)
+            self.is_stuck = len(page.entries) >= (2 if comes_twice else PAGE_SIZE)
             return
         self._been.add(page.cursor)
         self._before = page.entries
@@ -116,7 +116,7 @@ async def fetch_page(
     cursor: str | int,
     newest_first: bool,
     patience: float = 0.0,
-) -> Page:
+) -> RoamingPage:
     """Fetch one page.
 
     Args:
@@ -139,7 +139,7 @@ async def fetch_page(
         "queue": f"{target_id}@{GROUP_DOMAIN}",
         "start": cursor,
         "end": -1,
-        "pull_number": PAGE,
+        "pull_number": PAGE_SIZE,
         "is_positive": not newest_first,
         "msgType": ",".join(sorted(wire_types)),
         "startTime": max((wanted.since or 1) - 1, 0) if bounded else None,
@@ -153,4 +153,4 @@ async def fetch_page(
         found = parse_page(content)
     except ProtocolError as error:
         raise ProtocolError(f"{what}: {error}", status=200) from None
-    return Page(found.entries, found.cursor, found.is_last, found.is_empty)
+    return RoamingPage(found.entries, found.cursor, found.is_last, found.is_empty)

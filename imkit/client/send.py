@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.client.attachments import BytesProgress, uploaded, uploaded_bundle
+from imkit.client.attachments import BytesProgress, upload_attachment, upload_bundle
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
 from imkit.events import MessageEdited, MessageRecalled, MessageReceived
 from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Text, ThreadRef
@@ -90,9 +90,9 @@ async def send(account: Account, target: Target, body: object, progress: BytesPr
     account.check_open()
     client_id = account.protocol.next_client_id()
     if isinstance(checked, Attachment):
-        checked = await uploaded(account, target.id, checked, progress)
+        checked = await upload_attachment(account, target.id, checked, progress)
     elif isinstance(checked, Combine):
-        checked = await uploaded_bundle(account, target.id, checked, str(client_id), progress)
+        checked = await upload_bundle(account, target.id, checked, str(client_id), progress)
     meta = encode_message(_address(account, target), account.user, checked, client_id)
     answer = await _deliver(account, target, client_id, meta, f"the {checked.type} message to {target}")
     sent = Message(
@@ -134,7 +134,7 @@ async def edit(account: Account, target: Target, message_id: str, body: object) 
     meta = encode_edit(_address(account, target), account.user, message_id, checked, client_id)
     answer = await _deliver(account, target, client_id, meta, f"the edit of message {wire_id(message_id)} in {target}")
     told = decode_edit_answer(answer.metas)
-    before = account.events.seen(message_id)
+    before = account.events.find_message(message_id)
     at = from_milliseconds(told.edit_time or answer.at)
     edited = Message(
         id=message_id,

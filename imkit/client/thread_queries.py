@@ -22,7 +22,7 @@ def learn_thread(account: Account, detail: dict[str, Any]) -> str:
     """Keep what the service told of a thread, and return its id (empty where it has none)."""
     thread_id = text(detail, "id")
     if thread_id:
-        facts = account.directory.threads[thread_id]
+        facts = account.known.threads[thread_id]
         facts.name = text(detail, "name") or facts.name
         facts.group_id = text(detail, "groupId") or facts.group_id
         facts.parent_id = text(detail, "msgId") or facts.parent_id

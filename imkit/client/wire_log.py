@@ -21,7 +21,7 @@ from imkit.wire.enums import FrameCommand
 if TYPE_CHECKING:
     import pandas as pd
 
-KEPT = 2_000
+MAX_ENTRIES = 2_000
 _COMMANDS = {command.value: command.name for command in FrameCommand}
 _MAX_TEXT = 20_000  # characters of one entry's JSON; a longer one is cut, and says so
 
@@ -29,7 +29,7 @@ Direction = Literal["up", "down"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class WireEntry:
     """One frame or REST call.
 
     Attributes:
@@ -42,7 +42,7 @@ class Entry:
 
     at: float
     direction: Direction
-    what: str
+    command: str
     decoded: str
     size: int
 
@@ -54,25 +54,25 @@ class WireLog:
         kept: how many entries at the most.
     """
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._entries: deque[Entry] = deque(maxlen=kept)
-        self.on = False
-        self.noted = 0  # how many entries there have been, those that are kept no more included
+    def __init__(self, kept: int = MAX_ENTRIES) -> None:
+        self._entries: deque[WireEntry] = deque(maxlen=kept)
+        self.is_on = False
+        self.total = 0  # how many entries there have been, those that are kept no more included
 
-    def frame(self, direction: Direction, data: bytes) -> None:
+    def note_frame(self, direction: Direction, data: bytes) -> None:
         """Note a frame of the socket."""
-        if self.on:
+        if self.is_on:
             command, decoded = decode_frame(data, direction)
             self._note(direction, command, decoded, len(data))
 
-    def request(self, what: str, body: Mapping[str, Any] | None) -> None:
+    def note_request(self, what: str, body: Mapping[str, Any] | None) -> None:
         """Note a REST request, such as ``"GET /thread/42"``, with its JSON body."""
-        if self.on:
+        if self.is_on:
             self._note("up", what, dict(body or {}), len(json.dumps(body).encode()) if body else 0)
 
-    def answer(self, what: str, status: int, content: bytes) -> None:
+    def note_answer(self, what: str, status: int, content: bytes) -> None:
         """Note the answer to a REST request."""
-        if self.on:
+        if self.is_on:
             try:
                 decoded = json.loads(content)
             except (ValueError, RecursionError):
@@ -83,15 +83,15 @@ class WireLog:
         said = without_share_secrets(json.dumps(redacted(decoded), ensure_ascii=False, default=str))
         if len(said) > _MAX_TEXT:
             said = json.dumps({"cut": f"{len(said):,} characters", "begins": said[:1_000]}, ensure_ascii=False)
-        self._entries.append(Entry(time.time(), direction, what, said, size))
-        self.noted += 1
+        self._entries.append(WireEntry(time.time(), direction, what, said, size))
+        self.total += 1
 
-    def after(self, number: int) -> list[Entry]:
+    def entries_after(self, number: int) -> list[WireEntry]:
         """Return the kept entries behind the first `number` that there were."""
-        new = min(self.noted - number, len(self._entries))
+        new = min(self.total - number, len(self._entries))
         return list(self._entries)[-new:] if new > 0 else []
 
-    def frame_of_last(self, count: int) -> pd.DataFrame:
+    def to_dataframe(self, count: int) -> pd.DataFrame:
         """Return the last `count` entries as a DataFrame, the oldest first."""
         import pandas as pd
 
@@ -100,7 +100,7 @@ class WireLog:
             {
                 "time": pd.to_datetime([entry.at for entry in entries], unit="s", utc=True).as_unit("ms"),
                 "direction": pd.Categorical([entry.direction for entry in entries], ["up", "down"]),
-                "command": pd.array([entry.what for entry in entries], dtype="string"),
+                "command": pd.array([entry.command for entry in entries], dtype="string"),
                 "decoded": pd.array([entry.decoded for entry in entries], dtype="string"),
                 "bytes": pd.array([entry.size for entry in entries], dtype="Int64"),
             }

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imkit.client.account import Account
-from imkit.client.roaming import Page, Progress, Query, fetch_page
+from imkit.client.roaming import Progress, Query, RoamingPage, fetch_page
 from imkit.errors import AuthError, ConnectionLost, IMError, RateLimited, ServiceBusy, SessionClosed, TimedOut
 from imkit.history.columns import peek, to_batch
 from imkit.history.time_ranges import Bounds, Range, merged
@@ -290,7 +290,7 @@ class Fetch:
         if times:
             shards.fix_end(max(times))
 
-    async def _page(self, target: _Target, wanted: Query, cursor: str | int, newest_first: bool) -> Page:
+    async def _page(self, target: _Target, wanted: Query, cursor: str | int, newest_first: bool) -> RoamingPage:
         account = self._account
         return await fetch_page(account.rest, account.user, target.id, wanted, cursor, newest_first, PATIENCE_SECONDS)
 

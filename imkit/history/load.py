@@ -193,7 +193,7 @@ async def history_frame(
     loading = Loading(account, target_ids, wanted, workers=workers, progress=tell, earlier=resume)
     task = asyncio.current_task()
     assert task is not None
-    account.loads.add(task)
+    account.load_tasks.add(task)
     try:
         await loading.run()
         frame = await asyncio.to_thread(loading.outcome().frame)
@@ -203,7 +203,7 @@ async def history_frame(
             account.stopped = loading.outcome(why)
         raise
     finally:
-        account.loads.discard(task)
+        account.load_tasks.discard(task)
         if line is not None:
             line.end()
     if resume is not None:
@@ -215,7 +215,7 @@ async def history_frame(
 
 async def stopped_frame(account: Account) -> pd.DataFrame | None:
     """Return what the load that was stopped last had brought; one that is just being stopped is waited for."""
-    if stopping := [task for task in account.loads if task.cancelling()]:
+    if stopping := [task for task in account.load_tasks if task.cancelling()]:
         await asyncio.wait(stopping)
     return await asyncio.to_thread(account.stopped.frame) if account.stopped is not None else None
 
@@ -224,7 +224,7 @@ def server_count(account: Account, target_ids: Sequence[str], wanted: Query) -> 
     """Return how many messages the service counts, where notices have told and everything was asked for."""
     if wanted != Query(order=wanted.order):
         return None
-    facts = [account.directory.threads.get(target_id) for target_id in target_ids]
+    facts = [account.known.threads.get(target_id) for target_id in target_ids]
     counts = [known.message_count if known is not None else None for known in facts]
     return None if None in counts else sum(count for count in counts if count is not None)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from imkit.client.account import Account
-from imkit.client.roaming import Chain, Page, Query, fetch_page
+from imkit.client.roaming import PageChain, Query, RoamingPage, fetch_page
 from imkit.errors import ProtocolError
 from imkit.history.time_shards import is_reversed
 from imkit.messages import Message
@@ -35,7 +35,7 @@ class PageWalk:
         ceiling: int | None = None
         if not newest_first and self.wanted.until is None:
             # The range is fixed when the walk begins: what arrives meanwhile is after the newest message of now.
-            newest = (await self._page(Chain(Query(), newest_first=True))).messages
+            newest = (await self._page(PageChain(Query(), newest_first=True))).messages
             if not is_reversed(_times(newest), newest_first=True):  # else these are not the newest
                 ceiling = max((int(message.id) for message in newest if message.id), default=0)
         taken = 0
@@ -56,14 +56,14 @@ class PageWalk:
             self._seen.add(message.id)
         return True
 
-    async def _page(self, chain: Chain) -> Page:
+    async def _page(self, chain: PageChain) -> RoamingPage:
         account = self.account
         return await fetch_page(
             account.rest, account.user, self.target_id, chain.wanted, chain.cursor, chain.newest_first
         )
 
     async def _raw_pages(self, newest_first: bool) -> AsyncGenerator[list[Message], None]:
-        chain = Chain(self.wanted, newest_first)
+        chain = PageChain(self.wanted, newest_first)
         while not chain.is_over:
             page = await self._page(chain)
             chain.follow(page)

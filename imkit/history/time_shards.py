@@ -26,11 +26,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from imkit.client.roaming import PAGE, Chain, Query
+from imkit.client.roaming import PAGE_SIZE, PageChain, Query
 from imkit.history.time_ranges import FAR, Range
 
-WORTH_HELPING = PAGE  # messages; fewer come with the page that is under way
-BURST_GOES_ON = 2 * PAGE  # messages; a burst at the end of a gap is assumed to go on for so many
+WORTH_HELPING = PAGE_SIZE  # messages; fewer come with the page that is under way
+BURST_GOES_ON = 2 * PAGE_SIZE  # messages; a burst at the end of a gap is assumed to go on for so many
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +74,7 @@ class ShardWalk:
         newest: the time of the newest message that came.
     """
 
-    chain: Chain
+    chain: PageChain
     start: int
     reached: int
     gap: Gap
@@ -101,10 +101,10 @@ class Shards:
         respects_order: False once the service has ignored the direction.
 
     Example:
-        >>> from imkit.client.roaming import Page
+        >>> from imkit.client.roaming import RoamingPage
         >>> shards = Shards(Query(since=0, until=1000))
         >>> walk = shards.begin()
-        >>> walk.chain.follow(Page([b"first", b"second"], "cursor", is_last=False, is_empty=False))
+        >>> walk.chain.follow(RoamingPage([b"first", b"second"], "cursor", is_last=False, is_empty=False))
         >>> shards.add_page(walk, [950, 900])
         True
         >>> shards.covered  # without 900: the next page may hold another message of that millisecond
@@ -133,7 +133,7 @@ class Shards:
     def begin(self, newest_first: bool = True) -> ShardWalk:
         """Return the walk from one end of the whole range."""
         gap = self._gaps[-1] if newest_first else self._gaps[0]
-        walk = _walk_from_end(Chain(self.wanted, newest_first), gap, is_bounded=False)
+        walk = _walk_from_end(PageChain(self.wanted, newest_first), gap, is_bounded=False)
         self._walks_from_ends[newest_first] = walk
         return walk
 
@@ -177,7 +177,7 @@ class Shards:
         if has_no_free_end:
             gap = self._cut_in_two(gap)
         wanted = replace(self.wanted, since=gap.low, until=gap.high + 1)
-        return _walk_from_end(Chain(wanted, newest_first=gap.newest_walk is None), gap, is_bounded=True)
+        return _walk_from_end(PageChain(wanted, newest_first=gap.newest_walk is None), gap, is_bounded=True)
 
     def _cut_in_two(self, gap: Gap) -> Gap:
         """Cut a gap in the middle and return the older half, whose newest end is free."""
@@ -376,7 +376,7 @@ class Shards:
         return 1 - self._unread_ms / max(self._whole_ms, 1)
 
 
-def _walk_from_end(chain: Chain, gap: Gap, *, is_bounded: bool) -> ShardWalk:
+def _walk_from_end(chain: PageChain, gap: Gap, *, is_bounded: bool) -> ShardWalk:
     """Return a new walk that takes one end of a gap."""
     start = gap.high if chain.newest_first else gap.low
     walk = ShardWalk(chain, start, start, gap, is_bounded)

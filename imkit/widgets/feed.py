@@ -90,7 +90,7 @@ class LiveFeed(Form):
         self.view = FeedView(self.say, height)
         self.children = (self.view, self.status)
         self.on_word(self.view, self._heard)
-        portal().run(lambda: self._account.echoes.add(self._echo))
+        portal().run(lambda: self._account.echo_listeners.add(self._echo))
         self.start(self._run)
 
     # ------------------------------------------------------------- what comes in
@@ -238,5 +238,5 @@ class LiveFeed(Form):
 
     def close(self) -> None:
         """Take the feed off the page and end what it does. The session stays open."""
-        self._account.echoes.discard(self._echo)
+        self._account.echo_listeners.discard(self._echo)
         super().close()

@@ -7,7 +7,7 @@ import io
 from collections import OrderedDict
 
 from imkit.client.account import Account
-from imkit.client.attachments import ATTACHMENT_BYTES, content
+from imkit.client.attachments import ATTACHMENT_BYTES, fetch_attachment
 from imkit.messages import Message
 
 SIDE = 520  # pixels; a screen with a high density still shows a sharp chat picture
@@ -36,7 +36,7 @@ class Pictures:
         """
         if message.id not in self._kept:
             async with self._lanes:
-                data = await content(self._account, message, ATTACHMENT_BYTES)
+                data = await fetch_attachment(self._account, message, ATTACHMENT_BYTES)
                 self._kept[message.id] = await asyncio.to_thread(drawn_anew, data)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)

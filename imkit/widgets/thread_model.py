@@ -136,7 +136,7 @@ class Rooms:
                 told = message.overview
                 if told is not None and told.thread_id in wanting:
                     wanting.discard(told.thread_id)
-                    self.session.account.directory.threads[told.thread_id].message_count = told.message_count
+                    self.session.account.known.threads[told.thread_id].message_count = told.message_count
             pages += 1
             if not wanting or pages >= _PAGES_FOR_COUNTS:
                 break

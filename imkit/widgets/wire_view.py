@@ -9,7 +9,7 @@ from typing import Any
 
 import traitlets
 
-from imkit.client.wire_log import KEPT, Entry
+from imkit.client.wire_log import MAX_ENTRIES, WireEntry
 from imkit.escape import for_terminal
 from imkit.session import Session
 from imkit.widgets.base import Form, Part, readable, static
@@ -43,8 +43,8 @@ class WireView(Form):
 
     def __init__(self, session: Session, *, height: int = 380, lang: str | None = None) -> None:
         super().__init__(lang)
-        self._log = session.account.wire
-        self._log.on = True
+        self._log = session.account.wire_log
+        self._log.is_on = True
         self._told = 0
         self._viewers = 0
         self.page = WirePage(self.say, height)
@@ -55,24 +55,24 @@ class WireView(Form):
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._viewers and self._log.noted > self._told:
+            if self._viewers and self._log.total > self._told:
                 self._tell()
 
     def _tell(self) -> None:
-        entries = self._log.after(self._told)
-        self._told = self._log.noted
+        entries = self._log.entries_after(self._told)
+        self._told = self._log.total
         self.page.send({"do": "entries", "entries": [_plain(entry) for entry in entries]})
 
     async def _heard(self, said: dict[str, Any], _: Sequence[Any]) -> None:
         if said.get("do") == "open":
             self._viewers += 1
-            self._told = max(self._log.noted - KEPT, 0)
+            self._told = max(self._log.total - MAX_ENTRIES, 0)
             self._tell()
         elif said.get("do") == "shut":
             self._viewers = max(self._viewers - 1, 0)
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+def _plain(entry: WireEntry) -> dict[str, Any]:
     try:
         decoded = json.dumps(json.loads(entry.decoded), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):
@@ -80,7 +80,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
     return {
         "at": int(entry.at * 1000),
         "direction": entry.direction,
-        "what": for_terminal(entry.what, 160),
+        "what": for_terminal(entry.command, 160),
         "decoded": readable(decoded if len(decoded) <= _SHOWN else f"{decoded[:_SHOWN]}\n…"),
         "size": f"{entry.size:,}",
     }

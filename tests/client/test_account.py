@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 import imkit
-from imkit.client.account import Background, Directory
+from imkit.client.account import BackgroundTasks, KnownConversations
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 
@@ -14,17 +14,17 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def test_events_fill_what_is_known_of_a_thread() -> None:
-    directory = Directory()
+    known = KnownConversations()
     ref = imkit.ThreadRef("42", "Oolong", "7", "99")
-    directory.learn([imkit.MessageReceived(imkit.Message("1", "alice", "42", NOON, imkit.Text("x"), ref))])
-    facts = directory.threads["42"]
+    known.learn([imkit.MessageReceived(imkit.Message("1", "alice", "42", NOON, imkit.Text("x"), ref))])
+    facts = known.threads["42"]
     assert (facts.name, facts.group_id, facts.parent_id, facts.owner) == ("Oolong", "7", "99", None)
-    directory.learn([imkit.ThreadChanged("update", "42", "Puer", "7", "alice")])
+    known.learn([imkit.ThreadChanged("update", "42", "Puer", "7", "alice")])
     assert (facts.name, facts.parent_id) == ("Puer", "99")  # what is not told stays as it was
-    directory.learn([imkit.ThreadChanged("update", "42", "", "", "alice", created=NOON), imkit.Connected()])
+    known.learn([imkit.ThreadChanged("update", "42", "", "", "alice", created=NOON), imkit.Connected()])
     assert (facts.name, facts.group_id, facts.created) == ("Puer", "7", NOON)
-    directory.learn([imkit.ThreadChanged("destroy", "42", "Puer", "7", "alice")])
-    assert "42" not in directory.threads
+    known.learn([imkit.ThreadChanged("destroy", "42", "Puer", "7", "alice")])
+    assert "42" not in known.threads
 
 
 def test_background_tasks_end_with_the_account() -> None:
@@ -37,7 +37,7 @@ def test_background_tasks_end_with_the_account() -> None:
             ended.append(name)
 
     async def main() -> None:
-        background = Background()
+        background = BackgroundTasks()
         background.start(work("first token"), "token")
         background.start(work("callback"), "callback", listens=True)
         await asyncio.sleep(0)

@@ -107,7 +107,7 @@ def test_it_keeps_ten_thousand_and_no_more(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
     assert numbers(stream, 10_000 // 100)[0] == 50
     assert store.end == 10_050
-    assert len(store.since(0)) == 10_000
+    assert len(store.events_from(0)) == 10_000
 
 
 def test_next_gives_up_after_its_timeout_and_loses_nothing(store: EventStore) -> None:

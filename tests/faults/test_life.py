@@ -179,7 +179,9 @@ def test_what_comes_down_twice_late_or_never(room: Room, kind: str, how: str) ->
     assert received(room.alice, room.thread, 8) == theirs
     assert [message for message, _ in room.table()] == sorted(mine + theirs, key=int)
     heard = [
-        event.message.id for event in room.alice.account.events.since(0) if isinstance(event, imkit.MessageReceived)
+        event.message.id
+        for event in room.alice.account.events.events_from(0)
+        if isinstance(event, imkit.MessageReceived)
     ]
     assert len(heard) == len(set(heard))
 

@@ -61,7 +61,7 @@ class Device:
     earlier: list[imkit.Session] = field(default_factory=list)
 
     def heard(self) -> list[list[imkit.Event | Any]]:
-        return [session.account.events.since(0) for session in (*self.earlier, self.session)]
+        return [session.account.events.events_from(0) for session in (*self.earlier, self.session)]
 
 
 class Schedule:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import imkit
 from benchmarks.fetch_server import times as bursty_month
-from imkit.client.roaming import Page, Query
+from imkit.client.roaming import Query, RoamingPage
 from imkit.errors import IMError
 from imkit.history.columns import SCHEMA
 from imkit.history.fetch import Fetch, HistoryPart
@@ -44,7 +44,7 @@ class Service:
     tells_last: bool = True
     size: int = 50
 
-    def page(self, walk: ShardWalk) -> tuple[list[int], Page]:
+    def page(self, walk: ShardWalk) -> tuple[list[int], RoamingPage]:
         wanted, cursor = walk.chain.wanted, walk.chain.cursor
         low, high = 0, len(self.times)
         if not self.overlooks_bounds:
@@ -62,7 +62,7 @@ class Service:
             found = list(range(low, min(high, low + self.size)))
             rest = low + self.size < high
         entries = [b"%d" % number for number in found]
-        return found, Page(entries, str(found[-1]) if found else None, self.tells_last and not rest, not found)
+        return found, RoamingPage(entries, str(found[-1]) if found else None, self.tells_last and not rest, not found)
 
 
 class Readers:
@@ -159,7 +159,7 @@ class Tossed(Fetch):
     rooms: dict[str, Roaming]
     dice: random.Random
 
-    async def _page(self, target: Any, wanted: Query, cursor: str | int, newest_first: bool) -> Page:
+    async def _page(self, target: Any, wanted: Query, cursor: str | int, newest_first: bool) -> RoamingPage:
         await turns(self.dice, 6)
         if target.id not in self.rooms:
             raise imkit.NotFound(f"{target.id} is gone")
@@ -169,7 +169,7 @@ class Tossed(Fetch):
             low, high = low or 0, high or 2**62
         asked = {"is_positive": not newest_first, "startTime": low, "endTime": high, "start": cursor}
         found = parse_page(json.dumps(self.rooms[target.id]._answer(asked).body).encode())
-        return Page(found.entries, found.cursor, found.is_last, found.is_empty)
+        return RoamingPage(found.entries, found.cursor, found.is_last, found.is_empty)
 
 
 async def turns(dice: random.Random, most: int) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import imkit
-from imkit.client.roaming import Page, Query
+from imkit.client.roaming import Query, RoamingPage
 from imkit.history.time_shards import Shards
 from imkit.sandbox.process import Sandbox
 from tests.stand_ins import Answer, Asked, odd_session, roamed, text_meta
@@ -228,7 +228,7 @@ def test_an_open_range_ends_at_its_newest_message_whoever_gets_there_first() -> 
     shards.begin()
     up = shards.walk_for_idle_worker()
     assert up is not None
-    up.chain.follow(Page([b"1", b"2"], None, is_last=True, is_empty=False))
+    up.chain.follow(RoamingPage([b"1", b"2"], None, is_last=True, is_empty=False))
     shards.add_page(up, [5, 9])  # the newest page is still on its way
     assert shards.is_done
     assert shards.covered == ((0, 9),)

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 
 import imkit
-from imkit.client.rest import Rest
+from imkit.client.http import HttpClient
 from imkit.history.summary import as_html, line_above
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
@@ -27,11 +27,11 @@ def tasks() -> tuple[int, int]:
 
 
 def lines() -> int:
-    """How many open websockets and REST interfaces there are. The connections of an interface come and go."""
+    """How many open websockets and HTTP clients there are. The connections of an HTTP client come and go."""
     # By their types: to ask a weak reference what it is may raise.
     websockets = [one for one in gc.get_objects() if type(one) is ClientConnection]
-    interfaces = [one for one in gc.get_objects() if type(one) is Rest]
-    in_use = [one for one in interfaces if not all(client.is_closed for client in one._clients._under_way)]
+    clients = [one for one in gc.get_objects() if type(one) is HttpClient]
+    in_use = [one for one in clients if not one.is_closed]
     return sum(one.state is State.OPEN for one in websockets) + len(in_use)
 
 
@@ -71,7 +71,7 @@ def test_forms_that_were_closed_leave_nothing(tea: Tea, sandbox: Sandbox) -> Non
         # The loop lends threads of a bounded pool to what may block; those stay.
         threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")]
         left = sorted(repr(one)[:90] for one in widget._instances.values())
-        return left, sorted(threads), len(account.echoes), streams, tasks(), lines()
+        return left, sorted(threads), len(account.echo_listeners), streams, tasks(), lines()
 
     first = round_trip()
     assert round_trip() == first

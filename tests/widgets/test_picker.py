@@ -57,7 +57,7 @@ def test_it_keeps_up_with_others(tea: Tea, picking: tuple[ThreadPicker, Page]) -
 def test_a_refresh_counts_anew(tea: Tea, picking: tuple[ThreadPicker, Page]) -> None:
     form, page = picking
     until(lambda: "1 message" in listed(page).get("Oolong", {}).get("facts", ()))
-    facts = tea.bob.account.directory.threads[tea.thread.id]
+    facts = tea.bob.account.known.threads[tea.thread.id]
     facts.message_count = 7  # as a notice told that is out of date
     form.buttons["refresh"].click()
     until(lambda: facts.message_count == 1)
