@@ -396,9 +396,9 @@ def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
         yield None
         return
 
-    from imkit.history.progress import Words
+    from imkit.history.progress import ProgressText
 
-    words = Words()
+    words = ProgressText()
 
     def tell(done: int, total: int | None) -> None:
         print(f"\r\033[K{words(done, total)}", end="", file=sys.stderr, flush=True)

@@ -259,9 +259,8 @@ class _PlainReader:
             json_text({"translations": list(mark.translations)}) if mark.translations else None for mark in marks
         ]
         if any(payloads):
-            self._plain &= (self._kind == ContentType.TEXT) | ~np.array(
-                [bool(payload) for payload in payloads], np.bool_
-            )[codes]
+            is_translated = np.array([payload is not None for payload in payloads], np.bool_)[codes]
+            self._plain &= (self._kind == ContentType.TEXT) | ~is_translated
         return _spread(payloads, codes)
 
     def _attachment_columns(self) -> Columns:

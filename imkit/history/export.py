@@ -1,6 +1,7 @@
-"""A history frame as a file: Parquet, CSV, JSON Lines or HTML, by the file's suffix.
+"""A history frame written to a file: Parquet, CSV, JSON Lines or HTML, as the file's suffix says.
 
-What strangers wrote stays inert in each of them: a spreadsheet runs no formula, a page no script.
+The texts of messages come from other users and must do no harm: a spreadsheet must not run them as formulas, and a
+browser must not run them as scripts.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from imkit.whole_files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-# What makes a spreadsheet take a cell for a formula, also as typed on a Chinese or Japanese keyboard.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# A cell that begins with one of these is a formula to a spreadsheet. The last four come from Chinese keyboards.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _JSON_COLUMNS = ("ext", "payload", "reactions")
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -33,33 +34,35 @@ th { position: sticky; top: 0; background: Canvas; }
 
 
 def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
-    """Write a frame to a file, in the form that the file's suffix names; a file of that name is replaced.
+    """Write a frame to a file, in the format of the file's suffix. A file of that name is replaced.
 
     Args:
-        frame: a history frame; any other does as well.
+        frame: a history frame, or any other DataFrame.
         path: ends with ``.parquet``, ``.csv``, ``.jsonl`` or ``.html``.
 
     Returns:
         The path.
 
     Raises:
-        InvalidMessage: no form goes by this suffix.
-        OSError: the file cannot be written. What was there before is untouched then.
+        InvalidMessage: the suffix names no format.
+        OSError: the file cannot be written; a file that was there before is unchanged.
 
     Example:
-        >>> write(thread.history(), "oolong.csv")  # doctest: +SKIP
+        ```python
+        write(thread.history(), "oolong.csv")
+        ```
     """
     target = Path(path)
     writer = _WRITERS.get(target.suffix.lower())
     if writer is None:
-        hint = f"The suffix says in which form: {', '.join(_WRITERS)}."
-        raise InvalidMessage(f"{target.name!r:.80} names no form to export to", hint=hint)
+        hint = f"The suffix must be one of {', '.join(_WRITERS)}."
+        raise InvalidMessage(f"{target.name!r:.80} names no format to export to", hint=hint)
     with whole_file(target) as file:
         writer(frame, file)
     return target
 
 
-# -------------------------------------------------------------------- the forms
+# -------------------------------------------------------------------- the formats
 
 
 def _parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
@@ -67,25 +70,25 @@ def _parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
 
 
 def _csv(frame: pd.DataFrame, file: IO[bytes]) -> None:
-    harmless = frame.rename(columns=_defused)
+    safe = frame.rename(columns=_without_formula)
     for number in range(frame.shape[1]):
         column = frame.iloc[:, number]
         if not _holds_numbers_or_times(column):
-            harmless.isetitem(number, column.astype(object).map(_defused, na_action="ignore").array)
-    # The mark at the beginning is how Excel knows that 中文 follows; pandas, DuckDB and R skip it.
+            safe.isetitem(number, column.astype(object).map(_without_formula, na_action="ignore").array)
+    # The byte order mark tells Excel that the file is UTF-8, so that it shows 中文; pandas, DuckDB and R skip it.
     file.write("\ufeff".encode())
-    # With both characters in the line's end, both are quoted within a cell: a bare one would begin a row of its own.
-    harmless.to_csv(file, index=False, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%f%z")
+    # pandas quotes a cell that holds a character of the line terminator. With "\r\n" neither of them begins a row.
+    safe.to_csv(file, index=False, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%f%z")
 
 
-def _defused(value: Any) -> Any:
-    """Return a cell that no spreadsheet takes for a formula.
+def _without_formula(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before it if need be.
 
     Example:
-        >>> _defused("=1+1")
+        >>> _without_formula("=1+1")
         "'=1+1"
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
 def _holds_numbers_or_times(column: pd.Series[Any]) -> bool:
@@ -97,12 +100,12 @@ def _jsonl(frame: pd.DataFrame, file: IO[bytes]) -> None:
 
     names = [str(name) for name in frame.columns]
     for row in frame.itertuples(index=False, name=None):
-        cells = {name: _plain(name, value, pd.NA) for name, value in zip(names, row, strict=True)}
+        cells = {name: _json_value(name, value, pd.NA) for name, value in zip(names, row, strict=True)}
         file.write(json.dumps(cells, ensure_ascii=False, default=str).encode(errors="backslashreplace") + b"\n")
 
 
-def _plain(name: str, value: Any, missing: Any) -> Any:
-    """Return a cell as JSON has it: times as ISO text, nothing as null, the columns of JSON text opened."""
+def _json_value(name: str, value: Any, missing: Any) -> Any:
+    """Return a cell as a JSON value: a time as ISO text, a missing value as null, a column of JSON text parsed."""
     if value is None or value is missing or value != value:
         return None
     if hasattr(value, "isoformat"):
@@ -121,21 +124,23 @@ def _html(frame: pd.DataFrame, file: IO[bytes]) -> None:
     source = frame.attrs.get("imkit") or {}
     title = for_html(described({"rows": len(frame), **source}) if source else f"{len(frame):,} rows")
 
-    def say(text: str) -> None:
+    def write_text(text: str) -> None:
         file.write(text.encode(errors="backslashreplace"))
 
-    # The policy has the browser itself refuse every script and every request, whatever the cells hold.
-    say(
+    # With this policy the browser refuses every script and every request, whatever the cells hold.
+    write_text(
         '<!doctype html>\n<html><head><meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         f"<title>{title}</title>\n<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n<table>\n<thead><tr>"
     )
-    say("".join(f'<th scope="col">{for_html(str(name))}</th>' for name in frame.columns) + "</tr></thead>\n<tbody>\n")
+    write_text(
+        "".join(f'<th scope="col">{for_html(str(name))}</th>' for name in frame.columns) + "</tr></thead>\n<tbody>\n"
+    )
     missing = [frame.iloc[:, number].isna().tolist() for number in range(frame.shape[1])]
     for index, row in enumerate(frame.itertuples(index=False, name=None)):
         cells = ("" if missing[number][index] else for_html(str(value)) for number, value in enumerate(row))
-        say("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n")
-    say("</tbody></table></body></html>\n")
+        write_text("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n")
+    write_text("</tbody></table></body></html>\n")
 
 
 _WRITERS: dict[str, Callable[[pd.DataFrame, IO[bytes]], None]] = {

@@ -1,23 +1,23 @@
-"""The history frame: one schema, one row a message, and the `.im` accessor.
+"""The history frame: a DataFrame with one row per message. Importing this module registers the accessor ``.im``.
 
-The columns and their types are the same for no rows, one row and a million; see `COLUMNS`.
+The columns and their types do not depend on the rows, nor on how many there are; see `COLUMNS`.
 
 | column | dtype | what |
 |---|---|---|
-| message_id | string | 19 digits: a number that size would lose its last ones |
-| time | datetime64[ms, UTC] | the server's |
+| message_id | string | 19 digits; as a float it would lose the last ones |
+| time | datetime64[ms, UTC] | the server's time |
 | sender | category | user id |
 | type | category | txt img audio video file loc cmd custom combine unknown |
 | text | string | the text; a bundle's title; a custom event's name; a command's action; a place's address |
 | thread_id, thread_name | category | NA for plain group messages |
-| group_id | category | the group, also of plain group messages |
-| parent_message_id | string | the message the thread hangs on |
-| url, file_name | string | of attachments; a url without its share-secret |
+| group_id | category | the group of the thread, or of the plain group message |
+| parent_message_id | string | the message on which the thread was created |
+| url, file_name | string | of attachments; the URL without its share-secret |
 | file_size, duration | Int64 | bytes; seconds |
 | width, height, lat, lng | Float64 | pixels; degrees |
-| ext, payload, reactions | string | JSON text: attributes; what is particular to the type; who reacted |
+| ext, payload, reactions | string | JSON text: attributes; facts of this type that have no column; who reacted |
 | edited_at | datetime64[ms, UTC] | the last edit |
-| edit_count | Int64 | 0 for what was never edited |
+| edit_count | Int64 | 0 if it was never edited |
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def frame_of(messages: Iterable[Message], source: Mapping[str, Any] | None = Non
 
     Args:
         messages: any number, also none.
-        source: where they come from, plain JSON; becomes ``frame.attrs["imkit"]``.
+        source: where they come from, as plain JSON; becomes ``frame.attrs["imkit"]``.
 
     Example:
         >>> frame_of([]).dtypes["message_id"]
@@ -85,8 +85,8 @@ def frame_of_table(table: pa.Table, source: Mapping[str, Any] | None = None) -> 
     """Return the history frame of a table of `imkit.history.columns.SCHEMA`, in its order.
 
     Args:
-        table: any number of batches, also none; of the schema's columns all, or some, and others of text or time.
-        source: where they come from, plain JSON; becomes ``frame.attrs["imkit"]``.
+        table: any number of batches, also none. It may lack columns of the schema, and may have others of text or time.
+        source: where the rows come from, as plain JSON; becomes ``frame.attrs["imkit"]``.
 
     Example:
         >>> from imkit.history.columns import SCHEMA
@@ -108,9 +108,9 @@ def _series(name: str, column: pa.ChunkedArray) -> pd.Series[Any]:
         return pd.Series(_categorical(column))
     if dtype is _STRING:
         return pd.Series(pd.array(column, dtype=_STRING))
-    if column.null_count == len(column):  # zeros that are never written take no memory
-        numbers, masked = _MASKED[str(dtype)]
-        return pd.Series(masked(np.zeros(len(column), numbers), np.ones(len(column), np.bool_)), copy=False)
+    if column.null_count == len(column):  # memory of zeros is not allocated until it is written
+        number_type, array_class = _MASKED[str(dtype)]
+        return pd.Series(array_class(np.zeros(len(column), number_type), np.ones(len(column), np.bool_)), copy=False)
     return pd.Series(column.to_pandas(types_mapper=_NULLABLE.get))
 
 
@@ -128,54 +128,67 @@ class ImAccessor:
     def source(self) -> dict[str, Any]:
         """Where the frame comes from: app, threads, range, whether it is complete, how many rows.
 
+        Returns:
+            A copy of ``frame.attrs["imkit"]``, plain JSON.
+
         Example:
-            >>> thread.history().im.source["complete"]  # doctest: +SKIP
+            >>> thread.history().im.source["complete"]
             True
         """
         return dict(self._frame.attrs.get("imkit", {}))
 
     def ext(self, *keys: str) -> pd.DataFrame:
-        """Open the application's attributes into columns of their own, one a key, typed by what they hold.
+        """Return the attributes (ext, 扩展字段) as columns, one per key.
 
         Args:
-            *keys: which; none means every key that occurs, in order of appearance.
+            *keys: which attributes; without any, every key that occurs, in the order in which they occur.
 
         Returns:
-            A frame with the same index: text as string, whole numbers as Int64, other numbers as Float64, truth
-            values as boolean; mixed values, lists and objects stay Python objects. NA where a message has no key.
+            A frame with the same index. A column of texts is string, of whole numbers Int64, of other numbers Float64,
+            of booleans boolean; mixed values, lists and objects stay Python objects. NA where a message lacks the key.
 
         Example:
-            >>> frame.assign(mood=frame.im.ext("mood")["mood"])  # doctest: +SKIP
+            >>> moods = thread.history().im.ext("mood")
+            >>> list(moods.columns)
+            ['mood']
         """
-        opened = [json.loads(text) if isinstance(text, str) else {} for text in self._frame["ext"]]
-        names = keys or tuple(dict.fromkeys(key for ext in opened for key in ext))
-        columns = {name: _typed([ext.get(name) for ext in opened]) for name in names}
+        attributes = [json.loads(text) if isinstance(text, str) else {} for text in self._frame["ext"]]
+        names = keys or tuple(dict.fromkeys(key for ext in attributes for key in ext))
+        columns = {name: _typed([ext.get(name) for ext in attributes]) for name in names}
         return pd.DataFrame(columns, index=self._frame.index)
 
     def local(self, zone: str) -> pd.DataFrame:
-        """Return the frame with its times in a zone, such as ``"Asia/Shanghai"``: the same moments, other clocks.
+        """Return the frame with its times in another time zone. The moments stay the same.
+
+        Args:
+            zone: an IANA name, such as ``"Asia/Shanghai"``.
 
         Example:
-            >>> frame.im.local("Asia/Shanghai").time.dt.hour.value_counts()  # doctest: +SKIP
+            >>> local = thread.history().im.local("Asia/Shanghai")
+            >>> print(local["time"].dt.tz)
+            Asia/Shanghai
         """
         moved = {name: self._frame[name].dt.tz_convert(zone) for name in ("time", "edited_at") if name in self._frame}
         return self._frame.assign(**moved)
 
 
 def _categorical(column: pa.ChunkedArray) -> Any:
-    """Return a dictionary column as a categorical: only what occurs, sorted."""
-    parts = column.unify_dictionaries().chunks
-    values = parts[0].dictionary if parts else pa.array([], pa.string())
-    numbers = np.concatenate([np.empty(0, np.int32), *(part.indices.fill_null(-1).to_numpy() for part in parts)])
+    """Return a dictionary column as a categorical. Its categories are the values that occur, sorted."""
+    chunks = column.unify_dictionaries().chunks
+    values = chunks[0].dictionary if chunks else pa.array([], pa.string())
+    numbers = np.concatenate([np.empty(0, np.int32), *(chunk.indices.fill_null(-1).to_numpy() for chunk in chunks)])
     used = np.flatnonzero(np.bincount(numbers + 1, minlength=len(values) + 1)[1:])
     order = pc.sort_indices(values.take(pa.array(used))).to_numpy()
-    codes = np.full(len(values) + 1, -1, np.min_scalar_type(-max(len(used), 1)))  # the last is for NA, which is -1
+    codes = np.full(
+        len(values) + 1, -1, np.min_scalar_type(-max(len(used), 1))
+    )  # the last entry is for NA, which is -1
     codes[used[order]] = np.arange(len(used))
     categories = pd.array(values.take(pa.array(used[order])), dtype=_STRING)
     return pd.Categorical.from_codes(codes[numbers], dtype=pd.CategoricalDtype(categories), validate=False)
 
 
 def _typed(values: list[Any]) -> Any:
+    """Return values as an array of the type that fits all of them."""
     kinds = {type(value) for value in values if value is not None}
     dtypes: dict[frozenset[type], Any] = {
         frozenset({str}): _STRING,

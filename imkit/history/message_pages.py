@@ -1,6 +1,6 @@
-"""A walk over a roaming history (消息漫游), one page after another, as `messages()` gives them.
+"""One history (消息漫游) read page by page, for `messages()`.
 
-Source: fact sheet section 8.
+Source: docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -18,36 +18,43 @@ from imkit.times import to_milliseconds
 
 @dataclass(slots=True)
 class PageWalk:
-    """A walk over the history of one thread or group."""
+    """A walk through the history of one thread or group.
+
+    Args:
+        account: the login that asks.
+        target_id: the thread or group.
+        wanted: which part of it, and in which order.
+    """
 
     account: Account
     target_id: str
     wanted: Query
-    _seen: set[str] = field(default_factory=set)
+    _seen: set[str] = field(init=False, default_factory=set)
 
     async def pages(self) -> AsyncGenerator[list[Message], None]:
-        """Yield the wanted messages, page by page, in the order asked for.
+        """Yield the wanted messages, page by page, in the wanted order.
 
         Raises:
-            ProtocolError: the service overlooks which end is asked for, or which page.
+            ProtocolError: the service ignores the direction or the cursor.
         """
         newest_first = self.wanted.order == "newest"
         ceiling: int | None = None
         if not newest_first and self.wanted.until is None:
-            # The range is fixed when the walk begins: what arrives meanwhile is after the newest message of now.
+            # Messages that arrive during the walk are left out: their ids are above the newest one of now.
             newest = (await self._page(PageChain(Query(), newest_first=True))).messages
-            if not is_reversed(_times(newest), newest_first=True):  # else these are not the newest
+            if not is_reversed(_times(newest), newest_first=True):  # otherwise these are the oldest
                 ceiling = max((int(message.id) for message in newest if message.id), default=0)
-        taken = 0
+        yielded = 0
         async for messages in self._raw_pages(newest_first):
-            wanted = [message for message in messages if self._is_new(message, ceiling)]
-            if self.wanted.limit is not None and taken + len(wanted) >= self.wanted.limit:
-                yield wanted[: self.wanted.limit - taken]
+            wanted = [message for message in messages if self._accepts(message, ceiling)]
+            if self.wanted.limit is not None and yielded + len(wanted) >= self.wanted.limit:
+                yield wanted[: self.wanted.limit - yielded]
                 return
-            taken += len(wanted)
+            yielded += len(wanted)
             yield wanted
 
-    def _is_new(self, message: Message, ceiling: int | None) -> bool:
+    def _accepts(self, message: Message, ceiling: int | None) -> bool:
+        """Return whether a message is wanted and has not come before, and note that it has come."""
         if not self.wanted.accepts(message) or (ceiling is not None and message.id and int(message.id) > ceiling):
             return False
         if message.id in self._seen:
@@ -71,22 +78,24 @@ class PageWalk:
                 raise ProtocolError(f"the history of {self.target_id}: the service gives the same page again and again")
             messages = page.messages
             if is_reversed(_times(messages), newest_first):
-                hint = "history() copes with it: it loads everything, and sorts."
+                hint = "Use history(): it loads everything and sorts it."
                 raise ProtocolError(f"the history of {self.target_id} comes from its other end", hint=hint)
             yield messages
             if _is_past(messages, self.wanted, newest_first):
-                return  # the service overlooks time bounds
+                return  # the service ignores time bounds: the rest is out of the range too
 
 
 def _times(messages: Sequence[Message]) -> list[int]:
+    """Return the times of the messages that can be read, in ms since the epoch; the others have no id and no time."""
     return [to_milliseconds(message.time) for message in messages if message.id]
 
 
 def _is_past(messages: Sequence[Message], wanted: Query, newest_first: bool) -> bool:
-    readable = [message for message in messages if message.id]  # what cannot be read has no time either
-    if not readable:
+    """Return whether the last message of a page lies beyond the range."""
+    times = _times(messages)
+    if not times:
         return False
-    moment = to_milliseconds(readable[-1].time)
+    last = times[-1]
     if newest_first:
-        return wanted.since is not None and moment < wanted.since - 1
-    return wanted.until is not None and moment > wanted.until + 1
+        return wanted.since is not None and last < wanted.since - 1
+    return wanted.until is not None and last > wanted.until + 1

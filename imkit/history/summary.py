@@ -1,4 +1,7 @@
-"""The line above a history frame in a notebook: what the frame was made from, and whether it is complete."""
+"""The line above a history frame in a notebook: what was loaded, and whether that is complete.
+
+`install` makes IPython show the line: it registers formatters for pandas DataFrames. Any other frame looks as before.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,24 @@ from typing import Any
 
 from imkit.escape import for_html, for_terminal
 
-# Where pandas says that its class lives: version 3, and those before.
-_FRAMES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
+# The module and the name of the class in pandas 3, and in earlier versions.
+_FRAME_CLASSES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
 
 
 def described(source: dict[str, Any]) -> str:
-    """Return in one line what a history frame's ``attrs["imkit"]`` says: how much, of what, whether complete, the note.
+    """Return in one line what a history frame holds, and whether it is complete.
+
+    Args:
+        source: the frame's ``attrs["imkit"]``.
 
     Example:
         >>> described({"rows": 2, "thread_ids": ["42"], "complete": True})
         '2 messages of 42: complete'
     """
-    rows, of = source.get("rows"), [str(one) for one in source.get("thread_ids") or ()]
+    rows, ids = source.get("rows"), [str(target_id) for target_id in source.get("thread_ids") or ()]
     parts = [f"{rows:,} message{'' if rows == 1 else 's'}" if isinstance(rows, int) else "messages"]
-    if of:
-        parts.append(f"of {of[0]}" if len(of) == 1 else f"of {len(of)} threads")
+    if ids:
+        parts.append(f"of {ids[0]}" if len(ids) == 1 else f"of {len(ids)} threads")
     since, until = source.get("since"), source.get("until")
     if since:
         parts.append(f"since {since}")
@@ -33,9 +39,10 @@ def described(source: dict[str, Any]) -> str:
 
 
 def install() -> None:
-    """Have IPython show the line, where imkit runs in IPython. Doing it twice does no harm.
+    """Make IPython show the line above history frames; without IPython do nothing. A second call does no harm.
 
-    By the class's name, so pandas is not loaded for it. What somebody else has registered for frames stays first.
+    The formatters are registered by the name of the class, so pandas is not imported. A formatter that the user has
+    registered for the class itself takes precedence.
     """
     if "IPython" not in sys.modules:
         return
@@ -45,16 +52,16 @@ def install() -> None:
     if shell is None:
         return
     formatters = shell.display_formatter.formatters
-    for module, name in _FRAMES:
+    for module, name in _FRAME_CLASSES:
         formatters["text/html"].for_type_by_name(module, name, as_html)
-        formatters["text/plain"].for_type_by_name(module, name, _print)
+        formatters["text/plain"].for_type_by_name(module, name, _print_frame)
 
 
 def line_above(frame: Any) -> str | None:
-    """Return the line for a history frame, `None` for any other.
+    """Return the line for a history frame; `None` for any other frame.
 
-    What pandas makes of a frame keeps its ``attrs``, so the line tells what was loaded, and how many rows of whatever
-    came of it are here: ``3 rows, made from 8 messages of 42: complete``.
+    pandas copies the ``attrs`` of a frame to the frames that are made from it. So the line says how many rows this
+    frame has, and from what it was made: ``3 rows, made from 8 messages of 42: complete``.
     """
     source = frame.attrs.get("imkit")
     if not isinstance(source, dict) or "complete" not in source or "message_id" not in frame.columns:
@@ -65,7 +72,7 @@ def line_above(frame: Any) -> str | None:
 
 
 def as_html(frame: Any) -> str | None:
-    """Return a frame as HTML, with the line above it; one that is not complete has a mark."""
+    """Return a frame as HTML with the line above it. A warning sign marks a frame that is not complete."""
     table: str | None = frame._repr_html_()
     line = line_above(frame)
     if line is None or table is None:
@@ -74,6 +81,6 @@ def as_html(frame: Any) -> str | None:
     return f"<div><small>{mark}{for_html(line)}</small></div>\n{table}"
 
 
-def _print(frame: Any, printer: Any, _cycle: bool) -> None:
+def _print_frame(frame: Any, printer: Any, _cycle: bool) -> None:
     line = line_above(frame)
     printer.text(repr(frame) if line is None else f"{for_terminal(line)}\n{frame!r}")

@@ -15,7 +15,7 @@ from imkit.escape import file_name_for_disk
 from imkit.history.arguments import query
 from imkit.history.export import SUFFIXES, write
 from imkit.history.load import Loading
-from imkit.history.progress import Words
+from imkit.history.progress import ProgressText
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Part, Status, button, problem, readable, row, static
@@ -78,7 +78,7 @@ class HistoryForm(Form):
         self._task: asyncio.Task[None] | None = None
         self._painted = 0.0
         self._counted: int | None = None
-        self._words = Words()
+        self._words = ProgressText()
         self._table: Any = None
         self._owns_rooms = rooms is None
         self.rooms = rooms or Rooms(session, say)
@@ -207,7 +207,7 @@ class HistoryForm(Form):
         self.progress.tell(self.say("load_busy", n=0), "busy")
         self.bar.value, self.bar.max, self.bar.bar_style = 0, 1, ""
         loading = Loading(self.session.account, ids, wanted, progress=self._told)
-        self._words = Words()
+        self._words = ProgressText()
         self._counted = loading.counted  # where the service has told; else it is estimated
         self._task = task = asyncio.create_task(loading.run())
         self.stop.disabled = False

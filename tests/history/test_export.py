@@ -85,7 +85,7 @@ def test_html_runs_nothing_and_says_what_it_is(frame: pd.DataFrame, tmp_path: Pa
 
 
 def test_an_unknown_suffix_is_refused_and_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidMessage, match="names no form"):
+    with pytest.raises(InvalidMessage, match="names no format"):
         write(frame_of([]), tmp_path / "f.xlsx")
     before = tmp_path / "f.parquet"
     before.write_text("before")

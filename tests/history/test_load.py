@@ -257,7 +257,7 @@ def test_the_line_comes_after_a_second_and_stays_with_the_last_figures(monkeypat
     async def main() -> None:
         for step in range(30):
             now[0] = step / 10
-            await line.tell(step * 100, 3_000)
+            await line.update(step * 100, 3_000)
 
     asyncio.run(main())
     line.end()
@@ -266,7 +266,7 @@ def test_the_line_comes_after_a_second_and_stays_with_the_last_figures(monkeypat
     assert 5 < len(display.shown) <= 11  # five a second, from the first on
     count = len(display.shown)
     quick = NotebookLine(display)
-    asyncio.run(quick.tell(5, None))
+    asyncio.run(quick.update(5, None))
     quick.end()
     assert len(display.shown) == count
 
