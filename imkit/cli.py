@@ -174,7 +174,7 @@ def _sandbox(parsed: argparse.Namespace) -> int:
             idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
             server = Server(options, path, idle_exit_seconds=idle)
             if demo is not None:
-                _furnish(server, demo)
+                _add_demo(server, demo)
         except KeyboardInterrupt:  # while the community was being made: nothing of it is kept
             return 130
         except Timeout as taken:
@@ -218,10 +218,10 @@ def _sandbox_options(parsed: argparse.Namespace) -> Options:
     )
 
 
-def _furnish(server: Server, demo: Demo) -> None:
+def _add_demo(server: Server, demo: Demo) -> None:
     if demo.messages >= _MANY and sys.stderr.isatty():
         print(f"imkit: making {demo.messages:,} messages", file=sys.stderr)
-    if not server.furnish(demo):
+    if not server.add_demo(demo):
         print("imkit: the data hold a community already; it stays as it is", file=sys.stderr)
 
 

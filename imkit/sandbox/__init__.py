@@ -1,4 +1,7 @@
-"""A local IM server to learn and test with: REST and MSYNC on one port, SQLite behind.
+"""The sandbox (沙箱): a local IM server to learn and test with. It starts, finds and configures the server.
 
-It is not for production: a real app's engine is Easemob's cloud.
+`process` has `Sandbox`, a private server, and `shared`, the server of all notebooks. `options` has the server's
+settings, `faults` its faults, `demo` the made-up community. `server` is the server itself.
+
+The sandbox is not for production: Easemob's cloud serves a real app.
 """

@@ -1,16 +1,16 @@
-"""A made-up community to look at: `Sandbox.demo()` and `imkit sandbox --demo`.
+"""The demo community: what `Sandbox.demo()` and `imkit sandbox --demo` fill a sandbox with.
 
-Some three dozen friends of tea in Shanghai and elsewhere, six groups, weeks of threads. Everything is written for
-imkit and drawn from a seed: the same seed, number of threads and number of messages give the same messages, ids and
-times. The community ends on Sunday, 29 March 2026, midnight in Shanghai, and goes back eight weeks; above 20,000
-messages it goes back further, up to a year.
+About three dozen friends of tea in Shanghai and elsewhere, six groups, and weeks of threads. All of it is written for
+imkit and made from a seed: the same seed, number of threads and number of messages give the same messages, ids and
+times. The community ends at midnight in Shanghai on Sunday, 29 March 2026, and begins eight weeks before. With more
+than 20,000 messages it begins earlier, up to a year before.
 
-Who wants to read all of it logs in as `Facts.reader`, who is in every group and thread and has never said a word. The
-people themselves can be logged in as, too: with an app of a sandbox without credentials, over REST with the password
-``demo``.
+To read everything, log in as `Facts.reader`: this user is in every group and thread and has written nothing. You can
+also log in as any of the people: with the sandbox's app no credential is needed; over REST the password is ``demo``.
 
-What tutorials may rely on stands in `Facts`. Besides: commands are delivered and not kept, so no history has any; what
-was recalled is gone, and replies to it (``ext.reply_to``) point to nothing; a reply's ``reply_to`` is a message id.
+`FACTS` has the facts that tutorials may rely on. Also: commands are delivered but not stored, so no history has any.
+A reply's ``ext.reply_to`` is a message id. Recalled messages are gone, so replies to them name an id that no history
+has.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _FEWEST_THREADS, _FEWEST_MESSAGES, _MOST_THREADS = 10, 500, 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Which community.
+    """The size and the seed of a demo community.
 
     Args:
-        seed: any number; another one, another community with the same people and the same facts.
-        threads: how many threads, 10 to 100,000.
-        messages: how many messages all histories hold, groups and threads together; at least 500, and 15 a thread.
+        seed: any number; another seed gives another community with the same people and the same facts.
+        threads: the number of threads, 10 to 100,000.
+        messages: the number of messages in all groups and threads together; at least 500, and at least 15 a thread.
 
     Raises:
-        ValueError: too few or too many.
+        ValueError: too few or too many threads, or too few messages.
     """
 
     seed: int = SEED
@@ -49,28 +49,28 @@ class Demo:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true of the community, whatever the seed (from some 3,000 messages on: the small ones are too few).
+    """What is true of every demo community of about 3,000 messages or more, whatever its seed.
 
     Attributes:
-        reader: the user id that is in every group and thread and says nothing.
-        busiest_writer: who writes the most.
-        quickest_replier: whose replies (``ext.reply_to``) come soonest, by the median: some eight seconds.
-        slowest_replier: whose replies come last: many hours later.
-        night_owl: who writes mostly between 22:00 and 6:00 in Shanghai (and lives in Berlin).
-        best_marks: who gives the highest marks (``ext.score``, 1 to 5) on average.
-        muted: who may not speak any more in the group `muted_in`.
-        muted_in: that group's name.
-        muted_since: the day from which on, in Shanghai.
-        busiest_thread: the thread with the most messages; over a third of them on its last day, `busiest_day`.
+        reader: the user who is in every group and thread and has written nothing.
+        busiest_writer: the user with the most messages.
+        quickest_replier: the user with the shortest median time to a reply (``ext.reply_to``): about eight seconds.
+        slowest_replier: the user with the longest median time to a reply: many hours.
+        night_owl: the user who writes mostly between 22:00 and 6:00 in Shanghai (and lives in Berlin).
+        best_marks: the user who gives the highest marks (``ext.score``, 1 to 5) on average.
+        muted: the user who is muted in the group `muted_in`.
+        muted_in: the name of that group.
+        muted_since: the first day of the mute, in Shanghai.
+        busiest_thread: the thread with the most messages; over a third of them are of `busiest_day`, its last day.
         busiest_day: the day with the most messages, in Shanghai.
-        quiet_week: the Monday of the week with the fewest: Spring Festival (春节).
-        unanswered_thread: the thread in which only the one who opened it has spoken.
-        revived_thread: silent for more than two weeks, and then taken up again.
+        quiet_week: the Monday of the week with the fewest messages: Spring Festival (春节).
+        unanswered_thread: the thread in which only its creator has written.
+        revived_thread: the thread that was silent for more than two weeks and then continued.
         pictures_thread: the thread with the most pictures.
         edits_thread: the thread with the most edited messages.
-        cards_thread: where everybody has put a card, ``Custom("card", {"name": …, "city": …})``, once.
-        digest_thread: where a bundle (合并消息) comes every Monday morning.
-        shop_group: the group whose messages carry ``ext.priority``, 1 (now) to 3 (some day).
+        cards_thread: the thread where every person has sent one card, ``Custom("card", {"name": …, "city": …})``.
+        digest_thread: the thread where a bundle (合并消息) arrives every Monday morning.
+        shop_group: the group whose messages have an ``ext.priority``, 1 (now) to 3 (some day).
     """
 
     reader: str = "reader"

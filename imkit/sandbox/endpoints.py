@@ -1,4 +1,4 @@
-"""The names of imkit's own doors, and the version: known to the server and to who looks for it."""
+"""The paths of imkit's own REST endpoints, and imkit's version, for the server and for its clients."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ RETIRE = "/imkit/retire"
 
 
 def version() -> str:
-    """Return the version of imkit that is installed; "0" when it is run without being installed."""
-    from importlib.metadata import PackageNotFoundError, version  # slow to import, and asked for once
+    """Return the version of the installed imkit; "0" if imkit runs without being installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and used once
 
     try:
         return version("imkit")

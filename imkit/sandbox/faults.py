@@ -1,7 +1,9 @@
-"""Failures as features: each has a name, a rate, and one place where it strikes.
+"""Faults: failures that the sandbox produces on request. Each has a name, a rate and one place where it happens.
 
-A client that was only ever tested against a server that works is not tested. The faults are chosen so that each
-provokes one of the hard cases of the fact sheet (sections 1, 3, 4 and 12).
+A client must also be tested against a server that fails. Each fault causes one of the hard cases of the protocol.
+
+Source: docs/protocol.md#rest-transport, docs/protocol.md#queues-and-synchronisation, docs/protocol.md#sending,
+docs/protocol.md#errors.
 """
 
 from __future__ import annotations
@@ -9,31 +11,31 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-# Every fault there is. The first word of the text says where it strikes.
+# All faults. The first word of the text says where it happens.
 FAULTS: dict[str, str] = {
-    "html-502": "REST: a gateway's HTML page instead of JSON; the official SDK waits for ever on one",
-    "500": "REST: an internal error, in the JSON envelope",
-    "503": "REST: busy, with Retry-After: 1",
-    "429": "REST: the api limit is reached, with Retry-After: 1",
+    "html-502": "REST: the reply is a gateway's HTML page instead of JSON; the official SDK then waits for ever",
+    "500": "REST: the reply is an internal error, in the JSON envelope",
+    "503": "REST: the service is busy, with Retry-After: 1",
+    "429": "REST: the rate limit is reached, with Retry-After: 1",
     "rest-cut": "REST: the request is carried out, but the connection ends in the middle of the reply",
-    "rest-stall": "REST: the request is carried out, but the reply waits for 30 seconds",
+    "rest-stall": "REST: the request is carried out, but the reply comes 30 seconds later",
     "refuse-socket": "Socket: the WebSocket upgrade is refused with 503",
-    "cut": "Socket: cut as a frame arrives; the frame is not looked at",
-    "cut-before-ack": "Socket: the send is stored and delivered, then the socket is cut instead of the ack",
-    "cut-after-ack": "Socket: cut right behind an ack",
-    "drop-ack": "Socket: the send is stored and delivered, its ack never goes out",
+    "cut": "Socket: the connection is cut when a frame arrives; the frame is not handled",
+    "cut-before-ack": "Socket: the send is stored and delivered, then the connection is cut instead of the ack",
+    "cut-after-ack": "Socket: the connection is cut right after an ack",
+    "drop-ack": "Socket: the send is stored and delivered, but its ack is never sent",
     "refuse-send": "Socket: a send is refused with the reason 'traffic limit'",
-    "drop-notice": "Socket: a NOTICE is lost; the next heartbeat brings the queue up again",
+    "drop-notice": "Socket: a NOTICE is lost; the answer to the next heartbeat names the queue again",
     "repeat-page": "Socket: a page of a queue is sent twice",
-    "stall": "Socket: from here on the server takes frames and answers nothing (a half-open connection)",
+    "stall": "Socket: from then on the server accepts frames and answers nothing (a half-open connection)",
 }
 
 
 def check_faults(fail: Mapping[str, float]) -> None:
-    """Refuse a fault that does not exist, or a rate that is none.
+    """Check the names and the rates of faults.
 
     Raises:
-        ValueError: with the list of names.
+        ValueError: a fault does not exist, or a rate is not between 0 and 1.
     """
     for name, rate in fail.items():
         if name not in FAULTS:
@@ -43,7 +45,11 @@ def check_faults(fail: Mapping[str, float]) -> None:
 
 
 class Faults:
-    """Decides when a fault strikes. With one seed and one order of events the decisions are the same.
+    """Decides when a fault happens. The same seed and the same order of events give the same decisions.
+
+    Args:
+        fail: the faults and their rates, 0 to 1.
+        seed: any number.
 
     Example:
         >>> Faults({"cut": 1.0}).strikes("cut")
@@ -52,10 +58,10 @@ class Faults:
 
     def __init__(self, fail: Mapping[str, float], seed: int = 0) -> None:
         check_faults(fail)
-        # One stream for each fault: what strikes on the socket does not depend on how many REST calls were made.
+        # One random generator a fault: the faults of the socket do not depend on the number of REST calls.
         self._streams = {name: (rate, random.Random(f"{seed}:{name}")) for name, rate in fail.items() if rate}
 
     def strikes(self, name: str) -> bool:
-        """Say whether this fault happens now."""
+        """Return whether this fault happens now."""
         stream = self._streams.get(name)
         return stream is not None and stream[1].random() < stream[0]

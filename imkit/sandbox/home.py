@@ -1,4 +1,4 @@
-"""Where imkit keeps its files: IMKIT_HOME, else the place the system gives user data."""
+"""The folder where imkit keeps its files: IMKIT_HOME, else the system's folder for user data."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """Return the folder, made if need be and for its owner only.
+    """Return the folder; create it, readable for its owner only, if there is none.
 
-    IMKIT_HOME moves every file imkit keeps, the default sandbox included.
+    IMKIT_HOME moves every file that imkit keeps, also those of the shared sandbox.
     """
     named = os.environ.get("IMKIT_HOME")
     if named:
         folder = Path(named).expanduser().absolute()
     else:
-        from platformdirs import user_data_path  # not needed by a server told where to be
+        from platformdirs import user_data_path  # imported only where it is needed
 
         folder = user_data_path("imkit", appauthor=False)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Starting a server as a process of its own, and hearing from it where it listens."""
+"""Starts a server as a separate process, and waits for the address where it listens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import IO, Any
 
 from imkit.errors import IMError
 
-START_SECONDS = 20.0  # far more than it takes (0.3 s): a machine may be busy
+START_SECONDS = 20.0  # a start takes 0.3 s, and much longer on a busy machine
 
-# Like `python -m imkit`, with two differences. The folder of the notebook is not searched for modules (-P): a file
-# called random.py there must not break the server. And it runs the imkit that starts it, be it installed or not.
+# Like `python -m imkit`, with two differences. Python does not search the notebook's folder for modules (-P): a file
+# random.py there would break the server. And the new process runs the same imkit as this one, installed or not.
 _PROGRAM = (
     "import sys; root = sys.argv.pop(1); root in sys.path or sys.path.insert(0, root); "
     "from imkit.cli import main; sys.exit(main())"
@@ -27,49 +27,49 @@ _ROOT = str(Path(__file__).parents[2])
 def launch(
     arguments: Sequence[str], *, stdin: int | None = None, errors: IO[bytes], detached: bool = False
 ) -> subprocess.Popen[bytes]:
-    """Start `imkit sandbox` with these arguments.
+    """Start `imkit sandbox` with these arguments, and return its process.
 
     Args:
-        arguments: what stands behind `imkit sandbox`.
-        stdin: as for `subprocess.Popen`.
-        errors: takes what the server logs.
-        detached: in a process session of its own, so that what stops its parent (a kernel's interrupt, its group being
-            killed) leaves it alone.
+        arguments: the arguments after `imkit sandbox`.
+        stdin: as for `subprocess.Popen`; None for an empty one.
+        errors: the file for the server's log.
+        detached: start it in its own process session, so that signals to the parent's process group (a kernel's
+            interrupt or end) do not reach it.
     """
-    how: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if detached and sys.platform == "win32":
-        how["creationflags"] = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+        options["creationflags"] = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     elif detached:
-        how["start_new_session"] = True
+        options["start_new_session"] = True
     command = [sys.executable, "-P", "-c", _PROGRAM, _ROOT, "sandbox", *arguments]
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL if stdin is None else stdin, stdout=subprocess.PIPE, stderr=errors, **how
+        command, stdin=subprocess.DEVNULL if stdin is None else stdin, stdout=subprocess.PIPE, stderr=errors, **options
     )
 
 
-def hear_address(
-    process: subprocess.Popen[bytes], errors: IO[bytes], log_start: int = 0, *, patience: float = START_SECONDS
+def wait_for_address(
+    process: subprocess.Popen[bytes], errors: IO[bytes], log_start: int = 0, *, seconds: float = START_SECONDS
 ) -> dict[str, str]:
-    """Wait for the line that says where the server listens.
+    """Wait until the server prints where it listens; return that as a dictionary.
 
     Args:
-        process: as `launch` returned it.
-        errors: where its log goes, readable.
-        log_start: where in it this server's part begins.
-        patience: how many seconds it may take.
+        process: the process that `launch` returned.
+        errors: the file of the server's log, readable.
+        log_start: the position in the file where this server's log begins.
+        seconds: how long to wait.
 
     Raises:
-        IMError: the server ended instead; the error tells its last words.
+        IMError: the server ended, or said nothing in time; the error has the last line of its log.
     """
     lines: list[bytes] = []
     assert process.stdout is not None
     stdout = process.stdout
-    # A thread: the line is waited for, not polled for, and a pipe cannot be waited on with a limit everywhere.
+    # A thread reads the line, because not every system can read a pipe with a time limit.
     reader = threading.Thread(target=lambda: lines.append(stdout.readline()), name="sandbox-start", daemon=True)
     reader.start()
-    reader.join(patience)
+    reader.join(seconds)
     if lines and lines[0].strip():
-        stdout.close()  # the server says nothing more on it
+        stdout.close()  # the server prints nothing more
         address: dict[str, str] = json.loads(lines[0])
         return address
     process.kill()
@@ -77,16 +77,19 @@ def hear_address(
     reader.join()
     stdout.close()
     errors.seek(log_start)
-    last_words = errors.read()[-4000:].decode("utf-8", "replace").strip()
+    log = errors.read()[-4000:].decode("utf-8", "replace").strip()
     raise IMError(
         "the sandbox did not start",
-        reason=last_words.rpartition("\n")[2].removeprefix("imkit: "),
+        reason=log.rpartition("\n")[2].removeprefix("imkit: "),
         hint="Run `python -m imkit sandbox` in a terminal to see all it says.",
     )
 
 
 def end(process: subprocess.Popen[bytes], seconds: float = 5.0) -> None:
-    """End a server that was started with a pipe as its standard input: its end tells it to stop."""
+    """End a server that was started with a pipe as its standard input.
+
+    Closing the pipe tells the server to stop. It is killed if it is still running after `seconds`.
+    """
     if process.stdin is not None:
         with contextlib.suppress(OSError):
             process.stdin.close()

@@ -1,4 +1,4 @@
-"""What a sandbox can be told: one frozen object, the same for the command line, `Sandbox` and the tests."""
+"""The settings of a sandbox: one frozen object for the command line, `Sandbox` and the tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from imkit.sandbox.faults import check_faults
 
 APP_KEY = "imkit#sandbox"
-TOKEN_SECONDS = 60 * 24 * 3600  # fact sheet section 10: 60 days unless the app says otherwise
+TOKEN_SECONDS = 60 * 24 * 3600  # the service's default; source: docs/protocol.md#token-life
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,21 +17,21 @@ class Options:
     """The settings of one server.
 
     Attributes:
-        app_key: the one app it serves; any other in a path is refused.
-        secret: opens the app-server endpoint and is the app's client secret; known to who may read the state file.
-        open_registration: anyone may register a user, as the official SDK's `registerUser` wants.
-        push: send pages unasked instead of a NOTICE first (fact sheet section 3 allows both).
-        latency_ms: how long every reply waits, REST and socket.
-        recall_seconds: how long a sender may recall; 0 disables recalling.
-        token_seconds: how long a user token lives.
-        requests_per_second: REST calls beyond this are refused with 429.
-        fail: named faults and how often each strikes (0 to 1); the names are in `imkit.sandbox.faults`.
-        fail_seed: makes the faults repeatable.
-        message_bytes: the largest message body; copies of the documentation say 3 KB and 5 KB.
+        app_key: the app that it serves; it refuses requests for any other app.
+        secret: the app's client secret, which also opens the app-server endpoint. The private state file has it.
+        open_registration: anyone may register a user, as the official SDK's `registerUser` does.
+        push: send the pages of a queue unasked, without a NOTICE before; the protocol allows both.
+        latency_ms: the delay of each reply, REST and socket, in ms.
+        recall_seconds: how long after a send its sender may recall it, in seconds; 0 disables recalls.
+        token_seconds: how long a user token is valid, in seconds.
+        requests_per_second: more REST calls than this are refused with 429; None for no limit.
+        fail: the faults and the rate of each, 0 to 1; `imkit.sandbox.faults.FAULTS` has the names.
+        fail_seed: the same seed gives the same faults.
+        message_bytes: the largest message body; the service's documents say 3 KB and 5 KB.
         attachment_bytes: the largest upload.
-        page_metas: how many messages one page of a device queue holds.
-        devices: how many devices of one user may be online.
-        idle_seconds: a silent socket is closed after this; the SDK may be silent for 60 s.
+        page_metas: the most messages in one page of a device queue.
+        devices: the most devices of one user that may be online.
+        idle_seconds: a socket without a frame for so long is closed; the SDK may send nothing for 60 s.
 
     Example:
         >>> Options(recall_seconds=2).recall_seconds

@@ -1,7 +1,7 @@
-"""Sandboxes from Python: a private one, and the one all notebooks of a user share.
+"""Sandboxes from Python: `Sandbox` is a private server, `shared` finds or starts the one that all notebooks share.
 
-Each is a process of its own. The shared one outlives the kernel that started it, so that two notebooks can be Alice
-and Bob, and a restarted kernel finds everything as it was.
+Each server is a separate process. The shared one keeps running when the kernel that started it ends. So two notebooks
+can be Alice and Bob, and a restarted kernel finds its data again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from filelock import FileLock
 from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
 from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE, version
 from imkit.sandbox.home import home
-from imkit.sandbox.launch import START_SECONDS, end, hear_address, launch
+from imkit.sandbox.launch import START_SECONDS, end, launch, wait_for_address
 from imkit.sandbox.options import TOKEN_SECONDS, Options
 from imkit.sandbox.state import State, read_state
 
@@ -35,37 +35,48 @@ if TYPE_CHECKING:
 
 IDLE_MINUTES = 30
 _LOG_BYTES = 1024 * 1024
-_ASK_SECONDS = 5.0
-_MADE_PER_SECOND = 1000  # a community's messages, on a machine that is busy with other things
+_REQUEST_SECONDS = 5.0
+_DEMO_MESSAGES_PER_SECOND = 1000  # on a busy machine; usually it is 25 times that
 
 
 # ---------------------------------------------------------------- a private server
 
 
 class Sandbox:
-    """A private server, in a process of its own, for as long as this object lives.
+    """A private IM server on this machine, for tests and experiments. It runs in its own process.
+
+    It starts when the object is made, and ends with `stop`, at the end of a ``with`` block, or with the last reference
+    to the object. Log in with ``app=sandbox.app``; users are created when they log in. `Sandbox.demo` returns one with
+    a made-up community.
 
     Args:
-        path: where its data are kept; None keeps nothing beyond its end.
-        port: where it listens, on this machine only; 0 takes a free port.
-        recall_seconds: how long a sender may recall a message; 0 disables recalling.
-        token_seconds: how long a user's token lives.
-        latency_ms: how long each reply waits.
-        requests_per_second: REST calls beyond this are refused with 429; None: no limit.
-        fail: named faults and their rates, such as ``{"html-502": 0.1}``; `imkit.sandbox.faults` lists them.
-        fail_seed: makes the faults repeatable.
+        path: the file for its data; None keeps the data in memory until it ends.
+        port: the port on 127.0.0.1; 0 takes a free one.
+        recall_seconds: how long after a send its sender may recall it, in seconds; 0 disables recalls.
+        token_seconds: how long a user token is valid, in seconds; 60 days by default.
+        latency_ms: the delay of each reply, in milliseconds.
+        requests_per_second: more REST calls than this are refused with 429 (`RateLimited`); None for no limit.
+        fail: faults and the rate of each, 0 to 1, such as ``{"html-502": 0.1}``; `imkit.sandbox.faults.FAULTS` lists
+            the faults.
+        fail_seed: the same seed gives the same faults.
         open_registration: anyone may register users, as the official SDK's `registerUser` does.
-        push: send messages unasked instead of a notice first.
+        push: send messages to clients at once, without a notice before.
+
+    Attributes:
+        app_key: its app, ``"imkit#sandbox"``.
+        rest_url: its REST address.
+        ws_url: its WebSocket address.
 
     Raises:
-        ValueError: a fault that does not exist.
-        IMError: it did not start: the port is in use, or the data are.
+        ValueError: a fault does not exist, or its rate is not between 0 and 1.
+        IMError: it did not start, for example because its port or its data file is in use.
 
     Example:
-        ```python
-        with imkit.Sandbox(recall_seconds=2) as sandbox:
-            alice = imkit.login("alice", app=sandbox.app)
-        ```
+        >>> import imkit
+        >>> with imkit.Sandbox(recall_seconds=2) as sandbox:
+        ...     with imkit.login("alice", app=sandbox.app) as session:
+        ...         print(session.user)
+        alice
     """
 
     def __init__(
@@ -111,50 +122,65 @@ class Sandbox:
         *,
         path: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Return a private server with a made-up community in it: people, groups, weeks of threads.
+        """Start a private server with a made-up community in it: people, groups, and weeks of threads.
 
-        The same arguments give the same messages, ids and times, so what a tutorial says of them holds;
-        `imkit.sandbox.demo` tells who is there, and `imkit.sandbox.demo.FACTS` what is true of them. Log in as
-        ``"reader"``, who is in every group and thread, or as any of the people.
+        The same arguments give the same messages, ids and times. `imkit.sandbox.demo` describes the community, and
+        `imkit.sandbox.demo.FACTS` has facts about it that hold for every seed. Log in as ``"reader"``, who is in
+        every group and thread, or as any of the people.
 
         Args:
-            seed: another one makes another community, with the same people and the same facts.
-            threads: how many threads.
-            messages: how many messages, in groups and threads together. Thousands a second are made; from 100,000 on
-                give a path, or memory holds them all.
-            path: where its data are kept; a community that is there already is left as it is.
+            seed: any number; another seed gives another community with the same people and the same facts.
+            threads: the number of threads, 10 to 100,000.
+            messages: the number of messages in all groups and threads together; at least 500, and at least 15 a
+                thread. About 25,000 messages a second are made. For 100,000 or more give a path, because otherwise
+                all of them are in memory.
+            path: the file for the data. A community that it contains already stays as it is.
+
+        Returns:
+            The running server.
 
         Raises:
-            ValueError: fewer than 10 threads, than 500 messages, or than 15 messages a thread.
+            ValueError: too few or too many threads, or too few messages.
+            IMError: the server did not start.
 
         Example:
-            ```python
-            with imkit.Sandbox.demo() as sandbox, imkit.login("reader", app=sandbox.app) as reader:
-                frame = reader.history(list(reader.threads()))
-            ```
+            >>> import imkit
+            >>> with imkit.Sandbox.demo(threads=10, messages=500) as sandbox:
+            ...     with imkit.login("reader", app=sandbox.app) as reader:
+            ...         frame = reader.history([*reader.groups(), *reader.threads()])
+            >>> len(frame)
+            500
         """
         return cls(path, _demo=Demo(seed=seed, threads=threads, messages=messages))
 
     def start(self) -> None:
-        """Start it again after `stop` or `kill`: same data, same port, same secret. No change while it runs."""
+        """Start the server again after `stop` or `kill`, with the same data, port and secret.
+
+        Does nothing while the server runs.
+
+        Raises:
+            IMError: it did not start.
+        """
         if self.running:
             return
         with contextlib.ExitStack() as undo:
             errors = undo.enter_context(tempfile.TemporaryFile())
-            # Detached: a notebook's stop button means the cell, not the server. It ends with its standard input.
+            # Detached, because a notebook's stop button must stop the cell and not the server. The server ends when
+            # its standard input is closed.
             process = launch([*self._arguments(), "--parent"], stdin=subprocess.PIPE, errors=errors, detached=True)
             undo.callback(end, process, 0)
             assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # it ended already: hear_address tells why
+            with contextlib.suppress(BrokenPipeError):  # it has ended; wait_for_address raises the reason
                 process.stdin.write(self._options.secret.encode() + b"\n")
                 process.stdin.flush()
-            made = 0 if self._demo is None else self._demo.messages
-            address = hear_address(process, errors, patience=START_SECONDS + made / _MADE_PER_SECOND)
+            demo_messages = 0 if self._demo is None else self._demo.messages
+            seconds = START_SECONDS + demo_messages / _DEMO_MESSAGES_PER_SECOND
+            address = wait_for_address(process, errors, seconds=seconds)
             undo.pop_all()
         self.rest_url, self.ws_url = address["rest_url"], address["ws_url"]
         self._port = urlsplit(self.rest_url).port or 0
         self._process = process
-        # At the end of the interpreter, or when nobody holds this object any more.
+        # Runs when this object is garbage, or when the interpreter ends.
         self._finalizer = weakref.finalize(self, _end, process, errors)
 
     def _arguments(self) -> list[str]:
@@ -182,27 +208,27 @@ class Sandbox:
 
     @property
     def running(self) -> bool:
-        """Whether its process is alive."""
+        """Whether the server's process is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def secret(self) -> str:
-        """What its app-server endpoint wants to see; `app` brings it along."""
+        """The secret of its app-server endpoint, which issues user tokens; `app` contains it."""
         return self._options.secret
 
     @property
     def app(self) -> App:
-        """What `imkit.login(…, app=sandbox.app)` takes. No credential is needed; users are made on demand."""
+        """The app for ``imkit.login("alice", app=sandbox.app)``. A login needs no credential and creates the user."""
         return _app(self)
 
     def stop(self) -> None:
-        """End it in good order: sockets are closed, data are kept. Again is no change."""
+        """End the server: it closes its sockets and keeps its data file. Does nothing if it has ended."""
         if self._finalizer is not None:
             self._finalizer()
             self._process = None
 
     def kill(self) -> None:
-        """End it as a power cut would, for tests of what survives."""
+        """Kill the server's process at once, to test what survives a crash."""
         if self._process is not None:
             self._process.kill()
             self.stop()
@@ -221,7 +247,7 @@ class Sandbox:
 
 
 def _app(server: Sandbox | SandboxAddress) -> App:
-    from imkit.client.app import App  # the server's own process must never load the client
+    from imkit.client.app import App  # imported here: the server's process must not load the client
 
     token_url = f"{server.rest_url}{APP_SERVER_TOKEN}"
     return App.of_sandbox(server.app_key, server.rest_url, server.ws_url, token_url, server.secret)
@@ -237,7 +263,7 @@ def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
 
 @dataclass(frozen=True)
 class SandboxAddress:
-    """Where the shared server is, and the secret its app-server endpoint wants."""
+    """The address of the shared server, and the secret of its app-server endpoint."""
 
     app_key: str
     rest_url: str
@@ -246,69 +272,66 @@ class SandboxAddress:
 
     @property
     def app(self) -> App:
-        """What `imkit.login` takes where no app is configured."""
+        """The app that `imkit.login` uses if no app is configured."""
         return _app(self)
 
 
 def shared() -> SandboxAddress:
-    """Return the server all notebooks of this user share; start it if none runs.
+    """Return the address of the server that all notebooks of this user share; start the server if none runs.
 
-    Its data are in IMKIT_HOME and stay. It ends after half an hour without a connection. One of another version of
-    imkit is asked to end when idle, and used until then.
+    Its data are in IMKIT_HOME and stay. It ends after 30 minutes without a connection. A running server of another
+    version of imkit is asked to end when it is idle, and is used until then.
 
     Raises:
         IMError: it did not start.
-
-    Example:
-        >>> shared().app_key  # doctest: +SKIP
-        'imkit#sandbox'
     """
     folder = home()
     state = folder / "sandbox.json"
     running = _running(state)
     if running is None:
-        # Two kernels that find none at the same moment start one: the second finds what the first has started.
+        # Two kernels may find no server at the same moment. One starts it; the other waits and finds it.
         with FileLock(folder / "sandbox.start.lock", timeout=60):
             running = _running(state)
             if running is None:
                 _start_shared(folder, state)
                 running = read_state(state)
-    assert running is not None  # the server writes it before it says that it listens
+    assert running is not None  # the server writes its state before it prints its address
     return SandboxAddress(running.app_key, running.rest_url, running.ws_url, running.secret)
 
 
 def _start_shared(folder: Path, state: Path) -> None:
     log = folder / "sandbox.log"
-    # Its owner's eyes only: user ids stand in it.
+    # Only the owner may read it, because it contains user ids.
     descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "rb+", buffering=0) as errors:
         if errors.seek(0, os.SEEK_END) > _LOG_BYTES:
             errors.truncate(0)
         start = errors.seek(0, os.SEEK_END)
         process = launch([f"--state={state}", f"--idle-exit-minutes={IDLE_MINUTES}"], errors=errors, detached=True)
-        hear_address(process, errors, start)
-    # Somebody has to take its exit code one day, or it stays behind as a zombie for as long as this kernel lives.
+        wait_for_address(process, errors, start)
+    # Without a wait() the ended server would stay a zombie process until this kernel ends.
     threading.Thread(target=process.wait, name="sandbox-shared", daemon=True).start()
 
 
 def _running(state_path: Path) -> State | None:
-    """Return the state of the running server; None if there is none, or it has just been asked to make room."""
+    """Return the state of the running server; None if none runs, or if it is of another version and ends now."""
     state = read_state(state_path)
     if state is None:
         return None
-    health = _ask(state, "GET", HEALTH)
+    health = _request(state, "GET", HEALTH)
     if health is None or health.get("instance") != state.instance:
-        return None  # a killed server leaves its file behind, and its port to others
+        return None  # a killed server leaves its state file, and another program may have its port now
     if health.get("version") == version():
         return state
-    answer = _ask(state, "POST", RETIRE)
-    # With nobody connected it ends at once; the new server waits for the data. Else it serves us, too, until then.
+    answer = _request(state, "POST", RETIRE)
+    # Without connections it ends at once, and the new server waits for its data. With connections we use it too.
     return None if answer is not None and not answer.get("connections") else state
 
 
-def _ask(state: State, method: str, path: str) -> dict[str, Any] | None:
+def _request(state: State, method: str, path: str) -> dict[str, Any] | None:
+    """Return the JSON reply of the server to a request; None if there is none with status 200."""
     parts = urlsplit(state.rest_url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ASK_SECONDS)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_REQUEST_SECONDS)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {state.secret}"})
         reply = connection.getresponse()

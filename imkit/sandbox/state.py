@@ -1,4 +1,4 @@
-"""The private file that says where the shared server runs, and its secret."""
+"""The state file: where the shared server runs, and its secret. Only its owner can read it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from imkit.whole_files import whole_file
 
 @dataclass(frozen=True)
 class State:
-    """What the running default server wrote about itself.
+    """What the running shared server wrote about itself.
 
     Attributes:
-        instance: names this run; the server's health tells the same one, so another server that got the port later is
-            not mistaken for it.
-        pid: its process, for people to look at; nobody is ever killed by it.
+        app_key: the app that it serves.
+        rest_url: its REST address.
+        ws_url: its WebSocket address.
+        version: its version of imkit.
+        instance: identifies this run. The server's health endpoint returns the same value, so another server that
+            got the port later is recognised.
+        pid: its process id, for people to look at; imkit kills no process by it.
         secret: opens its app-server endpoint.
     """
 
@@ -31,22 +35,22 @@ class State:
 
 
 def read_state(path: Path) -> State | None:
-    """Return what the file says; None if there is none, or none that can be read."""
+    """Return the content of the file; None if the file does not exist or cannot be read."""
     try:
-        found = json.loads(path.read_bytes())
-        return State(**{each.name: found[each.name] for each in fields(State)})
+        content = json.loads(path.read_bytes())
+        return State(**{attribute.name: content[attribute.name] for attribute in fields(State)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write the file, whole or not at all, for its owner's eyes only (as far as the system has a say in that)."""
+    """Write the file, completely or not at all; only its owner can read it, where the system supports that."""
     with whole_file(path, private=True) as file:
         file.write(json.dumps(asdict(state)).encode())
 
 
 def remove_state(path: Path, instance: str) -> None:
-    """Remove the file if it is still about this run."""
+    """Delete the file if it is about this run of the server."""
     state = read_state(path)
     if state is not None and state.instance == instance:
         with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ import imkit
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
 from tests.faults.proxy import Proxy
-from tests.faults.rooms import WAIT, Room, room_at
+from tests.faults.tea_thread import WAIT, TeaThread, tea_thread_at
 from tests.people import new_name
 from tests.sandbox.server.raw_client import Device, close_everything, text_body
 from tests.stand_ins import socket_stand_in, welcome
@@ -21,8 +21,8 @@ MEGABYTE = 2**20
 
 
 @pytest.fixture
-def room(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[Room]:
-    with room_at(own, proxy) as found:
+def tea(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
+    with tea_thread_at(own, proxy) as found:
         yield found
         close_everything()
 
@@ -90,38 +90,38 @@ def nested(depth: int) -> str:
         "NaN",
     ],
 )
-def test_attributes_that_nobody_would_write(room: Room, value: str) -> None:
-    mallory = Device(room.sandbox, new_name("mallory"))
-    room.group.invite(mallory.user)
-    mallory.api.join(room.thread.id)
+def test_attributes_that_nobody_would_write(tea: TeaThread, value: str) -> None:
+    mallory = Device(tea.sandbox, new_name("mallory"))
+    tea.group.invite(mallory.user)
+    mallory.api.join(tea.thread.id)
     body = text_body("<script>alert(1)</script>\u202e\x1b[2J")
     body.ext.add(key="deep", type=8, stringValue=value)
     body.ext.add(key="\x00<b>\u202e", type=7, stringValue="<img src=x onerror=alert(1)>")
-    sent = str(mallory.send(room.thread.id, body))
-    heard = room.alice.events(imkit.MessageReceived)
+    sent = str(mallory.send(tea.thread.id, body))
+    heard = tea.alice.events(imkit.MessageReceived)
     event = heard.next(timeout=WAIT, where=lambda event: event.message.id == sent)
     assert isinstance(event, imkit.MessageReceived)
-    for message in (event.message, *room.thread.messages()):
+    for message in (event.message, *tea.thread.messages()):
         assert message.id == sent
         assert "\x1b" not in repr(message)
         assert "\u202e" not in repr(message)
         assert "<script" not in message._repr_html_()
         json.dumps(dict(message.ext), allow_nan=False).encode()
-    frame = room.thread.history()
+    frame = tea.thread.history()
     assert list(frame["message_id"]) == [sent]
     json.loads(frame["ext"].iloc[0])
-    assert room.thread.send("still here").id
+    assert tea.thread.send("still here").id
 
 
-def test_a_name_of_a_thread_is_text_and_nothing_else(room: Room) -> None:
-    thread = room.group.create_thread("<script>\u202e\x1b[2J</script>", room.group.send("Which?"))
+def test_a_name_of_a_thread_is_text_and_nothing_else(tea: TeaThread) -> None:
+    thread = tea.group.create_thread("<script>\u202e\x1b[2J</script>", tea.group.send("Which?"))
     assert "\x1b" not in repr(thread)
     assert "<script" not in thread._repr_html_()
-    changed = room.bob.events(imkit.ThreadChanged).next(timeout=WAIT, where=lambda event: event.thread_id == thread.id)
+    changed = tea.bob.events(imkit.ThreadChanged).next(timeout=WAIT, where=lambda event: event.thread_id == thread.id)
     assert "\x1b" not in repr(changed)
 
 
-def test_a_page_of_garbage_among_pages(room: Room) -> None:
+def test_a_page_of_garbage_among_pages(tea: TeaThread) -> None:
     def spoiled(payload: bytes) -> bytes:
         frame = schema.MSync.FromString(payload)
         page = schema.LooseSyncDL.FromString(frame.payload)
@@ -130,8 +130,8 @@ def test_a_page_of_garbage_among_pages(room: Room) -> None:
         frame.payload = page.SerializeToString()
         return bytes(frame.SerializeToString())
 
-    room.proxy.when("page", spoiled, user=room.alice.user)
-    sent = room.theirs.send("readable").id
-    heard = room.alice.events(imkit.MessageReceived)
+    tea.proxy.when("page", spoiled, user=tea.alice.user)
+    sent = tea.theirs.send("readable").id
+    heard = tea.alice.events(imkit.MessageReceived)
     assert heard.next(timeout=WAIT, where=lambda event: event.message.id == sent)
-    assert room.alice.connected
+    assert tea.alice.connected

@@ -17,7 +17,7 @@ from imkit.wire import protocol as protocol_module
 from imkit.wire import uplink
 from imkit.wire.protocol import ClientProtocol
 from tests.faults.proxy import Proxy
-from tests.faults.rooms import WAIT, Room, received, room_at
+from tests.faults.tea_thread import WAIT, TeaThread, received, tea_thread_at
 from tests.people import new_name
 from tests.sandbox.server.raw_client import Device, app_api, close_everything
 from tests.stand_ins import socket_stand_in, welcome
@@ -26,30 +26,30 @@ from tests.wire import service
 
 
 @pytest.fixture
-def room(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[Room]:
-    with room_at(own, proxy) as found:
+def tea(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
+    with tea_thread_at(own, proxy) as found:
         yield found
 
 
 # ------------------------------------------------------------------ dead lines
 
 
-def test_a_half_open_connection_is_noticed_and_replaced(room: Room) -> None:
-    events = room.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
-    room.proxy.freeze(room.alice.user)
-    sent = [room.theirs.send(f"number {number}").id for number in range(5)]
+def test_a_half_open_connection_is_noticed_and_replaced(tea: TeaThread) -> None:
+    events = tea.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
+    tea.proxy.freeze(tea.alice.user)
+    sent = [tea.theirs.send(f"number {number}").id for number in range(5)]
     assert isinstance(events.next(timeout=WAIT), imkit.Disconnected)
     assert isinstance(events.next(timeout=WAIT), imkit.Connected)
-    assert received(room.alice, room.thread, 5) == sent
-    assert room.thread.send("back").id == room.table()[-1][0]
+    assert received(tea.alice, tea.thread, 5) == sent
+    assert tea.thread.send("back").id == tea.table()[-1][0]
 
 
 def test_a_line_that_takes_nothing_any_more_is_given_up_without_a_send_in_flight(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    tea: TeaThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Every buffer on the way is full, and nobody waits for an answer: not even the heartbeat can be written.
-    connection = room.alice.account.connection
-    events = room.alice.events(imkit.Disconnected)
+    connection = tea.alice.account.connection
+    events = tea.alice.events(imkit.Disconnected)
     blocked = asyncio.Event()
     transmit = connection._transmit
 
@@ -58,18 +58,18 @@ def test_a_line_that_takes_nothing_any_more_is_given_up_without_a_send_in_flight
         await asyncio.Event().wait()
 
     monkeypatch.setattr(connection, "_transmit", never)
-    room.proxy.freeze(room.alice.user)
+    tea.proxy.freeze(tea.alice.user)
     assert isinstance(events.next(timeout=WAIT), imkit.Disconnected)
     assert blocked.is_set()
     monkeypatch.setattr(connection, "_transmit", transmit)
-    assert room.thread.send("back").id
+    assert tea.thread.send("back").id
 
 
-def test_a_line_that_stalls_and_goes_on_loses_nothing(room: Room) -> None:
-    room.proxy.stall(room.alice.user)
-    sent = [room.theirs.send(f"number {number}").id for number in range(5)]
-    room.proxy.resume(room.alice.user)
-    assert received(room.alice, room.thread, 5) == sent
+def test_a_line_that_stalls_and_goes_on_loses_nothing(tea: TeaThread) -> None:
+    tea.proxy.stall(tea.alice.user)
+    sent = [tea.theirs.send(f"number {number}").id for number in range(5)]
+    tea.proxy.resume(tea.alice.user)
+    assert received(tea.alice, tea.thread, 5) == sent
 
 
 def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,21 +87,21 @@ def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.
             yield 0.0
 
     set_timing(monkeypatch, delays=compressed)
-    with room_at(own, proxy) as room:
-        events = room.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
+    with tea_thread_at(own, proxy) as tea:
+        events = tea.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
 
         async def talk() -> list[str]:
-            return [(await room.theirs.send.aio(f"number {number}")).id for number in range(200)]
+            return [(await tea.theirs.send.aio(f"number {number}")).id for number in range(200)]
 
-        room.proxy.refuse(room.alice.user)
-        room.proxy.cut(room.alice.user)
+        tea.proxy.refuse(tea.alice.user)
+        tea.proxy.cut(tea.alice.user)
         assert isinstance(events.next(timeout=WAIT), imkit.Disconnected)
         sent = asyncio.run(talk())
         assert over.wait(WAIT)
         assert isinstance(events.next(timeout=WAIT), imkit.Connected)
-        assert received(room.alice, room.thread, 200) == sent
+        assert received(tea.alice, tea.thread, 200) == sent
         assert 200 <= away[1] <= 400  # 5 to 10 seconds each, once it has lasted
-        assert room.thread.send("back").id == room.table()[-1][0]
+        assert tea.thread.send("back").id == tea.table()[-1][0]
 
 
 def test_a_service_that_takes_every_login_and_then_goes_is_asked_less_and_less(
@@ -136,28 +136,28 @@ def test_a_service_that_takes_every_login_and_then_goes_is_asked_less_and_less(
 
 @pytest.mark.parametrize("size", [1, 2, 7, 125, 1400])
 def test_frames_that_come_in_pieces(own: Sandbox, proxy: Proxy, size: int) -> None:
-    with room_at(own, proxy) as room:
-        room.proxy.split(size)
+    with tea_thread_at(own, proxy) as tea:
+        tea.proxy.split(size)
         texts = ["茶 🍵" * 20, "x" * 300, "short"]
-        mine = [room.thread.send(text).id for text in texts]
-        theirs = [room.theirs.send(text).id for text in texts]
-        assert received(room.alice, room.thread, 3) == theirs
-        assert [(message.id, message.text) for message in room.thread.messages()] == list(
+        mine = [tea.thread.send(text).id for text in texts]
+        theirs = [tea.theirs.send(text).id for text in texts]
+        assert received(tea.alice, tea.thread, 3) == theirs
+        assert [(message.id, message.text) for message in tea.thread.messages()] == list(
             zip(mine + theirs, texts * 2, strict=True)
         )
 
 
 def test_a_slow_line(own: Sandbox, proxy: Proxy) -> None:
-    with room_at(own, proxy) as room:
-        room.proxy.slow(60_000)
+    with tea_thread_at(own, proxy) as tea:
+        tea.proxy.slow(60_000)
 
         async def main() -> list[str]:
-            sends = [asyncio.create_task(room.thread.send.aio(f"{number} {'x' * 4000}")) for number in range(20)]
+            sends = [asyncio.create_task(tea.thread.send.aio(f"{number} {'x' * 4000}")) for number in range(20)]
             return [(await send).id for send in sends]
 
         sent = asyncio.run(main())
-        assert [message for message, _ in room.table()] == sent
-        assert room.proxy.sockets[room.alice.user] == 1  # it was waited for
+        assert [message for message, _ in tea.table()] == sent
+        assert tea.proxy.sockets[tea.alice.user] == 1  # it was waited for
 
 
 # ------------------------------------------- frames that come twice, late, never
@@ -165,22 +165,22 @@ def test_a_slow_line(own: Sandbox, proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("how", ["twice", "hold", "drop"])
 @pytest.mark.parametrize("kind", ["page", "end", "notice", "list", "answer"])
-def test_what_comes_down_twice_late_or_never(room: Room, kind: str, how: str) -> None:
-    room.proxy.when(kind, how, user=room.alice.user, times=4)
+def test_what_comes_down_twice_late_or_never(tea: TeaThread, kind: str, how: str) -> None:
+    tea.proxy.when(kind, how, user=tea.alice.user, times=4)
 
     async def both() -> tuple[list[str], list[str]]:
         mine, theirs = [], []
         for number in range(8):
-            theirs.append((await room.theirs.send.aio(f"theirs {number}")).id)
-            mine.append((await room.thread.send.aio(f"mine {number}")).id)
+            theirs.append((await tea.theirs.send.aio(f"theirs {number}")).id)
+            mine.append((await tea.thread.send.aio(f"mine {number}")).id)
         return mine, theirs
 
     mine, theirs = asyncio.run(both())
-    assert received(room.alice, room.thread, 8) == theirs
-    assert [message for message, _ in room.table()] == sorted(mine + theirs, key=int)
+    assert received(tea.alice, tea.thread, 8) == theirs
+    assert [message for message, _ in tea.table()] == sorted(mine + theirs, key=int)
     heard = [
         event.message.id
-        for event in room.alice.account.events.events_from(0)
+        for event in tea.alice.account.events.events_from(0)
         if isinstance(event, imkit.MessageReceived)
     ]
     assert len(heard) == len(set(heard))
@@ -223,8 +223,8 @@ def test_a_queue_whose_notice_was_lost_is_found_although_others_keep_the_line_bu
 
 
 @pytest.mark.parametrize("how", ["elsewhere", "password", "disconnected", "removed"])
-def test_who_is_sent_away_stays_away(room: Room, how: str) -> None:
-    user = room.alice.user
+def test_who_is_sent_away_stays_away(tea: TeaThread, how: str) -> None:
+    user = tea.alice.user
     reasons = {
         "elsewhere": "logged in elsewhere",
         "password": "the password was changed",
@@ -234,22 +234,22 @@ def test_who_is_sent_away_stays_away(room: Room, how: str) -> None:
     try:
         match how:
             case "elsewhere":
-                Device(room.sandbox, user, room.alice.account.identity.resource)
+                Device(tea.sandbox, user, tea.alice.account.identity.resource)
             case "password":
-                app_api(room.sandbox).ok("PUT", f"/users/{user}/password", json={"newpassword": "other"})
+                app_api(tea.sandbox).ok("PUT", f"/users/{user}/password", json={"newpassword": "other"})
             case "disconnected":
-                app_api(room.sandbox).ok("POST", f"/users/{user}/disconnect")
+                app_api(tea.sandbox).ok("POST", f"/users/{user}/disconnect")
             case "removed":
-                app_api(room.sandbox).ok("DELETE", f"/users/{user}")
-        events = list(room.alice.events(imkit.LoggedOut))  # ends with the session
+                app_api(tea.sandbox).ok("DELETE", f"/users/{user}")
+        events = list(tea.alice.events(imkit.LoggedOut))  # ends with the session
         assert events == [imkit.LoggedOut(reasons[how])]
         with pytest.raises(imkit.SessionClosed, match=reasons[how]):
-            room.thread.send("late")
-        assert reasons[how] in repr(room.alice)
+            tea.thread.send("late")
+        assert reasons[how] in repr(tea.alice)
         # Nobody comes back: Bob's messages find one login of Alice's through the proxy, and no more begins.
         for number in range(3):
-            room.theirs.send(f"number {number}")
-        assert room.proxy.sockets[user] == 1
-        assert room.alice.account.connection._task is None or room.alice.account.connection._task.done()
+            tea.theirs.send(f"number {number}")
+        assert tea.proxy.sockets[user] == 1
+        assert tea.alice.account.connection._task is None or tea.alice.account.connection._task.done()
     finally:
         close_everything()

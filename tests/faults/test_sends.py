@@ -12,52 +12,52 @@ from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire.uplink import encode_message
 from tests.faults.proxy import Proxy
-from tests.faults.rooms import Room, outcomes, room_at, until
+from tests.faults.tea_thread import TeaThread, outcomes, tea_thread_at, until
 from tests.people import new_name
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
-def room(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[Room]:
-    with room_at(own, proxy) as found:
+def tea(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
+    with tea_thread_at(own, proxy) as found:
         yield found
 
 
 @pytest.mark.parametrize("how", ["cut", "drop", "freeze"])
-def test_a_lost_answer_is_found_in_the_history(room: Room, how: str) -> None:
-    lost = room.proxy.when("answer", how)
-    sent = room.thread.send("Dong Ding, please 🍵")
+def test_a_lost_answer_is_found_in_the_history(tea: TeaThread, how: str) -> None:
+    lost = tea.proxy.when("answer", how)
+    sent = tea.thread.send("Dong Ding, please 🍵")
     assert lost.happened.is_set()
-    assert room.table() == [(sent.id, "Dong Ding, please 🍵")]
+    assert tea.table() == [(sent.id, "Dong Ding, please 🍵")]
     assert sent.time.year > 2000
-    assert room.thread.send("and two cups").id == room.table()[1][0]
+    assert tea.thread.send("and two cups").id == tea.table()[1][0]
 
 
-def test_a_send_that_never_arrived_is_unknown_and_not_sent_again(room: Room) -> None:
-    room.proxy.when("send", "cut")
+def test_a_send_that_never_arrived_is_unknown_and_not_sent_again(tea: TeaThread) -> None:
+    tea.proxy.when("send", "cut")
     with pytest.raises(imkit.ConnectionLost) as caught:
-        room.thread.send("tea?")
+        tea.thread.send("tea?")
     assert caught.value.outcome == "unknown"
     assert "history" in caught.value.hint
-    again = room.thread.send("tea?")
-    assert room.table() == [(again.id, "tea?")]
+    again = tea.thread.send("tea?")
+    assert tea.table() == [(again.id, "tea?")]
 
 
-def test_what_no_history_shows_is_unknown(room: Room) -> None:
-    room.proxy.when("answer", "cut")
+def test_what_no_history_shows_is_unknown(tea: TeaThread) -> None:
+    tea.proxy.when("answer", "cut")
     with pytest.raises(imkit.ConnectionLost) as caught:
-        room.thread.send(imkit.Command("refresh"))
+        tea.thread.send(imkit.Command("refresh"))
     assert caught.value.outcome == "unknown"
 
     # Directed messages are for some members only. The session's own words do not write them yet.
-    account = room.alice.account
+    account = tea.alice.account
     client_id = account.protocol.next_client_id()
-    address = sending._address(account, room.thread.target())
+    address = sending._address(account, tea.thread.target())
     meta = encode_message(address, account.user, Text("psst"), client_id)
     meta.routetype = 2
-    meta.directedUsers.append(room.bob.user)
-    room.proxy.when("answer", "cut")
+    meta.directedUsers.append(tea.bob.user)
+    tea.proxy.when("answer", "cut")
 
     async def send() -> str:
         try:
@@ -67,53 +67,53 @@ def test_what_no_history_shows_is_unknown(room: Room) -> None:
         return "sent"
 
     assert portal().call(send()) == "unknown"
-    assert room.table() == []
+    assert tea.table() == []
 
 
-def test_the_same_words_in_flight_several_times(room: Room) -> None:
-    room.proxy.when("answer", "drop", times=3)
-    room.proxy.when("send", "drop", skip=3, times=2)
+def test_the_same_words_in_flight_several_times(tea: TeaThread) -> None:
+    tea.proxy.when("answer", "drop", times=3)
+    tea.proxy.when("send", "drop", skip=3, times=2)
 
     async def main() -> list[str]:
-        sends = [asyncio.create_task(room.thread.send.aio("ditto")) for _ in range(5)]
+        sends = [asyncio.create_task(tea.thread.send.aio("ditto")) for _ in range(5)]
         return [outcome async for outcome in outcomes(*sends)]
 
     found = asyncio.run(main())
-    assert found == [*(message for message, _ in room.table()), "unknown", "unknown"]
+    assert found == [*(message for message, _ in tea.table()), "unknown", "unknown"]
     assert len(set(found[:3])) == 3
 
 
-def test_sends_to_several_targets(room: Room) -> None:
-    rooms = [room.thread, room.new_thread("Sencha"), room.new_thread("Assam")]
+def test_sends_to_several_targets(tea: TeaThread) -> None:
+    threads = [tea.thread, tea.new_thread("Sencha"), tea.new_thread("Assam")]
     # One answer comes, the others get lost, and of nine sends seven arrive.
-    room.proxy.when("answer", "drop", skip=1, times=6)
-    room.proxy.when("send", "drop", skip=7, times=2)
+    tea.proxy.when("answer", "drop", skip=1, times=6)
+    tea.proxy.when("send", "drop", skip=7, times=2)
 
     async def main() -> list[str]:
-        sends = [asyncio.create_task(rooms[number % 3].send.aio(f"words {number // 6}")) for number in range(9)]
+        sends = [asyncio.create_task(threads[number % 3].send.aio(f"words {number // 6}")) for number in range(9)]
         return [outcome async for outcome in outcomes(*sends)]
 
     found = asyncio.run(main())
     assert found[7:] == ["unknown", "unknown"]
-    for number, thread in enumerate(rooms):
-        assert [message for message, _ in room.table(thread)] == [id_ for id_ in found[number::3] if id_ != "unknown"]
+    for number, thread in enumerate(threads):
+        assert [message for message, _ in tea.table(thread)] == [id_ for id_ in found[number::3] if id_ != "unknown"]
 
 
-def test_one_thread_that_cannot_be_looked_at_leaves_the_others_alone(room: Room) -> None:
-    gone = room.new_thread("Sencha")
-    seen = room.proxy.when("answer", "drop", times=2)
-    order = room.proxy.when("welcome", "cut", user=room.alice.user)  # it comes back once it is put out of the thread
+def test_one_thread_that_cannot_be_looked_at_leaves_the_others_alone(tea: TeaThread) -> None:
+    gone = tea.new_thread("Sencha")
+    seen = tea.proxy.when("answer", "drop", times=2)
+    order = tea.proxy.when("welcome", "cut", user=tea.alice.user)  # it comes back once it is put out of the thread
 
     async def main() -> list[str]:
-        sends = [asyncio.create_task(gone.send.aio("here?")), asyncio.create_task(room.thread.send.aio("there?"))]
+        sends = [asyncio.create_task(gone.send.aio("here?")), asyncio.create_task(tea.thread.send.aio("there?"))]
         await until(seen.happened)
-        await asyncio.to_thread(destroy_by_the_app, room.sandbox, gone.id)
-        room.proxy.cut(room.alice.user)
+        await asyncio.to_thread(destroy_by_the_app, tea.sandbox, gone.id)
+        tea.proxy.cut(tea.alice.user)
         return [outcome async for outcome in outcomes(*sends)]
 
     found = asyncio.run(main())
     assert order.happened.is_set()
-    assert found == ["unknown", room.table()[0][0]]
+    assert found == ["unknown", tea.table()[0][0]]
 
 
 def destroy_by_the_app(sandbox: Sandbox, thread: str) -> None:
@@ -124,9 +124,9 @@ def destroy_by_the_app(sandbox: Sandbox, thread: str) -> None:
 
 
 def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    tea: TeaThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = room.alice.account.connection
+    connection = tea.alice.account.connection
     look_up = connection._outbox._look_up
     assert look_up is not None
     looked_up, later = asyncio.Event(), asyncio.Event()
@@ -140,27 +140,29 @@ def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
 
     async def main() -> list[str]:
         # All of it on imkit's own loop: the order of what is sent is the order of what is called.
-        room.proxy.refuse(room.alice.user)
-        room.proxy.when("answer", "cut")
-        gone = room.alice.events(imkit.Disconnected)
-        sends = [asyncio.create_task(room.thread.send.aio("lost"))]
+        tea.proxy.refuse(tea.alice.user)
+        tea.proxy.when("answer", "cut")
+        gone = tea.alice.events(imkit.Disconnected)
+        sends = [asyncio.create_task(tea.thread.send.aio("lost"))]
         await gone.next.aio(timeout=30)
-        sends += [asyncio.create_task(room.thread.send.aio(f"while away {number}")) for number in range(3)]
+        sends += [asyncio.create_task(tea.thread.send.aio(f"while away {number}")) for number in range(3)]
         await asyncio.sleep(0)
-        room.proxy.accept()
+        tea.proxy.accept()
         await looked_up.wait()
-        sends += [asyncio.create_task(room.thread.send.aio(f"while looking {number}")) for number in range(3)]
+        sends += [asyncio.create_task(tea.thread.send.aio(f"while looking {number}")) for number in range(3)]
         await asyncio.sleep(0)
         later.set()
         return [outcome async for outcome in outcomes(*sends)]
 
     found = portal().call(main())
     texts = ["lost", *(f"while away {n}" for n in range(3)), *(f"while looking {n}" for n in range(3))]
-    assert room.table() == list(zip(found, texts, strict=True))
+    assert tea.table() == list(zip(found, texts, strict=True))
 
 
-def test_a_connection_that_breaks_again_while_sends_are_looked_up(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = room.alice.account.connection
+def test_a_connection_that_breaks_again_while_sends_are_looked_up(
+    tea: TeaThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = tea.alice.account.connection
     look_up = connection._outbox._look_up
     assert look_up is not None
     looked_up = asyncio.Event()
@@ -168,77 +170,77 @@ def test_a_connection_that_breaks_again_while_sends_are_looked_up(room: Room, mo
     async def never_the_first_time(*arguments: object) -> object:
         if not looked_up.is_set():
             looked_up.set()
-            room.proxy._loop.call_soon_threadsafe(lambda: [link.cut() for link in room.proxy._of(room.alice.user)])
+            tea.proxy._loop.call_soon_threadsafe(lambda: [link.cut() for link in tea.proxy._of(tea.alice.user)])
             await asyncio.Event().wait()
         return await look_up(*arguments)
 
     monkeypatch.setattr(connection._outbox, "_look_up", never_the_first_time)
-    room.proxy.when("answer", "cut")
-    sent = room.thread.send("here?")
+    tea.proxy.when("answer", "cut")
+    sent = tea.thread.send("here?")
     assert looked_up.is_set()
-    assert room.table() == [(sent.id, "here?")]
+    assert tea.table() == [(sent.id, "here?")]
 
 
-def test_a_send_nobody_waits_for_any_more_is_not_taken_for_the_next_one(room: Room) -> None:
-    dropped = room.proxy.when("answer", "drop")
+def test_a_send_nobody_waits_for_any_more_is_not_taken_for_the_next_one(tea: TeaThread) -> None:
+    dropped = tea.proxy.when("answer", "drop")
 
     async def main() -> str:
-        given_up = asyncio.create_task(room.thread.send.aio("tea?"))
+        given_up = asyncio.create_task(tea.thread.send.aio("tea?"))
         await until(dropped.happened)
         given_up.cancel()
-        room.proxy.when("send", "cut")
-        [outcome] = [each async for each in outcomes(asyncio.create_task(room.thread.send.aio("tea?")))]
+        tea.proxy.when("send", "cut")
+        [outcome] = [each async for each in outcomes(asyncio.create_task(tea.thread.send.aio("tea?")))]
         return outcome
 
     assert asyncio.run(main()) == "unknown"
-    assert len(room.table()) == 1
+    assert len(tea.table()) == 1
 
 
-def test_what_an_earlier_session_said_is_not_taken_for_a_later_send(room: Room) -> None:
-    said = room.thread.send("tea?").id
-    name = room.alice.user
-    listed = room.proxy.when("list", "pass")
-    with imkit.login(name, app=room.proxy.app) as again:  # the cell is run again: the same device
+def test_what_an_earlier_session_said_is_not_taken_for_a_later_send(tea: TeaThread) -> None:
+    said = tea.thread.send("tea?").id
+    name = tea.alice.user
+    listed = tea.proxy.when("list", "pass")
+    with imkit.login(name, app=tea.proxy.app) as again:  # the cell is run again: the same device
         assert listed.happened.wait(30)
-        room.proxy.when("send", "cut")
+        tea.proxy.when("send", "cut")
         with pytest.raises(imkit.ConnectionLost) as caught:
-            again.thread(room.thread.id).send("tea?")
+            again.thread(tea.thread.id).send("tea?")
         assert caught.value.outcome == "unknown"
-        assert [message for message, _ in room.table()] == [said]
+        assert [message for message, _ in tea.table()] == [said]
 
 
-def test_a_recall_and_an_edit_on_the_way(room: Room) -> None:
-    first, second = room.thread.send("first"), room.thread.send("second")
-    room.proxy.when("answer", "cut")
+def test_a_recall_and_an_edit_on_the_way(tea: TeaThread) -> None:
+    first, second = tea.thread.send("first"), tea.thread.send("second")
+    tea.proxy.when("answer", "cut")
     with pytest.raises(imkit.ConnectionLost) as caught:
-        room.thread.recall(first)
+        tea.thread.recall(first)
     assert caught.value.outcome == "unknown"
-    room.proxy.when("answer", "cut")
+    tea.proxy.when("answer", "cut")
     with pytest.raises(imkit.ConnectionLost) as caught:
-        room.thread.edit(second, "second thoughts")
+        tea.thread.edit(second, "second thoughts")
     assert caught.value.outcome == "unknown"
     # Both were carried out, and the history says so.
-    assert [(message.id, message.text) for message in room.thread.messages()] == [(second.id, "second thoughts")]
+    assert [(message.id, message.text) for message in tea.thread.messages()] == [(second.id, "second thoughts")]
     with pytest.raises(imkit.MessageNotFound):
-        room.thread.recall(first)
+        tea.thread.recall(first)
 
 
-def test_a_connection_that_breaks_while_what_waited_goes_out(room: Room) -> None:
-    events = room.alice.events(imkit.Disconnected)
-    room.proxy.refuse(room.alice.user)
-    room.proxy.cut(room.alice.user)
+def test_a_connection_that_breaks_while_what_waited_goes_out(tea: TeaThread) -> None:
+    events = tea.alice.events(imkit.Disconnected)
+    tea.proxy.refuse(tea.alice.user)
+    tea.proxy.cut(tea.alice.user)
     events.next(timeout=30)
     words = "x" * 4000
 
     async def main() -> list[str]:
-        sends = [asyncio.create_task(room.thread.send.aio(f"{number} {words}")) for number in range(300)]
+        sends = [asyncio.create_task(tea.thread.send.aio(f"{number} {words}")) for number in range(300)]
         await asyncio.sleep(0)
-        room.proxy.when("send", "cut", skip=10)
-        room.proxy.accept()
+        tea.proxy.when("send", "cut", skip=10)
+        tea.proxy.accept()
         return [outcome async for outcome in outcomes(*sends)]
 
     found = asyncio.run(main())
-    table = room.table()
+    table = tea.table()
     assert [message for message, _ in table] == [outcome for outcome in found if outcome != "unknown"]
     numbers = [int(text.split()[0]) for _, text in table]
     assert numbers == sorted(numbers)
@@ -247,26 +249,26 @@ def test_a_connection_that_breaks_while_what_waited_goes_out(room: Room) -> None
         assert (number in numbers) == (outcome != "unknown")
 
 
-def test_a_send_that_finds_the_socket_closing_waits_for_the_next(room: Room) -> None:
-    connection = room.alice.account.connection
-    room.proxy.stall(room.alice.user)  # the close is not answered before the send came
+def test_a_send_that_finds_the_socket_closing_waits_for_the_next(tea: TeaThread) -> None:
+    connection = tea.alice.account.connection
+    tea.proxy.stall(tea.alice.user)  # the close is not answered before the send came
 
     async def main() -> str:
         socket = connection._socket
         assert socket is not None
         closing = asyncio.create_task(socket.close())
         await asyncio.sleep(0)
-        send = asyncio.create_task(room.thread.send.aio("tea?"))
+        send = asyncio.create_task(tea.thread.send.aio("tea?"))
         await asyncio.sleep(0)
         await closing
         return (await send).id
 
     sent = portal().call(main())
-    assert room.table() == [(sent, "tea?")]
+    assert tea.table() == [(sent, "tea?")]
 
 
-def test_closing_while_the_connection_breaks(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    connection = room.alice.account.connection
+def test_closing_while_the_connection_breaks(tea: TeaThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = tea.alice.account.connection
     logout = connection._protocol.logout
 
     def gone_meanwhile() -> object:
@@ -274,12 +276,12 @@ def test_closing_while_the_connection_breaks(room: Room, monkeypatch: pytest.Mon
         return logout()
 
     monkeypatch.setattr(connection._protocol, "logout", gone_meanwhile)
-    room.alice.close()
-    assert list(room.alice.events(imkit.LoggedOut)) == [imkit.LoggedOut("closed")]
+    tea.alice.close()
+    assert list(tea.alice.events(imkit.LoggedOut)) == [imkit.LoggedOut("closed")]
 
 
-def test_a_login_of_somebody_else_is_not_disturbed(room: Room) -> None:
-    with imkit.login(new_name("carol"), app=room.sandbox.app) as carol:
-        room.proxy.cut()
+def test_a_login_of_somebody_else_is_not_disturbed(tea: TeaThread) -> None:
+    with imkit.login(new_name("carol"), app=tea.sandbox.app) as carol:
+        tea.proxy.cut()
         assert carol.create_group("quiet").send("still here").id
         assert carol.connected

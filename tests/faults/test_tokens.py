@@ -13,7 +13,7 @@ from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
 from tests.faults.proxy import Proxy
-from tests.faults.rooms import WAIT
+from tests.faults.tea_thread import WAIT
 from tests.people import new_name
 from tests.sandbox.server.raw_client import token_of
 from tests.stand_ins import envelope

@@ -62,7 +62,7 @@ def login(sandbox: Server) -> Iterator[Login]:
 
 
 @dataclass
-class Room:
+class TeaGroup:
     """A group with a thread, and four people at different distances from it."""
 
     alice: Device  # owns the group and the thread
@@ -108,7 +108,7 @@ def make_group(owner: Device, *members: Device) -> str:
     return group
 
 
-def make_room(alice: Device, bob: Device, carol: Device, dave: Device) -> Room:
+def make_tea_group(alice: Device, bob: Device, carol: Device, dave: Device) -> TeaGroup:
     group = make_group(alice, bob, carol)
     parent = alice.send(group, msg="Which oolong?", thread=False)["serverMsgId"]
     created = alice.call("createChatThread", {"parentId": group, "name": "Oolong", "messageId": parent})
@@ -117,10 +117,10 @@ def make_room(alice: Device, bob: Device, carol: Device, dave: Device) -> Room:
     for member in (bob, carol):
         member.wait("onTextMessage", id=parent)
         member.wait("onChatThreadChange", id=thread, operation="create")
-    room = Room(alice, bob, carol, dave, group, parent, thread)
-    for device in room.people:
+    tea = TeaGroup(alice, bob, carol, dave, group, parent, thread)
+    for device in tea.people:
         device.clear()
-    return room
+    return tea
 
 
 def _company(peer: Peer, sandbox: Server) -> list[Device]:
@@ -144,31 +144,31 @@ def web_company(web_peer: Peer, sandbox: Server) -> list[Device]:
     return _company(web_peer, sandbox)
 
 
-def _room_of(company: list[Device]) -> Iterator[Room]:
-    room = make_room(*company)
-    yield room
+def _tea_group_of(company: list[Device]) -> Iterator[TeaGroup]:
+    tea = make_tea_group(*company)
+    yield tea
     # A refused call is the caller's; an error that the SDK tells everybody is a server that speaks another protocol.
-    assert [(device, error) for device in room.people for error in device.seen("onError")] == []
+    assert [(device, error) for device in tea.people for error in device.seen("onError")] == []
     with contextlib.suppress(SdkError):  # the test may have ended it
-        room.alice.call("destroyGroup", {"groupId": room.group})
+        tea.alice.call("destroyGroup", {"groupId": tea.group})
 
 
 @pytest.fixture
-def room(company: list[Device]) -> Iterator[Room]:
+def tea(company: list[Device]) -> Iterator[TeaGroup]:
     """A fresh thread with Alice and Bob in it, Carol beside it and Dave outside, all heard events forgotten.
 
-    The four are logged in for the whole run: a test that closes one of them takes `own_room`.
+    The four are logged in for the whole run: a test that closes one of them takes `own_tea`.
     """
-    yield from _room_of(company)
+    yield from _tea_group_of(company)
 
 
 @pytest.fixture
-def web_room(web_company: list[Device]) -> Iterator[Room]:
+def web_tea(web_company: list[Device]) -> Iterator[TeaGroup]:
     """The same, in the web build alone."""
-    yield from _room_of(web_company)
+    yield from _tea_group_of(web_company)
 
 
 @pytest.fixture
-def own_room(login: Login, peer: Peer, new_user: Callable[[str], str]) -> Room:
+def own_tea(login: Login, peer: Peer, new_user: Callable[[str], str]) -> TeaGroup:
     """The same, with four people of the test's own."""
-    return make_room(*(login(peer, new_user(name)) for name in ("alice", "bob", "carol", "dave")))
+    return make_tea_group(*(login(peer, new_user(name)) for name in ("alice", "bob", "carol", "dave")))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imkit.sandbox.process import Sandbox
-from tests.peer.conftest import PASSWORD, Login, Room, make_room
+from tests.peer.conftest import PASSWORD, Login, TeaGroup, make_tea_group
 from tests.peer.peer import Device, Peer, Server
 
 pytestmark = pytest.mark.peer
@@ -22,115 +22,115 @@ def texts(device: Device, thread: str) -> list[str]:
     return [message["msg"] for message in device.seen("onTextMessage", to=thread)]
 
 
-def test_many_at_once_arrive_in_order_and_once(room: Room) -> None:
+def test_many_at_once_arrive_in_order_and_once(tea: TeaGroup) -> None:
     words = [f"cup {number}" for number in range(60)]
-    sends = [room.alice.start_send(room.thread, msg=text) for text in words]
+    sends = [tea.alice.start_send(tea.thread, msg=text) for text in words]
     assert len({send.result(10)["serverMsgId"] for send in sends}) == len(words)
-    room.bob.wait_for(len(words), "onTextMessage", to=room.thread)
-    room.fence(room.bob)
-    assert texts(room.bob, room.thread) == words
+    tea.bob.wait_for(len(words), "onTextMessage", to=tea.thread)
+    tea.fence(tea.bob)
+    assert texts(tea.bob, tea.thread) == words
 
 
-def test_what_came_while_away_comes_on_return_and_once(own_room: Room, login: Login, peer: Peer) -> None:
-    room = own_room
-    room.bob.close()
+def test_what_came_while_away_comes_on_return_and_once(own_tea: TeaGroup, login: Login, peer: Peer) -> None:
+    tea = own_tea
+    tea.bob.close()
     words = [f"cup {number}" for number in range(30)]
     for text in words:
-        room.alice.send(room.thread, msg=text)
-    returned = login(peer, room.bob.user, new=False)
+        tea.alice.send(tea.thread, msg=text)
+    returned = login(peer, tea.bob.user, new=False)
     returned.wait("onOfflineMessageSyncStart")
     returned.wait("onOfflineMessageSyncFinish")
-    room.fence(returned)
-    assert texts(returned, room.thread) == words
+    tea.fence(returned)
+    assert texts(returned, tea.thread) == words
 
     # Acknowledged is gone: the next return brings only what is new.
     returned.close()
-    room.alice.send(room.thread, msg="one more")
-    again = login(peer, room.bob.user, new=False)
-    again.wait("onTextMessage", to=room.thread)
-    room.fence(again)
-    assert texts(again, room.thread) == ["one more"]
+    tea.alice.send(tea.thread, msg="one more")
+    again = login(peer, tea.bob.user, new=False)
+    again.wait("onTextMessage", to=tea.thread)
+    tea.fence(again)
+    assert texts(again, tea.thread) == ["one more"]
 
 
-def test_each_device_gets_a_copy_and_the_sending_one_none(own_room: Room, login: Login, peer: Peer) -> None:
-    room = own_room
-    tablet = login(peer, room.alice.user, new=False, resource="tablet")
-    phone = login(peer, room.bob.user, new=False, resource="phone")
-    sent = room.alice.send(room.thread, msg="to all of us")["serverMsgId"]
-    for device in (tablet, room.bob, phone):
+def test_each_device_gets_a_copy_and_the_sending_one_none(own_tea: TeaGroup, login: Login, peer: Peer) -> None:
+    tea = own_tea
+    tablet = login(peer, tea.alice.user, new=False, resource="tablet")
+    phone = login(peer, tea.bob.user, new=False, resource="phone")
+    sent = tea.alice.send(tea.thread, msg="to all of us")["serverMsgId"]
+    for device in (tablet, tea.bob, phone):
         copy = device.wait("onTextMessage", id=sent)
-        assert copy["chatThread"]["parentId"] == room.group
+        assert copy["chatThread"]["parentId"] == tea.group
     # And back: what the tablet says, the first device hears, and then it has heard everything before that.
-    back = tablet.send(room.thread, msg="from my tablet")["serverMsgId"]
-    room.alice.wait("onTextMessage", id=back)
-    assert texts(room.alice, room.thread) == ["from my tablet"]
-    assert texts(tablet, room.thread) == ["to all of us"]
+    back = tablet.send(tea.thread, msg="from my tablet")["serverMsgId"]
+    tea.alice.wait("onTextMessage", id=back)
+    assert texts(tea.alice, tea.thread) == ["from my tablet"]
+    assert texts(tablet, tea.thread) == ["to all of us"]
 
 
-def test_other_devices_are_told_what_one_did(own_room: Room, login: Login, peer: Peer) -> None:
-    room = own_room
-    tablet = login(peer, room.alice.user, new=False, resource="tablet")
-    phone = login(peer, room.bob.user, new=False, resource="phone")
-    about = {"chatThreadId": room.thread}
-    room.alice.call("changeChatThreadName", {**about, "name": "茶"})
+def test_other_devices_are_told_what_one_did(own_tea: TeaGroup, login: Login, peer: Peer) -> None:
+    tea = own_tea
+    tablet = login(peer, tea.alice.user, new=False, resource="tablet")
+    phone = login(peer, tea.bob.user, new=False, resource="phone")
+    about = {"chatThreadId": tea.thread}
+    tea.alice.call("changeChatThreadName", {**about, "name": "茶"})
     told = tablet.wait("onMultiDeviceEvent", operation="chatThreadNameUpdate")
-    assert (told["chatThreadId"], told["parentId"], told["chatThreadName"]) == (room.thread, room.group, "茶")
-    room.bob.call("leaveChatThread", about)
-    phone.wait("onMultiDeviceEvent", operation="chatThreadLeave", chatThreadId=room.thread)
-    room.bob.call("joinChatThread", about)
-    phone.wait("onMultiDeviceEvent", operation="chatThreadJoin", chatThreadId=room.thread)
-    parent = room.alice.send(room.group, msg="another", thread=False)["serverMsgId"]
-    created = room.alice.call("createChatThread", {"parentId": room.group, "name": "new", "messageId": parent})
+    assert (told["chatThreadId"], told["parentId"], told["chatThreadName"]) == (tea.thread, tea.group, "茶")
+    tea.bob.call("leaveChatThread", about)
+    phone.wait("onMultiDeviceEvent", operation="chatThreadLeave", chatThreadId=tea.thread)
+    tea.bob.call("joinChatThread", about)
+    phone.wait("onMultiDeviceEvent", operation="chatThreadJoin", chatThreadId=tea.thread)
+    parent = tea.alice.send(tea.group, msg="another", thread=False)["serverMsgId"]
+    created = tea.alice.call("createChatThread", {"parentId": tea.group, "name": "new", "messageId": parent})
     thread = created["data"]["chatThreadId"]
     tablet.wait("onMultiDeviceEvent", operation="chatThreadCreate", chatThreadId=thread)
-    room.alice.call("destroyChatThread", {"chatThreadId": thread})
+    tea.alice.call("destroyChatThread", {"chatThreadId": thread})
     tablet.wait("onMultiDeviceEvent", operation="chatThreadDestroy", chatThreadId=thread)
-    assert room.alice.seen("onMultiDeviceEvent") == []
+    assert tea.alice.seen("onMultiDeviceEvent") == []
 
 
-def test_each_device_acknowledges_for_itself(own_room: Room, login: Login, peer: Peer) -> None:
-    room = own_room
-    phone = login(peer, room.bob.user, new=False, resource="phone")
-    room.bob.close()  # only the phone stays
-    sent = [room.alice.send(room.thread, msg=f"cup {number}")["serverMsgId"] for number in range(3)]
+def test_each_device_acknowledges_for_itself(own_tea: TeaGroup, login: Login, peer: Peer) -> None:
+    tea = own_tea
+    phone = login(peer, tea.bob.user, new=False, resource="phone")
+    tea.bob.close()  # only the phone stays
+    sent = [tea.alice.send(tea.thread, msg=f"cup {number}")["serverMsgId"] for number in range(3)]
     phone.wait("onTextMessage", id=sent[-1])
-    room.fence(phone)
+    tea.fence(phone)
     phone.close()
     # A device that was never here gets what no device has acknowledged: nothing.
-    newcomer = login(peer, room.bob.user, new=False, resource="newcomer")
-    room.fence(newcomer)
-    assert texts(newcomer, room.thread) == []
+    newcomer = login(peer, tea.bob.user, new=False, resource="newcomer")
+    tea.fence(newcomer)
+    assert texts(newcomer, tea.thread) == []
 
 
-def test_a_device_that_was_away_is_owed_nothing_that_another_got(own_room: Room, login: Login, peer: Peer) -> None:
-    room = own_room
-    login(peer, room.bob.user, new=False, resource="phone").close()
-    sent = room.alice.send(room.thread, msg="for who is here")["serverMsgId"]
-    room.bob.wait("onTextMessage", id=sent)
-    room.fence(room.bob)
-    returned = login(peer, room.bob.user, new=False, resource="phone")
-    room.fence(returned)
-    assert texts(returned, room.thread) == []
+def test_a_device_that_was_away_is_owed_nothing_that_another_got(own_tea: TeaGroup, login: Login, peer: Peer) -> None:
+    tea = own_tea
+    login(peer, tea.bob.user, new=False, resource="phone").close()
+    sent = tea.alice.send(tea.thread, msg="for who is here")["serverMsgId"]
+    tea.bob.wait("onTextMessage", id=sent)
+    tea.fence(tea.bob)
+    returned = login(peer, tea.bob.user, new=False, resource="phone")
+    tea.fence(returned)
+    assert texts(returned, tea.thread) == []
 
 
 def test_a_device_that_was_cut_before_it_acknowledged_gets_its_own_again(
-    own_room: Room, login: Login, peer: Peer
+    own_tea: TeaGroup, login: Login, peer: Peer
 ) -> None:
-    room = own_room
+    tea = own_tea
     with Peer(peer.build) as pocket:
-        phone = login(pocket, room.bob.user, new=False, resource="phone")
-        room.fence(phone)
+        phone = login(pocket, tea.bob.user, new=False, resource="phone")
+        tea.fence(phone)
         pocket.freeze()  # still connected, and deaf
         words = [f"cup {number}" for number in range(5)]
         for text in words:
-            room.alice.send(room.thread, msg=text)
-        room.bob.wait_for(len(words), "onTextMessage", to=room.thread)
-        room.fence(room.bob)  # this device has acknowledged; the phone has not
+            tea.alice.send(tea.thread, msg=text)
+        tea.bob.wait_for(len(words), "onTextMessage", to=tea.thread)
+        tea.fence(tea.bob)  # this device has acknowledged; the phone has not
         pocket.kill()
-    returned = login(peer, room.bob.user, new=False, resource="phone")
-    room.fence(returned)
-    assert texts(returned, room.thread) == words
-    assert texts(room.bob, room.thread) == words
+    returned = login(peer, tea.bob.user, new=False, resource="phone")
+    tea.fence(returned)
+    assert texts(returned, tea.thread) == words
+    assert texts(tea.bob, tea.thread) == words
 
 
 def people(login: Login, peer: Peer, new_user: NewUser, server: Server, **options: object) -> list[Device]:
@@ -140,14 +140,14 @@ def people(login: Login, peer: Peer, new_user: NewUser, server: Server, **option
 
 def test_a_server_that_pushes_unasked_is_understood_too(peer: Peer, login: Login, new_user: NewUser) -> None:
     with Sandbox(open_registration=True, push=True) as pushing:
-        room = make_room(*people(login, peer, new_user, pushing))
+        tea = make_tea_group(*people(login, peer, new_user, pushing))
         words = [f"cup {number}" for number in range(20)]
-        sends = [room.alice.start_send(room.thread, msg=text) for text in words]
+        sends = [tea.alice.start_send(tea.thread, msg=text) for text in words]
         for send in sends:
             send.result(10)
-        room.bob.wait_for(len(words), "onTextMessage", to=room.thread)
-        room.fence(room.bob)
-        assert texts(room.bob, room.thread) == words
+        tea.bob.wait_for(len(words), "onTextMessage", to=tea.thread)
+        tea.fence(tea.bob)
+        assert texts(tea.bob, tea.thread) == words
 
 
 def test_a_killed_server_comes_back_with_everything(
@@ -155,22 +155,22 @@ def test_a_killed_server_comes_back_with_everything(
 ) -> None:
     with Sandbox(tmp_path / "sandbox.db", open_registration=True) as server:
         # The SDK comes back by itself, as it does in an app.
-        room = make_room(*people(login, peer, new_user, server, autoReconnectNumMax=5))
-        room.bob.close()
+        tea = make_tea_group(*people(login, peer, new_user, server, autoReconnectNumMax=5))
+        tea.bob.close()
         for number in range(5):
-            room.alice.send(room.thread, msg=f"cup {number}")
-        room.alice.clear()
+            tea.alice.send(tea.thread, msg=f"cup {number}")
+        tea.alice.clear()
         server.kill()
         server.start()
-        room.alice.wait("onReconnecting")
-        room.alice.wait("onConnected")
-        room.alice.send(room.thread, msg="still pouring")
-        returned = login(peer, room.bob.user, new=False, server=server)
-        room.fence(returned)
-        assert texts(returned, room.thread) == [*(f"cup {number}" for number in range(5)), "still pouring"]
-        asked = {"targetId": room.thread, "chatType": "groupChat", "pageSize": 20, "searchDirection": "down"}
+        tea.alice.wait("onReconnecting")
+        tea.alice.wait("onConnected")
+        tea.alice.send(tea.thread, msg="still pouring")
+        returned = login(peer, tea.bob.user, new=False, server=server)
+        tea.fence(returned)
+        assert texts(returned, tea.thread) == [*(f"cup {number}" for number in range(5)), "still pouring"]
+        asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20, "searchDirection": "down"}
         history = returned.call("getHistoryMessages", asked)["messages"]
-        assert [message["msg"] for message in history] == texts(returned, room.thread)
+        assert [message["msg"] for message in history] == texts(returned, tea.thread)
 
 
 def test_a_fifth_device_sends_the_first_away(peer: Peer, login: Login, new_user: NewUser) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from imkit.sandbox.process import Sandbox
-from tests.peer.conftest import Login, Room, make_room
+from tests.peer.conftest import Login, TeaGroup, make_tea_group
 from tests.peer.peer import Peer, SdkError, Server
 
 pytestmark = pytest.mark.peer
@@ -27,84 +27,84 @@ EXT = {
 }
 
 
-def mark(room: Room) -> dict[str, str]:
+def mark(tea: TeaGroup) -> dict[str, str]:
     """How a message says which thread it belongs to."""
-    return {"messageId": room.parent, "parentId": room.group, "chatThreadName": "Oolong"}
+    return {"messageId": tea.parent, "parentId": tea.group, "chatThreadName": "Oolong"}
 
 
-def test_text_reaches_the_thread_and_nobody_else(room: Room) -> None:
-    sent = room.alice.send(room.thread, msg="冻顶 🎉", ext=EXT)
-    heard = room.bob.wait("onTextMessage", id=sent["serverMsgId"])
+def test_text_reaches_the_thread_and_nobody_else(tea: TeaGroup) -> None:
+    sent = tea.alice.send(tea.thread, msg="冻顶 🎉", ext=EXT)
+    heard = tea.bob.wait("onTextMessage", id=sent["serverMsgId"])
     assert (heard["msg"], heard["ext"]) == ("冻顶 🎉", EXT)
-    assert (heard["from"], heard["to"], heard["chatType"]) == (room.alice.user, room.thread, "groupChat")
-    assert heard["chatThread"] == mark(room)
+    assert (heard["from"], heard["to"], heard["chatType"]) == (tea.alice.user, tea.thread, "groupChat")
+    assert heard["chatThread"] == mark(tea)
     assert heard["time"] > 1_600_000_000_000
     # The group is told of the thread's news, not of the words' arrival.
-    for hearer in (room.bob, room.carol):
-        told = hearer.wait("onChatThreadChange", operation="update", id=room.thread, messageCount=1)
+    for hearer in (tea.bob, tea.carol):
+        told = hearer.wait("onChatThreadChange", operation="update", id=tea.thread, messageCount=1)
         last = told["lastMessage"]
-        assert (told["id"], last["id"], last["type"]) == (room.thread, sent["serverMsgId"], "txt")
-        assert (last["msg"], last["from"], last["ext"]) == ("冻顶 🎉", room.alice.user, EXT)
-    room.fence(room.bob, room.carol)
-    assert [message["msg"] for message in room.carol.seen("onTextMessage")] == ["fence"]
-    assert [message["msg"] for message in room.bob.seen("onTextMessage")] == ["冻顶 🎉", "fence"]
-    assert room.alice.seen("onTextMessage") == []
+        assert (told["id"], last["id"], last["type"]) == (tea.thread, sent["serverMsgId"], "txt")
+        assert (last["msg"], last["from"], last["ext"]) == ("冻顶 🎉", tea.alice.user, EXT)
+    tea.fence(tea.bob, tea.carol)
+    assert [message["msg"] for message in tea.carol.seen("onTextMessage")] == ["fence"]
+    assert [message["msg"] for message in tea.bob.seen("onTextMessage")] == ["冻顶 🎉", "fence"]
+    assert tea.alice.seen("onTextMessage") == []
 
 
-def test_who_may_not_speak(room: Room) -> None:
+def test_who_may_not_speak(tea: TeaGroup) -> None:
     with pytest.raises(SdkError) as stranger:
-        room.dave.send(room.thread, msg="hello?")
+        tea.dave.send(tea.thread, msg="hello?")
     assert stranger.value.type in {602, 603, 605}
     with pytest.raises(SdkError) as nowhere:
-        room.alice.send("999999999999", msg="hello?")
+        tea.alice.send("999999999999", msg="hello?")
     assert nowhere.value.type in {602, 605, 1300}
 
 
-def test_too_large_a_message_is_refused_and_the_next_one_goes(room: Room) -> None:
+def test_too_large_a_message_is_refused_and_the_next_one_goes(tea: TeaGroup) -> None:
     with pytest.raises(SdkError) as refused:
-        room.alice.send(room.thread, msg="茶" * 4000)
+        tea.alice.send(tea.thread, msg="茶" * 4000)
     assert refused.value.type == 511
-    sent = room.alice.send(room.thread, msg="shorter")
-    room.bob.wait("onTextMessage", id=sent["serverMsgId"])
+    sent = tea.alice.send(tea.thread, msg="shorter")
+    tea.bob.wait("onTextMessage", id=sent["serverMsgId"])
 
 
-def test_command(room: Room) -> None:
-    sent = room.alice.send(room.thread, "cmd", action="typing")
-    heard = room.bob.wait("onCmdMessage", id=sent["serverMsgId"])
-    assert (heard["action"], heard["chatThread"]) == ("typing", mark(room))
+def test_command(tea: TeaGroup) -> None:
+    sent = tea.alice.send(tea.thread, "cmd", action="typing")
+    heard = tea.bob.wait("onCmdMessage", id=sent["serverMsgId"])
+    assert (heard["action"], heard["chatThread"]) == ("typing", mark(tea))
 
 
-def test_custom(room: Room) -> None:
-    sent = room.alice.send(room.thread, "custom", customEvent="vote", customExts={"choice": "冻顶", "weight": "2"})
-    heard = room.bob.wait("onCustomMessage", id=sent["serverMsgId"])
+def test_custom(tea: TeaGroup) -> None:
+    sent = tea.alice.send(tea.thread, "custom", customEvent="vote", customExts={"choice": "冻顶", "weight": "2"})
+    heard = tea.bob.wait("onCustomMessage", id=sent["serverMsgId"])
     assert (heard["customEvent"], heard["customExts"]) == ("vote", {"choice": "冻顶", "weight": "2"})
-    assert heard["chatThread"] == mark(room)
+    assert heard["chatThread"] == mark(tea)
 
 
-def test_location(room: Room) -> None:
-    sent = room.alice.send(room.thread, "loc", addr="南投县鹿谷乡", buildingName="tea house", lat=23.75, lng=120.75)
-    heard = room.bob.wait("onLocationMessage", id=sent["serverMsgId"])
+def test_location(tea: TeaGroup) -> None:
+    sent = tea.alice.send(tea.thread, "loc", addr="南投县鹿谷乡", buildingName="tea house", lat=23.75, lng=120.75)
+    heard = tea.bob.wait("onLocationMessage", id=sent["serverMsgId"])
     assert (heard["lat"], heard["lng"], heard["addr"]) == (23.75, 120.75, "南投县鹿谷乡")
 
 
-def test_image_by_address(room: Room) -> None:
-    sent = room.alice.send(room.thread, "img", url="https://example.invalid/leaf/oolong.png", width=12, height=34)
-    heard = room.bob.wait("onImageMessage", id=sent["serverMsgId"])
+def test_image_by_address(tea: TeaGroup) -> None:
+    sent = tea.alice.send(tea.thread, "img", url="https://example.invalid/leaf/oolong.png", width=12, height=34)
+    heard = tea.bob.wait("onImageMessage", id=sent["serverMsgId"])
     # Whatever host it had: the receiver asks its own server.
     assert "/leaf/oolong.png" in heard["url"]
     assert heard["url"].startswith("http://127.0.0.1:")
 
 
-def test_bundle(room: Room) -> None:
+def test_bundle(tea: TeaGroup) -> None:
     for words in ("first", "第二"):
-        room.alice.send(room.thread, msg=words)
-    asked = {"targetId": room.thread, "chatType": "groupChat", "pageSize": 10, "searchDirection": "down"}
-    history = room.alice.call("getHistoryMessages", asked)["messages"]
+        tea.alice.send(tea.thread, msg=words)
+    asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 10, "searchDirection": "down"}
+    history = tea.alice.call("getHistoryMessages", asked)["messages"]
     about = {"title": "tea talk", "summary": "two", "compatibleText": "please upgrade"}
-    sent = room.alice.send(room.thread, "combine", messageList=history, **about)
-    heard = room.bob.wait("onCombineMessage", id=sent["serverMsgId"])
+    sent = tea.alice.send(tea.thread, "combine", messageList=history, **about)
+    heard = tea.bob.wait("onCombineMessage", id=sent["serverMsgId"])
     assert (heard["title"], heard["summary"], heard["combineLevel"]) == ("tea talk", "two", 1)
-    opened = room.bob.call("downloadAndParseCombineMessage", {"url": heard["url"], "secret": heard["secret"]})
+    opened = tea.bob.call("downloadAndParseCombineMessage", {"url": heard["url"], "secret": heard["secret"]})
     assert [message["msg"] for message in opened] == ["first", "第二"]
 
 
@@ -117,51 +117,51 @@ UPLOADS = {
 
 
 @pytest.mark.parametrize("kind", UPLOADS)
-def test_attachments_go_up_and_come_down(web_room: Room, kind: str) -> None:
+def test_attachments_go_up_and_come_down(web_tea: TeaGroup, kind: str) -> None:
     event, options, kept = UPLOADS[kind]
-    sent = web_room.alice.send(web_room.thread, kind, file=PNG, **options)
+    sent = web_tea.alice.send(web_tea.thread, kind, file=PNG, **options)
     assert sent["upload"]["entities"][0]["uuid"]
-    heard = web_room.bob.wait(event, id=sent["serverMsgId"])
+    heard = web_tea.bob.wait(event, id=sent["serverMsgId"])
     assert {name: heard[name] for name in kept} == {name: options[name] for name in kept}
-    assert (heard["file_length"], heard["chatThread"]) == (len(PNG), mark(web_room))
-    assert web_room.bob.download(heard) == PNG
+    assert (heard["file_length"], heard["chatThread"]) == (len(PNG), mark(web_tea))
+    assert web_tea.bob.download(heard) == PNG
 
 
-def test_an_attachment_needs_its_secret(web_room: Room) -> None:
-    sent = web_room.alice.send(web_room.thread, "file", file=b"leaves", filename="leaves.txt")
-    heard = web_room.bob.wait("onFileMessage", id=sent["serverMsgId"])
+def test_an_attachment_needs_its_secret(web_tea: TeaGroup) -> None:
+    sent = web_tea.alice.send(web_tea.thread, "file", file=b"leaves", filename="leaves.txt")
+    heard = web_tea.bob.wait("onFileMessage", id=sent["serverMsgId"])
     bare = heard["url"].partition("?")[0]
     with pytest.raises(SdkError) as refused:
-        web_room.dave.download({"url": bare, "secret": "guessed"})
+        web_tea.dave.download({"url": bare, "secret": "guessed"})
     assert refused.value.type == 222
 
 
-def test_recall(room: Room) -> None:
-    kept = room.alice.send(room.thread, msg="kept")["serverMsgId"]
-    regretted = room.alice.send(room.thread, msg="regretted")["serverMsgId"]
-    room.bob.wait("onTextMessage", id=regretted)
-    where = {"to": room.thread, "chatType": "groupChat", "isChatThread": True}
-    room.alice.call("recallMessage", {"mid": regretted, "ext": "wrong thread", **where})
-    heard = room.bob.wait("onRecallMessage", mid=regretted)
-    assert (heard["from"], heard["to"], heard["ext"]) == (room.alice.user, room.thread, "wrong thread")
+def test_recall(tea: TeaGroup) -> None:
+    kept = tea.alice.send(tea.thread, msg="kept")["serverMsgId"]
+    regretted = tea.alice.send(tea.thread, msg="regretted")["serverMsgId"]
+    tea.bob.wait("onTextMessage", id=regretted)
+    where = {"to": tea.thread, "chatType": "groupChat", "isChatThread": True}
+    tea.alice.call("recallMessage", {"mid": regretted, "ext": "wrong thread", **where})
+    heard = tea.bob.wait("onRecallMessage", mid=regretted)
+    assert (heard["from"], heard["to"], heard["ext"]) == (tea.alice.user, tea.thread, "wrong thread")
     # The group learns that the thread's last word is another one now.
-    room.carol.wait("onChatThreadChange", lambda told: told.get("lastMessage", {}).get("id") == kept, messageCount=1)
-    asked = {"targetId": room.thread, "chatType": "groupChat", "pageSize": 20}
-    assert [message["id"] for message in room.bob.call("getHistoryMessages", asked)["messages"]] == [kept]
+    tea.carol.wait("onChatThreadChange", lambda told: told.get("lastMessage", {}).get("id") == kept, messageCount=1)
+    asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20}
+    assert [message["id"] for message in tea.bob.call("getHistoryMessages", asked)["messages"]] == [kept]
     with pytest.raises(SdkError):
-        room.alice.call("recallMessage", {"mid": "1", **where})
+        tea.alice.call("recallMessage", {"mid": "1", **where})
     with pytest.raises(SdkError):
-        room.bob.call("recallMessage", {"mid": kept, **where})
+        tea.bob.call("recallMessage", {"mid": kept, **where})
 
 
-def test_a_message_recalled_before_it_was_fetched_never_comes(own_room: Room, login: Login, peer: Peer) -> None:
-    room = own_room
-    room.bob.close()
-    kept = room.alice.send(room.thread, msg="kept")["serverMsgId"]
-    regretted = room.alice.send(room.thread, msg="regretted")["serverMsgId"]
-    where = {"to": room.thread, "chatType": "groupChat", "isChatThread": True}
-    room.alice.call("recallMessage", {"mid": regretted, **where})
-    back = login(peer, room.bob.user, new=False)
+def test_a_message_recalled_before_it_was_fetched_never_comes(own_tea: TeaGroup, login: Login, peer: Peer) -> None:
+    tea = own_tea
+    tea.bob.close()
+    kept = tea.alice.send(tea.thread, msg="kept")["serverMsgId"]
+    regretted = tea.alice.send(tea.thread, msg="regretted")["serverMsgId"]
+    where = {"to": tea.thread, "chatType": "groupChat", "isChatThread": True}
+    tea.alice.call("recallMessage", {"mid": regretted, **where})
+    back = login(peer, tea.bob.user, new=False)
     back.wait("onTextMessage", id=kept)
     back.wait("onRecallMessage", mid=regretted)
     assert [message["id"] for message in back.seen("onTextMessage")] == [kept]
@@ -178,31 +178,29 @@ def test_recall_when_the_time_is_over(
     strict_sandbox: Server, login: Login, peer: Peer, new_user: Callable[[str], str]
 ) -> None:
     people = (login(peer, new_user(name), server=strict_sandbox) for name in ("alice", "bob", "carol", "dave"))
-    room = make_room(*people)
-    sent = room.alice.send(room.thread, msg="for ever")["serverMsgId"]
-    stood = [room.bob.wait("onTextMessage", id=sent)["time"]]
+    tea = make_tea_group(*people)
+    sent = tea.alice.send(tea.thread, msg="for ever")["serverMsgId"]
+    stood = [tea.bob.wait("onTextMessage", id=sent)["time"]]
     while stood[-1] - stood[0] <= 1:  # the server's own clock says that the window, of 1 ms, is over
-        later = room.alice.send(room.group, msg="tick", thread=False)["serverMsgId"]
-        stood.append(room.bob.wait("onTextMessage", id=later)["time"])
+        later = tea.alice.send(tea.group, msg="tick", thread=False)["serverMsgId"]
+        stood.append(tea.bob.wait("onTextMessage", id=later)["time"])
     with pytest.raises(SdkError) as refused:
-        room.alice.call(
-            "recallMessage", {"mid": sent, "to": room.thread, "chatType": "groupChat", "isChatThread": True}
-        )
+        tea.alice.call("recallMessage", {"mid": sent, "to": tea.thread, "chatType": "groupChat", "isChatThread": True})
     assert refused.value.type == 504
-    asked = {"targetId": room.thread, "chatType": "groupChat", "pageSize": 20}
-    assert [message["id"] for message in room.bob.call("getHistoryMessages", asked)["messages"]] == [sent]
+    asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20}
+    assert [message["id"] for message in tea.bob.call("getHistoryMessages", asked)["messages"]] == [sent]
 
 
-def test_edit(room: Room) -> None:
-    sent = room.alice.send(room.thread, msg="Dong Dign", ext={"cups": 2})["serverMsgId"]
-    room.bob.wait("onTextMessage", id=sent)
-    better = {"type": "txt", "chatType": "groupChat", "to": room.thread, "isChatThread": True, "msg": "Dong Ding"}
-    room.alice.call("modify", sent, better)
-    heard = room.bob.wait("onModifiedMessage", id=sent)
-    assert (heard["msg"], heard["from"], heard["chatThread"]) == ("Dong Ding", room.alice.user, mark(room))
-    assert (heard["modifiedInfo"]["operationCount"], heard["modifiedInfo"]["operatorId"]) == (1, room.alice.user)
-    asked = {"targetId": room.thread, "chatType": "groupChat", "pageSize": 20}
-    (kept,) = room.bob.call("getHistoryMessages", asked)["messages"]
+def test_edit(tea: TeaGroup) -> None:
+    sent = tea.alice.send(tea.thread, msg="Dong Dign", ext={"cups": 2})["serverMsgId"]
+    tea.bob.wait("onTextMessage", id=sent)
+    better = {"type": "txt", "chatType": "groupChat", "to": tea.thread, "isChatThread": True, "msg": "Dong Ding"}
+    tea.alice.call("modify", sent, better)
+    heard = tea.bob.wait("onModifiedMessage", id=sent)
+    assert (heard["msg"], heard["from"], heard["chatThread"]) == ("Dong Ding", tea.alice.user, mark(tea))
+    assert (heard["modifiedInfo"]["operationCount"], heard["modifiedInfo"]["operatorId"]) == (1, tea.alice.user)
+    asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20}
+    (kept,) = tea.bob.call("getHistoryMessages", asked)["messages"]
     assert (kept["id"], kept["msg"]) == (sent, "Dong Ding")
     with pytest.raises(SdkError):
-        room.bob.call("modify", sent, {**better, "msg": "Tie Guanyin"})
+        tea.bob.call("modify", sent, {**better, "msg": "Tie Guanyin"})

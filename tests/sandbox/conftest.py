@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from imkit.sandbox.process import Sandbox
-from tests.sandbox.server.raw_client import Room, close_everything
+from tests.sandbox.server.raw_client import TeaGroup, close_everything
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +15,6 @@ def _closed_afterwards() -> Iterator[None]:
 
 
 @pytest.fixture
-def room(sandbox: Sandbox) -> Room:
+def tea(sandbox: Sandbox) -> TeaGroup:
     """Alice owns the group and the thread, Bob is in both, Carol in the group alone."""
-    return Room(sandbox)
+    return TeaGroup(sandbox)

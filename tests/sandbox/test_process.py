@@ -20,7 +20,7 @@ from imkit.errors import IMError
 from imkit.sandbox import process
 from imkit.sandbox.process import Sandbox, SandboxAddress, shared
 from imkit.sandbox.state import State, read_state, write_state
-from tests.sandbox.server.raw_client import WAIT, Api, Device, Room, app_api, close_everything, token_of
+from tests.sandbox.server.raw_client import WAIT, Api, Device, TeaGroup, app_api, close_everything, token_of
 
 ROOT = Path(__file__).parents[2]
 # What stands for a kernel: it finds or starts the shared server, says where, and waits.
@@ -154,7 +154,7 @@ def home(imkit_home: Path) -> Iterator[Path]:
     yield imkit_home
     state = read_state(imkit_home / "sandbox.json")
     if state is not None:
-        process._ask(state, "POST", "/imkit/retire")
+        process._request(state, "POST", "/imkit/retire")
         await_end(state)
 
 
@@ -242,8 +242,8 @@ def test_a_server_of_another_version_ends_when_idle_and_serves_until_then(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = shared()
-    room = Room(first)
-    kept = room.alice.send(room.thread, "kept")
+    tea = TeaGroup(first)
+    kept = tea.alice.send(tea.thread, "kept")
     monkeypatch.setattr(process, "version", lambda: "another")
     assert shared() == first  # people are connected: it goes on
     state = read_state(home / "sandbox.json")
@@ -252,9 +252,9 @@ def test_a_server_of_another_version_ends_when_idle_and_serves_until_then(
     await_end(state)  # the last one has left
     second = shared()
     assert second.secret != first.secret
-    bob = Device(second, room.bob.user)
+    bob = Device(second, tea.bob.user)
     bob.until(lambda meta: meta.id == kept)
-    # Nobody is connected and the version differs: it makes room at once.
+    # Nobody is connected and the version differs: it makes tea at once.
     close_everything()
     monkeypatch.setattr(process, "version", lambda: "a third")
     thirds: list[SandboxAddress] = []

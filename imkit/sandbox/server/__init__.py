@@ -1,7 +1,16 @@
-"""The sandbox's server: REST and MSYNC on one port, in a process of its own, with its data in SQLite.
+"""The sandbox's server: REST and MSYNC on one port, in its own process, with its data in SQLite.
 
-`server` puts it together; `msync` speaks the socket's protocol and the `rest_…` modules the REST calls; `uplink`
-decides about each message that a client sends, `permissions` who may do what, `delivery` who gets it; `store` keeps it.
-It may import `imkit.wire` and the sandbox's settings, and never `imkit.client`: the official SDK is the judge of both
-sides, and neither must be wrong in the way of the other.
+Where things are:
+- `server`: builds the server from its parts and runs it.
+- `msync`: reads and writes the frames of the WebSockets.
+- `uplink`: handles each message, recall, edit and read ack that a client sends.
+- `permissions`: which user may do what; also the time limit of a recall.
+- `delivery`: which devices get a message or a notice. `device_queues`: what each device has not acknowledged yet.
+- `notices`: builds thread notices, group events and the marks of messages.
+- `rest` and `rest_…`: the REST calls. `middleware`: CORS, latency, rate limit and faults around them.
+- `users`, `groups`, `message_record`, `store`: the data.
+- `demo`: a made-up community.
+
+The server may import `imkit.wire` and the sandbox's settings, but never `imkit.client`: a mistake in shared code would
+be the same on both sides, and no test would see it. The official SDK tests both sides.
 """

@@ -1,32 +1,33 @@
-"""JIDs and queue names: who is meant on the wire (fact sheet sections 2 to 4)."""
+"""JIDs and names of device queues: how the wire names a user, a conversation and a queue.
+
+Source: docs/protocol.md#queues-and-synchronisation.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from imkit.wire import schema
+from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
-PEOPLE = "easemob.com"  # users and the system
-ROOMS = "conference.easemob.com"  # groups and threads
-
-SYSTEM_QUEUE = f"sys@{PEOPLE}"  # notices; the SDK takes any name and compares names only (section 3)
+SYSTEM_QUEUE = f"sys@{USER_DOMAIN}"  # notices; the SDK accepts any queue name and only compares names
 
 
-def room_queue(room: str) -> str:
-    """Return the name of the queue that carries a group's or thread's messages."""
-    return f"{room}@{ROOMS}"
+def conversation_queue(conversation: str) -> str:
+    """Return the name of the queue that carries the messages of a group or thread."""
+    return f"{conversation}@{GROUP_DOMAIN}"
 
 
 def user_queue(user: str) -> str:
     """Return the name of the queue that carries one-to-one messages with a user."""
-    return f"{user}@{PEOPLE}"
+    return f"{user}@{USER_DOMAIN}"
 
 
 def queue_jid(app_key: str, queue: str) -> Any:
-    """Return a queue's JID.
+    """Return the JID of a queue.
 
     Example:
-        >>> queue_jid("org#app", room_queue("21")).domain
+        >>> queue_jid("org#app", conversation_queue("21")).domain
         'conference.easemob.com'
     """
     name, _, domain = queue.rpartition("@")
@@ -34,5 +35,5 @@ def queue_jid(app_key: str, queue: str) -> Any:
 
 
 def queue_name(jid: Any) -> str:
-    """Return the queue a JID names; names compare without case, as user ids do."""
-    return f"{jid.name.lower()}@{jid.domain or ROOMS}"
+    """Return the name of the queue that a JID names. Names are lower-cased, as user ids are."""
+    return f"{jid.name.lower()}@{jid.domain or GROUP_DOMAIN}"

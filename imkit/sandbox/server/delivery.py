@@ -1,8 +1,10 @@
-"""Bringing things to devices: who is online, who is told, and in which order the store and the sockets come.
+"""Delivery: which devices get a message or a notice, and the frames that bring it to them.
 
-Everything the server does happens in a `unit`: one transaction of the store, and the frames it causes. Frames wait
-until the transaction is committed, so an acknowledged message is always a stored one, and what came in together is
-committed once (group commit), which is where the speed of many sends in flight comes from.
+All work happens in a `unit`: one transaction of the store, and the frames that it causes. The frames go out after the
+commit, so every acknowledged message is stored. Requests that arrive together share one unit and one commit, which
+makes many concurrent sends fast.
+
+Source: docs/protocol.md#queues-and-synchronisation, docs/protocol.md#notices.
 """
 
 from __future__ import annotations
@@ -16,42 +18,52 @@ from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
 from imkit.sandbox.server import notices
 from imkit.sandbox.server.addresses import SYSTEM_QUEUE, queue_jid
-from imkit.sandbox.server.device_queues import Queues
-from imkit.sandbox.server.groups import Rooms, Thread
-from imkit.sandbox.server.message_record import Record
+from imkit.sandbox.server.device_queues import DeviceQueues
+from imkit.sandbox.server.groups import Groups, Thread
+from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.rest_message import last_message
 from imkit.sandbox.server.store import Store, id_time
 from imkit.wire import schema
+from imkit.wire.enums import FrameCommand, MSyncVersion, MucOperation, StatisticsOperation, StatusCode
 
-SYNC, UNREAD, NOTICE, PROVISION, LOGOUT = 0, 1, 2, 3, 4  # MSync.Command
-
-_OK = schema.Status(errorCode=0)
+_OK = schema.Status(errorCode=StatusCode.OK)
 
 
 class Device(Protocol):
-    """A logged-in socket, as far as delivery needs to know it."""
+    """A logged-in socket, as delivery sees it; `msync.Connection` is one.
+
+    Attributes:
+        user: its user.
+        resource: its resource, which names the device.
+        device_number: its number in `DeviceQueues`.
+        noticed: the queues that it was told about and has not emptied since; they need no second NOTICE.
+    """
 
     user: str
     resource: str
-    device: int
-    noticed: set[str]  # queues it was told about and has not drained since: it needs no second NOTICE
+    device_number: int
+    noticed: set[str]
 
-    def post(self, frame: bytes) -> None:
-        """Stage a frame; it goes out at `transmit`."""
+    def stage(self, frame: bytes) -> None:
+        """Hold a frame until the transaction is committed."""
 
     def transmit(self) -> None:
-        """Send what is staged: the transaction behind it is committed."""
+        """Send the staged frames: the transaction is committed."""
 
     def discard(self) -> None:
-        """Forget what is staged: the transaction behind it failed."""
+        """Drop the staged frames: the transaction failed."""
 
     def finish(self, code: int, reason: str) -> None:
-        """Close the socket behind what is staged."""
+        """Close the socket after the staged frames."""
 
 
-def envelope(command: int, payload: Any) -> bytes:
-    """Return one frame: an MSync around a payload."""
-    frame: bytes = schema.MSync(version=0, command=command, payload=payload.SerializeToString()).SerializeToString()
+def envelope(command: FrameCommand, payload: Any) -> bytes:
+    """Return a frame: an MSync with this payload."""
+    return _frame(command, payload.SerializeToString())
+
+
+def _frame(command: FrameCommand, payload: bytes) -> bytes:
+    frame: bytes = schema.MSync(version=MSyncVersion.MSYNC_V1, command=command, payload=payload).SerializeToString()
     return frame
 
 
@@ -65,110 +77,120 @@ def _varint(number: int) -> bytes:
 
 
 class Delivery:
-    """Who is online and what goes to them.
+    """Knows the devices that are online, and delivers to them.
 
     Args:
         options: the server's settings.
-        store: where units are committed.
-        rooms: who is a member of what.
+        store: commits the units.
+        groups: knows the members.
         record: the messages.
         queues: the device queues.
-        faults: strikes here as "drop-notice" and "repeat-page".
+        faults: "drop-notice" and "repeat-page" happen here.
     """
 
     def __init__(
-        self, options: Options, store: Store, rooms: Rooms, record: Record, queues: Queues, faults: Faults
+        self,
+        options: Options,
+        store: Store,
+        groups: Groups,
+        record: MessageRecord,
+        queues: DeviceQueues,
+        faults: Faults,
     ) -> None:
         self.options = options
         self._store = store
-        self._rooms = rooms
+        self._groups = groups
         self._record = record
         self._queues = queues
         self._faults = faults
-        self._online: dict[str, dict[str, Device]] = {}  # by user and resource, in the order they came
-        self._touched: dict[Device, None] = {}
-        self._announced: dict[tuple[Device, str], None] = {}
+        self._online: dict[str, dict[str, Device]] = {}  # by user and resource, in the order of login
+        self._touched: dict[Device, None] = {}  # devices that transmit at the end of the unit
+        self._to_announce: dict[tuple[Device, str], None] = {}  # queues that got an item in the unit
         self._notice_frame = functools.lru_cache(maxsize=4096)(self._make_notice)
 
     # ---------------------------------------------------------------- units of work
 
     @contextmanager
     def unit(self) -> Iterator[None]:
-        """Do one or many things at once: commit, then transmit. No `await` inside."""
+        """Run a block as one unit of work: commit, then transmit. The block must not `await`."""
         try:
             with self._store.transaction():
                 yield
-                for device, queue in self._announced:
+                for device, queue in self._to_announce:
                     self._announce(device, queue)
                 self._queues.sweep()
         except BaseException:
             for device in self._touched:
                 device.discard()
             self._touched.clear()
-            self._announced.clear()
+            self._to_announce.clear()
             raise
         touched, self._touched = self._touched, {}
-        self._announced.clear()
+        self._to_announce.clear()
         for device in touched:
             device.transmit()
 
     def post(self, device: Device, frame: bytes) -> None:
-        """Stage a frame for a device until this unit is committed."""
-        device.post(frame)
+        """Send a frame to a device after this unit is committed."""
+        device.stage(frame)
         self._touched[device] = None
 
     def touch(self, device: Device) -> None:
-        """Have a device transmit at the end of this unit (it closes, perhaps)."""
+        """Let a device transmit at the end of this unit, although it got no frame; it may have to close."""
         self._touched[device] = None
 
-    # ---------------------------------------------------------------- who is online
+    # ---------------------------------------------------------------- devices online
 
-    def arrive(self, device: Device) -> None:
-        """A device has logged in. An older socket of the same device is sent away, and so is the earliest of too many
-        (fact sheet sections 2 and 12).
+    def log_in(self, device: Device) -> None:
+        """Add a device that has logged in.
+
+        An older socket of the same device is kicked. If the user has too many devices, the earliest is kicked.
+
+        Source: docs/protocol.md#kicked-off, docs/protocol.md#limits.
         """
         devices = self._online.setdefault(device.user, {})
+        elsewhere = StatisticsOperation.USER_LOGIN_ANOTHER_DEVICE
         older = devices.pop(device.resource, None)
         if older is not None and older is not device:
-            self.send_away(older, notices.LOGGED_IN_ELSEWHERE, "logged in elsewhere")
+            self.kick(older, elsewhere, "logged in elsewhere")
         while len(devices) >= self.options.devices:
             earliest = next(iter(devices.values()))
-            self.send_away(earliest, notices.LOGGED_IN_ELSEWHERE, "too many devices online")
+            self.kick(earliest, elsewhere, "too many devices online")
             devices.pop(earliest.resource, None)
-        device.device = self._queues.arrive(device.user, device.resource)
+        device.device_number = self._queues.log_in(device.user, device.resource)
         devices[device.resource] = device
-        self._queues.forget_devices(device.user, [online.device for online in devices.values()])
+        self._queues.forget_old_devices(device.user, [online.device_number for online in devices.values()])
 
-    def leave(self, device: Device) -> None:
-        """A socket is gone. Its queue stays."""
+    def log_out(self, device: Device) -> None:
+        """Remove a device whose socket is closed. Its queues stay."""
         devices = self._online.get(device.user, {})
         if devices.get(device.resource) is device:
             del devices[device.resource]
             if not devices:
                 del self._online[device.user]
 
-    def send_away(self, device: Device, operation: int, reason: str) -> None:
-        """Tell a device why it must go (SDK errors 206, 207, 216, 217), then close its socket."""
-        self.leave(device)
+    def kick(self, device: Device, operation: StatisticsOperation, reason: str) -> None:
+        """End the login of a device: tell it why (SDK errors 206, 207, 216, 217), then close its socket."""
+        self.log_out(device)
         item = self._store.new_id()
-        meta = notices.kick(self.options.app_key, item, id_time(item), device.user, operation, reason)
+        meta = notices.kick_notice(self.options.app_key, item, id_time(item), device.user, operation, reason)
         self.post(device, self._page_frame(SYSTEM_QUEUE, [(item, meta)]))
         device.finish(1000, reason)
 
-    def send_user_away(self, user: str, operation: int, reason: str, *, resource: str | None = None) -> int:
-        """Do that for each device of a user, or for one; return how many there were."""
+    def kick_user(self, user: str, operation: StatisticsOperation, reason: str, *, resource: str | None = None) -> int:
+        """Kick each device of a user, or the one with this resource; return how many devices were kicked."""
         devices = [
             device for device in self._online.get(user, {}).values() if resource is None or device.resource == resource
         ]
         for device in devices:
-            self.send_away(device, operation, reason)
+            self.kick(device, operation, reason)
         return len(devices)
 
     def resources(self, user: str) -> list[str]:
-        """Return the devices of a user that are online."""
+        """Return the resources of a user's devices that are online."""
         return list(self._online.get(user, {}))
 
-    # ---------------------------------------------------------------- to people
+    # ---------------------------------------------------------------- items to users
 
     def deliver(
         self,
@@ -179,49 +201,58 @@ class Delivery:
         origin: tuple[str, str | None] = ("", None),
         online_only: bool = False,
     ) -> None:
-        """Put an item into queues and tell the devices.
+        """Put an item into the queues of users, and announce the queues to their devices.
 
         Args:
-            users: who gets it.
+            users: the receivers.
             queue: the name of the queue.
-            item: its id; the bytes are in the record or passed on.
-            origin: the user and device it comes from. That device gets no copy; the user's others do.
-            online_only: who is not online does not get it at all.
+            item: the id of the item; its Meta is in the record, or kept by `DeviceQueues.keep_unstored`.
+            origin: the user and resource that caused the item. That device gets no copy; the user's other devices
+                do, if they are online.
+            online_only: a receiver without a device online does not get the item.
         """
         for user in users:
             devices: Iterable[Device] = self._online.get(user, {}).values()
             if user == origin[0]:
                 devices = [device for device in devices if device.resource != origin[1]]
                 if not devices:
-                    continue  # the sender knows what it did; nothing is kept for its absent devices
+                    continue
             if not devices and online_only:
                 continue
-            self._queues.put(user, queue, item, [device.device for device in devices])
+            self._queues.put(user, queue, item, [device.device_number for device in devices])
             for device in devices:
                 if queue not in device.noticed:
-                    self._announced[(device, queue)] = None
+                    self._to_announce[(device, queue)] = None
 
-    def pass_on(self, meta: bytes, item: int, users: Iterable[str], queue: str = SYSTEM_QUEUE, **how: Any) -> None:
-        """Deliver something that is no part of the history."""
-        self._queues.pass_on(item, meta)
-        self.deliver(users, queue, item, **how)
-
-    def thread_changed(self, thread: Thread, operation: str, operator: str, last: dict[str, Any] | None = None) -> None:
-        """Tell every member of the parent group (section 7)."""
-        item = self._store.new_id()
-        meta = notices.thread_notice(
-            self.options.app_key, item, id_time(item), thread, operation, operator, last_message=last
-        )
-        self.pass_on(meta, item, self._rooms.members(thread.group_id))
-
-    def thread_counted(self, thread: Thread, operator: str) -> None:
-        """Tell that a thread's messages changed, with what is now its last one."""
-        self.thread_changed(thread, "update_msg", operator, last_message(self._record.last(thread.id)))
-
-    def room_event(
+    def deliver_unstored(
         self,
-        operation: int,
-        room: str,
+        meta: bytes,
+        item: int,
+        users: Iterable[str],
+        queue: str = SYSTEM_QUEUE,
+        *,
+        origin: tuple[str, str | None] = ("", None),
+    ) -> None:
+        """Deliver a Meta that is not part of the history."""
+        self._queues.keep_unstored(item, meta)
+        self.deliver(users, queue, item, origin=origin)
+
+    def tell_thread_changed(
+        self, thread: Thread, operation: str, operator: str, last: dict[str, Any] | None = None
+    ) -> None:
+        """Tell every member of the parent group about a thread; the arguments are those of `thread_notice`."""
+        item = self._store.new_id()
+        meta = notices.thread_notice(self.options.app_key, item, id_time(item), thread, operation, operator, last)
+        self.deliver_unstored(meta, item, self._groups.members(thread.group_id))
+
+    def tell_message_count(self, thread: Thread, operator: str) -> None:
+        """Tell every member of the parent group a thread's number of messages and its last message."""
+        self.tell_thread_changed(thread, "update_msg", operator, last_message(self._record.last(thread.id)))
+
+    def tell_conversation_event(
+        self,
+        operation: MucOperation,
+        conversation: str,
         operator: str,
         subjects: list[str],
         users: Iterable[str],
@@ -229,20 +260,39 @@ class Delivery:
         thread: Thread | None = None,
         origin: tuple[str, str | None] = ("", None),
     ) -> None:
-        """Tell users about a group event, or about what happened to somebody's thread."""
+        """Tell users what happened to a group or a thread.
+
+        Args:
+            operation: what happened.
+            conversation: the group or thread.
+            operator: the user who did it.
+            subjects: the users that it concerns.
+            users: the receivers.
+            thread: the thread, if `conversation` is one.
+            origin: as for `deliver`.
+        """
         item = self._store.new_id()
-        meta = notices.room_event(
-            self.options.app_key, item, id_time(item), operation,
-            room=room, operator=operator, users=subjects, thread=thread,
-        )  # fmt: skip
-        self.pass_on(meta, item, users, origin=origin)
+        meta = notices.conversation_event(
+            *(self.options.app_key, item, id_time(item), operation),
+            conversation=conversation,
+            operator=operator,
+            users=subjects,
+            thread=thread,
+        )
+        self.deliver_unstored(meta, item, users, origin=origin)
 
-    def other_devices(self, operation: int, thread: Thread, user: str, resource: str | None) -> None:
-        """Tell the operator's other devices what it did with a thread (SDK: onMultiDeviceEvent)."""
-        if len(self._online.get(user, {})) > (resource in self._online.get(user, {})):
-            self.room_event(operation, thread.id, user, [user], [user], thread=thread, origin=(user, resource))
+    def tell_other_devices(self, operation: MucOperation, thread: Thread, user: str, resource: str | None) -> None:
+        """Tell the user's other devices what this one did with a thread.
 
-    # ---------------------------------------------------------------- to sockets
+        Source: docs/protocol.md#notices-to-other-devices.
+        """
+        online = self._online.get(user, {})
+        if any(other != resource for other in online):
+            self.tell_conversation_event(
+                operation, thread.id, user, [user], [user], thread=thread, origin=(user, resource)
+            )
+
+    # ---------------------------------------------------------------- frames to devices
 
     def _announce(self, device: Device, queue: str) -> None:
         if queue in device.noticed:
@@ -254,11 +304,17 @@ class Delivery:
             self.post(device, self._notice_frame(queue))
 
     def _make_notice(self, queue: str) -> bytes:
-        return envelope(NOTICE, schema.CommNotice(queue=queue_jid(self.options.app_key, queue)))
+        return envelope(FrameCommand.NOTICE, schema.CommNotice(queue=queue_jid(self.options.app_key, queue)))
 
     def post_page(self, device: Device, queue: str, key: int = 0) -> None:
-        """Answer a fetch: the queue's first items, or that it is drained (section 3)."""
-        items = self._queues.page(device.user, device.device, queue, self.options.page_metas).items
+        """Answer a fetch with the first items of a queue, or with `isLast` if it is empty.
+
+        Args:
+            device: the device that fetches.
+            queue: the name of the queue.
+            key: the key that the device has just acknowledged; 0 for none.
+        """
+        items = self._queues.page(device.user, device.device_number, queue, self.options.page_metas)
         if items:
             device.noticed.add(queue)
             frame = self._page_frame(queue, items)
@@ -267,7 +323,7 @@ class Delivery:
         else:
             device.noticed.discard(queue)
             frame = envelope(
-                SYNC,
+                FrameCommand.SYNC,
                 schema.CommSyncDL(
                     status=_OK,
                     queue=queue_jid(self.options.app_key, queue),
@@ -279,7 +335,7 @@ class Delivery:
         self.post(device, frame)
 
     def _page_frame(self, queue: str, items: list[tuple[int, bytes]]) -> bytes:
-        """Build a page. Never `isLast` with Metas: the SDK would ask again without a key, for ever (section 3)."""
+        """Return the frame of a page. `isLast` must be false with Metas: the SDK would fetch without a key for ever."""
         head = schema.CommSyncDL(
             status=_OK,
             nextKey=items[-1][0],
@@ -287,24 +343,25 @@ class Delivery:
             isLast=False,
             timestamp=self._store.clock(),
         ).SerializeToString()
-        # The Metas are stored as bytes; as field 4, length-delimited, they go into the page without being parsed.
+        # The stored Metas are appended as they are, as field 4 of type bytes (tag 0x22); none is parsed.
         parts = [head]
         for _, meta in items:
             parts += (b"\x22", _varint(len(meta)), meta)
-        payload = b"".join(parts)
-        frame: bytes = schema.MSync(version=0, command=SYNC, payload=payload).SerializeToString()
-        return frame
+        return _frame(FrameCommand.SYNC, b"".join(parts))
 
     def acknowledge(self, device: Device, queue: str, key: int) -> None:
-        """Take an acknowledgement of everything up to a key."""
-        self._queues.acknowledge(device.user, device.device, queue, key)
+        """Remove the items up to a key from a device's queue."""
+        self._queues.acknowledge(device.user, device.device_number, queue, key)
 
     def post_unread(self, device: Device) -> None:
-        """Answer UNREAD, which is the heartbeat too: it names every queue that holds something (section 2)."""
-        unread = self._queues.unread(device.user, device.device)
+        """Answer UNREAD with every queue that holds items. UNREAD is also the heartbeat.
+
+        Source: docs/protocol.md#heartbeat.
+        """
+        unread = self._queues.unread(device.user, device.device_number)
         device.noticed.clear()
         device.noticed.update(queue for queue, _ in unread)
         reply = schema.CommUnreadDL(status=_OK, timestamp=self._store.clock())
         for queue, count in unread:
             reply.unread.add(queue=queue_jid(self.options.app_key, queue), n=count)
-        self.post(device, envelope(UNREAD, reply))
+        self.post(device, envelope(FrameCommand.UNREAD, reply))

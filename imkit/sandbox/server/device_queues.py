@@ -1,21 +1,27 @@
-"""Device queues: what each device of each user still has to acknowledge.
+"""Device queues: the items that each device of each user has not acknowledged yet.
 
-The rules are the house's. Each device online at delivery has its own queue of unacknowledged items; with none online
-the user's queue keeps them (device 0 below). A returning device gets its own items and what the user's queue keeps;
-a new device gets what no device of the user has acknowledged. An item leaves a queue by an acknowledgement only.
+The rules:
+- Each device that is online at delivery gets the item in its own queue. If none is online, the user's queue gets it
+  (device 0 below).
+- A device that returns gets its own items and those of the user's queue.
+- A new device gets the items that no device of the user has acknowledged.
+- An item leaves a queue when the device acknowledges it.
+
+The service's own rules are not documented; these are the sandbox's.
+
+Source: docs/protocol.md#queues-and-synchronisation.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from imkit.sandbox.server.store import Store
 
-USER = 0  # the "device" that stands for the user
-REMEMBERED_DEVICES = 32  # the web SDK invents a device for each login: older ones are folded into the user's queue
+USER = 0  # the number of the "device" that stands for the user
+REMEMBERED_DEVICES = 32  # for each user; the web SDK makes up a device for each login, so old ones must go
 
 _PUT = "INSERT OR IGNORE INTO pending (user, queue, device, item) VALUES (?, ?, ?, ?)"
 _GIVE_A_NEW_DEVICE = (
@@ -26,11 +32,12 @@ _GIVE_A_RETURNING_DEVICE = (
     "INSERT OR IGNORE INTO pending (user, queue, device, item) "
     "SELECT user, queue, ?, item FROM pending WHERE user = ? AND device = 0"
 )
-_FOLD_A_DEVICE = (
+_MOVE_TO_USER = (
     "INSERT OR IGNORE INTO pending (user, queue, device, item) "
     "SELECT user, queue, ?, item FROM pending WHERE user = ? AND device = ? AND acknowledged = 0"
 )
-# What one device acknowledges (the last four values), seen from another device or, for 0, from the user.
+# One device (the last four values) acknowledges items: mark them in another device's queue, or delete them from the
+# user's queue.
 _MARK = (
     "UPDATE pending SET acknowledged = 1 "
     "WHERE user = ? AND queue = ? AND device = ? AND item <= ? AND acknowledged = 0 "
@@ -41,41 +48,36 @@ _RELEASE = (
     "AND item IN (SELECT item FROM pending WHERE user = ? AND queue = ? AND device = ? AND item <= ?)"
 )
 _PAGE_BYTES = 256 * 1024
-_SWEEP_AFTER = 20_000  # passing items between two sweeps
+_SWEEP_AFTER = 20_000  # unstored items between two sweeps
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some items of a queue, in order: (id, Meta bytes)."""
+class DeviceQueues:
+    """Stores the device queues. It does not know the sockets; callers pass the devices that are online.
 
-    items: list[tuple[int, bytes]]
-
-
-class Queues:
-    """The device queues in the store. Knows nothing of sockets: who is online is told to it.
+    A device is a number here; a user and a resource name it.
 
     Example:
         >>> store = Store(None)
-        >>> queues = Queues(store)
+        >>> queues = DeviceQueues(store)
         >>> with store.transaction():
-        ...     phone = queues.arrive("bob", "phone")
+        ...     phone = queues.log_in("bob", "phone")
         ...     queues.put("bob", "sys@easemob.com", 1, online=[phone])
-        ...     queues.pass_on(1, b"meta")
-        >>> queues.page("bob", phone, "sys@easemob.com", 10).items
+        ...     queues.keep_unstored(1, b"meta")
+        >>> queues.page("bob", phone, "sys@easemob.com", 10)
         [(1, b'meta')]
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._devices: dict[str, dict[str, int]] = {}
-        self._passed = _SWEEP_AFTER  # the first sweep comes early: a killed server leaves things behind
+        self._since_sweep = _SWEEP_AFTER  # the first sweep comes early: a killed server may have left items
         store.on_commit(before=lambda: None, after_rollback=self._devices.clear)
 
     # ---------------------------------------------------------------- devices
 
-    def arrive(self, user: str, resource: str) -> int:
-        """A device comes online: fill its queue by the rules, return its number."""
-        devices = self._of(user)
+    def log_in(self, user: str, resource: str) -> int:
+        """Fill the queue of a device that comes online, by the rules above; return the device's number."""
+        devices = self._numbers(user)
         device = devices.get(resource)
         now = self._store.clock()
         if device is None:
@@ -88,22 +90,22 @@ class Queues:
             self._store.execute(_GIVE_A_RETURNING_DEVICE, (device, user))
         return int(device)
 
-    def _of(self, user: str) -> dict[str, int]:
+    def _numbers(self, user: str) -> dict[str, int]:
         devices = self._devices.get(user)
         if devices is None:
             found = self._store.rows("SELECT resource, id FROM devices WHERE user = ?", (user,))
             devices = self._devices[user] = dict(found)
         return devices
 
-    def forget_devices(self, user: str, online: Collection[int]) -> None:
-        """Fold the devices that have been away the longest into the user's queue, so that they do not pile up."""
-        if len(self._of(user)) <= REMEMBERED_DEVICES:
+    def forget_old_devices(self, user: str, online: Collection[int]) -> None:
+        """Delete the devices of a user that logged in the longest ago; their items go into the user's queue."""
+        if len(self._numbers(user)) <= REMEMBERED_DEVICES:
             return
         found = self._store.rows("SELECT id, resource FROM devices WHERE user = ? ORDER BY seen DESC, id DESC", (user,))
         for device, resource in found[REMEMBERED_DEVICES:]:
             if device in online:
                 continue
-            self._store.execute(_FOLD_A_DEVICE, (USER, user, device))
+            self._store.execute(_MOVE_TO_USER, (USER, user, device))
             self._store.execute("DELETE FROM pending WHERE user = ? AND device = ?", (user, device))
             self._store.execute("DELETE FROM devices WHERE id = ?", (device,))
             del self._devices[user][resource]
@@ -111,23 +113,19 @@ class Queues:
     # ---------------------------------------------------------------- in
 
     def put(self, user: str, queue: str, item: int, online: Iterable[int]) -> None:
-        """Deliver an item: to each device online, or to the user when there is none."""
-        nobody = True
-        for device in online:
-            nobody = False
+        """Put an item into the queue of each device online, or into the user's queue if there is none."""
+        for device in tuple(online) or (USER,):
             self._store.insert(_PUT, (user, queue, device, item))
-        if nobody:
-            self._store.insert(_PUT, (user, queue, USER, item))
 
-    def pass_on(self, item: int, meta: bytes) -> None:
-        """Keep the bytes of an item that is no part of the history, for as long as a queue holds it."""
+    def keep_unstored(self, item: int, meta: bytes) -> None:
+        """Keep the Meta of an item that is not part of the history, for as long as a queue holds the item."""
         self._store.insert("INSERT INTO passing VALUES (?, ?)", (item, meta))
-        self._passed += 1
+        self._since_sweep += 1
 
     def withdraw(self, users: Iterable[str], queue: str, item: int) -> None:
-        """Take an item (a recalled message) out of the queues of these users."""
+        """Remove an item, such as a recalled message, from the queues of these users."""
         for user in users:
-            devices = (USER, *self._of(user).values())
+            devices = (USER, *self._numbers(user).values())
             for device in devices:
                 self._store.insert(
                     "DELETE FROM pending WHERE user = ? AND queue = ? AND device = ? AND item = ?",
@@ -136,10 +134,11 @@ class Queues:
 
     # ---------------------------------------------------------------- out
 
-    def page(self, user: str, device: int, queue: str, limit: int) -> Page:
-        """Return the first items of a device's queue; what is gone meanwhile (its thread destroyed) leaves it.
+    def page(self, user: str, device: int, queue: str, limit: int) -> list[tuple[int, bytes]]:
+        """Return the first items of a device's queue, in order: (id, Meta bytes).
 
-        A page ends early when it grows large: many large messages must not become one giant frame.
+        An item whose message was deleted with its thread leaves the queue here. A page holds up to 256 KB, because
+        it becomes one frame.
         """
         while True:
             found = self._store.rows(
@@ -152,27 +151,29 @@ class Queues:
             if not gone:
                 sizes = itertools.accumulate(len(meta) for _, meta in found)
                 fitting = sum(1 for size in sizes if size <= _PAGE_BYTES)
-                return Page(found[: max(1, fitting)])
+                items: list[tuple[int, bytes]] = found[: max(1, fitting)]
+                return items
             for item in gone:
                 self.withdraw([user], queue, item)
 
     def acknowledge(self, user: str, device: int, queue: str, key: int) -> int:
-        """A device acknowledges everything up to a key; return how many items that were.
+        """Remove all items up to a key from a device's queue; return how many they were.
 
-        Other devices keep what they hold of it, marked, so that a new device is not given it again.
+        The user's other devices keep their copies. These are marked as acknowledged, so that a new device does not
+        get them.
         """
         key = min(key, 2**63 - 1)
-        mine = (user, queue, device, key)
-        for other in self._of(user).values():
+        acknowledged = (user, queue, device, key)
+        for other in self._numbers(user).values():
             if other != device:
-                self._store.execute(_MARK, (user, queue, other, key, *mine))
-        self._store.execute(_RELEASE, (user, queue, key, *mine))
+                self._store.execute(_MARK, (user, queue, other, key, *acknowledged))
+        self._store.execute(_RELEASE, (user, queue, key, *acknowledged))
         return self._store.execute(
-            "DELETE FROM pending WHERE user = ? AND queue = ? AND device = ? AND item <= ?", mine
+            "DELETE FROM pending WHERE user = ? AND queue = ? AND device = ? AND item <= ?", acknowledged
         )
 
     def unread(self, user: str, device: int) -> list[tuple[str, int]]:
-        """Return a device's queues that hold something, and how much."""
+        """Return the queues of a device that hold items, and the number of items in each."""
         return self._store.rows(
             "SELECT queue, count(*) FROM pending WHERE user = ? AND device = ? GROUP BY queue ORDER BY min(item)",
             (user, device),
@@ -181,12 +182,12 @@ class Queues:
     # ---------------------------------------------------------------- housekeeping
 
     def sweep(self) -> int:
-        """Drop the passing items nobody waits for; cheap to call often."""
-        if self._passed < _SWEEP_AFTER:
+        """Delete the unstored items that no queue holds; return how many. Calling it often costs little."""
+        if self._since_sweep < _SWEEP_AFTER:
             return 0
-        self._passed = 0
+        self._since_sweep = 0
         return self._store.execute("DELETE FROM passing WHERE id NOT IN (SELECT item FROM pending)")
 
     def snapshot(self) -> list[Any]:
-        """Return every pending row (user, queue, device, item, acknowledged); tests look at it."""
+        """Return every pending row (user, queue, device, item, acknowledged), for tests."""
         return self._store.rows("SELECT * FROM pending")

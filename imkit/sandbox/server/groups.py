@@ -1,12 +1,17 @@
-"""Groups, the threads on their messages, and who is a member of which.
+"""Groups, their threads, and the members of both.
 
-A thread (子区) is a room like a group, with a parent group and a parent message. Facts: fact sheet sections 9 and 10.
-What every send asks for (the room, its members) is kept in memory and forgotten at the first change.
+A conversation is a group or a thread. A thread (子区) has a parent group and a parent message. Conversations and their
+members are cached, because each send reads them; a change removes the cached entry.
+
+The column `members.room` holds the id of a conversation: see `store`.
+
+Source: docs/protocol.md#thread-calls, docs/protocol.md#group-calls.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +27,7 @@ _THREADS_DOWN = _THREADS + "AND (:after IS NULL OR id < :after) ORDER BY id DESC
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group: the parent of threads."""
+    """A group. `settings` are those of the REST call that made it."""
 
     id: str
     name: str
@@ -35,7 +40,19 @@ class Group:
 
 @dataclass(slots=True)
 class Thread:
-    """A thread. `messages` counts what its history holds."""
+    """A thread (子区).
+
+    Attributes:
+        id: its id.
+        name: its name.
+        group_id: its parent group.
+        parent_id: its parent message.
+        owner: the user who created it.
+        created: when it was created, in ms.
+        updated: when it was last changed or written to, in ms.
+        messages: how many messages its history holds.
+        mark: its thread mark as JSON; `notices.thread_mark` fills it.
+    """
 
     id: str
     name: str
@@ -45,12 +62,19 @@ class Thread:
     created: int
     updated: int
     messages: int
-    mark: str = field(default="", compare=False)  # the thread's downlink mark, made once (see `notices.thread_mark`)
+    mark: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a room: its role ("owner", "admin", "member") and until when (ms) it may not speak."""
+    """A member of a conversation.
+
+    Attributes:
+        user: the user id.
+        role: "owner", "admin" or "member".
+        joined: when it joined, in ms.
+        muted_until: until when it may not send, in ms; 0 if it may.
+    """
 
     user: str
     role: str
@@ -58,15 +82,15 @@ class Member:
     muted_until: int
 
 
-class Rooms:
-    """Groups and threads in the store.
+class Groups:
+    """Stores groups, threads and their members.
 
     Example:
         >>> store = Store(None)
-        >>> rooms = Rooms(store)
+        >>> groups = Groups(store)
         >>> with store.transaction():
-        ...     group = rooms.create_group("alice", "tea", members=["bob"])
-        >>> sorted(rooms.members(group.id))
+        ...     group = groups.create_group("alice", "tea", members=["bob"])
+        >>> sorted(groups.members(group.id))
         ['alice', 'bob']
     """
 
@@ -75,11 +99,11 @@ class Rooms:
         self._groups: dict[str, Group] = {}
         self._threads: dict[str, Thread] = {}
         self._members: dict[str, dict[str, Member]] = {}
-        self._counted: dict[str, Thread] = {}
-        store.on_commit(self._write_counts, self._forget)
+        self._unwritten_counts: dict[str, Thread] = {}
+        store.on_commit(self._write_counts, self._clear_caches)
 
-    def _forget(self) -> None:
-        for cache in (self._groups, self._threads, self._members, self._counted):
+    def _clear_caches(self) -> None:
+        for cache in (self._groups, self._threads, self._members, self._unwritten_counts):
             cache.clear()
 
     # ---------------------------------------------------------------- groups
@@ -93,10 +117,9 @@ class Rooms:
         description: str = "",
         settings: dict[str, Any] | None = None,
     ) -> Group:
-        """Make a group; its owner and the named members are in it at once."""
-        group = Group(
-            self._store.new_room_id("20"), name, description, owner, self._store.clock(), settings or {}, False
-        )
+        """Create a group with its owner and its first members."""
+        group_id = self._store.new_conversation_id("20")
+        group = Group(group_id, name, description, owner, self._store.clock(), settings or {}, False)
         self._store.execute(
             "INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, 0)",
             (group.id, name, description, owner, group.created, json.dumps(group.settings)),
@@ -108,7 +131,7 @@ class Rooms:
         return group
 
     def group(self, group_id: str) -> Group | None:
-        """Return a group, or None."""
+        """Return a group; None if there is none with this id."""
         group = self._groups.get(group_id)
         if group is None:
             found = self._store.row("SELECT * FROM groups WHERE id = ?", (group_id,))
@@ -120,7 +143,7 @@ class Rooms:
         return group
 
     def change_group(self, group_id: str, *, name: str, description: str, disabled: bool, owner: str) -> None:
-        """Set what may change about a group."""
+        """Set the properties of a group that can change."""
         self._store.execute(
             "UPDATE groups SET name = ?, description = ?, disabled = ?, owner = ? WHERE id = ?",
             (name, description, disabled, owner, group_id),
@@ -128,7 +151,7 @@ class Rooms:
         self._groups.pop(group_id, None)
 
     def destroy_group(self, group_id: str) -> None:
-        """Remove a group and, with it, its threads (fact sheet section 9)."""
+        """Delete a group with its threads and messages."""
         for thread in self.threads_of(group_id):
             self.destroy_thread(thread.id)
         self._store.execute("DELETE FROM members WHERE room = ?", (group_id,))
@@ -138,7 +161,7 @@ class Rooms:
         self._members.pop(group_id, None)
 
     def groups_of(self, user: str) -> list[Group]:
-        """Return the groups a user is in, the oldest first."""
+        """Return the groups that a user is in, the oldest first."""
         found = self._store.rows(
             "SELECT groups.id FROM members JOIN groups ON groups.id = members.room WHERE user = ? ORDER BY groups.id",
             (user,),
@@ -148,9 +171,9 @@ class Rooms:
     # ---------------------------------------------------------------- threads
 
     def create_thread(self, group_id: str, parent_id: str, owner: str, name: str) -> Thread:
-        """Make a thread on a message; who makes it is its first member."""
+        """Create a thread on a message; its owner is its first member."""
         now = self._store.clock()
-        thread = Thread(self._store.new_room_id("21"), name, group_id, parent_id, owner, now, now, 0)
+        thread = Thread(self._store.new_conversation_id("21"), name, group_id, parent_id, owner, now, now, 0)
         self._store.execute(
             "INSERT INTO threads VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             (thread.id, name, group_id, parent_id, owner, now, now),
@@ -160,7 +183,7 @@ class Rooms:
         return thread
 
     def thread(self, thread_id: str) -> Thread | None:
-        """Return a thread, or None."""
+        """Return a thread; None if there is none with this id."""
         thread = self._threads.get(thread_id)
         if thread is None:
             found = self._store.row("SELECT * FROM threads WHERE id = ?", (thread_id,))
@@ -170,102 +193,111 @@ class Rooms:
         return thread
 
     def thread_on(self, group_id: str, parent_id: str) -> Thread | None:
-        """Return the thread on a message; a message carries one at most."""
+        """Return the thread on a message; None if it has none. A message has at most one."""
         found = self._store.row("SELECT id FROM threads WHERE group_id = ? AND parent_id = ?", (group_id, parent_id))
         return self.thread(found[0]) if found else None
 
     def rename_thread(self, thread: Thread, name: str) -> None:
-        """Give a thread another name."""
+        """Set a thread's name."""
         thread.name, thread.updated, thread.mark = name, self._store.clock(), ""
         self._store.execute("UPDATE threads SET name = ?, updated = ? WHERE id = ?", (name, thread.updated, thread.id))
 
     def count_message(self, thread: Thread, by: int) -> None:
-        """Keep the number of messages; written once for each transaction, not for each message."""
+        """Change a thread's number of messages. It is written once a transaction, not once a message."""
         thread.messages = max(0, thread.messages + by)
         thread.updated = self._store.clock()
-        self._counted[thread.id] = thread
+        self._unwritten_counts[thread.id] = thread
 
     def _write_counts(self) -> None:
-        for thread in self._counted.values():
+        for thread in self._unwritten_counts.values():
             self._store.insert(
                 "UPDATE threads SET messages = ?, updated = ? WHERE id = ?",
                 (thread.messages, thread.updated, thread.id),
             )
-        self._counted.clear()
+        self._unwritten_counts.clear()
 
     def destroy_thread(self, thread_id: str) -> None:
-        """Remove a thread with its history."""
+        """Delete a thread with its messages."""
         self._store.execute("DELETE FROM members WHERE room = ?", (thread_id,))
         self._store.execute("DELETE FROM messages WHERE conversation = ?", (thread_id,))
         self._store.execute("DELETE FROM threads WHERE id = ?", (thread_id,))
-        for cache in (self._threads, self._members, self._counted):
+        for cache in (self._threads, self._members, self._unwritten_counts):
             cache.pop(thread_id, None)
 
     def threads_on(self, group_id: str, messages: list[int]) -> list[Thread]:
-        """Return the threads that hang on these messages of a group."""
-        found = self._store.rows(
+        """Return the threads on these messages of a group."""
+        return self._threads_found(
             "SELECT id FROM threads WHERE group_id = ? AND parent_id IN (SELECT value FROM json_each(?))",
             (group_id, json.dumps([str(message) for message in messages])),
         )
-        return [thread for (thread_id,) in found if (thread := self.thread(thread_id))]
 
     def threads_of(self, group_id: str) -> list[Thread]:
         """Return every thread of a group, the newest first."""
-        found = self._store.rows("SELECT id FROM threads WHERE group_id = ? ORDER BY id DESC", (group_id,))
-        return [thread for (thread_id,) in found if (thread := self.thread(thread_id))]
+        return self._threads_found("SELECT id FROM threads WHERE group_id = ? ORDER BY id DESC", (group_id,))
 
     def thread_page(
         self, *, user: str | None, group_id: str | None, after: str, limit: int, oldest_first: bool = False
     ) -> list[Thread]:
-        """Return a page of threads, newest first unless asked otherwise, starting behind the thread `after`."""
+        """Return a page of threads, by default the newest first.
+
+        Args:
+            user: only threads that this user is in; None for all.
+            group_id: only threads of this group; None for all.
+            after: the last thread of the page before; "" for the first page.
+            limit: the largest number of threads.
+            oldest_first: the other direction.
+        """
         values = {"user": user, "group": group_id, "after": after or None, "limit": limit}
-        found = self._store.rows(_THREADS_UP if oldest_first else _THREADS_DOWN, values)
+        return self._threads_found(_THREADS_UP if oldest_first else _THREADS_DOWN, values)
+
+    def _threads_found(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[Thread]:
+        found = self._store.rows(query, values)
         return [thread for (thread_id,) in found if (thread := self.thread(thread_id))]
 
     # ---------------------------------------------------------------- members
 
-    def members(self, room: str) -> dict[str, Member]:
-        """Return the members of a group or thread, in the order they came."""
-        members = self._members.get(room)
+    def members(self, conversation: str) -> dict[str, Member]:
+        """Return the members of a conversation by user id, in the order in which they joined."""
+        members = self._members.get(conversation)
         if members is None:
             found = self._store.rows(
-                "SELECT user, role, joined, muted_until FROM members WHERE room = ? ORDER BY joined, user", (room,)
+                "SELECT user, role, joined, muted_until FROM members WHERE room = ? ORDER BY joined, user",
+                (conversation,),
             )
-            members = self._members[room] = {row[0]: Member(*row) for row in found}
+            members = self._members[conversation] = {row[0]: Member(*row) for row in found}
         return members
 
-    def add_member(self, room: str, user: str, role: str = "member") -> None:
-        """Put a user into a room; again is no change."""
+    def add_member(self, conversation: str, user: str, role: str = "member") -> None:
+        """Add a user to a conversation; no change if the user is in it."""
         self._store.execute(
-            "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, 0)", (room, user, role, self._store.clock())
+            "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?, 0)", (conversation, user, role, self._store.clock())
         )
-        self._members.pop(room, None)
+        self._members.pop(conversation, None)
 
-    def set_role(self, room: str, user: str, role: str) -> None:
-        """Make a member an owner, an admin or a plain member."""
-        self._store.execute("UPDATE members SET role = ? WHERE room = ? AND user = ?", (role, room, user))
-        self._members.pop(room, None)
+    def set_role(self, group_id: str, user: str, role: str) -> None:
+        """Make a member of a group its owner, an admin or a plain member."""
+        self._store.execute("UPDATE members SET role = ? WHERE room = ? AND user = ?", (role, group_id, user))
+        self._members.pop(group_id, None)
 
-    def mute(self, room: str, user: str, until: int) -> None:
-        """Let a member not speak until a time (ms); 0 ends it. A group's mutes hold in its threads."""
-        self._store.execute("UPDATE members SET muted_until = ? WHERE room = ? AND user = ?", (until, room, user))
-        self._members.pop(room, None)
+    def mute(self, group_id: str, user: str, until: int) -> None:
+        """Mute a member of a group until a time (ms), also in the group's threads; 0 ends a mute."""
+        self._store.execute("UPDATE members SET muted_until = ? WHERE room = ? AND user = ?", (until, group_id, user))
+        self._members.pop(group_id, None)
 
-    def remove_member(self, room: str, user: str) -> list[Thread]:
-        """Take a user out of a room; out of a group is out of its threads too, which are returned."""
-        self._store.execute("DELETE FROM members WHERE room = ? AND user = ?", (room, user))
-        self._members.pop(room, None)
-        left = [thread for thread in self.threads_of(room) if user in self.members(thread.id)]
-        for thread in left:
-            self.remove_member(thread.id, user)
-        return left
+    def remove_member(self, conversation: str, user: str) -> None:
+        """Remove a user from a conversation; from a group and from all its threads."""
+        self._store.execute("DELETE FROM members WHERE room = ? AND user = ?", (conversation, user))
+        self._members.pop(conversation, None)
+        for thread in self.threads_of(conversation):
+            if user in self.members(thread.id):
+                self.remove_member(thread.id, user)
 
     def manages(self, user: str, group_id: str) -> bool:
-        """Say whether a user owns or administers a group."""
+        """Return whether a user is a group's owner or an admin of it."""
         member = self.members(group_id).get(user)
         return member is not None and member.role in ("owner", "admin")
 
     def muted(self, user: str, group_id: str) -> bool:
-        """Say whether a group has muted a user."""
+        """Return whether a user is muted in a group."""
         member = self.members(group_id).get(user)
         return member is not None and member.muted_until > self._store.clock()

@@ -1,6 +1,6 @@
-"""The record of what was said: messages as they can be read later, pages of them, recalls and edits.
+"""The stored messages of every conversation, and pages of them: what roaming history (消息漫游) is answered from.
 
-Roaming history (消息漫游) is answered from here: fact sheet section 8.
+Source: docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -11,13 +11,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from imkit.sandbox.server.store import ID_BITS, Store
+from imkit.wire.enums import ContentType, SubType
 
-# Content.Type to the name that roaming's msgType uses. A bundle is a text with a subtype and counts as text there.
-_KINDS = {0: "txt", 1: "img", 2: "video", 3: "loc", 4: "audio", 5: "file", 6: "cmd", 7: "custom", 8: "combine"}
+# The names that the filter `msgType` of roaming history uses. A bundle (合并消息) is a text with a subtype; the filter
+# counts it as text.
+_KINDS = {
+    ContentType.TEXT: "txt",
+    ContentType.IMAGE: "img",
+    ContentType.VIDEO: "video",
+    ContentType.LOCATION: "loc",
+    ContentType.VOICE: "audio",
+    ContentType.FILE: "file",
+    ContentType.COMMAND: "cmd",
+    ContentType.CUSTOM: "custom",
+    ContentType.COMBINE: "combine",
+}
 _TEXT_KINDS = ("txt", "combine")
 
 _INSERT = "INSERT INTO messages (id, conversation, sender, kind, meta) VALUES (?, ?, ?, ?, ?)"
-# The filters stand in one query, off while NULL: what they drop is read and passed over.
+# One query with optional filters: a filter that is NULL is off.
 _PAGE = (
     "SELECT id, meta FROM messages WHERE conversation = :conversation AND id BETWEEN :lowest AND :highest "
     "AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) AND (:sender IS NULL OR sender = :sender) "
@@ -27,8 +39,17 @@ _PAGE_UP = _PAGE + "ORDER BY id LIMIT :limit"
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A message in the record: its id, where it was said, by whom, how often it was edited, its downlink Meta."""
+class StoredMessage:
+    """One message.
+
+    Attributes:
+        id: its id, which contains its time (`store.id_time`).
+        conversation: the group, thread or pair of users that it belongs to.
+        sender: the user id of its sender.
+        kind: as `kind_of` returns it.
+        edits: how often it was edited.
+        meta: its downlink Meta.
+    """
 
     id: int
     conversation: str
@@ -39,32 +60,45 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class RoamingPage:
-    """A page of history."""
+class RecordPage:
+    """A page of a conversation's messages.
+
+    Attributes:
+        messages: (id, Meta bytes), in the order asked for.
+        next_key: the cursor of the next page; "" for an empty page.
+        is_last: no message follows in this direction.
+    """
 
     messages: list[tuple[int, bytes]]
     next_key: str
     is_last: bool
 
 
+def is_bundle(content: Any) -> bool:
+    """Return whether a Content is a bundle (合并消息): a text with the subtype SUB_COMBINE.
+
+    SUB_COMBINE is 0, which is also what an absent field reads as; so the field must be present.
+    """
+    is_text = content.type == ContentType.TEXT
+    return bool(is_text and content.HasField("subType") and content.subType == SubType.SUB_COMBINE)
+
+
 def kind_of(content: Any) -> str:
-    """Return the kind of a message from its first Content, as roaming names it."""
-    if content.type == 0 and content.HasField("subType") and content.subType == 0:
-        return "combine"
-    return _KINDS.get(content.type, "txt")
+    """Return the kind of a message from its first Content, with the names of roaming history."""
+    return "combine" if is_bundle(content) else _KINDS.get(content.type, "txt")
 
 
 def direct_conversation(one: str, other: str) -> str:
-    """Return the name of a one-to-one conversation; it is the same from both sides."""
+    """Return the name of a one-to-one conversation; it is the same for both users."""
     return ":".join(sorted((one, other)))
 
 
-class Record:
-    """The messages in the store, by conversation: a group's or thread's id, or a pair of users.
+class MessageRecord:
+    """Stores messages by conversation: a group's or thread's id, or a pair of users (`direct_conversation`).
 
     Example:
         >>> store = Store(None)
-        >>> record = Record(store)
+        >>> record = MessageRecord(store)
         >>> with store.transaction():
         ...     message = store.new_id()
         ...     record.add(message, "21", "alice", "txt", b"meta")
@@ -76,45 +110,45 @@ class Record:
         self._store = store
 
     def add(self, message: int, conversation: str, sender: str, kind: str, meta: bytes) -> None:
-        """Keep a message."""
+        """Store a message."""
         self._store.insert(_INSERT, (message, conversation, sender, kind, meta))
 
     def add_many(self, rows: Iterable[tuple[int, str, str, str, bytes]]) -> None:
-        """Keep many messages (id, conversation, sender, kind, meta) at once: how a made-up community is filled."""
+        """Store many messages, each as (id, conversation, sender, kind, meta)."""
         for row in rows:
             self._store.insert(_INSERT, row)
 
-    def find(self, message: int) -> Stored | None:
-        """Return a message, or None if it never was or is recalled."""
+    def find(self, message: int) -> StoredMessage | None:
+        """Return a message; None if there is none with this id, or it was recalled."""
         if not 0 < message < 2**63:
             return None
         found = self._store.row(
             "SELECT id, conversation, sender, kind, edits, meta FROM messages WHERE id = ?", (message,)
         )
-        return Stored(*found) if found else None
+        return StoredMessage(*found) if found else None
 
     def last(self, conversation: str) -> bytes | None:
-        """Return the newest message's Meta, or None."""
+        """Return the Meta of a conversation's newest message; None if the conversation is empty."""
         found = self._store.row(
             "SELECT meta FROM messages WHERE conversation = ? ORDER BY id DESC LIMIT 1", (conversation,)
         )
         return found[0] if found else None
 
     def remove(self, message: int) -> None:
-        """Forget a recalled message."""
+        """Delete a recalled message."""
         self._store.execute("DELETE FROM messages WHERE id = ?", (message,))
 
     def replace(self, message: int, edits: int, meta: bytes) -> None:
-        """Put an edited message in the place of what it was."""
+        """Replace the Meta of an edited message."""
         self._store.execute("UPDATE messages SET edits = ?, meta = ? WHERE id = ?", (edits, meta, message))
 
-    def read_by(self, message: int, user: str, time: int, content: str) -> int:
-        """Keep that a user has read a message; return how many have."""
+    def add_read_ack(self, message: int, user: str, time: int, content: str) -> int:
+        """Store that a user has read a message; return how many users have read it."""
         self._store.execute("INSERT OR IGNORE INTO read_acks VALUES (?, ?, ?, ?)", (message, user, time, content))
         return int(self._store.row("SELECT count(*) FROM read_acks WHERE message = ?", (message,))[0])
 
-    def readers(self, message: int) -> list[tuple[str, int, str]]:
-        """Return who has read a message: (user, time, content)."""
+    def read_acks(self, message: int) -> list[tuple[str, int, str]]:
+        """Return the read acks of a message: (user, time in ms, content of the ack)."""
         return self._store.rows(
             "SELECT user, time, content FROM read_acks WHERE message = ? ORDER BY time, user", (message,)
         )
@@ -130,26 +164,29 @@ class Record:
         until: int | None = None,
         kinds: Collection[str] = (),
         sender: str | None = None,
-    ) -> RoamingPage:
+    ) -> RecordPage:
         """Return a page of a conversation.
 
         Args:
-            conversation: whose history.
-            limit: how many messages at most.
+            conversation: the conversation.
+            limit: the largest number of messages.
             newest_first: the direction.
-            after: the id of the message to start behind, in that direction.
+            after: the id of the last message of the page before; the page starts behind it, in that direction.
             since: the earliest time (ms), included.
             until: the latest time (ms), included.
-            kinds: only these; "txt" means bundles too.
-            sender: only theirs.
+            kinds: return messages of these kinds only; "txt" includes bundles.
+            sender: return messages of this user only.
         """
+        # An id contains its time, so a range of time is a range of ids.
         lowest, highest = 0, 2**63 - 1
         if since is not None:
             lowest = max(lowest, min(since, 2**42) << ID_BITS)
         if until is not None:
             highest = min(highest, ((min(until, 2**42) + 1) << ID_BITS) - 1)
-        if after is not None:
-            lowest, highest = (lowest, min(highest, after - 1)) if newest_first else (max(lowest, after + 1), highest)
+        if after is not None and newest_first:
+            highest = min(highest, after - 1)
+        elif after is not None:
+            lowest = max(lowest, after + 1)
         wanted = {kind for name in kinds for kind in (_TEXT_KINDS if name == "txt" else (name,))}
         values = {
             "conversation": conversation,
@@ -161,4 +198,4 @@ class Record:
         }
         found = self._store.rows(_PAGE_DOWN if newest_first else _PAGE_UP, values)
         messages, more = found[:limit], len(found) > limit
-        return RoamingPage(messages, str(messages[-1][0]) if messages else "", not more)
+        return RecordPage(messages, str(messages[-1][0]) if messages else "", not more)

@@ -1,7 +1,9 @@
-"""The outer wall of the REST side: CORS, latency, rate limit, injected faults, and JSON for every error.
+"""ASGI middleware around all REST routes: CORS, latency, rate limit, injected faults, and JSON for every error.
 
-The official SDK waits for ever on an error that is not JSON, and a browser on one without CORS headers (fact sheet
-section 1), so this stands around everything, the router's own 404 included.
+The official SDK waits for ever after an error that is not JSON, and a browser hides a reply without CORS headers. So
+every reply passes here, also the router's own 404.
+
+Source: docs/protocol.md#rest-transport, docs/protocol.md#cross-origin-requests.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE
 from imkit.sandbox.faults import Faults
@@ -20,11 +23,6 @@ from imkit.sandbox.server.rest_replies import error_body
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After")]
 _PREFLIGHT = [
@@ -35,17 +33,22 @@ _PREFLIGHT = [
         b"thumbnail-height",
     ),
     (b"access-control-max-age", b"600"),
-    # A page from elsewhere may talk to this machine's sandbox (Chromium asks for this on loopback).
+    # Chromium asks for this when a page of another site calls a server on this machine.
     (b"access-control-allow-private-network", b"true"),
 ]
 _STALL_SECONDS = 30
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-# The doors that are imkit's own: a fault there would break the tools, not test the client.
-_OWN = frozenset({APP_SERVER_TOKEN, HEALTH, RETIRE})
+# imkit's own endpoints get no faults: a fault there would break the tools and test no client.
+_WITHOUT_FAULTS = frozenset({APP_SERVER_TOKEN, HEALTH, RETIRE})
 
 
 class RateLimit:
-    """A token bucket of one second's worth."""
+    """A token bucket that holds the requests of one second.
+
+    Args:
+        per_second: the rate; None for no limit.
+        clock: returns the time in seconds; tests pass their own.
+    """
 
     def __init__(self, per_second: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_second = per_second
@@ -55,7 +58,7 @@ class RateLimit:
         self._at = clock()
 
     def wait(self) -> float:
-        """Take one request; return 0, or after how many seconds to ask again."""
+        """Return 0 and count a request if it is within the rate; else return the seconds to wait."""
         if self._per_second is None:
             return 0.0
         now = self._clock()
@@ -67,10 +70,16 @@ class RateLimit:
         return (1 - self._left) / self._per_second
 
 
-class Edge:
-    """ASGI middleware around the REST application."""
+class Middleware:
+    """Wraps the REST application.
 
-    def __init__(self, app: Application, options: Options, faults: Faults) -> None:
+    Args:
+        app: the REST application.
+        options: the server's settings.
+        faults: the REST faults of these happen here.
+    """
+
+    def __init__(self, app: ASGIApp, options: Options, faults: Faults) -> None:
         self._app = app
         self._latency = options.latency_ms / 1000
         self._faults = faults
@@ -78,41 +87,34 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        answered = False
-
-        async def with_cors(message: Message) -> None:
-            nonlocal answered
-            if message["type"] == "http.response.start":
-                answered = True
-                message["headers"] = [*message.get("headers", []), *_CORS]
-                if self._latency:
-                    await asyncio.sleep(self._latency)
-            await send(message)
-
-        decorated: Send = with_cors
+        reply = _CorsReply(send, self._latency)
         if scope["method"] == "OPTIONS":
-            await _answer(decorated, 200, b"", _PREFLIGHT)
-            return
-        if scope["path"] not in _OWN:
-            if await self._struck(decorated):
-                return
-            if self._faults.strikes("rest-stall"):
-                decorated = _stalled(decorated)
+            await _answer(reply, 200, b"", _PREFLIGHT)
+        elif scope["path"] in _WITHOUT_FAULTS:
+            await self._call_app(scope, receive, reply, reply)
+        elif not await self._answered_by_fault(reply):
+            sender: Send = _stalled(reply) if self._faults.strikes("rest-stall") else reply
             if self._faults.strikes("rest-cut"):
-                await self._app(scope, receive, _swallow)
-                # Half a reply: uvicorn closes a connection whose reply is never completed.
-                start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64")]}
-                await decorated(start)
-                await decorated({"type": "http.response.body", "body": b"{", "more_body": True})
-                return
+                await self._cut_reply(scope, receive, sender)
+            else:
+                await self._call_app(scope, receive, sender, reply)
+
+    async def _call_app(self, scope: Scope, receive: Receive, send: Send, reply: _CorsReply) -> None:
         try:
-            await self._app(scope, receive, decorated)
+            await self._app(scope, receive, send)
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            if not answered:
-                await _answer_error(decorated, 500, "internal_server_error", "the sandbox failed; its log says why")
+            if not reply.started:
+                await _answer_error(send, 500, "internal_server_error", "the sandbox failed; its log says why")
 
-    async def _struck(self, send: Send) -> bool:
+    async def _cut_reply(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, _discard)
+        # Send half a reply: uvicorn closes a connection whose reply is not completed.
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64")]})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
+
+    async def _answered_by_fault(self, send: Send) -> bool:
+        """Answer the request if the rate limit or a fault refuses it; return whether that happened."""
         wait = self._limit.wait()
         if wait or self._faults.strikes("429"):
             retry = [(b"retry-after", str(max(1, round(wait + 0.5))).encode())]
@@ -128,17 +130,34 @@ class Edge:
         return True
 
 
+class _CorsReply:
+    """Sends a reply with CORS headers, after the latency; remembers that it has started."""
+
+    def __init__(self, send: Send, latency: float) -> None:
+        self._send = send
+        self._latency = latency
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            message["headers"] = [*message.get("headers", []), *_CORS]
+            if self._latency:
+                await asyncio.sleep(self._latency)
+        await self._send(message)
+
+
 def _stalled(send: Send) -> Send:
-    async def later(message: Message) -> None:
+    async def send_late(message: Message) -> None:
         if message["type"] == "http.response.start":
             await asyncio.sleep(_STALL_SECONDS)
         await send(message)
 
-    return later
+    return send_late
 
 
-async def _swallow(message: Message) -> None:
-    """Take a reply and let it go nowhere."""
+async def _discard(message: Message) -> None:
+    """Drop a part of a reply."""
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

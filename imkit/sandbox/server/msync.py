@@ -1,7 +1,10 @@
-"""The socket: MSYNC frames in and out (fact sheet sections 1 to 4).
+"""The socket side of the server: reads and writes MSYNC frames.
 
-`Connection` is one WebSocket: it reads, writes and closes. `Exchange` looks at the frames of all of them, in the order
-they came, many in one unit of work. One client's garbage closes that client's socket and nothing else.
+`Connection` is one WebSocket: it reads, writes and closes. `MsyncServer` handles the frames of all connections in
+the order of arrival, many in one unit of work. A frame that cannot be read closes its own connection and no other.
+
+Source: docs/protocol.md#socket-transport, docs/protocol.md#login-and-connection,
+docs/protocol.md#queues-and-synchronisation, docs/protocol.md#sending.
 """
 
 from __future__ import annotations
@@ -10,100 +13,112 @@ import asyncio
 import logging
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from starlette.types import Receive, Send
 
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
 from imkit.sandbox.server.addresses import queue_name
-from imkit.sandbox.server.delivery import LOGOUT, PROVISION, SYNC, UNREAD, Delivery, envelope
-from imkit.sandbox.server.notices import CHAT, compact
+from imkit.sandbox.server.delivery import Delivery, envelope
+from imkit.sandbox.server.notices import compact
+from imkit.sandbox.server.permissions import SendRefused
 from imkit.sandbox.server.store import Store
-from imkit.sandbox.server.uplink import Refused, Sending
-from imkit.sandbox.server.users import People, user_id
+from imkit.sandbox.server.uplink import Uplink
+from imkit.sandbox.server.users import Users, user_id
 from imkit.wire import schema
+from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
 
 logger = logging.getLogger(__name__)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-FAIL, PB_PARSER_ERROR = 1, 10  # Status.ErrorCode
-_FRAMES_PER_UNIT = 256  # a bound on how long everybody else waits
-_READ_AHEAD = 1024 * 1024  # bytes a client may leave unread before its own frames wait
-_FRAMES_AHEAD = 128  # frames of one client that may wait to be handled; then it is read on
-_WRITE_LIMIT = 16 * 1024 * 1024  # bytes a client may leave unread before its socket is closed
-_OK = schema.Status(errorCode=0)
+_FRAMES_PER_UNIT = 256  # the most frames in one unit; other clients wait meanwhile
+_UNSENT_PAUSE = 1024 * 1024  # with so many unsent bytes for a client, the server stops reading from it
+_UNHANDLED_PAUSE = 128  # with so many unhandled frames of a client, the server stops reading from it
+_UNSENT_LIMIT = 16 * 1024 * 1024  # with so many unsent bytes for a client, the server closes its socket
+_OK = schema.Status(errorCode=StatusCode.OK)
 
 
 class Connection:
-    """One WebSocket. Logged in once `user` is set."""
+    """One WebSocket, which is logged in once `user` is set. Implements `delivery.Device`.
 
-    def __init__(self, exchange: Exchange, latency: float) -> None:
+    Args:
+        server: handles its frames.
+        latency: how long each frame to the client waits, in seconds.
+
+    Attributes:
+        user: the user, "" before the login.
+        resource: the device's resource.
+        device_number: the device's number in `DeviceQueues`.
+        noticed: the queues that the device was told about and has not emptied since.
+        last_frame_at: when the last frame arrived, in the event loop's time.
+        closing: the server ignores further frames of it.
+        stalled: the server sends nothing more to it (the fault "stall").
+        unhandled: how many of its frames wait to be handled.
+    """
+
+    def __init__(self, server: MsyncServer, latency: float) -> None:
         self.user = ""
         self.resource = ""
-        self.device = 0
+        self.device_number = 0
         self.noticed: set[str] = set()
-        self.heard = asyncio.get_running_loop().time()
-        self.closing = False  # nothing more is taken from it
-        self.stalled = False  # nothing more is sent to it (a fault)
-        self._exchange = exchange
+        self.last_frame_at = asyncio.get_running_loop().time()
+        self.closing = False
+        self.stalled = False
+        self.unhandled = 0
+        self._server = server
         self._latency = latency
         self._staged: list[bytes] = []
-        self._outgoing: deque[tuple[float, bytes]] = deque()
-        self._waiting = 0  # bytes in _outgoing
-        self.submitted = 0  # frames that wait to be handled
+        self._outgoing: deque[tuple[float, bytes]] = deque()  # (when to send, frame)
+        self._unsent = 0  # bytes in _outgoing
         self._close: tuple[int, str] | None = None
-        self._wake = asyncio.Event()
-        self._drained = asyncio.Event()
+        self._wake_writer = asyncio.Event()
+        self._wake_reader = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
-    # ---------------------------------------------------------------- what delivery uses
+    # ---------------------------------------------------------------- for delivery
 
-    def post(self, frame: bytes) -> None:
-        """Stage a frame."""
+    def stage(self, frame: bytes) -> None:
+        """Hold a frame until `transmit`."""
         self._staged.append(frame)
 
     def discard(self) -> None:
-        """Forget what is staged."""
+        """Drop the staged frames."""
         self._staged.clear()
 
     def transmit(self) -> None:
-        """Hand what is staged to the writer."""
+        """Give the staged frames to the writer."""
         if not self.stalled:
             due = asyncio.get_running_loop().time() + self._latency
             for frame in self._staged:
                 self._outgoing.append((due, frame))
-                self._waiting += len(frame)
+                self._unsent += len(frame)
         self._staged.clear()
-        if self._waiting > _WRITE_LIMIT and self._writer is not None:
+        if self._unsent > _UNSENT_LIMIT and self._writer is not None:
             logger.warning("%s/%s does not read: its socket is closed", self.user, self.resource)
-            self._writer.cancel()  # it waits for a client that does not read; `run` ends with it
+            self._writer.cancel()  # it waits for the client; `run` ends when it ends
             self._outgoing.clear()
-            self._waiting = 0
-        self._wake.set()
+            self._unsent = 0
+        self._wake_writer.set()
 
-    def read_on(self) -> None:
-        """Let the reader look again whether it may go on."""
-        self._drained.set()
+    def resume_reading(self) -> None:
+        """Let the reader check again whether it may read."""
+        self._wake_reader.set()
 
     def finish(self, code: int, reason: str) -> None:
-        """Close behind what is staged."""
+        """Close the socket after the staged frames are sent."""
         self.closing = True
         self._close = (code, reason)
-        self._wake.set()
+        self._wake_writer.set()
 
     def cut(self) -> None:
-        """End without a close frame, behind what is staged."""
+        """End the connection without a close frame, after the staged frames are sent."""
         self.finish(0, "cut")
 
     # ---------------------------------------------------------------- the socket
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Serve until either side ends it."""
+        """Serve the socket until either side ends it."""
         await receive()  # websocket.connect
         await send({"type": "websocket.accept"})
         reader = asyncio.create_task(self._read(receive), name="sandbox-read")
@@ -124,17 +139,17 @@ class Connection:
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 return
-            self.heard = loop.time()
+            self.last_frame_at = loop.time()
             if self.closing:
-                continue  # until the writer has closed it
+                continue  # the writer is about to close the socket
             frame = event.get("bytes")
             if frame is None:
                 self.finish(1003, "binary messages only")
                 continue
-            self._exchange.submit(self, frame)
-            while self._waiting > _READ_AHEAD or self.submitted >= _FRAMES_AHEAD:
-                self._drained.clear()
-                await self._drained.wait()
+            self._server.submit(self, frame)
+            while self._unsent > _UNSENT_PAUSE or self.unhandled >= _UNHANDLED_PAUSE:
+                self._wake_reader.clear()
+                await self._wake_reader.wait()
 
     async def _write(self, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -144,30 +159,39 @@ class Connection:
                 if due > loop.time():
                     await asyncio.sleep(due - loop.time())
                 await send({"type": "websocket.send", "bytes": frame})
-                self._waiting -= len(frame)
-            self._drained.set()
+                self._unsent -= len(frame)
+            self._wake_reader.set()
             if self._close is not None and not self._staged:
                 code, reason = self._close
                 if code:
                     await send({"type": "websocket.close", "code": code, "reason": reason})
-                    await asyncio.sleep(0.5)  # the peer answers the close frame: it, not we, should end the connection
+                    await asyncio.sleep(0.5)  # the client answers the close frame and should end the connection itself
                 return
-            await self._wake.wait()
-            self._wake.clear()
+            await self._wake_writer.wait()
+            self._wake_writer.clear()
 
 
-class Exchange:
-    """Every frame of every connection passes here."""
+class MsyncServer:
+    """Handles the frames of all connections.
+
+    Args:
+        options: the server's settings.
+        store: gives the time.
+        users: checks logins.
+        delivery: delivers to devices.
+        uplink: carries out what clients send.
+        faults: the socket faults of these happen here.
+    """
 
     def __init__(
-        self, options: Options, store: Store, people: People, delivery: Delivery, sending: Sending, faults: Faults
+        self, options: Options, store: Store, users: Users, delivery: Delivery, uplink: Uplink, faults: Faults
     ) -> None:
         self.connections: set[Connection] = set()
         self._options = options
         self._store = store
-        self._people = people
+        self._users = users
         self._delivery = delivery
-        self._sending = sending
+        self._uplink = uplink
         self._faults = faults
         self._inbox: deque[tuple[Connection, bytes]] = deque()
         self._scheduled = False
@@ -186,36 +210,36 @@ class Exchange:
         finally:
             self.connections.discard(connection)
             if connection.user:
-                self._delivery.leave(connection)
+                self._delivery.log_out(connection)
 
     def submit(self, connection: Connection, frame: bytes) -> None:
-        """Take a frame. What else is readable now is taken too, and all of it handled in one unit."""
-        connection.submitted += 1
+        """Put a frame into the inbox. The next turn of the event loop handles the inbox in one unit."""
+        connection.unhandled += 1
         self._inbox.append((connection, frame))
         self._schedule()
 
     def _schedule(self) -> None:
         if self._inbox and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._settle)
+            asyncio.get_running_loop().call_soon(self._handle_batch)
 
-    def _settle(self) -> None:
+    def _handle_batch(self) -> None:
         self._scheduled = False
         batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), _FRAMES_PER_UNIT))]
         for connection, _ in batch:
-            connection.submitted -= 1
+            connection.unhandled -= 1
         try:
             with self._delivery.unit():
                 for connection, frame in batch:
                     if not connection.closing:
                         self._handle(connection, frame)
         except sqlite3.Error:
-            # Nothing of this batch is stored, so nobody may get an ack: the clients find out by reconnecting.
+            # Nothing of this batch is stored, so no client may get an ack. The clients reconnect and check.
             logger.exception("the store failed")
             for connection, _ in batch:
                 connection.finish(1011, "the store failed")
         for connection, _ in batch:
-            connection.read_on()
+            connection.resume_reading()
         self._schedule()
 
     def _handle(self, connection: Connection, frame: bytes) -> None:
@@ -238,15 +262,15 @@ class Exchange:
 
     def _dispatch(self, connection: Connection, message: Any) -> None:
         command = message.command
-        if command == PROVISION:
+        if command == FrameCommand.PROVISION:
             self._provision(connection, message)
-        elif command == LOGOUT:
-            self._delivery.post(connection, envelope(LOGOUT, schema.Logout(status=_OK)))
+        elif command == FrameCommand.LOGOUT:
+            self._delivery.post(connection, envelope(FrameCommand.LOGOUT, schema.Logout(status=_OK)))
         elif not connection.user:
             connection.finish(1008, "log in first")
-        elif command == UNREAD:
+        elif command == FrameCommand.UNREAD:
             self._delivery.post_unread(connection)
-        elif command == SYNC:
+        elif command == FrameCommand.SYNC:
             self._sync(connection, schema.CommSyncUL.FromString(message.payload))
 
     # ---------------------------------------------------------------- log in
@@ -254,8 +278,8 @@ class Exchange:
     def _provision(self, connection: Connection, message: Any) -> None:
         wanted = schema.Provision.FromString(message.payload)
         user = user_id(message.guid.name)
-        token = self._people.token(message.auth.removeprefix("$t$"))
-        if message.guid.appKey != self._options.app_key or user is None or not self._people.exists(user):
+        token = self._users.find_token(message.auth.removeprefix("$t$"))
+        if message.guid.appKey != self._options.app_key or user is None or not self._users.exists(user):
             self._refuse(connection, "Sorry, user not found")
             return
         if token is None or token.user != user:
@@ -265,31 +289,31 @@ class Exchange:
             self._refuse(connection, "Sorry, token expired")
             return
         if connection.user:
-            self._delivery.leave(connection)
+            self._delivery.log_out(connection)
         connection.user = user
         connection.resource = wanted.resource or message.guid.clientResource or "unnamed"
         connection.noticed.clear()
-        self._delivery.arrive(connection)
+        self._delivery.log_in(connection)
         reply = schema.Provision(
             status=_OK,
-            resource=connection.resource,  # echoed: the SDK adopts whatever comes (section 2)
+            resource=connection.resource,  # as sent: the SDK takes over the resource of the reply
             authToken=compact({"expires_in": token.expires}),
         )
         if wanted.sessionId:
             reply.sessionId = wanted.sessionId
-        self._delivery.post(connection, envelope(PROVISION, reply))
+        self._delivery.post(connection, envelope(FrameCommand.PROVISION, reply))
 
     def _refuse(self, connection: Connection, reason: str) -> None:
-        status = schema.Status(errorCode=FAIL, reason=reason)
-        self._delivery.post(connection, envelope(PROVISION, schema.Provision(status=status)))
+        status = schema.Status(errorCode=StatusCode.FAIL, reason=reason)
+        self._delivery.post(connection, envelope(FrameCommand.PROVISION, schema.Provision(status=status)))
 
     # ---------------------------------------------------------------- sync
 
     def _sync(self, connection: Connection, sync: Any) -> None:
         if sync.HasField("meta"):
-            if sync.meta.ns == CHAT:
+            if sync.meta.ns == NameSpace.CHAT:
                 self._send(connection, sync.meta)
-            return  # statistics and the like need no answer (section 2)
+            return  # other namespaces, such as statistics, need no answer
         if sync.HasField("queue"):
             queue = queue_name(sync.queue)
             if sync.HasField("key"):
@@ -300,14 +324,14 @@ class Exchange:
         reply = schema.CommSyncDL(metaId=meta.id)
         try:
             if self._faults.strikes("refuse-send"):
-                raise Refused(7, "traffic limit")
-            accepted = self._sending.accept(connection, meta)
-        except Refused as refused:
+                raise SendRefused(StatusCode.PERMISSION_DENIED, "traffic limit")
+            accepted = self._uplink.accept(connection, meta)
+        except SendRefused as refused:
             reply.status.errorCode, reply.status.reason = refused.code, refused.reason
             reply.timestamp = self._store.clock()
         except (DecodeError, UnicodeDecodeError, ValueError) as error:
             logger.info("a message of %s cannot be read: %s", connection.user, error)
-            reply.status.errorCode, reply.status.reason = PB_PARSER_ERROR, "this message cannot be read"
+            reply.status.errorCode, reply.status.reason = StatusCode.PB_PARSER_ERROR, "this message cannot be read"
         else:
             if self._faults.strikes("drop-ack"):
                 return
@@ -315,19 +339,19 @@ class Exchange:
                 connection.cut()
                 self._delivery.touch(connection)
                 return
-            reply.status.errorCode = 0
+            reply.status.errorCode = StatusCode.OK
             reply.serverId, reply.timestamp = accepted.server_id, accepted.time
-            if accepted.note is not None:
-                reply.metas.append(self._sending.edit_note(accepted.note, accepted.time, accepted.server_id))
+            if accepted.edit_mark is not None:
+                reply.metas.append(self._uplink.edit_answer(accepted))
             if self._faults.strikes("cut-after-ack"):
                 connection.cut()
-        self._delivery.post(connection, envelope(SYNC, reply))
+        self._delivery.post(connection, envelope(FrameCommand.SYNC, reply))
 
     # ---------------------------------------------------------------- housekeeping
 
     def close_idle(self) -> None:
-        """Close the sockets that were silent too long."""
+        """Close the sockets whose last frame is `idle_seconds` old."""
         limit = asyncio.get_running_loop().time() - self._options.idle_seconds
         for connection in self.connections:
-            if connection.heard < limit and not connection.closing:
+            if connection.last_frame_at < limit and not connection.closing:
                 connection.finish(1001, "idle")

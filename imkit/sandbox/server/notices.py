@@ -1,6 +1,9 @@
-"""What the service tells without being asked: thread changes, group events, news for a user's other devices.
+"""Builds the Metas that the server sends unasked, and the JSON marks of messages.
 
-Facts: fact sheet section 7. Everything here only builds Metas; `delivery` brings them to people.
+Notices: thread notices, group events, news for a user's other devices, and the kick that ends a login. This module
+only builds; `delivery` decides who gets a Meta.
+
+Source: docs/protocol.md#notices, docs/protocol.md#thread-marks, docs/protocol.md#kicked-off.
 """
 
 from __future__ import annotations
@@ -8,38 +11,82 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from imkit.sandbox.server.addresses import PEOPLE, ROOMS
 from imkit.sandbox.server.groups import Thread
 from imkit.wire import schema
+from imkit.wire.enums import MucOperation, MucStatusCode, NameSpace, StatisticsOperation
+from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
-STATISTIC, CHAT, MUC, NOTIFY = 0, 1, 2, 5  # Meta.NameSpace
-
-# MUCBody.Operation
-DESTROY, KICK, UPDATE, PRESENCE, ABSENCE, DIRECT_JOINED = 1, 10, 14, 17, 18, 19
-THREAD_CREATE, THREAD_DESTROY, THREAD_JOIN, THREAD_LEAVE, THREAD_KICK, THREAD_UPDATE = 33, 34, 35, 36, 37, 38
-
-# StatisticsBody.Operation: why a device is sent away (section 2)
-USER_REMOVED, LOGGED_IN_ELSEWHERE, PASSWORD_CHANGED, KICKED_BY_DEVICE = 1, 2, 3, 4
+# Meta.meta of each message that the server sends down.
+ONLINE_MARK = b'{"is_online":1}'
 
 
 def compact(value: Any) -> str:
-    """Return JSON without spaces: a byte below 0x10 would kill a notice in the SDK (section 7)."""
+    """Return JSON without spaces. The SDK drops a notice that holds a byte below 0x10, such as a line break."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+# ---------------------------------------------------------------- marks in MessageBody.meta
+
+
+def thread_mark_object(parent_id: str, group_id: str, name: str) -> dict[str, Any]:
+    """Return the mark that tells a client to which thread a message belongs.
+
+    Source: docs/protocol.md#thread-marks.
+    """
+    return {"thread": {"msg_parent_id": parent_id, "muc_parent_id": group_id, "thread_name": name}}
+
+
 def thread_mark(thread: Thread) -> str:
-    """Return the downlink mark of a thread's messages, `MessageBody.meta` (section 5)."""
+    """Return the thread mark of a thread's messages as JSON; it is built once for each thread."""
     if not thread.mark:
-        thread.mark = compact(
-            {
-                "thread": {
-                    "msg_parent_id": thread.parent_id,
-                    "muc_parent_id": thread.group_id,
-                    "thread_name": thread.name,
-                }
-            }
-        )
+        thread.mark = compact(thread_mark_object(thread.parent_id, thread.group_id, thread.name))
     return thread.mark
+
+
+def edit_mark_object(
+    count: int, operator: str, edit_time: int, *, sender: str, send_time: int, chat_type: str
+) -> dict[str, Any]:
+    """Return the mark of an edited message.
+
+    Args:
+        count: how often the message was edited, this edit included.
+        operator: the user who made the last edit.
+        edit_time: the time of the last edit, in ms.
+        sender: the user who sent the message.
+        send_time: the time of the message, in ms.
+        chat_type: "chat:group" or "chat:user".
+
+    Source: docs/protocol.md#editing.
+    """
+    return {
+        "edit_msg": {
+            "count": count,
+            "operator": operator,
+            "edit_time": edit_time,
+            "sender": sender,
+            "send_time": send_time,
+            "chat_type": chat_type,
+        }
+    }
+
+
+def thread_overview(thread: Thread, last_message: dict[str, Any]) -> dict[str, Any]:
+    """Return what a parent message carries about its thread in roaming history.
+
+    Source: docs/protocol.md#thread-overview.
+    """
+    return {
+        "id": thread.id,
+        "muc_parent_id": thread.group_id,
+        "name": thread.name,
+        "last_message": last_message,
+        "create_timestamp": thread.created,
+        "update_timestamp": thread.updated,
+        "message_count": thread.messages,
+    }
+
+
+# ---------------------------------------------------------------- notices
 
 
 def thread_notice(
@@ -51,7 +98,19 @@ def thread_notice(
     operator: str,
     last_message: dict[str, Any] | None = None,
 ) -> bytes:
-    """Build the notice that tells every member of the parent group about a thread."""
+    """Return the Meta that tells the members of the parent group about a thread.
+
+    Args:
+        app_key: the app.
+        item: the id of the Meta.
+        time: its time, in ms.
+        thread: the thread, as it is after the operation.
+        operation: "create", "update", "delete" or "update_msg".
+        operator: the user who did it.
+        last_message: for "update_msg": the newest message in its REST form, `{}` for an empty thread.
+
+    Source: docs/protocol.md#thread-notices.
+    """
     data: dict[str, Any] = {
         "id": thread.id,
         "name": thread.name,
@@ -64,79 +123,66 @@ def thread_notice(
     }
     if last_message is not None:
         data["last_message"] = last_message
-    meta = schema.Meta(
-        id=item,
-        to=schema.JID(appKey=app_key, name=thread.group_id, domain=ROOMS),
-        timestamp=time,
-        ns=NOTIFY,
-        payload=compact({"type": "thread", "data": data}).encode("utf-8", "replace"),
-    )
-    getattr(meta, "from").MergeFrom(schema.JID(appKey=app_key, name="", domain=PEOPLE))
-    serialized: bytes = meta.SerializeToString()
-    return serialized
+    payload = compact({"type": "thread", "data": data}).encode("utf-8", "replace")
+    sender = schema.JID(appKey=app_key, name="", domain=USER_DOMAIN)
+    receiver = schema.JID(appKey=app_key, name=thread.group_id, domain=GROUP_DOMAIN)
+    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
 
 
-def room_event(
+def conversation_event(
     app_key: str,
     item: int,
     time: int,
-    operation: int,
+    operation: MucOperation,
     *,
-    room: str,
+    conversation: str,
     operator: str,
     users: list[str],
     thread: Thread | None = None,
-    reason: str = "",
 ) -> bytes:
-    """Build a MUCBody: a group event, or with a thread, news about it for one user or for other devices."""
-    operator_jid = schema.JID(appKey=app_key, name=operator, domain=PEOPLE)
+    """Return the Meta of a group event, or of a thread's news for one user or for a user's other devices.
+
+    Args:
+        app_key: the app.
+        item: the id of the Meta.
+        time: its time, in ms.
+        operation: what happened.
+        conversation: the group or thread that it happened to.
+        operator: the user who did it.
+        users: the users that it concerns.
+        thread: the thread, if `conversation` is one.
+
+    Source: docs/protocol.md#group-notices, docs/protocol.md#notices-to-other-devices.
+    """
+    operator_jid = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN)
+    conversation_jid = schema.JID(appKey=app_key, name=conversation, domain=GROUP_DOMAIN)
     body = schema.MUCBody(
-        mucId=schema.JID(appKey=app_key, name=room, domain=ROOMS),
+        **{"from": operator_jid},
+        mucId=conversation_jid,
         operation=operation,
-        to=[schema.JID(appKey=app_key, name=user, domain=PEOPLE) for user in users],
-        status=schema.message_class("MUCBody.Status")(errorCode=0),
+        to=[schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN) for user in users],
+        status=schema.message_class("MUCBody.Status")(errorCode=MucStatusCode.OK),
     )
-    getattr(body, "from").MergeFrom(operator_jid)
-    if reason:
-        body.reason = reason
     if thread is not None:
         body.isThread = True
-        body.mucParentId.MergeFrom(schema.JID(appKey=app_key, name=thread.group_id, domain=ROOMS))
+        body.mucParentId.MergeFrom(schema.JID(appKey=app_key, name=thread.group_id, domain=GROUP_DOMAIN))
         body.mucName = thread.name
-    meta = schema.Meta(
-        id=item,
-        to=schema.JID(appKey=app_key, name=room, domain=ROOMS),
-        timestamp=time,
-        ns=MUC,
-        payload=body.SerializeToString(),
-    )
-    getattr(meta, "from").MergeFrom(operator_jid)
-    serialized: bytes = meta.SerializeToString()
-    return serialized
+    return _meta(item, time, NameSpace.MUC, conversation_jid, body.SerializeToString(), operator_jid)
 
 
-def kick(app_key: str, item: int, time: int, user: str, operation: int, reason: str) -> bytes:
-    """Build what sends a device away (section 2)."""
+def kick_notice(app_key: str, item: int, time: int, user: str, operation: StatisticsOperation, reason: str) -> bytes:
+    """Return the Meta that tells a device why the server ends its login.
+
+    Source: docs/protocol.md#kicked-off.
+    """
     body = schema.StatisticsBody(operation=operation, reason=reason)
-    meta = schema.Meta(
-        id=item,
-        to=schema.JID(appKey=app_key, name=user, domain=PEOPLE),
-        timestamp=time,
-        ns=STATISTIC,
-        payload=body.SerializeToString(),
-    )
+    receiver = schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN)
+    return _meta(item, time, NameSpace.STATISTIC, receiver, body.SerializeToString())
+
+
+def _meta(item: int, time: int, namespace: NameSpace, receiver: Any, payload: bytes, sender: Any = None) -> bytes:
+    meta = schema.Meta(id=item, to=receiver, timestamp=time, ns=namespace, payload=payload)
+    if sender is not None:
+        getattr(meta, "from").MergeFrom(sender)
     serialized: bytes = meta.SerializeToString()
     return serialized
-
-
-def overview(thread: Thread, last: dict[str, Any]) -> dict[str, Any]:
-    """Return what a parent message tells about its thread in roaming results (section 5)."""
-    return {
-        "id": thread.id,
-        "muc_parent_id": thread.group_id,
-        "name": thread.name,
-        "last_message": last,
-        "create_timestamp": thread.created,
-        "update_timestamp": thread.updated,
-        "message_count": thread.messages,
-    }

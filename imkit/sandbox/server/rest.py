@@ -1,12 +1,15 @@
-"""The REST side: routes, tokens, users, and imkit's own doors. Groups, threads and history have rooms of their own.
+"""The base of the REST side: how a handler becomes a route, and the calls for tokens and users.
 
-Facts: fact sheet sections 1, 2, 9, 10 and 12.
+The other `rest_…` modules have the calls for groups, threads, history and attachments, and imkit's own endpoints.
+
+Source: docs/protocol.md#rest-transport, docs/protocol.md#registration-and-tokens,
+docs/protocol.md#calls-of-an-app-server.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,56 +19,59 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from imkit.sandbox.options import Options
-from imkit.sandbox.server import notices, rest_replies
+from imkit.sandbox.server import rest_replies
 from imkit.sandbox.server.delivery import Delivery
-from imkit.sandbox.server.device_queues import Queues
-from imkit.sandbox.server.groups import Rooms
-from imkit.sandbox.server.message_record import Record
-from imkit.sandbox.server.msync import Exchange
+from imkit.sandbox.server.device_queues import DeviceQueues
+from imkit.sandbox.server.groups import Groups
+from imkit.sandbox.server.message_record import MessageRecord
+from imkit.sandbox.server.msync import MsyncServer
+from imkit.sandbox.server.permissions import app_only, user_or_app
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_user
 from imkit.sandbox.server.store import Store, now_ms
-from imkit.sandbox.server.uplink import Sending
-from imkit.sandbox.server.users import People, User, user_id
+from imkit.sandbox.server.uplink import Uplink
+from imkit.sandbox.server.users import Token, User, Users, user_id
+from imkit.wire.enums import StatisticsOperation
 
 _BODY_LIMIT = 1024 * 1024
+_UNLIMITED_SECONDS = 100 * 365 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class Backend:
-    """What the REST handlers work with."""
+    """The parts of the server that the REST handlers use."""
 
     options: Options
     store: Store
-    people: People
-    rooms: Rooms
-    record: Record
-    queues: Queues
+    users: Users
+    groups: Groups
+    record: MessageRecord
+    queues: DeviceQueues
     delivery: Delivery
-    sending: Sending
-    exchange: Exchange
+    uplink: Uplink
+    msync: MsyncServer
 
 
 Handler = Callable[[Backend, Call], dict[str, Any]]
 
 
 def route(
-    backend: Backend, method: str, path: str, handler: Handler, *, open_door: bool = False, plain: bool = False
+    backend: Backend, method: str, path: str, handler: Handler, *, needs_token: bool = True, plain: bool = False
 ) -> Route:
-    """Make a route of a handler: check app and token, run it as one unit of work, wrap its answer.
+    """Return a route that checks app and token, runs the handler as one unit of work, and wraps its answer.
 
     Args:
-        backend: what the handler works with.
+        backend: the parts of the server.
         method: the HTTP method.
-        path: below the app, such as "/thread/{id}".
-        handler: takes the call, returns what it adds to the envelope.
-        open_door: no token is wanted.
-        plain: the answer goes out as it is, without the envelope.
+        path: the path below the app, such as "/thread/{id}".
+        handler: takes the call, returns the fields that it adds to the envelope.
+        needs_token: refuse the call without a valid token.
+        plain: reply with the handler's fields alone, without the envelope.
     """
 
     async def endpoint(request: Request) -> Response:
         started = now_ms()
         check_app(backend, request)
-        user = None if open_door else authenticate(backend, request)
+        user = authenticate(backend, request) if needs_token else None
         raw = await read_body(request, _BODY_LIMIT)
         call = Call(user, request.path_params, request.query_params, rest_replies.parse_body(raw), request.headers)
         with backend.delivery.unit():
@@ -78,7 +84,7 @@ def route(
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Read a request's body, but not more than the limit."""
+    """Return the body of a request; refuse one that is larger than the limit."""
     parts, size = [], 0
     async for part in request.stream():
         parts.append(part)
@@ -89,7 +95,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 def check_app(backend: Backend, request: Request) -> None:
-    """Refuse another app than the one this server serves."""
+    """Refuse a request for any app but the one of this server."""
     asked = f"{request.path_params['organization']}#{request.path_params['application']}"
     if asked != backend.options.app_key:
         raise RestError(
@@ -101,20 +107,30 @@ def check_app(backend: Backend, request: Request) -> None:
 
 
 def authenticate(backend: Backend, request: Request) -> str | None:
-    """Return whose token came with a request; None is the app itself."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    found = backend.people.token(token.strip()) if scheme.lower() == "bearer" else None
+    """Return the user of a request's token; None for the app's own token."""
+    found = _token_of(backend, request.headers)
     if found is None:
         raise RestError(401, "auth_bad_access_token", "Unable to authenticate due to corrupt access token")
     if found.expires <= backend.store.clock():
         raise RestError(401, "unauthorized", "Unable to authenticate due to expired access token")
-    if found.user is not None and not backend.people.exists(found.user):
+    if found.user is not None and not backend.users.exists(found.user):
         raise no_such_user(found.user)
     return found.user
 
 
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """Return the token of an Authorization header; None if there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _token_of(backend: Backend, headers: Mapping[str, str]) -> Token | None:
+    token = bearer(headers)
+    return None if token is None else backend.users.find_token(token)
+
+
 async def json_error(_request: Request, error: Exception) -> Response:
-    """Answer a refusal in the documented form."""
+    """Return the reply to a refused request, in the documented envelope."""
     if isinstance(error, RestError):
         return JSONResponse(error.body(), status_code=error.status)
     assert isinstance(error, HTTPException)
@@ -124,10 +140,10 @@ async def json_error(_request: Request, error: Exception) -> Response:
 
 
 def routes(backend: Backend) -> list[Route]:
-    """Return the routes of this room."""
+    """Return the routes of this module."""
     return [
-        route(backend, "POST", "/token", issue_token, open_door=True, plain=True),
-        route(backend, "POST", "/users", register, open_door=True),
+        route(backend, "POST", "/token", issue_token, needs_token=False, plain=True),
+        route(backend, "POST", "/users", register, needs_token=False),
         route(backend, "GET", "/users/{user}", show_user),
         route(backend, "DELETE", "/users/{user}", remove_user),
         route(backend, "PUT", "/users/{user}/password", change_password),
@@ -141,56 +157,58 @@ def routes(backend: Backend) -> list[Route]:
 
 
 def issue_token(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /token: by password, for the app itself, or by the app for a user (sections 2 and 10)."""
+    """POST /token: for a user by password, for the app by its secret, or for a user by the app's token.
+
+    Source: docs/protocol.md#registration-and-tokens.
+    """
     kind = call.body.get("grant_type")
     if kind == "password":
         name = user_id(call.body.get("username"))
-        user = backend.people.find(name) if name else None
+        user = backend.users.find(name) if name else None
         if user is None:
             raise RestError(404, "invalid_grant", "user not found")
-        if not backend.people.password_fits(user.name, call.text("password")):
+        if not backend.users.is_password(user.name, call.text("password")):
             raise RestError(400, "invalid_grant", "invalid username or password: invalid password")
         return token_reply(backend, user, backend.options.token_seconds)
     if kind == "client_credentials":
         if not same_secret(backend, call.body.get("client_secret")):
             raise RestError(400, "invalid_grant", "client_secret does not match")
-        token, _ = backend.people.new_token(None, backend.options.token_seconds)
+        token, _ = backend.users.new_token(None, backend.options.token_seconds)
         return {"access_token": token, "expires_in": int(backend.options.token_seconds), "application": "app"}
     if kind == "inherit":
         if not is_app(backend, call):
             raise RestError(401, "unauthorized", "this grant wants the app's token")
         ttl = call.body.get("ttl")
         seconds = backend.options.token_seconds if not isinstance(ttl, int | float) else float(ttl)
-        user = find_or_make(backend, call.text("username"), make=bool(call.body.get("autoCreateUser")))
-        return token_reply(backend, user, seconds or 100 * 365 * 24 * 3600)
+        find = find_or_register if call.body.get("autoCreateUser") else find_user
+        return token_reply(backend, find(backend, call.text("username")), seconds or _UNLIMITED_SECONDS)
     raise bad_request("grant_type is none that is known", "invalid_request")
 
 
 def token_reply(backend: Backend, user: User, seconds: float) -> dict[str, Any]:
-    """Return a fresh token in the form of POST /token."""
-    token, _ = backend.people.new_token(user.name, seconds)
-    # Whole seconds, as the service answers; rounded up, or a token of half a second would seem to be none.
+    """Return the reply to POST /token with a new token."""
+    token, _ = backend.users.new_token(user.name, seconds)
+    # The service answers whole seconds; at least 1, because 0 would mean that the token never expires.
     return {"access_token": token, "expires_in": max(1, int(seconds)), "user": user_entity(user)}
 
 
 def is_app(backend: Backend, call: Call) -> bool:
-    """Say whether a call through an open door carries the app's own token all the same."""
-    scheme, _, token = call.headers.get("authorization", "").partition(" ")
-    found = backend.people.token(token.strip()) if scheme.lower() == "bearer" else None
+    """Return whether a call that needs no token has the app's own token."""
+    found = _token_of(backend, call.headers)
     return found is not None and found.user is None and found.expires > backend.store.clock()
 
 
 def same_secret(backend: Backend, given: object) -> bool:
-    """Compare a secret in constant time."""
+    """Return whether this is the server's secret; the comparison takes constant time."""
     return isinstance(given, str) and hmac.compare_digest(
         given.encode("utf-8", "replace"), backend.options.secret.encode()
     )
 
 
 def token_expires(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /sdk/users/{user}/token/expires: when the token used for this call ends."""
-    call.only(call.path["user"])
-    token = backend.people.token(call.headers.get("authorization", "").partition(" ")[2].strip())
+    """GET /sdk/users/{user}/token/expires: when the token of this call expires."""
+    user_or_app(call, call.path["user"])
+    token = _token_of(backend, call.headers)
     assert token is not None  # `authenticate` has just found it
     return {"expire_timestamp": token.expires}
 
@@ -199,7 +217,7 @@ def token_expires(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def user_entity(user: User) -> dict[str, Any]:
-    """Return a user as REST shows it."""
+    """Return the REST form of a user."""
     return {
         "uuid": user.uuid,
         "type": "user",
@@ -211,21 +229,30 @@ def user_entity(user: User) -> dict[str, Any]:
     }
 
 
-def find_or_make(backend: Backend, name: str, *, make: bool) -> User:
-    """Return a user, new if need be."""
-    wanted = user_id(name)
-    if wanted is None:
-        raise bad_request(f"username {name[:80]!r} is not legal")
-    user = backend.people.find(wanted)
+def find_user(backend: Backend, name: str) -> User:
+    """Return a user; refuse the call if there is none with this name."""
+    wanted = _legal_user_id(name)
+    user = backend.users.find(wanted)
     if user is None:
-        if not make:
-            raise no_such_user(wanted)
-        user = backend.people.register(wanted, None)
+        raise no_such_user(wanted)
     return user
 
 
+def find_or_register(backend: Backend, name: str) -> User:
+    """Return a user; register it without a password if there is none with this name."""
+    wanted = _legal_user_id(name)
+    return backend.users.find(wanted) or backend.users.register(wanted, None)
+
+
+def _legal_user_id(name: str) -> str:
+    wanted = user_id(name)
+    if wanted is None:
+        raise bad_request(f"username {name[:80]!r} is not legal")
+    return wanted
+
+
 def register(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /users: by anyone if registration is open, else by the app."""
+    """POST /users: anyone may call it if registration is open, else only the app."""
     if not backend.options.open_registration and not is_app(backend, call):
         raise RestError(401, "unauthorized", "registration is not open; start the sandbox with --open-registration")
     wanted = call.body if isinstance(call.body, list) else [call.body]
@@ -239,52 +266,52 @@ def register(backend: Backend, call: Call) -> dict[str, Any]:
         password = one.get("password")
         if not isinstance(password, str) or not password:
             raise bad_request("password is missing")
-        if backend.people.exists(name):
+        if backend.users.exists(name):
             raise RestError(
                 400,
                 "duplicate_unique_property_exists",
                 f"Entity user requires that property named username be unique, value of {name} exists",
             )
-        entities.append(user_entity(backend.people.register(name, password, str(one.get("nickname") or ""))))
+        entities.append(user_entity(backend.users.register(name, password, str(one.get("nickname") or ""))))
     return {"entities": entities}
 
 
 def show_user(backend: Backend, call: Call) -> dict[str, Any]:
     """GET /users/{user}."""
-    return {"entities": [user_entity(find_or_make(backend, call.path["user"], make=False))]}
+    return {"entities": [user_entity(find_user(backend, call.path["user"]))]}
 
 
 def remove_user(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /users/{user}: the user's devices are sent away (SDK error 207)."""
-    call.only_app()
-    user = find_or_make(backend, call.path["user"], make=False)
-    backend.delivery.send_user_away(user.name, notices.USER_REMOVED, "user removed")
-    for group in backend.rooms.groups_of(user.name):
-        backend.rooms.remove_member(group.id, user.name)
-    backend.people.remove(user.name)
+    """DELETE /users/{user}: also ends the user's logins (SDK error 207)."""
+    app_only(call)
+    user = find_user(backend, call.path["user"])
+    backend.delivery.kick_user(user.name, StatisticsOperation.USER_REMOVED, "user removed")
+    for group in backend.groups.groups_of(user.name):
+        backend.groups.remove_member(group.id, user.name)
+    backend.users.remove(user.name)
     return {"entities": [user_entity(user)]}
 
 
 def change_password(backend: Backend, call: Call) -> dict[str, Any]:
-    """PUT /users/{user}/password: every device must log in again (SDK error 216)."""
-    user = find_or_make(backend, call.only(call.path["user"]), make=False)
-    backend.people.change_password(user.name, call.text("newpassword"))
-    backend.delivery.send_user_away(user.name, notices.PASSWORD_CHANGED, "password changed")
+    """PUT /users/{user}/password: also ends the user's logins (SDK error 216)."""
+    user = find_user(backend, user_or_app(call, call.path["user"]))
+    backend.users.change_password(user.name, call.text("newpassword"))
+    changed = StatisticsOperation.USER_KICKED_BY_CHANGE_PASSWORD
+    backend.delivery.kick_user(user.name, changed, "password changed")
     return {}
 
 
 def disconnect(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /users/{user}/disconnect: send a user's devices away, or the one named `resource` (SDK error 217)."""
-    call.only_app()
-    user = find_or_make(backend, call.path["user"], make=False)
+    """POST /users/{user}/disconnect: ends the user's logins, or the one with this `resource` (SDK error 217)."""
+    app_only(call)
+    user = find_user(backend, call.path["user"])
     resource = call.body.get("resource")
-    count = backend.delivery.send_user_away(
-        user.name, notices.KICKED_BY_DEVICE, "kicked by another device", resource=resource
-    )
+    kicked = StatisticsOperation.USER_KICKED_BY_OTHER_DEVICE
+    count = backend.delivery.kick_user(user.name, kicked, "kicked by another device", resource=resource)
     return {"data": {"result": count > 0, "count": count}}
 
 
 def show_resources(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /users/{user}/resources: the devices online."""
-    user = find_or_make(backend, call.only(call.path["user"]), make=False)
+    """GET /users/{user}/resources: the user's devices that are online."""
+    user = find_user(backend, user_or_app(call, call.path["user"]))
     return {"data": [{"res": resource} for resource in backend.delivery.resources(user.name)]}

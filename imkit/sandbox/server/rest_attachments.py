@@ -1,4 +1,7 @@
-"""Attachments up and down: fact sheet section 11. Parts of large uploads are left out, as a sandbox may (404)."""
+"""Upload and download of attachments. Uploads in parts do not exist here: the service may answer 404 to them too.
+
+Source: docs/protocol.md#attachments.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from imkit.sandbox.server.rest import Backend, authenticate, check_app
 from imkit.sandbox.server.rest_replies import RestError, bad_request
 from imkit.sandbox.server.store import now_ms
 
-_OVERHEAD = 64 * 1024  # what multipart adds at most
+_OVERHEAD = 64 * 1024  # the most bytes that the multipart format adds
 
 
 def routes(backend: Backend) -> list[Route]:
-    """Return the routes of this room."""
+    """Return the routes of this module."""
 
     async def upload(request: Request) -> Response:
         started = now_ms()
@@ -63,7 +66,7 @@ def routes(backend: Backend) -> list[Route]:
         given = request.query_params.get("share-secret") or request.headers.get("share-secret") or ""
         if not secrets.compare_digest(secret.encode(), given.encode("utf-8", "replace")):
             raise RestError(403, "forbidden", "chatfile no permission")
-        # Never shown by a browser as a page of ours: an uploaded HTML file is somebody's text, not our site.
+        # Without these headers a browser would run an uploaded HTML file as a page of this server.
         headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
         return Response(body, media_type=content_type, headers=headers)
 

@@ -1,4 +1,7 @@
-"""Groups over REST, as far as threads need them: fact sheet section 10, group events of section 7."""
+"""Groups over REST, as far as threads need them.
+
+Source: docs/protocol.md#group-calls, docs/protocol.md#group-notices.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,19 @@ from typing import Any
 
 from starlette.routing import Route
 
-from imkit.sandbox.server import notices
 from imkit.sandbox.server.groups import Group, Member
-from imkit.sandbox.server.rest import Backend, find_or_make, route
-from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_permission, no_such_group
+from imkit.sandbox.server.permissions import (
+    app_only,
+    group_of,
+    inviter_of,
+    manager_of,
+    member_of,
+    owner_of,
+    user_or_app,
+)
+from imkit.sandbox.server.rest import Backend, find_user, route
+from imkit.sandbox.server.rest_replies import GROUP_FULL, Call, RestError, bad_request, no_such_group
+from imkit.wire.enums import MucOperation
 
 _SETTINGS = ("public", "approval", "membersonly", "allowinvites", "invite_need_confirm", "maxusers", "custom", "avatar")
 _MAX_MEMBERS = 3000
@@ -17,7 +29,7 @@ _FOR_EVER = 2**53 - 1
 
 
 def routes(backend: Backend) -> list[Route]:
-    """Return the routes of this room."""
+    """Return the routes of this module."""
     return [
         route(backend, "POST", "/chatgroups", create),
         route(backend, "GET", "/chatgroups/{id}", show),
@@ -39,59 +51,26 @@ def routes(backend: Backend) -> list[Route]:
     ]
 
 
-# ---------------------------------------------------------------- who may
-
-
-def group_of(backend: Backend, call: Call, group_id: str | None = None) -> Group:
-    """Return the group a call is about."""
-    wanted = call.path["id"] if group_id is None else group_id
-    group = backend.rooms.group(wanted)
-    if group is None:
-        raise no_such_group(wanted)
-    return group
-
-
-def member_of(backend: Backend, call: Call, group: Group) -> str:
-    """Return who acts, if a member of the group (or the app)."""
-    if call.user is not None and call.user not in backend.rooms.members(group.id):
-        raise no_permission(f"user {call.user} is not a member of group {group.id}")
-    return call.operator
-
-
-def manager_of(backend: Backend, call: Call, group: Group) -> str:
-    """Return who acts, if the group's owner or an admin (or the app)."""
-    if call.user is not None and not backend.rooms.manages(call.user, group.id):
-        raise no_permission("only the group's owner and admins may")
-    return call.operator
-
-
-def owner_of(backend: Backend, call: Call, group: Group) -> str:
-    """Return who acts, if the group's owner (or the app)."""
-    if call.user is not None and call.user != group.owner:
-        raise RestError(403, "forbidden_op", "only the group's owner may")
-    return call.operator
-
-
 # ---------------------------------------------------------------- the group
 
 
 def create(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups."""
-    owner = find_or_make(backend, call.only(call.text("owner", default=call.user or "")), make=False).name
+    """POST /chatgroups: creates a group with its first members."""
+    owner = find_user(backend, user_or_app(call, call.text("owner", default=call.user or ""))).name
     name = call.text("groupname", default=call.body.get("name") or "", longest=128)
-    named = [find_or_make(backend, user, make=False).name for user in call.names("members")]
+    named = [find_user(backend, user).name for user in call.names("members")]
     settings = {key: call.body[key] for key in _SETTINGS if key in call.body}
     description = call.body.get("desc") or call.body.get("description") or ""
-    group = backend.rooms.create_group(owner, name, members=named, description=str(description), settings=settings)
-    invited = [user for user in backend.rooms.members(group.id) if user != owner]
+    group = backend.groups.create_group(owner, name, members=named, description=str(description), settings=settings)
+    invited = [user for user in backend.groups.members(group.id) if user != owner]
     for user in invited:
-        backend.delivery.room_event(notices.DIRECT_JOINED, group.id, owner, [user], [user])
+        backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group.id, owner, [user], [user])
     return {"data": {"groupid": group.id}}
 
 
 def group_entity(backend: Backend, group: Group) -> dict[str, Any]:
-    """Return a group as REST shows it."""
-    people = backend.rooms.members(group.id)
+    """Return the REST form of a group."""
+    affiliated = backend.groups.members(group.id)
     return {
         "id": group.id,
         "name": group.name,
@@ -101,84 +80,83 @@ def group_entity(backend: Backend, group: Group) -> dict[str, Any]:
         "maxusers": group.settings.get("maxusers", 200),
         "owner": group.owner,
         "created": group.created,
-        "affiliations_count": len(people),
+        "affiliations_count": len(affiliated),
         "public": bool(group.settings.get("public", True)),
         "disabled": group.disabled,
         "custom": group.settings.get("custom", ""),
-        "affiliations": [{_shown_role(member): member.user} for member in people.values()],
+        "affiliations": [{_shown_role(member): member.user} for member in affiliated.values()],
     }
 
 
 def _shown_role(member: Member) -> str:
-    # In the list an admin is a member; the page of members says "admin" (section 10).
+    # Here an admin is shown as a member; the page of members (`members`) says "admin".
     return "owner" if member.role == "owner" else "member"
 
 
 def show(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /chatgroups/{id}: one, or several with commas."""
+    """GET /chatgroups/{id}: one group, or several ids with commas between them."""
     wanted = call.path["id"].split(",")
-    found = [group for group_id in wanted if (group := backend.rooms.group(group_id))]
+    found = [group for group_id in wanted if (group := backend.groups.group(group_id))]
     if not found:
         raise no_such_group(wanted[0])
     return {"data": [group_entity(backend, group) for group in found]}
 
 
 def change(backend: Backend, call: Call) -> dict[str, Any]:
-    """PUT /chatgroups/{id}: name, description, owner."""
-    group = group_of(backend, call)
-    operator = manager_of(backend, call, group)
+    """PUT /chatgroups/{id}: changes name, description or owner."""
+    group = group_of(backend.groups, call)
+    operator = manager_of(backend.groups, call, group)
     name = call.text("groupname", default=group.name, longest=128)
     description = call.text("description", default=group.description)
     owner = group.owner
     if call.body.get("newowner"):
-        owner_of(backend, call, group)
+        owner_of(call, group)
         owner = call.text("newowner").lower()
-        if owner not in backend.rooms.members(group.id):
+        if owner not in backend.groups.members(group.id):
             raise bad_request(f"{owner} is not a member")
-        backend.rooms.set_role(group.id, group.owner, "member")
-        backend.rooms.set_role(group.id, owner, "owner")
-    backend.rooms.change_group(group.id, name=name, description=description, disabled=group.disabled, owner=owner)
-    others = [user for user in backend.rooms.members(group.id) if user != operator]
-    backend.delivery.room_event(notices.UPDATE, group.id, operator, others, others)
+        backend.groups.set_role(group.id, group.owner, "member")
+        backend.groups.set_role(group.id, owner, "owner")
+    backend.groups.change_group(group.id, name=name, description=description, disabled=group.disabled, owner=owner)
+    others = [user for user in backend.groups.members(group.id) if user != operator]
+    backend.delivery.tell_conversation_event(MucOperation.UPDATE, group.id, operator, others, others)
     return {"data": {"groupname": True, "description": True, "newowner": owner != group.owner}}
 
 
 def destroy(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /chatgroups/{id}: its threads go with it."""
-    group = group_of(backend, call)
-    operator = owner_of(backend, call, group)
-    people = list(backend.rooms.members(group.id))
-    for thread in backend.rooms.threads_of(group.id):
-        backend.delivery.thread_changed(thread, "delete", operator)
-    backend.rooms.destroy_group(group.id)
-    others = [user for user in people if user != operator]
-    backend.delivery.room_event(notices.DESTROY, group.id, operator, others, others)
+    """DELETE /chatgroups/{id}: deletes a group with its threads."""
+    group = group_of(backend.groups, call)
+    operator = owner_of(call, group)
+    others = [user for user in backend.groups.members(group.id) if user != operator]
+    for thread in backend.groups.threads_of(group.id):
+        backend.delivery.tell_thread_changed(thread, "delete", operator)
+    backend.groups.destroy_group(group.id)
+    backend.delivery.tell_conversation_event(MucOperation.DESTROY, group.id, operator, others, others)
     return {"data": {"success": True, "groupid": group.id}}
 
 
 def disable(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/disable: nobody may send, in its threads neither."""
+    """POST /chatgroups/{id}/disable: after this nobody may send in the group or its threads."""
     return _set_disabled(backend, call, True)
 
 
 def enable(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/enable."""
+    """POST /chatgroups/{id}/enable: ends a `disable`."""
     return _set_disabled(backend, call, False)
 
 
 def _set_disabled(backend: Backend, call: Call, disabled: bool) -> dict[str, Any]:
-    call.only_app()
-    group = group_of(backend, call)
-    backend.rooms.change_group(
+    app_only(call)
+    group = group_of(backend.groups, call)
+    backend.groups.change_group(
         group.id, name=group.name, description=group.description, disabled=disabled, owner=group.owner
     )
     return {"data": {"disabled": disabled}}
 
 
 def joined(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /users/{user}/joined_chatgroups, by page number."""
-    user = call.only(call.path["user"])
-    groups = backend.rooms.groups_of(user)
+    """GET /users/{user}/joined_chatgroups: the groups that a user is in, by page number."""
+    user = user_or_app(call, call.path["user"])
+    groups = backend.groups.groups_of(user)
     try:
         number = max(0, int(call.query.get("pagenum") or 0))
     except ValueError:
@@ -189,7 +167,7 @@ def joined(backend: Backend, call: Call) -> dict[str, Any]:
     for group in page:
         entity = group_entity(backend, group)
         del entity["affiliations"]
-        member = backend.rooms.members(group.id)[user]
+        member = backend.groups.members(group.id)[user]
         data.append({**entity, "groupid": group.id, "groupname": group.name, "permission": member.role})
     return {"data": data, "count": len(data), "total": len(groups)}
 
@@ -198,93 +176,101 @@ def joined(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def members(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /chatgroups/{id}/users, by cursor; the cursor is the last user of the page before."""
-    group = group_of(backend, call)
-    member_of(backend, call, group)
-    people = list(backend.rooms.members(group.id).values())
-    page, cursor = page_of(people, [member.user for member in people], call.cursor(), call.limit(default=50))
+    """GET /chatgroups/{id}/users: the members, by cursor; the cursor is the last user of the page before."""
+    group = group_of(backend.groups, call)
+    member_of(backend.groups, call, group)
+    affiliated = list(backend.groups.members(group.id).values())
+    names = [member.user for member in affiliated]
+    page, cursor = page_of(affiliated, names, call.cursor(), call.limit(default=50))
     data = [{member.role: member.user, "joined_time": member.joined} for member in page]
     return {"data": data, "count": len(data), "cursor": cursor}
 
 
 def page_of(items: list[Any], names: list[str], cursor: str, limit: int) -> tuple[list[Any], str]:
-    """Cut a page out of a list: what stands behind the name `cursor`, and the cursor to go on with."""
+    """Return a page of a list and the cursor of the next page, "" after the last.
+
+    Args:
+        items: the whole list.
+        names: the name of each item.
+        cursor: the name of the last item of the page before; "" for the first page.
+        limit: the largest number of items.
+    """
     start = names.index(cursor) + 1 if cursor in names else 0
     page = items[start : start + limit]
     more = start + limit < len(items)
     return page, names[start + limit - 1] if more else ""
 
 
-def _admit(backend: Backend, group: Group, user: str, operator: str, event: int) -> None:
-    people = backend.rooms.members(group.id)
-    if user in people:
+def _add_member(backend: Backend, group: Group, user: str, *, added_by: str | None) -> None:
+    """Add a user to a group and tell the members; tell the user too if another one added it."""
+    present = backend.groups.members(group.id)
+    if user in present:
         raise RestError(403, "forbidden_op", f"users [{user}] are already in this group")
-    if len(people) >= min(int(group.settings.get("maxusers") or 200), _MAX_MEMBERS):
-        raise RestError(403, "exceed_limit", "the group is full", 40005)
-    backend.rooms.add_member(group.id, user)
-    if event == notices.DIRECT_JOINED:
-        backend.delivery.room_event(event, group.id, operator, [user], [user])
-    others = [other for other in backend.rooms.members(group.id) if other != user]
-    backend.delivery.room_event(notices.PRESENCE, group.id, user, [user], others)
+    if len(present) >= min(int(group.settings.get("maxusers") or 200), _MAX_MEMBERS):
+        raise RestError(403, "exceed_limit", "the group is full", GROUP_FULL)
+    backend.groups.add_member(group.id, user)
+    if added_by is not None:
+        backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group.id, added_by, [user], [user])
+    others = [other for other in backend.groups.members(group.id) if other != user]
+    backend.delivery.tell_conversation_event(MucOperation.PRESENCE, group.id, user, [user], others)
 
 
 def join(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/apply: a sandbox's groups let everybody in at once."""
-    group = group_of(backend, call)
-    user = call.only(call.user or call.text("username"))
-    _admit(backend, group, user, user, notices.PRESENCE)
+    """POST /chatgroups/{id}/apply: the user is a member at once, without an approval."""
+    group = group_of(backend.groups, call)
+    user = user_or_app(call, call.user or call.text("username"))
+    _add_member(backend, group, user, added_by=None)
     return {"data": {"result": True, "action": "apply", "user": user, "id": group.id, "groupid": group.id}}
 
 
 def invite(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/invite: the invited are in at once."""
-    group = group_of(backend, call)
-    operator = member_of(backend, call, group)
-    if call.user is not None and not group.settings.get("allowinvites", True):
-        manager_of(backend, call, group)
-    users = [find_or_make(backend, user, make=False).name for user in call.names("usernames", most=60)]
+    """POST /chatgroups/{id}/invite: the invited users are members at once, without accepting."""
+    group = group_of(backend.groups, call)
+    operator = inviter_of(backend.groups, call, group)
+    users = [find_user(backend, user).name for user in call.names("usernames", most=60)]
     for user in users:
-        _admit(backend, group, user, operator, notices.DIRECT_JOINED)
+        _add_member(backend, group, user, added_by=operator)
     return {"data": [{"result": True, "action": "invite", "user": user, "groupid": group.id} for user in users]}
 
 
 def add_one(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/users/{user}: by the owner or the app."""
-    group = group_of(backend, call)
-    operator = manager_of(backend, call, group)
-    user = find_or_make(backend, call.path["user"], make=False).name
-    _admit(backend, group, user, operator, notices.DIRECT_JOINED)
+    """POST /chatgroups/{id}/users/{user}: for the group's owner, its admins and the app."""
+    group = group_of(backend.groups, call)
+    operator = manager_of(backend.groups, call, group)
+    user = find_user(backend, call.path["user"]).name
+    _add_member(backend, group, user, added_by=operator)
     return {"data": {"result": True, "action": "add_member", "user": user, "groupid": group.id}}
 
 
-def _part(backend: Backend, group: Group, user: str) -> None:
-    """Take a user out of a group and thereby out of its threads (section 9)."""
+def _remove_member(backend: Backend, group: Group, user: str) -> None:
+    """Remove a user from a group and from its threads."""
     if user == group.owner:
         raise RestError(403, "forbidden_op", "the owner cannot leave the group")
-    if user not in backend.rooms.members(group.id):
-        raise bad_request(f"users [{user}] are not members of this group", "invalid_parameter")
-    backend.rooms.remove_member(group.id, user)
+    _check_member(backend, group, user)
+    backend.groups.remove_member(group.id, user)
 
 
 def leave(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /chatgroups/{id}/quit."""
-    group = group_of(backend, call)
-    user = call.only(call.user or "")
-    _part(backend, group, user)
-    backend.delivery.room_event(notices.ABSENCE, group.id, user, [user], backend.rooms.members(group.id))
+    """DELETE /chatgroups/{id}/quit: the caller leaves the group."""
+    group = group_of(backend.groups, call)
+    user = user_or_app(call, call.user or "")
+    _remove_member(backend, group, user)
+    backend.delivery.tell_conversation_event(
+        MucOperation.ABSENCE, group.id, user, [user], backend.groups.members(group.id)
+    )
     return {"data": {"result": True, "action": "quit", "user": user, "groupid": group.id}}
 
 
 def remove(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /chatgroups/{id}/users/{users}: one, or several with commas."""
-    group = group_of(backend, call)
-    operator = manager_of(backend, call, group)
+    """DELETE /chatgroups/{id}/users/{users}: one user, or several with commas between them."""
+    group = group_of(backend.groups, call)
+    operator = manager_of(backend.groups, call, group)
     users = [user.lower() for user in call.path["users"].split(",") if user]
     for user in users:
-        _part(backend, group, user)
-        backend.delivery.room_event(notices.KICK, group.id, operator, [user], [user])
-        others = [other for other in backend.rooms.members(group.id) if other != operator]
-        backend.delivery.room_event(notices.ABSENCE, group.id, user, [user], others)
+        _remove_member(backend, group, user)
+        backend.delivery.tell_conversation_event(MucOperation.KICK, group.id, operator, [user], [user])
+        others = [other for other in backend.groups.members(group.id) if other != operator]
+        backend.delivery.tell_conversation_event(MucOperation.ABSENCE, group.id, user, [user], others)
     answers = [
         {"result": True, "action": "remove_member", "reason": "", "user": user, "groupid": group.id} for user in users
     ]
@@ -294,52 +280,53 @@ def remove(backend: Backend, call: Call) -> dict[str, Any]:
 # ---------------------------------------------------------------- roles and mutes
 
 
-def _member(backend: Backend, group: Group, name: str) -> str:
+def _check_member(backend: Backend, group: Group, name: str) -> str:
+    """Return the user id of a member, lower-cased; refuse a user who is not in the group."""
     user = name.lower()
-    if user not in backend.rooms.members(group.id):
+    if user not in backend.groups.members(group.id):
         raise bad_request(f"users [{user}] are not members of this group", "invalid_parameter")
     return user
 
 
 def mute(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/mute: sends of these fail with status 15, in the group's threads too."""
-    group = group_of(backend, call)
-    manager_of(backend, call, group)
+    """POST /chatgroups/{id}/mute: the users' sends to the group and its threads then fail with status 15."""
+    group = group_of(backend.groups, call)
+    manager_of(backend.groups, call, group)
     duration = call.body.get("mute_duration", -1)
     if not isinstance(duration, int | float) or isinstance(duration, bool):
         raise bad_request("mute_duration is not a number of milliseconds")
     until = _FOR_EVER if duration < 0 else min(_FOR_EVER, backend.store.clock() + int(duration))
-    users = [_member(backend, group, name) for name in call.names("usernames", most=60)]
+    users = [_check_member(backend, group, name) for name in call.names("usernames", most=60)]
     for user in users:
-        backend.rooms.mute(group.id, user, until)
+        backend.groups.mute(group.id, user, until)
     return {"data": [{"result": True, "expire": until, "user": user} for user in users]}
 
 
 def unmute(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /chatgroups/{id}/mute/{user}."""
-    group = group_of(backend, call)
-    manager_of(backend, call, group)
-    user = _member(backend, group, call.path["user"])
-    backend.rooms.mute(group.id, user, 0)
+    """DELETE /chatgroups/{id}/mute/{user}: ends a mute."""
+    group = group_of(backend.groups, call)
+    manager_of(backend.groups, call, group)
+    user = _check_member(backend, group, call.path["user"])
+    backend.groups.mute(group.id, user, 0)
     return {"data": [{"result": True, "user": user}]}
 
 
 def add_admin(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/admin."""
-    group = group_of(backend, call)
-    owner_of(backend, call, group)
-    user = _member(backend, group, call.text("newadmin"))
+    """POST /chatgroups/{id}/admin: makes a member an admin."""
+    group = group_of(backend.groups, call)
+    owner_of(call, group)
+    user = _check_member(backend, group, call.text("newadmin"))
     if user == group.owner:
         raise bad_request("the owner is no admin")
-    backend.rooms.set_role(group.id, user, "admin")
+    backend.groups.set_role(group.id, user, "admin")
     return {"data": {"result": "success", "newadmin": user}}
 
 
 def remove_admin(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /chatgroups/{id}/admin/{user}."""
-    group = group_of(backend, call)
-    owner_of(backend, call, group)
-    user = _member(backend, group, call.path["user"])
+    """DELETE /chatgroups/{id}/admin/{user}: makes an admin a plain member."""
+    group = group_of(backend.groups, call)
+    owner_of(call, group)
+    user = _check_member(backend, group, call.path["user"])
     if user != group.owner:
-        backend.rooms.set_role(group.id, user, "member")
+        backend.groups.set_role(group.id, user, "member")
     return {"data": {"result": "success", "oldadmin": user}}

@@ -1,4 +1,8 @@
-"""Roaming history (消息漫游), read acks and recalls over REST: fact sheet sections 4, 5, 8 and 10."""
+"""Roaming history (消息漫游), read acks and the app's recalls over REST.
+
+Source: docs/protocol.md#roaming-history, docs/protocol.md#read-receipts, docs/protocol.md#thread-overview,
+docs/protocol.md#calls-of-an-app-server.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +13,45 @@ from typing import Any
 
 from starlette.routing import Route
 
-from imkit.sandbox.server.addresses import ROOMS
 from imkit.sandbox.server.message_record import direct_conversation
-from imkit.sandbox.server.notices import compact, overview
+from imkit.sandbox.server.notices import compact, thread_overview
+from imkit.sandbox.server.permissions import (
+    SendRefused,
+    app_only,
+    check_may_read,
+    group_of,
+    member_of,
+    user_or_app,
+)
 from imkit.sandbox.server.rest import Backend, route
-from imkit.sandbox.server.rest_groups import group_of, member_of
 from imkit.sandbox.server.rest_message import last_message
-from imkit.sandbox.server.rest_replies import PAGE_LIMIT, Call, RestError, bad_request
+from imkit.sandbox.server.rest_replies import DEFAULT_LIMIT, PAGE_LIMIT, Call, RestError, bad_request
 from imkit.wire import schema
-
-_DEFAULT_PAGE = 20  # section 8; also what the legacy call gets, which cannot ask
+from imkit.wire.envelope import GROUP_DOMAIN
 
 
 def routes(backend: Backend) -> list[Route]:
-    """Return the routes of this room."""
+    """Return the routes of this module."""
     return [
         route(backend, "POST", "/users/{user}/messageroaming", roaming),
-        route(backend, "GET", "/chatgroups/{id}/acks/{message}", readers),
+        route(backend, "GET", "/chatgroups/{id}/acks/{message}", read_acks),
         route(backend, "POST", "/messages/msg_recall", recall),
     ]
 
 
 def roaming(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /users/{user}/messageroaming: a page of a conversation, either way, filtered.
+    """POST /users/{user}/messageroaming: a page of a conversation, in either direction, with filters.
 
-    `startTime` and `endTime` are both included. The legacy call gives neither direction nor size: newest first.
+    `startTime` and `endTime` are both included. The older form of the call has no direction and no page size; it gets
+    20 messages, the newest first.
     """
-    user = call.only(call.path["user"])
+    user = user_or_app(call, call.path["user"])
     conversation = _conversation(backend, call, user)
     body = call.body
     limit = _number(body, "pull_number")
     page = backend.record.page(
         conversation,
-        limit=_DEFAULT_PAGE if limit is None else max(1, min(PAGE_LIMIT, limit)),
+        limit=DEFAULT_LIMIT if limit is None else max(1, min(PAGE_LIMIT, limit)),
         newest_first=not body.get("is_positive"),
         after=_cursor(body.get("start")),
         since=_number(body, "startTime"),
@@ -60,13 +70,11 @@ def roaming(backend: Backend, call: Call) -> dict[str, Any]:
 def _conversation(backend: Backend, call: Call, user: str) -> str:
     name, _, domain = call.text("queue").rpartition("@")
     name = name.lower()
-    if domain != ROOMS:
+    if domain != GROUP_DOMAIN:
         return direct_conversation(user, name)
-    if backend.rooms.thread(name) is None and backend.rooms.group(name) is None:
+    if backend.groups.thread(name) is None and backend.groups.group(name) is None:
         raise RestError(404, "resource_not_found", f"queue {name} does not exist")
-    # Not documented for the service: the strict way, so that nobody learns to rely on reading where they are not in.
-    if call.user is not None and user not in backend.rooms.members(name):
-        raise RestError(403, "forbidden_op", f"user {user} is not in {name}")
+    check_may_read(backend.groups, call, user, name)
     return name
 
 
@@ -80,7 +88,7 @@ def _number(body: dict[str, Any], name: str) -> int | None:
 
 
 def _cursor(start: object) -> int | None:
-    """Read a cursor: -1 is the beginning; it comes back as the string it was, or as a number (section 8)."""
+    """Return the message id of a cursor; None for -1, the beginning. Clients send it as a string or a number."""
     text = str(start if start is not None else "").strip()
     if text in ("", "-1", "0"):
         return None
@@ -90,11 +98,14 @@ def _cursor(start: object) -> int | None:
 
 
 def _overviews(backend: Backend, conversation: str, messages: list[int]) -> dict[int, dict[str, Any]]:
-    """Return what is known of the threads that hang on these messages of a group."""
-    if not messages or backend.rooms.group(conversation) is None:
+    """Return the overviews of the threads on these messages of a group, by message id."""
+    if not messages or backend.groups.group(conversation) is None:
         return {}
-    threads = backend.rooms.threads_on(conversation, messages)
-    return {int(thread.parent_id): overview(thread, last_message(backend.record.last(thread.id))) for thread in threads}
+    threads = backend.groups.threads_on(conversation, messages)
+    return {
+        int(thread.parent_id): thread_overview(thread, last_message(backend.record.last(thread.id)))
+        for thread in threads
+    }
 
 
 def _with_overview(meta_bytes: bytes, thread: dict[str, Any]) -> bytes:
@@ -107,25 +118,27 @@ def _with_overview(meta_bytes: bytes, thread: dict[str, Any]) -> bytes:
     return serialized
 
 
-def readers(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /chatgroups/{id}/acks/{message}: who has read a message."""
-    room = call.path["id"]
-    thread = backend.rooms.thread(room)
-    member_of(backend, call, group_of(backend, call, thread.group_id if thread else room))
+def read_acks(backend: Backend, call: Call) -> dict[str, Any]:
+    """GET /chatgroups/{id}/acks/{message}: the users who have read a message of a group or thread."""
+    conversation = call.path["id"]
+    thread = backend.groups.thread(conversation)
+    group = group_of(backend.groups, call, thread.group_id if thread else conversation)
+    member_of(backend.groups, call, group)
     message = _cursor(call.path["message"])
-    found = backend.record.readers(message or 0)
+    found = backend.record.read_acks(message or 0)
     acks = [{"from": user, "timestamp": time, "content": content} for user, time, content in found]
     return {"data": acks, "total": len(acks), "is_last": True}
 
 
 def recall(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /messages/msg_recall: the app takes a message of a group or thread back."""
-    call.only_app()
+    """POST /messages/msg_recall: the app recalls a message of a group or thread."""
+    app_only(call)
     if call.body.get("chat_type") != "groupchat":
         raise bad_request("the sandbox recalls for groups and threads only", "unsupported")
     message = _cursor(call.body.get("msg_id")) or 0
     operator = str(call.body.get("from") or "admin").lower()
-    why_not = backend.sending.recall_for_app(message, call.text("to"), operator, force=bool(call.body.get("force")))
-    if why_not is not None:
-        return {"data": {"msgs": [{"msg_id": str(call.body.get("msg_id")), "recalled": why_not}]}}
+    try:
+        backend.uplink.recall_for_app(message, call.text("to"), operator, force=bool(call.body.get("force")))
+    except SendRefused as refused:
+        return {"data": {"msgs": [{"msg_id": str(call.body.get("msg_id")), "recalled": refused.reason}]}}
     return {"data": {"recalled": "yes", "chattype": "groupchat", "from": operator, "to": call.body["to"]}}

@@ -1,19 +1,31 @@
-"""A message in the form REST and the thread notices give it (`last_message`): fact sheet section 7."""
+"""Turns a message into its REST form: the `last_message` of thread notices and of REST replies.
+
+Source: docs/protocol.md#last-message-in-json.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from imkit.sandbox.server.addresses import ROOMS
+from imkit.sandbox.server.message_record import is_bundle
 from imkit.wire import schema
+from imkit.wire.enums import ContentType
+from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.keyvalues import decode_ext
+from imkit.wire.untrusted_json import is_deep
 
-_MEDIA = {1: "img", 2: "video", 4: "audio", 5: "file"}
+_MEDIA = {
+    ContentType.IMAGE: "img",
+    ContentType.VIDEO: "video",
+    ContentType.VOICE: "audio",
+    ContentType.FILE: "file",
+}
+_EXT_DEPTH = 64
 
 
 def last_message(meta_bytes: bytes | None) -> dict[str, Any]:
-    """Turn a stored downlink Meta into the REST form; `{}` for none, as the service answers for an empty thread.
+    """Return the REST form of a stored Meta; `{}` for None, as the service answers for an empty thread.
 
     Example:
         >>> body = schema.MessageBody(contents=[schema.Content(type=0, text="hi")])
@@ -29,14 +41,14 @@ def last_message(meta_bytes: bytes | None) -> dict[str, Any]:
 
 
 def message_json(meta: Any, body: Any, sender: str) -> dict[str, Any]:
-    """Do the same for a Meta and body at hand."""
+    """Return the REST form of a message whose Meta and body are parsed already."""
     target = meta.to.name
-    group = meta.to.domain == ROOMS
+    is_group = meta.to.domain == GROUP_DOMAIN
     payload: dict[str, Any] = {
         "from": sender,
         "to": target,
-        "type": "groupchat" if group else "chat",
-        # Always there: without it the SDK throws on media (section 7).
+        "type": "groupchat" if is_group else "chat",
+        # Always present: without it the SDK throws on attachments.
         "ext": _plain_ext(body.ext) if body.ext else {},
         "bodies": [_body(content) for content in body.contents[:1]],
     }
@@ -53,22 +65,14 @@ def message_json(meta: Any, body: Any, sender: str) -> dict[str, Any]:
 
 def _plain_ext(items: Any) -> dict[str, Any]:
     ext = decode_ext(items)
-    # Text nested to the limit of this interpreter can be read at one stack depth and not written at a deeper one.
-    return {key: value if _shallow(value, 64) else "" for key, value in ext.items()}
-
-
-def _shallow(value: Any, depth: int) -> bool:
-    if isinstance(value, dict):
-        return depth > 0 and all(_shallow(inner, depth - 1) for inner in value.values())
-    if isinstance(value, list):
-        return depth > 0 and all(_shallow(inner, depth - 1) for inner in value)
-    return True
+    # Python's JSON writer fails on values that are nested too deep, depending on the depth of the call stack.
+    return {key: "" if is_deep(value, _EXT_DEPTH) else value for key, value in ext.items()}
 
 
 def _body(content: Any) -> dict[str, Any]:
     kind = content.type
-    if kind == 0:
-        if content.HasField("subType") and content.subType == 0:
+    if kind == ContentType.TEXT:
+        if is_bundle(content):
             return {
                 "type": "txt",
                 "subType": "sub_combine",
@@ -82,7 +86,7 @@ def _body(content: Any) -> dict[str, Any]:
         return {"type": "txt", "msg": content.text}
     if kind in _MEDIA:
         return _media(content, _MEDIA[kind])
-    if kind == 3:
+    if kind == ContentType.LOCATION:
         return {
             "type": "loc",
             "lat": content.latitude,
@@ -90,9 +94,9 @@ def _body(content: Any) -> dict[str, Any]:
             "addr": content.address,
             "buildingName": content.buildingName,
         }
-    if kind == 6:
+    if kind == ContentType.COMMAND:
         return {"type": "cmd", "action": content.action}
-    if kind == 7:
+    if kind == ContentType.CUSTOM:
         params = [{key: value} for key, value in _plain_ext(content.customExts).items()]
         return {"type": "custom", "customEvent": content.customEvent, "customExts": params}
     return {"type": "txt", "msg": content.text}

@@ -1,4 +1,7 @@
-"""The shapes of REST replies: the envelope, the errors, the pages (fact sheet sections 10 and 12)."""
+"""What all REST handlers share: the reply envelope, the errors, and `Call`, one checked request.
+
+Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.md#limits.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,26 @@ from typing import Any
 
 from imkit.sandbox.server.store import now_ms
 
-PAGE_LIMIT = 50  # fact sheet section 12: pages 1 to 50
+PAGE_LIMIT = 50  # the largest page size
 DEFAULT_LIMIT = 20
 
-# What each situation is answered with. The official SDK reads the HTTP status and error_code (section 12); where the
-# documentation leaves the choice between two codes open, the one the fact sheet's study used is taken.
-NO_PERMISSION, THREAD_EXISTS, UNSUPPORTED, ALREADY_IN, NO_SUCH_THREAD = 40001, 40002, 40009, 40003, 40011
+# The `error_code` of refusals; the official SDK reads it and the HTTP status. Source: docs/protocol.md#errors.
+NO_PERMISSION = 40001
+THREAD_EXISTS = 40002
+ALREADY_IN = 40003
+GROUP_FULL = 40005
+NO_SUCH_THREAD = 40011
 
 
 class RestError(Exception):
-    """A REST call is refused."""
+    """The server refuses a REST call.
+
+    Args:
+        status: the HTTP status.
+        error: the name of the error.
+        description: the reason, for people.
+        code: the `error_code`, if the service has one for this case.
+    """
 
     def __init__(self, status: int, error: str, description: str, code: int | None = None) -> None:
         super().__init__(description)
@@ -29,7 +42,7 @@ class RestError(Exception):
         self.code = code
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON to answer with."""
+        """Return the JSON of the reply."""
         return error_body(self.error, self.description, self.code)
 
 
@@ -53,32 +66,40 @@ def error_body(error: str, description: str, code: int | None = None) -> dict[st
 
 
 def no_permission(description: str = "no permission") -> RestError:
-    """Return the refusal of who lacks a right."""
+    """Return the refusal of a call whose caller lacks a right."""
     return RestError(401, "unauthorized", description, NO_PERMISSION)
 
 
 def no_such_thread() -> RestError:
-    """Return the refusal for a thread that is not there."""
+    """Return the refusal of a call about a thread that does not exist."""
     return RestError(404, "resource_not_found", "thread not exist", NO_SUCH_THREAD)
 
 
 def no_such_group(group_id: str) -> RestError:
-    """Return the refusal for a group that is not there; the SDK looks for these words."""
+    """Return the refusal of a call about a group that does not exist; the SDK looks for these words."""
     return RestError(404, "resource_not_found", f"grpID {group_id} does not exist, do not find this group")
 
 
 def no_such_user(name: str) -> RestError:
-    """Return the refusal for a user that is not there."""
+    """Return the refusal of a call about a user that does not exist."""
     return RestError(404, "service_resource_not_found", f"Service resource not found: user {name}")
 
 
 def bad_request(description: str, error: str = "illegal_argument") -> RestError:
-    """Return the refusal of what makes no sense."""
+    """Return the refusal of a call with a wrong parameter."""
     return RestError(400, error, description)
 
 
 def success(app_key: str, method: str, path: str, started: int, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a reply in the documented envelope."""
+    """Return a reply in the documented envelope.
+
+    Args:
+        app_key: the app.
+        method: the HTTP method.
+        path: the path of the request.
+        started: when the request arrived, in ms.
+        extra: the fields that the handler adds.
+    """
     organization, _, application = app_key.partition("#")
     now = now_ms()
     return {
@@ -97,13 +118,14 @@ def success(app_key: str, method: str, path: str, started: int, extra: Mapping[s
 
 @dataclass(slots=True)
 class Call:
-    """One REST call, checked: the app is right and the token is good.
+    """One REST call whose app and token are checked.
 
     Attributes:
-        user: whose token it is; None for the app's own, which may do anything.
+        user: the user of the token; None for the app's own token, which may do everything.
         path: the parameters in the path.
-        query: the parameters behind the question mark.
+        query: the query parameters.
         body: the JSON body, `{}` without one.
+        headers: the HTTP headers.
     """
 
     user: str | None
@@ -114,28 +136,22 @@ class Call:
 
     @property
     def resource(self) -> str | None:
-        """The device the call comes from, which needs no news of it (section 1)."""
+        """The resource of the calling device. That device gets no notice of the call."""
         return self.query.get("resource")
 
     @property
     def operator(self) -> str:
-        """Who acts, as notices name it; the app acts as "admin" (section 7)."""
+        """The operator that notices name: the user of the token, or "admin" for the app."""
         return self.user or "admin"
 
-    def only(self, user: str) -> str:
-        """Return a user id from the path, lower-cased, if the token is theirs or the app's."""
-        name = user.lower()
-        if self.user is not None and self.user != name:
-            raise no_permission("the token belongs to another user")
-        return name
-
-    def only_app(self) -> None:
-        """Refuse a user's token."""
-        if self.user is not None:
-            raise no_permission("this call wants the app's token")
-
     def text(self, name: str, *, default: str | None = None, longest: int | None = None) -> str:
-        """Return a string from the body."""
+        """Return a string of the body.
+
+        Args:
+            name: the field.
+            default: for a missing field; without a default the field must be present and not empty.
+            longest: the largest number of characters.
+        """
         value = self.body.get(name, default)
         if not isinstance(value, str) or (not value and default is None):
             raise bad_request(f"{name} is missing or not a string")
@@ -144,7 +160,7 @@ class Call:
         return value
 
     def names(self, name: str, *, most: int | None = None) -> list[str]:
-        """Return a list of strings from the body, lower-cased user ids perhaps."""
+        """Return a list of strings of the body, `[]` for a missing field; it holds at most `most`."""
         value = self.body.get(name) or []
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise bad_request(f"{name} is not a list of strings")
@@ -153,7 +169,7 @@ class Call:
         return value
 
     def limit(self, default: int = DEFAULT_LIMIT) -> int:
-        """Return the page size asked for, within 1 to 50."""
+        """Return the page size of the query, 1 to 50."""
         try:
             limit = int(self.query.get("limit") or self.query.get("pagesize") or default)
         except ValueError:
@@ -161,19 +177,19 @@ class Call:
         return max(1, min(PAGE_LIMIT, limit))
 
     def cursor(self) -> str:
-        """Return the cursor; the SDK's first page of group members sends the word "undefined" (section 10)."""
+        """Return the cursor of the query; for a first page the SDK may send the word "undefined"."""
         cursor = self.query.get("cursor") or ""
         return "" if cursor == "undefined" else cursor
 
 
 def parse_body(raw: bytes) -> Any:
-    """Return a request's JSON object; an empty body is an empty one."""
+    """Return the JSON object or list of a request; `{}` for an empty body."""
     if not raw:
         return {}
     try:
         body = json.loads(raw)
-        if b"\\u" in raw:  # the only way to half a character, which no store and no reply can hold
-            json.dumps(body, ensure_ascii=False).encode()
+        if b"\\u" in raw:
+            json.dumps(body, ensure_ascii=False).encode()  # fails on half of a surrogate pair: no store can hold it
     except (ValueError, RecursionError):
         raise bad_request("the body is not JSON", "json_parse") from None
     if not isinstance(body, dict | list):

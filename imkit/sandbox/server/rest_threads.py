@@ -1,4 +1,7 @@
-"""Threads (子区) over REST: fact sheet section 9, with the notices of section 7."""
+"""Threads (子区) over REST.
+
+Source: docs/protocol.md#thread-calls, docs/protocol.md#thread-notices.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,18 @@ from typing import Any
 
 from starlette.routing import Route
 
-from imkit.sandbox.server import notices
 from imkit.sandbox.server.groups import Thread
-from imkit.sandbox.server.rest import Backend, find_or_make, route
-from imkit.sandbox.server.rest_groups import group_of, manager_of, member_of, page_of
+from imkit.sandbox.server.permissions import (
+    app_only,
+    check_may_rename,
+    group_of,
+    manager_of,
+    member_of,
+    thread_of,
+    user_or_app,
+)
+from imkit.sandbox.server.rest import Backend, find_user, route
+from imkit.sandbox.server.rest_groups import page_of
 from imkit.sandbox.server.rest_message import last_message
 from imkit.sandbox.server.rest_replies import (
     ALREADY_IN,
@@ -21,14 +32,16 @@ from imkit.sandbox.server.rest_replies import (
     no_permission,
     no_such_thread,
 )
+from imkit.wire.enums import MucOperation
 
+# Source: docs/protocol.md#limits.
 _NAME_LENGTH = 64
-_BATCH = 20  # ids in one call for last messages
-_MEMBER_BATCH = 10  # users in one server-side join or removal
+_LAST_MESSAGES = 20  # ids in one call for last messages
+_MEMBERS_AT_ONCE = 10  # users in one join or removal by the app
 
 
 def routes(backend: Backend) -> list[Route]:
-    """Return the routes of this room. "message" stands before "{id}", which would take it."""
+    """Return the routes of this module. "/thread/message" must come before "/thread/{id}", which matches it too."""
     return [
         route(backend, "POST", "/thread/message", last_messages),
         route(backend, "POST", "/thread", create),
@@ -49,17 +62,8 @@ def routes(backend: Backend) -> list[Route]:
     ]
 
 
-def thread_of(backend: Backend, call: Call) -> Thread:
-    """Return the thread a call is about, if who calls is in its group (or the app)."""
-    thread = backend.rooms.thread(call.path["id"])
-    if thread is None:
-        raise no_such_thread()
-    member_of(backend, call, group_of(backend, call, thread.group_id))
-    return thread
-
-
 def thread_entity(thread: Thread) -> dict[str, Any]:
-    """Return a thread as REST lists it; ids are strings, they exceed what JSON numbers hold (section 13)."""
+    """Return the REST form of a thread. Ids are strings, because JavaScript numbers cannot hold them."""
     return {
         "id": thread.id,
         "name": thread.name,
@@ -71,56 +75,58 @@ def thread_entity(thread: Thread) -> dict[str, Any]:
 
 
 def _detail(backend: Backend, thread: Thread) -> dict[str, Any]:
-    return {**thread_entity(thread), "affiliations_count": len(backend.rooms.members(thread.id))}
+    return {**thread_entity(thread), "affiliations_count": len(backend.groups.members(thread.id))}
 
 
 # ---------------------------------------------------------------- the thread
 
 
 def create(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /thread: on a message of the group, which carries one thread at most."""
-    group = group_of(backend, call, call.text("group_id"))
-    member_of(backend, call, group)
-    owner = call.only(call.text("owner", default=call.user or ""))
-    if owner not in backend.rooms.members(group.id):
+    """POST /thread: creates a thread on a message of a group; a message has at most one."""
+    group = group_of(backend.groups, call, call.text("group_id"))
+    member_of(backend.groups, call, group)
+    owner = user_or_app(call, call.text("owner", default=call.user or ""))
+    if owner not in backend.groups.members(group.id):
         raise no_permission(f"user {owner} is not a member of group {group.id}")
     name = call.text("name", longest=_NAME_LENGTH)
     parent_id = call.text("msg_id")
     parent = backend.record.find(int(parent_id)) if re.fullmatch("[0-9]{1,20}", parent_id) else None
-    if backend.rooms.thread_on(group.id, parent_id) is not None:
+    if backend.groups.thread_on(group.id, parent_id) is not None:
         raise RestError(400, "thread_exist", "this message already has a thread", THREAD_EXISTS)
     if parent is None or parent.conversation != group.id:
         raise RestError(404, "resource_not_found", f"message {parent_id} does not exist in group {group.id}")
-    thread = backend.rooms.create_thread(group.id, parent_id, owner, name)
-    backend.delivery.thread_changed(thread, "create", owner)
-    backend.delivery.other_devices(notices.THREAD_CREATE, thread, owner, call.resource)
+    thread = backend.groups.create_thread(group.id, parent_id, owner, name)
+    backend.delivery.tell_thread_changed(thread, "create", owner)
+    backend.delivery.tell_other_devices(MucOperation.THREAD_CREATE, thread, owner, call.resource)
     return {"data": {"thread_id": thread.id}}
 
 
 def detail(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /thread/{id}: for any member of the group (the documents differ, the wider reading is taken)."""
-    return {"data": _detail(backend, thread_of(backend, call))}
+    """GET /thread/{id}: for any member of the group. The service's documents differ on this.
+
+    Source: docs/protocol.md#thread-rights.
+    """
+    return {"data": _detail(backend, thread_of(backend.groups, call))}
 
 
 def rename(backend: Backend, call: Call) -> dict[str, Any]:
-    """PUT /thread/{id}: by the group's owner, its admins, or who made the thread."""
-    thread = thread_of(backend, call)
-    if call.user != thread.owner:
-        manager_of(backend, call, group_of(backend, call, thread.group_id))
+    """PUT /thread/{id}: for the thread's creator, the group's owner and its admins."""
+    thread = thread_of(backend.groups, call)
+    check_may_rename(backend.groups, call, thread)
     name = call.text("name", longest=_NAME_LENGTH)
-    backend.rooms.rename_thread(thread, name)
-    backend.delivery.thread_changed(thread, "update", call.operator)
-    backend.delivery.other_devices(notices.THREAD_UPDATE, thread, call.operator, call.resource)
+    backend.groups.rename_thread(thread, name)
+    backend.delivery.tell_thread_changed(thread, "update", call.operator)
+    backend.delivery.tell_other_devices(MucOperation.THREAD_UPDATE, thread, call.operator, call.resource)
     return {"data": {"name": name}}
 
 
 def destroy(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /thread/{id}: by the group's owner and its admins."""
-    thread = thread_of(backend, call)
-    operator = manager_of(backend, call, group_of(backend, call, thread.group_id))
-    backend.delivery.thread_changed(thread, "delete", operator)
-    backend.rooms.destroy_thread(thread.id)
-    backend.delivery.other_devices(notices.THREAD_DESTROY, thread, operator, call.resource)
+    """DELETE /thread/{id}: for the group's owner and its admins."""
+    thread = thread_of(backend.groups, call)
+    operator = manager_of(backend.groups, call, group_of(backend.groups, call, thread.group_id))
+    backend.delivery.tell_thread_changed(thread, "delete", operator)
+    backend.groups.destroy_thread(thread.id)
+    backend.delivery.tell_other_devices(MucOperation.THREAD_DESTROY, thread, operator, call.resource)
     return {"data": {"status": "ok"}}
 
 
@@ -128,47 +134,50 @@ def destroy(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def join(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /thread/{id}/user/{user}/join: any member of the group."""
-    user = call.only(call.path["user"])
-    thread = thread_of(backend, call)
-    if user in backend.rooms.members(thread.id):
+    """POST /thread/{id}/user/{user}/join: for any member of the group."""
+    user = user_or_app(call, call.path["user"])
+    thread = thread_of(backend.groups, call)
+    if user in backend.groups.members(thread.id):
         raise RestError(403, "forbidden_op", "user already in thread", ALREADY_IN)
-    backend.rooms.add_member(thread.id, user)
-    backend.delivery.other_devices(notices.THREAD_JOIN, thread, user, call.resource)
+    backend.groups.add_member(thread.id, user)
+    backend.delivery.tell_other_devices(MucOperation.THREAD_JOIN, thread, user, call.resource)
     return {"data": {"status": "ok", "detail": _detail(backend, thread)}}
 
 
 def leave(backend: Backend, call: Call) -> dict[str, Any]:
     """DELETE /thread/{id}/user/{user}/quit."""
-    user = call.only(call.path["user"])
-    thread = thread_of(backend, call)
-    if user not in backend.rooms.members(thread.id):
+    user = user_or_app(call, call.path["user"])
+    thread = thread_of(backend.groups, call)
+    if user not in backend.groups.members(thread.id):
         raise RestError(403, "forbidden_op", "user is not in the thread")
-    backend.rooms.remove_member(thread.id, user)
-    backend.delivery.other_devices(notices.THREAD_LEAVE, thread, user, call.resource)
+    backend.groups.remove_member(thread.id, user)
+    backend.delivery.tell_other_devices(MucOperation.THREAD_LEAVE, thread, user, call.resource)
     return {"data": {"status": "ok"}}
 
 
 def members(backend: Backend, call: Call) -> dict[str, Any]:
     """GET /thread/{id}/users, by cursor."""
-    thread = thread_of(backend, call)
-    names = list(backend.rooms.members(thread.id))
+    thread = thread_of(backend.groups, call)
+    names = list(backend.groups.members(thread.id))
     page, cursor = page_of(names, names, call.cursor(), call.limit())
     return {"data": {"affiliations": page}, "properties": {"cursor": cursor}}
 
 
 def _remove(backend: Backend, call: Call, thread: Thread, user: str) -> bool:
-    operator = manager_of(backend, call, group_of(backend, call, thread.group_id))
-    if user not in backend.rooms.members(thread.id):
+    """Remove a user from a thread; return False if the user was not in it."""
+    operator = manager_of(backend.groups, call, group_of(backend.groups, call, thread.group_id))
+    if user not in backend.groups.members(thread.id):
         return False
-    backend.rooms.remove_member(thread.id, user)
-    backend.delivery.room_event(notices.THREAD_KICK, thread.id, operator, [user], [user], thread=thread)
+    backend.groups.remove_member(thread.id, user)
+    backend.delivery.tell_conversation_event(
+        MucOperation.THREAD_KICK, thread.id, operator, [user], [user], thread=thread
+    )
     return True
 
 
 def remove(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /thread/{id}/users/{user}: by the group's owner and its admins."""
-    thread = thread_of(backend, call)
+    """DELETE /thread/{id}/users/{user}: for the group's owner and its admins."""
+    thread = thread_of(backend.groups, call)
     user = call.path["user"].lower()
     if not _remove(backend, call, thread, user):
         raise RestError(403, "forbidden_op", f"user {user} is not in the thread")
@@ -176,24 +185,24 @@ def remove(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def add_many(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /thread/{id}/users: by the app, up to ten."""
-    call.only_app()
-    thread = thread_of(backend, call)
-    people = backend.rooms.members(thread.group_id)
-    users = [find_or_make(backend, name, make=False).name for name in call.names("usernames", most=_MEMBER_BATCH)]
+    """POST /thread/{id}/users: for the app, up to ten users."""
+    app_only(call)
+    thread = thread_of(backend.groups, call)
+    group_members = backend.groups.members(thread.group_id)
+    users = [find_user(backend, name).name for name in call.names("usernames", most=_MEMBERS_AT_ONCE)]
     for user in users:
-        if user not in people:
+        if user not in group_members:
             raise no_permission(f"user {user} is not a member of group {thread.group_id}")
     for user in users:
-        backend.rooms.add_member(thread.id, user)
+        backend.groups.add_member(thread.id, user)
     return {"data": {"status": "ok"}}
 
 
 def remove_many(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /threads/{id}/users: by the app, up to ten."""
-    call.only_app()
-    thread = thread_of(backend, call)
-    users = [name.lower() for name in call.names("usernames", most=_MEMBER_BATCH)]
+    """DELETE /threads/{id}/users: for the app, up to ten users."""
+    app_only(call)
+    thread = thread_of(backend.groups, call)
+    users = [name.lower() for name in call.names("usernames", most=_MEMBERS_AT_ONCE)]
     return {"entities": [{"user": user, "result": _remove(backend, call, thread, user)} for user in users]}
 
 
@@ -202,7 +211,7 @@ def remove_many(backend: Backend, call: Call) -> dict[str, Any]:
 
 def _page(backend: Backend, call: Call, *, user: str | None, group_id: str | None, oldest_first: bool = False) -> Any:
     limit = call.limit()
-    page = backend.rooms.thread_page(
+    page = backend.groups.thread_page(
         user=user, group_id=group_id, after=call.cursor(), limit=limit + 1, oldest_first=oldest_first
     )
     cursor = page[limit - 1].id if len(page) > limit else ""
@@ -210,26 +219,26 @@ def _page(backend: Backend, call: Call, *, user: str | None, group_id: str | Non
 
 
 def joined(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /threads/user/{user} and GET /threads/chatgroups/{group}/user/{user}: the threads a user is in."""
-    user = call.only(call.path["user"])
+    """GET /threads/user/{user} and GET /threads/chatgroups/{group}/user/{user}: the threads that a user is in."""
+    user = user_or_app(call, call.path["user"])
     group_id = call.path.get("group")
     if group_id is not None:
-        member_of(backend, call, group_of(backend, call, group_id))
+        member_of(backend.groups, call, group_of(backend.groups, call, group_id))
     page, properties = _page(backend, call, user=user, group_id=group_id)
     return {"entities": [thread_entity(thread) for thread in page], "properties": properties}
 
 
 def of_group(backend: Backend, call: Call) -> dict[str, Any]:
     """GET /threads/chatgroups/{group}: every thread of a group, for its members."""
-    group = group_of(backend, call, call.path["group"])
-    member_of(backend, call, group)
+    group = group_of(backend.groups, call, call.path["group"])
+    member_of(backend.groups, call, group)
     page, properties = _page(backend, call, user=None, group_id=group.id)
     return {"entities": [thread_entity(thread) for thread in page], "properties": properties}
 
 
 def all_threads(backend: Backend, call: Call) -> dict[str, Any]:
     """GET /thread: every thread of the app, for the app."""
-    call.only_app()
+    app_only(call)
     oldest_first = call.query.get("sort", "asc") == "asc"
     page, properties = _page(backend, call, user=None, group_id=None, oldest_first=oldest_first)
     return {"entities": [{"id": thread.id} for thread in page], "properties": properties}
@@ -238,14 +247,14 @@ def all_threads(backend: Backend, call: Call) -> dict[str, Any]:
 def last_messages(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /thread/message: the last message of up to twenty threads."""
     wanted = call.names("threadIds")
-    if not wanted or len(wanted) > _BATCH:
-        raise bad_request(f"threadIds must hold 1 to {_BATCH} ids")
+    if not wanted or len(wanted) > _LAST_MESSAGES:
+        raise bad_request(f"threadIds must hold 1 to {_LAST_MESSAGES} ids")
     entities = []
     for thread_id in wanted:
-        thread = backend.rooms.thread(thread_id)
+        thread = backend.groups.thread(thread_id)
         if thread is None:
             raise no_such_thread()
-        member_of(backend, call, group_of(backend, call, thread.group_id))
+        member_of(backend.groups, call, group_of(backend.groups, call, thread.group_id))
         last = last_message(backend.record.last(thread.id))
         entities.append({"thread_id": thread.id, "last_message": last})
     return {"entities": entities}

@@ -1,4 +1,4 @@
-"""The server put together and run: one port, REST and socket, until it is told to end."""
+"""Builds the server from its parts and runs it: REST and WebSocket on one port."""
 
 from __future__ import annotations
 
@@ -16,47 +16,49 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from imkit.sandbox.demo import Demo
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
 from imkit.sandbox.server import rest, rest_attachments, rest_groups, rest_history, rest_imkit, rest_threads
 from imkit.sandbox.server.delivery import Delivery
-from imkit.sandbox.server.device_queues import Queues
-from imkit.sandbox.server.groups import Rooms
-from imkit.sandbox.server.message_record import Record
-from imkit.sandbox.server.middleware import Edge, Receive, Scope, Send
-from imkit.sandbox.server.msync import Exchange
+from imkit.sandbox.server.device_queues import DeviceQueues
+from imkit.sandbox.server.groups import Groups
+from imkit.sandbox.server.message_record import MessageRecord
+from imkit.sandbox.server.middleware import Middleware
+from imkit.sandbox.server.msync import MsyncServer
 from imkit.sandbox.server.rest_replies import RestError
 from imkit.sandbox.server.store import Store
-from imkit.sandbox.server.uplink import Sending
-from imkit.sandbox.server.users import People
+from imkit.sandbox.server.uplink import Uplink
+from imkit.sandbox.server.users import Users
 
-_FRAME_BYTES = 1024 * 1024  # a message is 5 KB; what is larger is refused with 1009 before it is read
+_FRAME_BYTES = 1024 * 1024  # a larger frame closes its socket with 1009 before it is read; a message has 5 KB
 _HOUSEKEEPING_SECONDS = 1.0
 
 
 class Application:
-    """The ASGI application: sockets to the exchange, everything else to the routes.
+    """The ASGI application: WebSockets go to `MsyncServer`, HTTP requests to the routes.
 
     Args:
         options: the settings.
         store: the data.
-        instance: names this run of the server.
-        retire: called when somebody with the secret asks the server to end.
+        instance: identifies this run of the server.
+        retire: called when a caller who knows the secret asks the server to end.
     """
 
     def __init__(
         self, options: Options, store: Store, instance: str = "", retire: Callable[[], None] = lambda: None
     ) -> None:
         faults = Faults(options.fail, options.fail_seed)
-        people, rooms, record, queues = People(store), Rooms(store), Record(store), Queues(store)
-        delivery = Delivery(options, store, rooms, record, queues, faults)
-        sending = Sending(options, store, people, rooms, record, queues, delivery)
-        self.exchange = Exchange(options, store, people, delivery, sending, faults)
-        self.backend = rest.Backend(options, store, people, rooms, record, queues, delivery, sending, self.exchange)
+        users, groups, record, queues = Users(store), Groups(store), MessageRecord(store), DeviceQueues(store)
+        delivery = Delivery(options, store, groups, record, queues, faults)
+        uplink = Uplink(options, store, users, groups, record, queues, delivery)
+        self.msync = MsyncServer(options, store, users, delivery, uplink, faults)
+        self.backend = rest.Backend(options, store, users, groups, record, queues, delivery, uplink, self.msync)
         routes = [
-            *rest_imkit.routes(self.backend, instance, retire),  # first: "/imkit/app-server/token" looks like an app's
+            # First, because "/imkit/app-server/token" also matches "/{organization}/{application}/token".
+            *rest_imkit.routes(self.backend, instance, retire),
             *rest_history.routes(self.backend),
             *rest_threads.routes(self.backend),
             *rest.routes(self.backend),
@@ -65,29 +67,33 @@ class Application:
         ]
         handlers: dict[Any, Any] = {RestError: rest.json_error, HTTPException: rest.json_error}
         self.last_call = time.monotonic()
-        self._rest = Edge(Starlette(routes=routes, exception_handlers=handlers), options, faults)
+        self._rest = Middleware(Starlette(routes=routes, exception_handlers=handlers), options, faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection or request."""
+        """Serve one WebSocket or one request."""
         self.last_call = time.monotonic()
         if scope["type"] == "websocket":
-            await self.exchange.serve(receive, send)
+            await self.msync.serve(receive, send)
         elif scope["type"] == "http":
             await self._rest(scope, receive, send)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the port ourselves: it is known before the server runs, and a port in use is an error here.
+    """Return a socket that listens on a port. The caller knows the port before the server runs.
+
+    Args:
+        host: the address.
+        port: the port; 0 for a free one.
 
     Raises:
-        OSError: the port is in use, or not ours to have.
+        OSError: the port is in use, or the system does not allow it.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named: asyncio sets TCP_NODELAY only on what says it is TCP, and without it a reply in two writes
-    # waits 40 ms for the client's delayed acknowledgement.
+    # The protocol must be named: asyncio sets TCP_NODELAY only on a socket of that protocol. Without it a reply that
+    # is written in two parts waits 40 ms for the client's delayed TCP acknowledgement.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if sys.platform != "win32":  # there it would let two servers share the port
+        if sys.platform != "win32":  # on Windows this option would let two servers share the port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(512)
@@ -98,7 +104,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class _AnnouncingServer(uvicorn.Server):
-    """Says when it accepts connections."""
+    """Calls `ready` when it accepts connections."""
 
     ready: Callable[[], None] = staticmethod(lambda: None)
 
@@ -113,7 +119,7 @@ class Server:
     Args:
         options: the settings.
         path: the data file; None keeps everything in memory.
-        idle_exit_seconds: end after so long without a connection or a call; None never.
+        idle_exit_seconds: end after this time without a connection or a request; None for never.
     """
 
     def __init__(self, options: Options, path: Path | None, *, idle_exit_seconds: float | None = None) -> None:
@@ -126,7 +132,7 @@ class Server:
             self.application,
             loop="asyncio",
             http="h11",
-            ws="websockets-sansio",  # named: an older uvicorn would take its deprecated implementation
+            ws="websockets-sansio",  # older uvicorn would choose its deprecated implementation
             ws_max_size=_FRAME_BYTES,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
@@ -138,35 +144,38 @@ class Server:
         )
         self._server = _AnnouncingServer(config)
 
-    def furnish(self, demo: Demo) -> bool:
-        """Fill the data with a made-up community, before anybody is served; False if they hold one already."""
-        from imkit.sandbox.server.demo.fill import fill  # with what it draws pictures with: not for every server
+    def add_demo(self, demo: Demo) -> bool:
+        """Write a made-up community into the data, before the server runs.
+
+        Returns:
+            False if the data contain one already; nothing is changed then.
+        """
+        from imkit.sandbox.server.demo.fill import fill  # imports Pillow, which other servers do not need
 
         backend = self.application.backend
-        return fill(self._store, backend.people, backend.record, backend.options.app_key, demo)
+        return fill(self._store, backend.users, backend.record, backend.options.app_key, demo)
 
     def retire(self) -> None:
-        """End once nobody is connected."""
+        """End when no client is connected."""
         self._retiring = True
-        if not self.application.exchange.connections:
+        if not self.application.msync.connections:
             self.stop()
 
     def stop(self) -> None:
-        """End now: sockets are closed with 1012, requests get two seconds."""
+        """End now. Sockets are closed with 1012; requests have two seconds to finish."""
         self._server.should_exit = True
 
     def run(self, listening: socket.socket, ready: Callable[[], None]) -> None:
-        """Serve until stopped, by `stop` or by SIGINT or SIGTERM.
+        """Serve until `stop`, SIGINT or SIGTERM.
 
         Args:
-            listening: a bound socket.
-            ready: called once connections are accepted.
+            listening: a socket from `listen`.
+            ready: called when the server accepts connections.
         """
         asyncio.run(self._serve(listening, ready))
 
     async def _serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
-        # uvicorn raises the signal again after it has ended; these handlers, which it restores first, make that an
-        # orderly exit with code 0.
+        # After it has ended, uvicorn restores these handlers and raises the signal again. They make the exit code 0.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         self._server.ready = ready
@@ -182,8 +191,8 @@ class Server:
 
     async def _housekeeping(self) -> None:
         while True:
-            self.application.exchange.close_idle()
-            if self.application.exchange.connections:
+            self.application.msync.close_idle()
+            if self.application.msync.connections:
                 self.application.last_call = time.monotonic()
             elif self._retiring:
                 self.stop()

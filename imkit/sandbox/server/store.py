@@ -1,8 +1,12 @@
-"""The SQLite file behind a sandbox: schema and version, one transaction at a time, ids that only grow.
+"""The SQLite file of a sandbox: its schema and version, transactions, and ids that only grow.
 
-Speed comes from three choices. Rows are collected and inserted many at a time; what comes in together is committed
-together (`transaction`); and a read flushes what was collected, so nobody ever sees less than was written. Durable
-means: after `transaction` returned, killing the process loses nothing (WAL, synchronous=NORMAL: a power failure may).
+Writes are fast for two reasons: inserted rows are collected and written many at a time, and all that arrives together
+is committed in one `transaction`. Each read first writes the collected rows, so a read never misses a row.
+After `transaction` has returned, killing the process loses nothing; a power failure may (WAL, synchronous=NORMAL).
+
+Some tables and columns have older names than the code: `members.room` is the id of a conversation (a group or a
+thread), the counter `last_room` counts conversations, and `passing` holds the items that are not part of the history.
+They stay, because existing data must open.
 """
 
 from __future__ import annotations
@@ -45,12 +49,13 @@ CREATE INDEX messages_by_conversation ON messages (conversation, id);
 CREATE TABLE read_acks (
     message INTEGER NOT NULL, user TEXT NOT NULL, time INTEGER NOT NULL, content TEXT NOT NULL,
     PRIMARY KEY (message, user)) WITHOUT ROWID;
--- What is delivered but no part of the history: notices, commands, recalls, acks. Swept when nobody waits for it.
+-- Items that are delivered but not part of the history: notices, commands, recalls, acks. An item is deleted after it
+-- has left every queue.
 CREATE TABLE passing (id INTEGER PRIMARY KEY, meta BLOB NOT NULL);
 CREATE TABLE devices (
     id INTEGER PRIMARY KEY, user TEXT NOT NULL, resource TEXT NOT NULL, seen INTEGER NOT NULL,
     UNIQUE (user, resource));
--- Device 0 is the user: what came while no device was online.
+-- Device 0 stands for the user: items that arrived while no device was online.
 CREATE TABLE pending (
     user TEXT NOT NULL, queue TEXT NOT NULL, device INTEGER NOT NULL, item INTEGER NOT NULL,
     acknowledged INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (user, queue, device, item)) WITHOUT ROWID;
@@ -59,30 +64,30 @@ CREATE TABLE attachments (
     content_type TEXT NOT NULL, created INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 """
 
-# From version n to n + 1. Data of a version without a way up are set aside, never deleted.
+# SQL that turns version n into n + 1. Data of a version without a migration are renamed, never deleted.
 _MIGRATIONS: dict[int, str] = {}
 
-_COLLECTED = 5000  # rows of one kind kept in memory: a community of a million messages comes through here
+_COLLECTED_ROWS = 5000  # the most rows of one statement that are kept in memory
 
-ID_BITS = 20  # an id is its time in milliseconds, shifted by this, plus a count: 19 digits, growing with time
+ID_BITS = 20  # an id is its time in milliseconds, shifted left by this, plus a count: 19 digits
 
 
 def now_ms() -> int:
-    """Return the wall clock in milliseconds, as every time on the wire is."""
+    """Return the time in milliseconds since 1970, the unit of every time on the wire."""
     return time.time_ns() // 1_000_000
 
 
 def id_time(message_id: int) -> int:
-    """Return the time (ms) an id was given out: its upper bits. Hence a range of time is a range of ids."""
+    """Return the time (ms) of an id: its upper bits. A range of time is therefore a range of ids."""
     return message_id >> ID_BITS
 
 
 class Store:
-    """One database, one connection, one thread.
+    """The database, with one connection that one thread uses.
 
     Args:
         path: the file; None keeps everything in memory.
-        clock: the time in ms; tests give their own.
+        clock: returns the time in ms; tests pass their own.
 
     Example:
         >>> store = Store(None)
@@ -97,14 +102,14 @@ class Store:
         self.clock = clock
         self.set_aside: Path | None = None
         self._database = self._open()
-        weakref.finalize(self, self._database.close)  # a store that nobody holds leaves no file open
+        weakref.finalize(self, self._database.close)
         self._rows: dict[str, list[Sequence[Any]]] = {}
         self._before_commit: list[Callable[[], None]] = []
         self._after_rollback: list[Callable[[], None]] = []
         counters: dict[str, int] = dict(self._database.execute("SELECT name, value FROM counters").fetchall())
         self._last_id = counters.get("last_id", 0)
-        self._last_room = counters.get("last_room", 0)
-        self._saved = (self._last_id, self._last_room)
+        self._last_conversation = counters.get("last_room", 0)  # the older name: see the module's docstring
+        self._saved = (self._last_id, self._last_conversation)
 
     def _open(self) -> sqlite3.Connection:
         if self.path is not None:
@@ -114,7 +119,7 @@ class Store:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             empty = database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         except sqlite3.DatabaseError:
-            version, empty = -1, False  # not a database at all: set aside like one of another version
+            version, empty = -1, False  # not a database: renamed, as one of another version is
         while version in _MIGRATIONS:
             database.executescript(f"BEGIN; {_MIGRATIONS[version]} PRAGMA user_version = {version + 1}; COMMIT;")
             version += 1
@@ -125,7 +130,7 @@ class Store:
         if self.path is not None:
             database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
-        # A checkpoint waits for the disk: seldom, not every thousandth page.
+        # A checkpoint waits for the disk, so do it rarely; SQLite's default is every 1,000 pages.
         database.execute("PRAGMA wal_autocheckpoint = 8000")
         database.execute("PRAGMA temp_store = MEMORY")
         database.execute("PRAGMA cache_size = -65536")
@@ -140,7 +145,7 @@ class Store:
     def _set_aside(self, version: int) -> None:
         assert self.path is not None
         aside = self.path.with_name(f"{self.path.name}.version-{version}.{now_ms()}")
-        for suffix in ("-wal", "-shm", ""):  # the file itself last: until then a crash leaves it to be tried again
+        for suffix in ("-wal", "-shm", ""):  # the database itself last: after a crash before that, this runs again
             part = self.path.with_name(self.path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))
@@ -148,25 +153,30 @@ class Store:
         self.set_aside = aside
 
     def close(self) -> None:
-        """Close the file. What was committed is in it."""
+        """Close the file."""
         self._database.close()
 
     # ---------------------------------------------------------------- transactions
 
     def on_commit(self, before: Callable[[], None], after_rollback: Callable[[], None]) -> None:
-        """Let a room write what it keeps in memory before each commit, and forget it after a rollback."""
+        """Register two callbacks of an object that keeps data in memory.
+
+        Args:
+            before: called before each commit; writes what the object has not written yet.
+            after_rollback: called after each rollback; drops what the object keeps in memory.
+        """
         self._before_commit.append(before)
         self._after_rollback.append(after_rollback)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or none of it; committed when this returns."""
+        """Run a block in one transaction: commit at its end, roll back if it raises."""
         self._database.execute("BEGIN")
         try:
             yield
             for write in self._before_commit:
                 write()
-            counters = (self._last_id, self._last_room)
+            counters = (self._last_id, self._last_conversation)
             if counters != self._saved:
                 for counter in zip(("last_id", "last_room"), counters, strict=True):
                     self.insert("INSERT OR REPLACE INTO counters VALUES (?, ?)", counter)
@@ -182,12 +192,12 @@ class Store:
             raise
 
     def insert(self, statement: str, row: Sequence[Any]) -> None:
-        """Collect a row; it is written with its like before the next read or the commit."""
+        """Collect a row for a statement; the rows are written before the next read or the commit."""
         rows = self._rows.get(statement)
         if rows is None:
             rows = self._rows[statement] = []
         rows.append(row)
-        if len(rows) >= _COLLECTED:
+        if len(rows) >= _COLLECTED_ROWS:
             self._flush()
 
     def _flush(self) -> None:
@@ -199,7 +209,7 @@ class Store:
         self._rows.clear()
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Run a statement that changes something; return how many rows it changed."""
+        """Run a statement that changes data; return the number of changed rows."""
         if self._rows:
             self._flush()
         return self._database.execute(statement, values).rowcount
@@ -219,15 +229,15 @@ class Store:
     # ---------------------------------------------------------------- ids and time
 
     def new_id(self) -> int:
-        """Return the next id: 64 bits, growing with time, never given twice, not even across restarts."""
+        """Return the next id: 64 bits, larger than every id before it, also after a restart."""
         self._last_id = max(self.clock() << ID_BITS, self._last_id + 1)
         return self._last_id
 
-    def keep_clear(self, message_id: int) -> None:
-        """Give out later ids only, whatever the clock says: messages up to this one are there already."""
+    def skip_ids_to(self, message_id: int) -> None:
+        """Make every later id larger than this one, whatever the clock says."""
         self._last_id = max(self._last_id, message_id)
 
-    def new_room_id(self, prefix: str) -> str:
-        """Return the id of a new group or thread: digits, as the service's are."""
-        self._last_room = max(self.clock(), self._last_room + 1)
-        return f"{prefix}{self._last_room:013d}"
+    def new_conversation_id(self, prefix: str) -> str:
+        """Return the id of a new group or thread: the prefix and 13 more digits; the service's ids are digits too."""
+        self._last_conversation = max(self.clock(), self._last_conversation + 1)
+        return f"{prefix}{self._last_conversation:013d}"

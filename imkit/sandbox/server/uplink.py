@@ -1,7 +1,9 @@
-"""What a client sends: messages, recalls, edits, read acks. Each is checked, stored, and on its way in one step.
+"""Handles what a client sends: messages, recalls, edits and read acks.
 
-Facts: fact sheet sections 4 (statuses and reasons, which the official SDK maps to its errors), 5 and 6.
-Every check comes before the first write, so a refusal leaves nothing behind.
+Each Meta is checked, stored and delivered in one step. All checks come before the first write, so a refused Meta
+changes nothing. `permissions` has the checks of rights; `delivery` gets the Meta to its receivers.
+
+Source: docs/protocol.md#sending, docs/protocol.md#recall, docs/protocol.md#editing, docs/protocol.md#read-receipts.
 """
 
 from __future__ import annotations
@@ -11,151 +13,160 @@ from dataclasses import dataclass
 from typing import Any
 
 from imkit.sandbox.options import Options
-from imkit.sandbox.server.addresses import PEOPLE, ROOMS, room_queue, user_queue
+from imkit.sandbox.server import permissions
+from imkit.sandbox.server.addresses import conversation_queue, user_queue
 from imkit.sandbox.server.delivery import Delivery, Device
-from imkit.sandbox.server.device_queues import Queues
-from imkit.sandbox.server.groups import Rooms, Thread
-from imkit.sandbox.server.message_record import Record, Stored, direct_conversation, kind_of
-from imkit.sandbox.server.notices import CHAT, NOTIFY, compact, thread_mark
+from imkit.sandbox.server.device_queues import DeviceQueues
+from imkit.sandbox.server.groups import Groups, Thread
+from imkit.sandbox.server.message_record import MessageRecord, StoredMessage, direct_conversation, is_bundle, kind_of
+from imkit.sandbox.server.notices import ONLINE_MARK, compact, edit_mark_object, thread_mark, thread_mark_object
+from imkit.sandbox.server.permissions import SendRefused
 from imkit.sandbox.server.rest_message import message_json
 from imkit.sandbox.server.store import Store, id_time
-from imkit.sandbox.server.users import People
+from imkit.sandbox.server.users import Users
 from imkit.wire import schema
-
-READ_ACK, DELIVER_ACK, RECALL, EDIT = 4, 5, 6, 8  # MessageBody.Type
-ROUTE_ALL, ROUTE_ONLINE, ROUTE_DIRECT = 0, 1, 2  # Meta.RouteType
-BODY_AND_EXT = 2  # MessageBody.EditScope
-
-FAIL, PERMISSION_DENIED, USER_MUTED = 1, 7, 15  # Status.ErrorCode
-MAX_EDITS = 10
-_ONLINE = b'{"is_online":1}'
-_TEXT, _COMMAND, _CUSTOM = 0, 6, 7  # Content.Type
-
-
-class Refused(Exception):
-    """A send is refused with a status code and a reason (section 4)."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
+from imkit.wire.enums import BodyType, ContentType, EditScope, NameSpace, RouteType, StatusCode, ValueType
+from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A send is accepted: the id it has from now on, its time, and for an edit what became of it."""
+    """The answer to an accepted Meta.
+
+    Attributes:
+        server_id: the id that the server gave it.
+        time: its time, in ms.
+        edit_mark: for an edit, the mark that the edited message now has.
+    """
 
     server_id: int
     time: int
-    note: dict[str, Any] | None = None
+    edit_mark: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
+    """The conversation that a Meta goes to.
+
+    Attributes:
+        conversation: its name in the record.
+        members: its users.
+        queue: the queue of its other members.
+        own_queue: the queue of the sender's other devices; it differs from `queue` in a one-to-one conversation.
+        thread: the thread, if it is one.
+        group_id: the group, or the thread's group; None for a one-to-one conversation.
+    """
+
     conversation: str
     members: Collection[str]
-    queue: str  # of the recipients
-    own_queue: str  # of the sender's other devices
+    queue: str
+    own_queue: str
     thread: Thread | None = None
     group_id: str | None = None
 
 
-class Sending:
-    """Handles uplink Metas of one server."""
+class Uplink:
+    """Handles the Metas of all clients.
+
+    Args:
+        options: the server's settings.
+        store: gives ids and the time.
+        users: the users.
+        groups: the groups and threads.
+        record: the messages.
+        queues: the device queues.
+        delivery: delivers to devices.
+    """
 
     def __init__(
         self,
         options: Options,
         store: Store,
-        people: People,
-        rooms: Rooms,
-        record: Record,
-        queues: Queues,
+        users: Users,
+        groups: Groups,
+        record: MessageRecord,
+        queues: DeviceQueues,
         delivery: Delivery,
     ) -> None:
         self._options = options
         self._store = store
-        self._people = people
-        self._rooms = rooms
+        self._users = users
+        self._groups = groups
         self._record = record
         self._queues = queues
         self._delivery = delivery
 
     def accept(self, device: Device, meta: Any) -> Accepted:
-        """Take a Meta from a device and do what it says.
+        """Carry out a Meta of a device.
 
         Raises:
-            Refused: the status and reason for the client.
+            SendRefused: the status and the reason for the client.
         """
         if len(meta.payload) > self._options.message_bytes:
-            raise Refused(PERMISSION_DENIED, "Sorry, data is too large")
+            raise SendRefused(StatusCode.PERMISSION_DENIED, "Sorry, data is too large")
         body = schema.MessageBody.FromString(meta.payload)
         target = self._target(device.user, meta.to)
-        if body.type == RECALL:
+        if body.type == BodyType.RECALL:
             return self._recall(device, meta, body, target)
-        if body.type == EDIT:
+        if body.type == BodyType.EDIT:
             return self._edit(device, meta, body, target)
-        if body.type in (READ_ACK, DELIVER_ACK):
+        if body.type in (BodyType.READ_ACK, BodyType.DELIVER_ACK):
             return self._ack(device, meta, body, target)
         return self._message(device, meta, body, target)
 
-    # ---------------------------------------------------------------- where to
+    # ---------------------------------------------------------------- steps that all kinds share
 
     def _target(self, sender: str, to: Any) -> _Target:
+        """Return the conversation that a JID names, if the sender may send to it."""
         name = to.name.lower()
-        if to.domain and to.domain != ROOMS:
-            if not self._people.exists(name):
-                raise Refused(FAIL, "user not found")
+        if to.domain and to.domain != GROUP_DOMAIN:
+            if not self._users.exists(name):
+                raise SendRefused(StatusCode.FAIL, "user not found")
             return _Target(direct_conversation(sender, name), (sender, name), user_queue(sender), user_queue(name))
-        thread = self._rooms.thread(name)
-        group_id = thread.group_id if thread else name
-        group = self._rooms.group(group_id)
+        thread = self._groups.thread(name)
+        group = self._groups.group(thread.group_id if thread else name)
         if group is None:
-            raise Refused(FAIL, "group not found")
-        members = self._rooms.members(name)
-        # A member of the group who has not joined the thread may not speak in it: not documented, so the strict way.
-        if sender not in members:
-            raise Refused(FAIL, "not in group or chatroom")
-        if group.disabled:
-            raise Refused(FAIL, "group is disabled")
-        if self._rooms.muted(sender, group_id):
-            raise Refused(USER_MUTED, "user is mute")
-        return _Target(name, members, room_queue(name), room_queue(name), thread, group_id)
+            raise SendRefused(StatusCode.FAIL, "group not found")
+        permissions.check_may_send(self._groups, sender, group, name)
+        return self._group_target(name, thread, group.id)
 
-    # ---------------------------------------------------------------- the downlink form
+    def _group_target(self, conversation: str, thread: Thread | None, group_id: str) -> _Target:
+        queue = conversation_queue(conversation)
+        return _Target(conversation, self._groups.members(conversation), queue, queue, thread, group_id)
 
-    def _stamp(
-        self, user: str, resource: str, meta: Any, body: Any, target: _Target, extra: dict[str, Any] | None = None
+    def _make_downlink(
+        self, user: str, resource: str, meta: Any, body: Any, target: _Target, edit_mark: dict[str, Any] | None = None
     ) -> int:
-        """Turn an uplink Meta into the downlink one: id, time, sender, thread mark (section 5). What the sender wrote
-        stays as it is.
+        """Turn an uplink Meta, in place, into the one that receivers get; return its new id.
+
+        The server sets id, time, sender and marks. The rest stays as the sender wrote it.
+
+        Source: docs/protocol.md#thread-marks.
         """
         item = self._store.new_id()
         app_key = self._options.app_key
         getattr(body, "from").name = user
-        if extra is not None:
-            mark = {**extra}
-            if target.thread is not None:
-                mark.update(_thread_mark_object(target.thread))
-            body.meta = compact(mark)
+        if edit_mark is not None:
+            body.meta = compact({**edit_mark, **_thread_mark_of(target)})
         elif target.thread is not None:
             body.meta = thread_mark(target.thread)
         else:
-            body.ClearField("meta")  # it is the service's to fill: a forged thread mark would mislead receivers
+            body.ClearField("meta")  # only the server may set it: a forged thread mark would mislead receivers
         sender = getattr(meta, "from")
         sender.Clear()
-        sender.appKey, sender.name, sender.domain = app_key, user, PEOPLE
+        sender.appKey, sender.name, sender.domain = app_key, user, USER_DOMAIN
         sender.clientResource = resource
         meta.to.appKey = app_key
         meta.to.name = meta.to.name.lower()
-        meta.id, meta.timestamp, meta.ns = item, id_time(item), CHAT
-        meta.meta = _ONLINE
+        meta.id, meta.timestamp, meta.ns = item, id_time(item), NameSpace.CHAT
+        meta.meta = ONLINE_MARK
         meta.ClearField("directedUsers")
         meta.payload = body.SerializeToString()
         return item
 
-    def _to_members(self, device: Device, target: _Target, item: int, users: Collection[str], route: int) -> None:
-        online_only = route == ROUTE_ONLINE
+    def _deliver(self, device: Device, target: _Target, item: int, users: Collection[str], route: RouteType) -> None:
+        """Deliver an item of a device to users of its target, and to the sender's other devices."""
+        online_only = route == RouteType.ROUTE_ONLINE
         origin = (device.user, device.resource)
         if target.queue == target.own_queue:
             self._delivery.deliver(users, target.queue, item, origin=origin, online_only=online_only)
@@ -164,149 +175,165 @@ class Sending:
         self._delivery.deliver(others, target.queue, item, online_only=online_only)
         self._delivery.deliver([device.user], target.own_queue, item, origin=origin)
 
-    # ---------------------------------------------------------------- each kind
+    def _find(self, message: int, target: _Target) -> StoredMessage:
+        """Return a message of the target."""
+        stored = self._record.find(message)
+        if stored is None or stored.conversation != target.conversation:
+            raise SendRefused(StatusCode.FAIL, "Sorry, message does not exist")
+        return stored
+
+    # ---------------------------------------------------------------- messages
 
     def _message(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
         route = meta.routetype
         users: Collection[str] = target.members
-        if route == ROUTE_DIRECT:
+        if route == RouteType.ROUTE_DIRECT:
             directed = {user.lower() for user in meta.directedUsers} | {device.user}
             users = [user for user in target.members if user in directed]
         kind = kind_of(body.contents[0]) if body.contents else "txt"
-        stored = route == ROUTE_ALL and kind != "cmd"
-        item = self._stamp(device.user, device.resource, meta, body, target)
+        is_stored = route == RouteType.ROUTE_ALL and kind != "cmd"
+        item = self._make_downlink(device.user, device.resource, meta, body, target)
         serialized = meta.SerializeToString()
-        last = message_json(meta, body, device.user) if stored and target.thread else None
-        # All is built; from here on nothing can fail but the store itself.
-        if stored:
+        last = message_json(meta, body, device.user) if is_stored and target.thread else None
+        # Everything is built. From here on only the store can fail.
+        if is_stored:
             self._record.add(item, target.conversation, device.user, kind, serialized)
         else:
-            self._queues.pass_on(item, serialized)
-        self._to_members(device, target, item, users, route)
+            self._queues.keep_unstored(item, serialized)
+        self._deliver(device, target, item, users, route)
         if last is not None and target.thread is not None:
-            self._rooms.count_message(target.thread, +1)
-            self._delivery.thread_changed(target.thread, "update_msg", device.user, last)
+            self._groups.count_message(target.thread, +1)
+            self._delivery.tell_thread_changed(target.thread, "update_msg", device.user, last)
         return Accepted(item, meta.timestamp)
 
-    def _stored(self, message: int, target: _Target) -> Stored:
-        stored = self._record.find(message)
-        if stored is None or stored.conversation != target.conversation:
-            raise Refused(FAIL, "Sorry, message does not exist")
-        return stored
+    # ---------------------------------------------------------------- recalls
 
     def _recall(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
-        if self._options.recall_seconds <= 0:
-            raise Refused(FAIL, "message recall disabled")
-        stored = self._stored(body.ackMessageId, target)
-        if stored.sender != device.user:
-            raise Refused(FAIL, "only the sender may recall a message")
-        if self._store.clock() - id_time(stored.id) > self._options.recall_seconds * 1000:
-            raise Refused(FAIL, "exceed recall time limit")
-        item = self._stamp(device.user, device.resource, meta, body, target)
+        permissions.check_recall_enabled(self._options)
+        stored = self._find(body.ackMessageId, target)
+        permissions.check_may_recall(self._options, device.user, stored, self._store.clock())
+        item = self._make_downlink(device.user, device.resource, meta, body, target)
         self._withdraw(stored, target)
-        self._queues.pass_on(item, meta.SerializeToString())
-        self._to_members(device, target, item, target.members, ROUTE_ALL)
+        self._queues.keep_unstored(item, meta.SerializeToString())
+        self._deliver(device, target, item, target.members, RouteType.ROUTE_ALL)
         if target.thread is not None:
-            self._delivery.thread_counted(target.thread, device.user)
+            self._delivery.tell_message_count(target.thread, device.user)
         return Accepted(item, meta.timestamp)
 
-    def _withdraw(self, stored: Stored, target: _Target) -> None:
-        """Take a recalled message out of the history, and out of the queues of who has not seen it yet."""
+    def recall_for_app(self, message: int, conversation: str, operator: str, *, force: bool) -> None:
+        """Recall a message of a group or thread for the app.
+
+        Args:
+            message: the id of the message.
+            conversation: the group or thread.
+            operator: the user that the notice names as the one who recalled.
+            force: recall also after the time limit.
+
+        Raises:
+            SendRefused: the reason.
+
+        Source: docs/protocol.md#calls-of-an-app-server.
+        """
+        stored = self._record.find(message)
+        if stored is None or stored.conversation != conversation:
+            raise SendRefused(StatusCode.FAIL, "not_found msg")
+        if not force:
+            permissions.check_recall_time(self._options, stored, self._store.clock())
+        thread = self._groups.thread(conversation)
+        target = self._group_target(conversation, thread, thread.group_id if thread else conversation)
+        jid = schema.JID(name=conversation, domain=GROUP_DOMAIN)
+        body = schema.MessageBody(type=BodyType.RECALL, to=jid, ackMessageId=message)
+        meta = schema.Meta(to=jid)
+        item = self._make_downlink(operator, "", meta, body, target)
+        self._withdraw(stored, target)
+        self._delivery.deliver_unstored(meta.SerializeToString(), item, target.members, target.queue)
+        if thread is not None:
+            self._delivery.tell_message_count(thread, operator)
+
+    def _withdraw(self, stored: StoredMessage, target: _Target) -> None:
+        """Remove a recalled message from the history and from the queues of those who have not received it."""
         self._record.remove(stored.id)
         for user in target.members:
             self._queues.withdraw([user], target.queue if user != stored.sender else target.own_queue, stored.id)
         if target.thread is not None:
-            self._rooms.count_message(target.thread, -1)
+            self._groups.count_message(target.thread, -1)
 
-    def recall_for_app(self, message: int, room: str, operator: str, *, force: bool) -> str | None:
-        """Recall a message of a group or thread on the app's behalf (section 10); return why not, or None.
-
-        The time limit holds unless `force` is given.
-        """
-        stored = self._record.find(message)
-        if stored is None or stored.conversation != room:
-            return "not_found msg"
-        if not force and self._store.clock() - id_time(stored.id) > self._options.recall_seconds * 1000:
-            return "exceed recall time limit"
-        thread = self._rooms.thread(room)
-        target = _Target(room, self._rooms.members(room), room_queue(room), room_queue(room), thread)
-        jid = schema.JID(name=room, domain=ROOMS)
-        body = schema.MessageBody(type=RECALL, to=jid, ackMessageId=message)
-        meta = schema.Meta(to=jid)
-        item = self._stamp(operator, "", meta, body, target)
-        self._withdraw(stored, target)
-        self._delivery.pass_on(meta.SerializeToString(), item, target.members, target.queue)
-        if thread is not None:
-            self._delivery.thread_counted(thread, operator)
-        return None
+    # ---------------------------------------------------------------- edits
 
     def _edit(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
-        stored = self._stored(body.editMessageId, target)
-        owns_group = target.group_id is not None and self._rooms.manages(device.user, target.group_id)
-        if stored.sender != device.user and not owns_group:
-            raise Refused(FAIL, "only the sender or the group's owner may edit a message")
-        if stored.edits >= MAX_EDITS:
-            raise Refused(FAIL, f"a message may be edited {MAX_EDITS} times")
-        original = schema.Meta.FromString(stored.meta)
-        original_body = schema.MessageBody.FromString(original.payload)
-        self._apply_edit(original_body, body)
-        note = {
-            "edit_msg": {
-                "count": stored.edits + 1,
-                "operator": device.user,
-                "edit_time": self._store.clock(),
-                "sender": stored.sender,
-                "send_time": id_time(stored.id),
-                "chat_type": "chat:group" if target.group_id else "chat:user",
-            }
-        }
-        mark = {**note, **(_thread_mark_object(target.thread) if target.thread else {})}
-        original_body.meta = compact(mark)
-        original.payload = original_body.SerializeToString()
-        item = self._stamp(device.user, device.resource, meta, body, target, note)
-        serialized = meta.SerializeToString()
-        edited = original.SerializeToString()
+        stored = self._find(body.editMessageId, target)
+        permissions.check_may_edit(self._groups, device.user, stored, target.group_id)
+        mark = edit_mark_object(
+            *(stored.edits + 1, device.user, self._store.clock()),
+            sender=stored.sender,
+            send_time=id_time(stored.id),
+            chat_type="chat:group" if target.group_id else "chat:user",
+        )
+        edited = self._edited_meta(stored, body, mark, target)
+        item = self._make_downlink(device.user, device.resource, meta, body, target, mark)
         self._record.replace(stored.id, stored.edits + 1, edited)
-        self._queues.pass_on(item, serialized)
-        self._to_members(device, target, item, target.members, ROUTE_ALL)
-        return Accepted(item, meta.timestamp, note)
+        self._queues.keep_unstored(item, meta.SerializeToString())
+        self._deliver(device, target, item, target.members, RouteType.ROUTE_ALL)
+        return Accepted(item, meta.timestamp, mark)
+
+    def _edited_meta(self, stored: StoredMessage, edit: Any, mark: dict[str, Any], target: _Target) -> bytes:
+        """Return the Meta of a message as it is after an edit."""
+        meta = schema.Meta.FromString(stored.meta)
+        body = schema.MessageBody.FromString(meta.payload)
+        self._apply_edit(body, edit)
+        body.meta = compact({**mark, **_thread_mark_of(target)})
+        meta.payload = body.SerializeToString()
+        serialized: bytes = meta.SerializeToString()
+        return serialized
 
     def _apply_edit(self, original: Any, edit: Any) -> None:
-        """Texts and custom messages may change body and ext, others the ext only, commands nothing."""
+        """Change a MessageBody in place.
+
+        An edit can change the content and the ext of texts and custom messages. Of other messages it can change the
+        ext only; a content is then ignored if the edit names the scope BODY_AND_EXT, and refused if not.
+        """
         if not original.contents:
-            raise Refused(FAIL, "this message cannot be edited")
+            raise SendRefused(StatusCode.FAIL, "this message cannot be edited")
         kind = original.contents[0].type
-        editable = kind in (_TEXT, _CUSTOM) and kind_of(original.contents[0]) != "combine"
+        is_editable = kind in (ContentType.TEXT, ContentType.CUSTOM) and not is_bundle(original.contents[0])
         if edit.contents and edit.contents[0].ByteSize():
-            if editable and edit.contents[0].type == kind:
+            if is_editable and edit.contents[0].type == kind:
                 original.contents[0].CopyFrom(edit.contents[0])
-            elif editable or edit.editScope != BODY_AND_EXT:
-                raise Refused(FAIL, "the body of this kind of message cannot be edited")
-        if edit.editScope == BODY_AND_EXT:
+            elif is_editable or edit.editScope != EditScope.BODY_AND_EXT:
+                raise SendRefused(StatusCode.FAIL, "the body of this kind of message cannot be edited")
+        if edit.editScope == EditScope.BODY_AND_EXT:
             original.ClearField("ext")
             original.ext.extend(edit.ext)
 
+    def edit_answer(self, accepted: Accepted) -> Any:
+        """Return the Meta that the answer to an edit carries: the edit mark.
+
+        Source: docs/protocol.md#editing.
+        """
+        payload = compact(accepted.edit_mark).encode()
+        return schema.Meta(id=accepted.server_id, timestamp=accepted.time, ns=NameSpace.NOTIFY, payload=payload)
+
+    # ---------------------------------------------------------------- read acks
+
     def _ack(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
-        if target.group_id is None:  # one-to-one: to the other side, as it is
-            item = self._stamp(device.user, device.resource, meta, body, target)
-            self._queues.pass_on(item, meta.SerializeToString())
-            others = [user for user in target.members if user != device.user]
-            self._delivery.deliver(others, target.queue, item)
-            return Accepted(item, meta.timestamp)
-        stored = self._stored(body.ackMessageId, target)
-        count = self._record.read_by(stored.id, device.user, self._store.clock(), body.ackContent)
-        body.ClearField("ext")
-        # The SDK reads the first ext's text, whatever its key: {message id: how many have read it} (section 4).
-        body.ext.add(key="group_ack", type=8, stringValue=compact({str(stored.id): count}))
-        item = self._stamp(device.user, device.resource, meta, body, target)
-        self._queues.pass_on(item, meta.SerializeToString())
-        self._delivery.deliver([stored.sender], target.queue, item, origin=(device.user, device.resource))
+        if target.group_id is None:
+            # One-to-one: the other user gets the ack unchanged.
+            receivers = [user for user in target.members if user != device.user]
+        else:
+            stored = self._find(body.ackMessageId, target)
+            count = self._record.add_read_ack(stored.id, device.user, self._store.clock(), body.ackContent)
+            body.ClearField("ext")
+            # The SDK reads the text of the first ext entry, whatever its key: {message id: number of readers}.
+            counts = compact({str(stored.id): count})
+            body.ext.add(key="group_ack", type=ValueType.JSON_STRING, stringValue=counts)
+            receivers = [stored.sender]
+        item = self._make_downlink(device.user, device.resource, meta, body, target)
+        self._delivery.deliver_unstored(
+            meta.SerializeToString(), item, receivers, target.queue, origin=(device.user, device.resource)
+        )
         return Accepted(item, meta.timestamp)
 
-    def edit_note(self, note: dict[str, Any], time: int, item: int) -> Any:
-        """Return the Meta that an edit's answer may carry (section 4)."""
-        return schema.Meta(id=item, timestamp=time, ns=NOTIFY, payload=compact(note).encode())
 
-
-def _thread_mark_object(thread: Thread) -> dict[str, Any]:
-    return {"thread": {"msg_parent_id": thread.parent_id, "muc_parent_id": thread.group_id, "thread_name": thread.name}}
+def _thread_mark_of(target: _Target) -> dict[str, Any]:
+    thread = target.thread
+    return {} if thread is None else thread_mark_object(thread.parent_id, thread.group_id, thread.name)

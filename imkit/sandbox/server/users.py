@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from imkit.sandbox.server.store import Store
 
-_USER_ID = re.compile(r"[a-z0-9_.\-]{1,64}")  # fact sheet section 12, after lower-casing
+_USER_ID = re.compile(r"[a-z0-9_.\-]{1,64}")  # lower-cased; source: docs/protocol.md#limits
+_EXPIRED_TOKEN_MS = 24 * 3600 * 1000  # an expired token is remembered so long: the answer is "expired", not "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,21 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Whose token it is and until when (ms). The app's own token has no user."""
+    """A token.
+
+    Attributes:
+        user: its user; None for the app's own token.
+        expires: when it expires, in ms.
+    """
 
     user: str | None
     expires: int
 
 
 def user_id(name: object) -> str | None:
-    """Return a user id as the service keeps it, lower-cased; None if it is not one (fact sheet sections 1 and 12).
+    """Return a user id as the service stores it, lower-cased; None if it is not a legal one.
+
+    Source: docs/protocol.md#limits.
 
     Example:
         >>> user_id("Alice"), user_id("no spaces please")
@@ -49,20 +57,20 @@ def _digest(token: str) -> bytes:
 
 
 def _hash_password(password: str, salt: bytes) -> str:
-    # A modest cost: this guards made-up passwords on a learning server, and a test registers hundreds of users.
+    # A low cost is enough: the passwords of a learning server are made up, and tests register hundreds of users.
     key = hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=salt, n=1024, r=8, p=1, dklen=32)
     return f"{salt.hex()}${key.hex()}"
 
 
-class People:
-    """Users and tokens in the store.
+class Users:
+    """Stores users and tokens.
 
     Example:
         >>> store = Store(None)
-        >>> people = People(store)
+        >>> users = Users(store)
         >>> with store.transaction():
-        ...     user = people.register("alice", "secret")
-        >>> people.password_fits("alice", "secret"), people.password_fits("alice", "guess")
+        ...     user = users.register("alice", "secret")
+        >>> users.is_password("alice", "secret"), users.is_password("alice", "guess")
         (True, False)
     """
 
@@ -72,7 +80,7 @@ class People:
         store.on_commit(before=lambda: None, after_rollback=self._known.clear)
 
     def register(self, name: str, password: str | None, nickname: str = "") -> User:
-        """Add a user. Without a password nobody can log in with one; the app server still issues tokens."""
+        """Add a user. A user without a password can log in only with a token from the app server."""
         hashed = "" if password is None else _hash_password(password, secrets.token_bytes(16))
         user = User(name, str(uuid.uuid4()), nickname, self._store.clock())
         self._store.execute(
@@ -81,18 +89,18 @@ class People:
         return user
 
     def find(self, name: str) -> User | None:
-        """Return a user, or None."""
+        """Return a user; None if there is none with this id."""
         found = self._store.row("SELECT name, uuid, nickname, created FROM users WHERE name = ?", (name,))
         return User(*found) if found else None
 
     def exists(self, name: str) -> bool:
-        """Say whether there is such a user."""
+        """Return whether there is a user with this id."""
         if name not in self._known and self._store.row("SELECT 1 FROM users WHERE name = ?", (name,)):
             self._known.add(name)
         return name in self._known
 
-    def password_fits(self, name: str, password: str) -> bool:
-        """Check a password."""
+    def is_password(self, name: str, password: str) -> bool:
+        """Return whether this is the user's password."""
         found = self._store.row("SELECT password FROM users WHERE name = ?", (name,))
         if not found or not found[0]:
             return False
@@ -100,13 +108,13 @@ class People:
         return hmac.compare_digest(found[0], _hash_password(password, salt))
 
     def change_password(self, name: str, password: str) -> None:
-        """Set a new password; the tokens made with the old one end."""
+        """Set a new password and delete the user's tokens."""
         hashed = _hash_password(password, secrets.token_bytes(16))
         self._store.execute("UPDATE users SET password = ? WHERE name = ?", (hashed, name))
         self._store.execute("DELETE FROM tokens WHERE user = ?", (name,))
 
     def remove(self, name: str) -> None:
-        """Forget a user: no login, no token, no membership. What the user wrote stays."""
+        """Delete a user with its tokens and queues. The user's messages stay."""
         for statement in (
             "DELETE FROM users WHERE name = ?",
             "DELETE FROM tokens WHERE user = ?",
@@ -117,16 +125,18 @@ class People:
         self._known.discard(name)
 
     def new_token(self, user: str | None, seconds: float) -> tuple[str, int]:
-        """Issue a token; return it and when it ends (ms). Only its digest is kept."""
-        token = "YWMt" + secrets.token_urlsafe(32)  # the service's tokens start so
+        """Issue a token for a user, or for the app (None); return it and when it expires (ms).
+
+        The store keeps only the token's digest.
+        """
+        token = "YWMt" + secrets.token_urlsafe(32)  # the service's tokens begin with these letters
         now = self._store.clock()
         expires = now + int(seconds * 1000)
         self._store.execute("INSERT INTO tokens VALUES (?, ?, ?)", (_digest(token), user or "", expires))
-        # A day's grace, so that an old token is answered with "expired" and not with "never seen".
-        self._store.execute("DELETE FROM tokens WHERE expires < ?", (now - 24 * 3600 * 1000,))
+        self._store.execute("DELETE FROM tokens WHERE expires < ?", (now - _EXPIRED_TOKEN_MS,))
         return token, expires
 
-    def token(self, token: str) -> Token | None:
-        """Look a token up, expired or not."""
+    def find_token(self, token: str) -> Token | None:
+        """Return a token, also an expired one; None if it is unknown."""
         found = self._store.row("SELECT user, expires FROM tokens WHERE digest = ?", (_digest(token),))
         return Token(found[0] or None, found[1]) if found else None

@@ -89,8 +89,8 @@ class Api:
     def join(self, thread: str) -> Any:
         return self.ok("POST", f"/thread/{thread}/user/{self.user}/join")
 
-    def page(self, room: str, **filters: Any) -> Any:
-        body = {"queue": f"{room}@{ROOMS}", "start": -1, "end": -1, **filters}
+    def page(self, tea: str, **filters: Any) -> Any:
+        body = {"queue": f"{tea}@{ROOMS}", "start": -1, "end": -1, **filters}
         return self.ok("POST", f"/users/{self.user}/messageroaming", json=body)["data"]
 
 
@@ -318,7 +318,7 @@ def is_text(text: str) -> Callable[[Any], bool]:
     return lambda meta: text in texts([meta])
 
 
-class Room:
+class TeaGroup:
     """A group of three with a thread that two of them are in."""
 
     def __init__(self, server: Server) -> None:

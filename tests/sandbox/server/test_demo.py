@@ -17,12 +17,12 @@ from PIL import Image
 
 import imkit
 from imkit.sandbox.demo import FACTS, MESSAGES, THREADS, Demo
-from imkit.sandbox.server.demo.cast import CIRCLES, PEOPLE
+from imkit.sandbox.server.demo.cast import GROUP_PROFILES, PEOPLE
 from imkit.sandbox.server.demo.fill import fill
 from imkit.sandbox.server.demo.plan import END
-from imkit.sandbox.server.message_record import Record
+from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.store import Store, id_time, now_ms
-from imkit.sandbox.server.users import People
+from imkit.sandbox.server.users import Users
 from tests.sandbox.server.raw_client import WAIT
 
 ROOT = Path(__file__).parents[3]
@@ -59,8 +59,8 @@ def said_in(frame: pd.DataFrame, thread: str) -> pd.DataFrame:
 
 def test_it_has_the_size_asked_for(reader: imkit.Session, frame: pd.DataFrame) -> None:
     threads, groups = list(reader.threads()), list(reader.groups())
-    assert (len(frame), len(threads), len(groups)) == (MESSAGES, THREADS, len(CIRCLES))
-    assert {group.name for group in groups} == {circle.name for circle in CIRCLES}
+    assert (len(frame), len(threads), len(groups)) == (MESSAGES, THREADS, len(GROUP_PROFILES))
+    assert {group.name for group in groups} == {profile.name for profile in GROUP_PROFILES}
     assert max(len(thread.name or "") for thread in threads) <= 64
     assert frame.message_id.is_unique
     assert frame.sender.nunique() == len(PEOPLE)
@@ -170,7 +170,7 @@ def test_priorities_are_the_shops(reader: imkit.Session, frame: pd.DataFrame) ->
 @pytest.mark.parametrize("seed", [1, 2])
 def test_another_seed_is_another_community_with_the_same_facts(seed: int) -> None:
     store, demo = Store(None), Demo(seed=seed, threads=30, messages=6000)
-    assert fill(store, People(store), Record(store), "imkit#sandbox", demo)
+    assert fill(store, Users(store), MessageRecord(store), "imkit#sandbox", demo)
     talk = store.rows(
         "SELECT threads.name, sender, (messages.id >> 20) FROM messages LEFT JOIN threads ON threads.id = conversation"
     )
@@ -229,7 +229,7 @@ def test_what_is_said_now_comes_after(community: imkit.Sandbox, reader: imkit.Se
 
 
 def everything(demo: Demo, store: Store) -> list[Any]:
-    assert fill(store, People(store), Record(store), "imkit#sandbox", demo)
+    assert fill(store, Users(store), MessageRecord(store), "imkit#sandbox", demo)
     tables = ("messages", "threads", "groups", "members", "attachments")
     return [store.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
 

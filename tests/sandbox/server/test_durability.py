@@ -8,7 +8,7 @@ from websockets.exceptions import ConnectionClosed
 
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
-from tests.sandbox.server.raw_client import Api, Device, Room, close_everything, text_body, texts
+from tests.sandbox.server.raw_client import Api, Device, TeaGroup, close_everything, text_body, texts
 
 
 def all_texts(api: Api, thread: str) -> list[str]:
@@ -22,16 +22,16 @@ def all_texts(api: Api, thread: str) -> list[str]:
         start = page["next_key"]
 
 
-def send_until_cut(room: Room, started: threading.Event) -> tuple[list[str], int]:
+def send_until_cut(tea: TeaGroup, started: threading.Event) -> tuple[list[str], int]:
     """Send with many in flight until the socket breaks; return what was acknowledged, and how much was sent."""
     flight = 32
     sent: list[int] = []
     acknowledged: list[str] = []
     try:
         for number in range(100_000):
-            sent.append(room.alice.post(room.thread, text_body(f"m{number}")))
+            sent.append(tea.alice.post(tea.thread, text_body(f"m{number}")))
             if number >= flight:
-                assert room.alice.reply_to(sent[number - flight]).status.errorCode == 0
+                assert tea.alice.reply_to(sent[number - flight]).status.errorCode == 0
                 acknowledged.append(f"m{number - flight}")
             if len(acknowledged) == 300:
                 started.set()
@@ -39,18 +39,18 @@ def send_until_cut(room: Room, started: threading.Event) -> tuple[list[str], int
         pass
     # Acks that had arrived in the last moment.
     for number in range(len(acknowledged), len(sent)):
-        if sent[number] in room.alice.replies:
+        if sent[number] in tea.alice.replies:
             acknowledged.append(f"m{number}")
     return acknowledged, len(sent)
 
 
 def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_come_again_once(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sandbox.db") as sandbox:
-        room = Room(sandbox)
-        before = room.alice.send(room.thread, "seen before")
-        room.bob.until(lambda meta: meta.id == before)
-        room.bob.settle()
-        room.bob.acknowledge = False
+        tea = TeaGroup(sandbox)
+        before = tea.alice.send(tea.thread, "seen before")
+        tea.bob.until(lambda meta: meta.id == before)
+        tea.bob.settle()
+        tea.bob.acknowledge = False
         started = threading.Event()
 
         def kill() -> None:
@@ -59,13 +59,13 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
 
         killer = threading.Thread(target=kill)
         killer.start()
-        acknowledged, sent = send_until_cut(room, started)
+        acknowledged, sent = send_until_cut(tea, started)
         killer.join()
         assert len(acknowledged) >= 300
         sandbox.start()
-        alice, bob = Device(sandbox, room.alice.user), Device(sandbox, room.bob.user)
-        assert alice.send(room.thread, "after") > before
-        kept = all_texts(alice.api, room.thread)
+        alice, bob = Device(sandbox, tea.alice.user), Device(sandbox, tea.bob.user)
+        assert alice.send(tea.thread, "after") > before
+        kept = all_texts(alice.api, tea.thread)
         assert kept[0] == "seen before"
         assert kept[-1] == "after"
         flow = kept[1:-1]
@@ -76,13 +76,13 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
         bob.until(lambda meta: "after" in texts([meta]))
         bob.settle()
         assert texts(bob.metas) == [*flow, "after"]
-        overview = alice.api.ok("POST", "/thread/message", json={"threadIds": [room.thread]})["entities"][0]
+        overview = alice.api.ok("POST", "/thread/message", json={"threadIds": [tea.thread]})["entities"][0]
         assert overview["last_message"]["payload"]["bodies"][0]["msg"] == "after"
         close_everything()
         # And once more: what is acknowledged now does not come a third time.
         sandbox.kill()
         sandbox.start()
-        again = Device(sandbox, room.bob.user)
+        again = Device(sandbox, tea.bob.user)
         again.settle()
         assert texts(again.metas) == []
         close_everything()
@@ -90,16 +90,16 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
 
 def test_an_orderly_end_keeps_everything_and_says_that_it_restarts(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sandbox.db") as sandbox:
-        room = Room(sandbox)
-        sent = room.alice.send(room.thread, "kept")
+        tea = TeaGroup(sandbox)
+        sent = tea.alice.send(tea.thread, "kept")
         app, port = sandbox.secret, sandbox.rest_url
         sandbox.stop()
-        assert room.bob.closed() == 1012
+        assert tea.bob.closed() == 1012
         assert not sandbox.running
         sandbox.start()
         assert (sandbox.secret, sandbox.rest_url) == (app, port)
         # The token of before is still good: nobody has to log in again over a restart.
-        assert [each["msg"] for each in room.alice.api.page(room.thread)["msgs"]]
-        bob = Device(sandbox, room.bob.user)
+        assert [each["msg"] for each in tea.alice.api.page(tea.thread)["msgs"]]
+        bob = Device(sandbox, tea.bob.user)
         bob.until(lambda meta: meta.id == sent)
         close_everything()

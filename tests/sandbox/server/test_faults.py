@@ -17,7 +17,7 @@ from tests.sandbox.server.raw_client import (
     WAIT,
     Api,
     Device,
-    Room,
+    TeaGroup,
     close_everything,
     frame,
     is_text,
@@ -109,14 +109,14 @@ def test_the_rate_limit_is_a_bucket_of_one_second() -> None:
 
 def test_latency_delays_replies_and_keeps_their_order() -> None:
     with Sandbox(latency_ms=60) as sandbox:
-        room = Room(sandbox)
+        tea = TeaGroup(sandbox)
         start = time.monotonic()
-        numbers = [room.alice.post(room.thread, text_body(str(number))) for number in range(20)]
-        replies = [room.alice.reply_to(number).serverId for number in numbers]
+        numbers = [tea.alice.post(tea.thread, text_body(str(number))) for number in range(20)]
+        replies = [tea.alice.reply_to(number).serverId for number in numbers]
         assert replies == sorted(replies)
         assert 0.06 <= time.monotonic() - start < 0.6, "all wait at once, not one behind the other"
         start = time.monotonic()
-        room.alice.api.ok("GET", f"/thread/{room.thread}")
+        tea.alice.api.ok("GET", f"/thread/{tea.thread}")
         assert time.monotonic() - start >= 0.06
         close_everything()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
-from imkit.sandbox.server.middleware import Edge
+from imkit.sandbox.server.middleware import Middleware
 from imkit.sandbox.server.msync import Connection
 from imkit.sandbox.server.server import Application
 from imkit.sandbox.server.store import Store
@@ -29,21 +29,21 @@ class World:
         self.application = Application(self.options, Store(None))
         backend = self.application.backend
         with backend.delivery.unit():
-            backend.people.register("alice", None)
-            self.token, _ = backend.people.new_token("alice", 3600)
-            group = backend.rooms.create_group("alice", "tea", members=[])
+            backend.users.register("alice", None)
+            self.token, _ = backend.users.new_token("alice", 3600)
+            group = backend.groups.create_group("alice", "tea", members=[])
             parent = backend.store.new_id()
             backend.record.add(parent, group.id, "alice", "txt", b"")
-            self.thread = backend.rooms.create_thread(group.id, str(parent), "alice", "Oolong").id
+            self.thread = backend.groups.create_thread(group.id, str(parent), "alice", "Oolong").id
 
     async def throw(self, frames: list[bytes]) -> Connection:
         """Log a connection in and let it send these frames."""
-        exchange = self.application.exchange
-        connection = Connection(exchange, 0)
+        server = self.application.msync
+        connection = Connection(server, 0)
         for each in [provision(self.options.app_key, "alice", self.token, f"{id(connection)}"), *frames]:
-            exchange.submit(connection, each)
-        exchange._settle()
-        self.application.backend.delivery.leave(connection)
+            server.submit(connection, each)
+        server._handle_batch()
+        self.application.backend.delivery.log_out(connection)
         return connection
 
     def meta(self, body: Any, **more: Any) -> bytes:
@@ -120,12 +120,12 @@ def test_deeply_nested_attributes_harm_nobody(world: World, runner: asyncio.Runn
 
 def test_a_silent_socket_is_closed_but_not_before_the_sdk_would_speak() -> None:
     async def scene() -> None:
-        exchange = Application(Options(), Store(None)).exchange
-        quiet, silent = Connection(exchange, 0), Connection(exchange, 0)
-        exchange.connections |= {quiet, silent}
-        quiet.heard -= 65  # the SDK's heartbeat may take 60 s
-        silent.heard -= 125
-        exchange.close_idle()
+        server = Application(Options(), Store(None)).msync
+        quiet, silent = Connection(server, 0), Connection(server, 0)
+        server.connections |= {quiet, silent}
+        quiet.last_frame_at -= 65  # the SDK's heartbeat may take 60 s
+        silent.last_frame_at -= 125
+        server.close_idle()
         assert (close_code(quiet), close_code(silent)) == (None, 1001)
 
     asyncio.run(scene())
@@ -136,7 +136,7 @@ def test_a_failure_of_the_servers_own_is_json_too(caplog: pytest.LogCaptureFixtu
         raise RuntimeError("a bug")
 
     async def scene() -> httpx.Response:
-        transport = httpx.ASGITransport(Edge(broken, Options(), Faults({})))
+        transport = httpx.ASGITransport(Middleware(broken, Options(), Faults({})))
         async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as client:
             return await client.get("/imkit/sandbox/users")
 

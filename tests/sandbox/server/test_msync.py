@@ -21,7 +21,7 @@ from tests.sandbox.server.raw_client import (
     UNREAD,
     WAIT,
     Device,
-    Room,
+    TeaGroup,
     app_api,
     frame,
     is_text,
@@ -128,25 +128,25 @@ def test_nothing_goes_before_the_login(sandbox: Sandbox) -> None:
         assert close_code(connection) == 1008
 
 
-def test_an_empty_frame_is_an_empty_sync(room: Room) -> None:
-    room.alice.socket.send(b"")
-    assert room.alice.send(room.thread, "still here")
+def test_an_empty_frame_is_an_empty_sync(tea: TeaGroup) -> None:
+    tea.alice.socket.send(b"")
+    assert tea.alice.send(tea.thread, "still here")
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"\x12\x02\xff\xfe", b"\x22\x7f"])
-def test_a_message_that_cannot_be_read_is_refused_and_the_session_goes_on(room: Room, payload: bytes) -> None:
-    meta = schema.Meta(id=77, to=schema.JID(name=room.thread), ns=1, payload=payload)
-    room.alice.socket.send(frame(SYNC, schema.CommSyncUL(meta=meta)))
-    assert room.alice.reply_to(77).status.errorCode == 10
-    assert room.alice.send(room.thread, "still here")
+def test_a_message_that_cannot_be_read_is_refused_and_the_session_goes_on(tea: TeaGroup, payload: bytes) -> None:
+    meta = schema.Meta(id=77, to=schema.JID(name=tea.thread), ns=1, payload=payload)
+    tea.alice.socket.send(frame(SYNC, schema.CommSyncUL(meta=meta)))
+    assert tea.alice.reply_to(77).status.errorCode == 10
+    assert tea.alice.send(tea.thread, "still here")
 
 
-def test_one_clients_garbage_is_nobody_elses_trouble(room: Room) -> None:
+def test_one_clients_garbage_is_nobody_elses_trouble(tea: TeaGroup) -> None:
     for number in range(20):
-        connection = open_socket(room.alice.server)
+        connection = open_socket(tea.alice.server)
         connection.send(os.urandom(1 + 50 * number))
-    room.alice.send(room.thread, "as if nothing were")
-    room.bob.until(is_text("as if nothing were"))
+    tea.alice.send(tea.thread, "as if nothing were")
+    tea.bob.until(is_text("as if nothing were"))
 
 
 # ---------------------------------------------------------------- being sent away

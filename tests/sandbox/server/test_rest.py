@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from imkit.sandbox.process import Sandbox
-from tests.sandbox.server.raw_client import WAIT, Api, Device, Room, app_api, close_everything, new_name, token_of
+from tests.sandbox.server.raw_client import WAIT, Api, Device, TeaGroup, app_api, close_everything, new_name, token_of
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_a_browser_may_ask_first(nobody: Api) -> None:
     assert {"authorization", "content-type", "restrict-access", "share-secret", "x-requested-with"} <= allowed
 
 
-def test_replies_come_in_the_documented_envelope(room: Room) -> None:
-    reply = room.alice.api.ok("GET", f"/thread/{room.thread}")
+def test_replies_come_in_the_documented_envelope(tea: TeaGroup) -> None:
+    reply = tea.alice.api.ok("GET", f"/thread/{tea.thread}")
     wanted = {"action", "application", "applicationName", "organization", "uri", "path", "entities", "data"}
     assert wanted | {"timestamp", "duration"} == reply.keys()
     assert (reply["organization"], reply["applicationName"], reply["action"]) == ("imkit", "sandbox", "get")
@@ -141,27 +141,27 @@ def upload(api: Api, body: bytes, name: str = "说明.txt", kind: str = "text/pl
     return api.call("POST", path, files={"file": (name, body, kind)}, headers={"restrict-access": "true"})
 
 
-def test_attachments_come_back_to_who_has_the_secret(room: Room, nobody: Api) -> None:
-    reply = upload(room.alice.api, b"\x00body of the file\xff")
+def test_attachments_come_back_to_who_has_the_secret(tea: TeaGroup, nobody: Api) -> None:
+    reply = upload(tea.alice.api, b"\x00body of the file\xff")
     assert reply.status_code == 200
     entity = reply.json()["entities"][0]
     assert entity["type"] == "chatfile"
     path, secret = f"/chatfiles/{entity['uuid']}", entity["share-secret"]
-    back = room.bob.api.call("GET", f"{path}?em-redirect=true&share-secret={secret}")
+    back = tea.bob.api.call("GET", f"{path}?em-redirect=true&share-secret={secret}")
     assert (back.status_code, back.content) == (200, b"\x00body of the file\xff")
     assert back.headers["content-disposition"] == "attachment"
     assert nobody.call("GET", path, headers={"share-secret": secret}).content == back.content
-    denied = room.bob.api.refused("GET", f"{path}?share-secret=guess", 403)
+    denied = tea.bob.api.refused("GET", f"{path}?share-secret=guess", 403)
     assert denied["error_description"] == "chatfile no permission"
-    assert room.bob.api.refused("GET", "/chatfiles/no-such-file", 404)["error"] == "file_expired"
+    assert tea.bob.api.refused("GET", "/chatfiles/no-such-file", 404)["error"] == "file_expired"
 
 
-def test_attachments_have_a_limit(room: Room) -> None:
+def test_attachments_have_a_limit(tea: TeaGroup) -> None:
     limit = 10 * 1024 * 1024
-    assert upload(room.alice.api, b"x" * limit).status_code == 200
+    assert upload(tea.alice.api, b"x" * limit).status_code == 200
     for size in (limit + 1, limit + 100_000):
-        reply = upload(room.alice.api, b"x" * size)
+        reply = upload(tea.alice.api, b"x" * size)
         assert (reply.status_code, reply.json()["error"]) == (413, "request_entity_too_large")
-    room.alice.api.refused("POST", "/chatfiles", 400, files={"other": ("x", b"x")})
-    room.alice.api.refused("POST", "/chatfiles", 400, content=b"--", headers={"Content-Type": "multipart/form-data"})
-    room.alice.api.refused("POST", "/sdk/chatfiles/part-upload", 404)
+    tea.alice.api.refused("POST", "/chatfiles", 400, files={"other": ("x", b"x")})
+    tea.alice.api.refused("POST", "/chatfiles", 400, content=b"--", headers={"Content-Type": "multipart/form-data"})
+    tea.alice.api.refused("POST", "/sdk/chatfiles/part-upload", 404)

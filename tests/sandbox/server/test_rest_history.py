@@ -8,19 +8,19 @@ import pytest
 
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
-from tests.sandbox.server.raw_client import Api, Device, Room, new_name, sender_of, text_body, texts, token_of
+from tests.sandbox.server.raw_client import Api, Device, TeaGroup, new_name, sender_of, text_body, texts, token_of
 
 
 def metas(page: Any) -> list[Any]:
     return [schema.Meta.FromString(base64.b64decode(each["msg"])) for each in page["msgs"]]
 
 
-def walk(api: Api, room: str, limit: int, **filters: Any) -> list[int]:
+def walk(api: Api, tea: str, limit: int, **filters: Any) -> list[int]:
     """Every id, page by page."""
     found: list[int] = []
     start: Any = -1
     while True:
-        page = api.page(room, start=start, pull_number=limit, **filters)
+        page = api.page(tea, start=start, pull_number=limit, **filters)
         ids = [meta.id for meta in metas(page)]
         assert len(ids) <= limit
         found += ids
@@ -103,51 +103,51 @@ def test_filters_by_kind_and_sender(said: Said, reader: Api) -> None:
     assert walk(reader, thread, 4, is_positive=True, msgType="custom", userId=reader.user) == both
 
 
-def test_a_bundle_counts_as_a_text(room: Room) -> None:
+def test_a_bundle_counts_as_a_text(tea: TeaGroup) -> None:
     bundle = schema.Content(type=0, subType=0, text="upgrade", title="bundle")
-    sent = room.alice.send(room.thread, schema.MessageBody(contents=[bundle]))
-    assert walk(room.alice.api, room.thread, 5, msgType="txt") == [sent]
-    assert walk(room.alice.api, room.thread, 5, msgType="combine") == [sent]
+    sent = tea.alice.send(tea.thread, schema.MessageBody(contents=[bundle]))
+    assert walk(tea.alice.api, tea.thread, 5, msgType="txt") == [sent]
+    assert walk(tea.alice.api, tea.thread, 5, msgType="combine") == [sent]
 
 
-def test_a_page_holds_what_was_delivered(room: Room) -> None:
-    sent = room.alice.send(room.thread, "as it came")
-    delivered = room.bob.until(lambda meta: meta.id == sent)
-    (kept,) = metas(room.bob.api.page(room.thread))
+def test_a_page_holds_what_was_delivered(tea: TeaGroup) -> None:
+    sent = tea.alice.send(tea.thread, "as it came")
+    delivered = tea.bob.until(lambda meta: meta.id == sent)
+    (kept,) = metas(tea.bob.api.page(tea.thread))
     assert kept == delivered
     assert texts([kept]) == ["as it came"]
-    assert sender_of(kept) == room.alice.user
+    assert sender_of(kept) == tea.alice.user
 
 
-def test_the_parent_tells_of_its_thread_and_the_group_keeps_thread_messages_out(room: Room) -> None:
-    plain = room.alice.send(room.group, "no thread on this")
-    room.alice.send(room.thread, "one")
-    last = room.alice.send(room.thread, text_body("two", ext=[schema.KeyValue(key="n", type=2, varintValue=1)]))
-    found = {meta.id: meta for meta in metas(room.carol.api.page(room.group))}
-    assert sorted(found) == [room.parent, plain]
+def test_the_parent_tells_of_its_thread_and_the_group_keeps_thread_messages_out(tea: TeaGroup) -> None:
+    plain = tea.alice.send(tea.group, "no thread on this")
+    tea.alice.send(tea.thread, "one")
+    last = tea.alice.send(tea.thread, text_body("two", ext=[schema.KeyValue(key="n", type=2, varintValue=1)]))
+    found = {meta.id: meta for meta in metas(tea.carol.api.page(tea.group))}
+    assert sorted(found) == [tea.parent, plain]
     assert not schema.MessageBody.FromString(found[plain].payload).meta
-    overview = json.loads(schema.MessageBody.FromString(found[room.parent].payload).meta)["thread_overview"]
-    assert overview["id"] == room.thread
-    assert (overview["muc_parent_id"], overview["name"], overview["message_count"]) == (room.group, "Oolong", 2)
+    overview = json.loads(schema.MessageBody.FromString(found[tea.parent].payload).meta)["thread_overview"]
+    assert overview["id"] == tea.thread
+    assert (overview["muc_parent_id"], overview["name"], overview["message_count"]) == (tea.group, "Oolong", 2)
     assert overview["last_message"]["id"] == str(last)
     assert overview["last_message"]["payload"]["ext"] == {"n": 1}
     assert overview["create_timestamp"] <= overview["update_timestamp"]
 
 
-def test_history_is_for_those_who_are_in_it(room: Room, sandbox: Sandbox) -> None:
+def test_history_is_for_those_who_are_in_it(tea: TeaGroup, sandbox: Sandbox) -> None:
     user = new_name()
     stranger = Api(sandbox, token_of(sandbox, user), user)
     where = f"/users/{user}/messageroaming"
-    for target in (room.thread, room.group):
+    for target in (tea.thread, tea.group):
         stranger.refused("POST", where, 403, json={"queue": f"{target}@conference.easemob.com"})
     stranger.refused("POST", where, 404, json={"queue": "1@conference.easemob.com"})
-    stranger.refused("POST", f"/users/{room.bob.user}/messageroaming", 401, 40001, json={"queue": "x@easemob.com"})
+    stranger.refused("POST", f"/users/{tea.bob.user}/messageroaming", 401, 40001, json={"queue": "x@easemob.com"})
 
 
 @pytest.mark.parametrize(
     "bad",
     [{"queue": 1}, {"start": "x"}, {"start": 2**63}, {"pull_number": "5"}, {"startTime": "now"}, {"endTime": True}],
 )
-def test_nonsense_is_refused(room: Room, bad: dict[str, Any]) -> None:
-    body = {"queue": f"{room.thread}@conference.easemob.com", **bad}
-    room.bob.api.refused("POST", f"/users/{room.bob.user}/messageroaming", 400, json=body)
+def test_nonsense_is_refused(tea: TeaGroup, bad: dict[str, Any]) -> None:
+    body = {"queue": f"{tea.thread}@conference.easemob.com", **bad}
+    tea.bob.api.refused("POST", f"/users/{tea.bob.user}/messageroaming", 400, json=body)

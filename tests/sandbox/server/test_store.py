@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from imkit.sandbox.server.device_queues import REMEMBERED_DEVICES, Queues
-from imkit.sandbox.server.groups import Rooms
-from imkit.sandbox.server.message_record import Record
+from imkit.sandbox.server.device_queues import REMEMBERED_DEVICES, DeviceQueues
+from imkit.sandbox.server.groups import Groups
+from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.store import ID_BITS, VERSION, Store
-from imkit.sandbox.server.users import People
+from imkit.sandbox.server.users import Users
 
 QUEUES = ["21@conference.easemob.com", "sys@easemob.com"]
 RESOURCES = ["phone", "tablet", "laptop"]
@@ -35,7 +35,7 @@ def fail_after(store: Store, change: Callable[[], object]) -> None:
         attempt()
 
 
-class DeviceQueues(RuleBasedStateMachine):
+class QueueModel(RuleBasedStateMachine):
     """The house's rules, said once more in Python sets and compared with what the store does.
 
     Each device online at delivery has its own queue; with none online the user's queue keeps the item. A returning
@@ -46,7 +46,7 @@ class DeviceQueues(RuleBasedStateMachine):
         super().__init__()
         self.path: Path | None = None
         self.store = Store(None)
-        self.queues = Queues(self.store)
+        self.queues = DeviceQueues(self.store)
         self.numbers: dict[str, int] = {}
         self.online: set[str] = set()
         # The model: what each device owes, what waits for the user, what somebody has acknowledged. (queue, item)
@@ -57,7 +57,7 @@ class DeviceQueues(RuleBasedStateMachine):
     @rule(resource=st.sampled_from(RESOURCES))
     def arrive(self, resource: str) -> None:
         with self.store.transaction():
-            self.numbers[resource] = self.queues.arrive("bob", resource)
+            self.numbers[resource] = self.queues.log_in("bob", resource)
         if resource in self.owed:
             self.owed[resource] |= self.waiting
         else:
@@ -79,7 +79,7 @@ class DeviceQueues(RuleBasedStateMachine):
         for _ in range(count):
             with self.store.transaction():
                 item = self.store.new_id()
-                self.queues.pass_on(item, str(item).encode())
+                self.queues.keep_unstored(item, str(item).encode())
                 self.queues.put("bob", queue, item, [self.numbers[each] for each in receivers])
             for each in receivers:
                 self.owed[each].add((queue, item))
@@ -116,14 +116,14 @@ class DeviceQueues(RuleBasedStateMachine):
 
         def change() -> None:
             self.queues.put("bob", QUEUES[0], self.store.new_id(), [])
-            self.queues.arrive("bob", "never")
+            self.queues.log_in("bob", "never")
 
         fail_after(self.store, change)
 
     @rule()
     def restart(self) -> None:
         """Everybody is offline after a restart; what was owed is still owed."""
-        self.queues = Queues(self.store)
+        self.queues = DeviceQueues(self.store)
         with self.store.transaction():
             self.queues.sweep()
         self.online.clear()
@@ -133,7 +133,7 @@ class DeviceQueues(RuleBasedStateMachine):
         for resource, number in self.numbers.items():
             found = set()
             for queue in QUEUES:
-                items = self.queues.page("bob", number, queue, 1000).items
+                items = self.queues.page("bob", number, queue, 1000)
                 assert [meta for _, meta in items] == [str(item).encode() for item, _ in items]
                 assert [item for item, _ in items] == sorted(item for item, _ in items)
                 found |= {(queue, item) for item, _ in items}
@@ -142,7 +142,7 @@ class DeviceQueues(RuleBasedStateMachine):
             assert counts == {queue: n for queue in QUEUES if (n := len([1 for each in found if each[0] == queue]))}
 
 
-TestDeviceQueues = DeviceQueues.TestCase
+TestDeviceQueues = QueueModel.TestCase
 TestDeviceQueues.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
@@ -161,16 +161,16 @@ def test_ids_grow_whatever_the_clock_does(times: list[int]) -> None:
 
 def test_ids_grow_across_restarts_and_a_clock_that_went_back(tmp_path: Path) -> None:
     now = [2 * 10**12]
-    ids, rooms = [], []
+    ids, groups = [], []
     for _ in range(3):
         store = Store(tmp_path / "x.db", clock=lambda: now[0])
         with store.transaction():
             ids.append(store.new_id())
-            rooms.append(store.new_room_id("21"))
+            groups.append(store.new_conversation_id("21"))
         store.close()
         now[0] -= 10**6
     assert ids == sorted(set(ids))
-    assert rooms == sorted(set(rooms))
+    assert groups == sorted(set(groups))
 
 
 # ---------------------------------------------------------------- pages of history
@@ -189,7 +189,7 @@ def test_pages_of_history_are_what_a_list_would_give(
 ) -> None:
     begin = 10**12
     store = Store(None)
-    record = Record(store)
+    record = MessageRecord(store)
     names = ["txt", "img", "combine"]
     rows = [
         ((begin + time << ID_BITS) + number, "21", "alice", names[number % 3], b"%d" % number)
@@ -231,13 +231,13 @@ def test_data_of_another_version_are_set_aside_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "sandbox.db"
     store = Store(path)
     with store.transaction():
-        People(store).register("alice", None)
+        Users(store).register("alice", None)
     store.close()
     database = sqlite3.connect(path)
     database.execute(f"PRAGMA user_version = {VERSION + 7}")
     database.close()
     store = Store(path)
-    assert not People(store).exists("alice")
+    assert not Users(store).exists("alice")
     assert store.set_aside is not None
     store.close()
     kept = sqlite3.connect(store.set_aside)
@@ -256,42 +256,42 @@ def test_what_is_no_database_is_set_aside_too(tmp_path: Path) -> None:
 
 def test_a_failed_transaction_is_forgotten_everywhere() -> None:
     store = Store(None)
-    people, rooms, record = People(store), Rooms(store), Record(store)
+    people, groups, record = Users(store), Groups(store), MessageRecord(store)
     with store.transaction():
         people.register("alice", "pw")
-        group = rooms.create_group("alice", "tea", members=[])
-        thread = rooms.create_thread(group.id, "1", "alice", "Oolong")
+        group = groups.create_group("alice", "tea", members=[])
+        thread = groups.create_thread(group.id, "1", "alice", "Oolong")
 
-    fail_after(store, lambda: rooms.rename_thread(thread, "other"))
-    fail_after(store, lambda: rooms.count_message(thread, 5))
-    fail_after(store, lambda: rooms.add_member(thread.id, "bob"))
-    fail_after(store, lambda: rooms.destroy_group(group.id))
+    fail_after(store, lambda: groups.rename_thread(thread, "other"))
+    fail_after(store, lambda: groups.count_message(thread, 5))
+    fail_after(store, lambda: groups.add_member(thread.id, "bob"))
+    fail_after(store, lambda: groups.destroy_group(group.id))
     fail_after(store, lambda: people.remove("alice"))
     fail_after(store, lambda: record.add(1, thread.id, "alice", "txt", b""))
-    kept = rooms.thread(thread.id)
+    kept = groups.thread(thread.id)
     assert kept is not None
-    assert (kept.name, kept.messages, list(rooms.members(thread.id))) == ("Oolong", 0, ["alice"])
-    assert people.password_fits("alice", "pw")
+    assert (kept.name, kept.messages, list(groups.members(thread.id))) == ("Oolong", 0, ["alice"])
+    assert people.is_password("alice", "pw")
     assert record.last(thread.id) is None
 
 
 def test_old_devices_are_folded_into_the_users_queue() -> None:
     store = Store(None)
-    queues = Queues(store)
+    queues = DeviceQueues(store)
     with store.transaction():
-        first = queues.arrive("bob", "first")
+        first = queues.log_in("bob", "first")
         item = store.new_id()
-        queues.pass_on(item, b"kept")
+        queues.keep_unstored(item, b"kept")
         queues.put("bob", QUEUES[0], item, [first])
         for number in range(REMEMBERED_DEVICES + 5):
-            device = queues.arrive("bob", f"random_web_{number}")
+            device = queues.log_in("bob", f"random_web_{number}")
             if number == 0:  # a device acknowledges it: the old one alone still owes it
                 queues.acknowledge("bob", device, QUEUES[0], item)
-            queues.forget_devices("bob", [device])
+            queues.forget_old_devices("bob", [device])
         late = store.new_id()
-        queues.pass_on(late, b"late")
+        queues.keep_unstored(late, b"late")
         queues.put("bob", QUEUES[0], late, [])
-        assert [meta for _, meta in queues.page("bob", queues.arrive("bob", "first"), QUEUES[0], 9).items] == [b"late"]
+        assert [meta for _, meta in queues.page("bob", queues.log_in("bob", "first"), QUEUES[0], 9)] == [b"late"]
     devices = {row[2] for row in queues.snapshot()}
     assert len(devices) <= REMEMBERED_DEVICES + 2
 
@@ -301,5 +301,5 @@ def test_a_million_messages_could_be_made_in_a_minute() -> None:
     store = Store(None)
     with store.transaction():
         rows = ((store.new_id(), "21", "alice", "txt", b"x" * 200) for _ in range(20_000))
-        Record(store).add_many(rows)
-    assert len(Record(store).page("21", limit=50, newest_first=True).messages) == 50
+        MessageRecord(store).add_many(rows)
+    assert len(MessageRecord(store).page("21", limit=50, newest_first=True).messages) == 50

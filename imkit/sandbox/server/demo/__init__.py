@@ -1,5 +1,6 @@
-"""How the demo community of `imkit.sandbox.demo` is made.
+"""Makes the demo community that `imkit.sandbox.demo` describes.
 
-`cast` says who is in it, `words` what they can say, `plan` which threads there are, how large and when, `talk` writes
-the messages of one thread in order, `pictures` makes the attachments, and `fill` puts everything into the store.
+`cast` has its people and groups, and `words` what they write. `plan` decides the threads, their sizes and their times.
+`talk` writes the messages of one conversation in order of time. `pictures` makes the attachments. `fill` puts
+everything into the store.
 """

@@ -1,7 +1,7 @@
-"""Who lives in the demo community: people, the groups they meet in, and when each group talks.
+"""The people of the demo community, their groups, and the hours at which each group is busy.
 
-All of it is made up. Times are the clock of Asia/Shanghai, UTC+8 all year; everybody else's distance from it is that
-of the winter.
+All of it is made up. Hours are those of Asia/Shanghai, which is UTC+8 all year. The other time zones have their winter
+offset.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody.
+    """A person of the community.
 
     Attributes:
         user: the user id.
-        name: what the others call them.
-        city: where they live.
-        utc: hours their clock is ahead of UTC.
-        chinese: how much of what they write is in Chinese, 0 to 1.
-        talk: how much they write, 1 is usual.
-        reply: seconds they usually take to answer.
-        emoji: how often they add one, 0 to 1.
-        device: what they write on.
-        after_work: they write in the late afternoon and the evening only.
+        name: the name.
+        city: the city where the person lives.
+        utc: the offset from UTC, in hours.
+        chinese: the share of messages in Chinese, 0 to 1.
+        talk: how much the person writes; 1 is usual.
+        reply: the usual time to a reply, in seconds.
+        emoji: the share of messages with an emoji, 0 to 1.
+        device: the kind of device.
+        after_work: the person writes only in the late afternoon and in the evening.
     """
 
     user: str
@@ -38,7 +38,7 @@ class Person:
     after_work: bool = False
 
     def is_awake(self, hour_utc: int) -> bool:
-        """Say whether they may be writing at that hour of a UTC day."""
+        """Return whether the person may write at this hour of a UTC day."""
         hour = (hour_utc + self.utc) % 24
         return 15 <= hour < 22 if self.after_work else 7 <= hour < 24
 
@@ -104,7 +104,7 @@ BY_USER = {person.user: person for person in PEOPLE}
 READER = "reader"
 READER_NAME = "读者 the reader"
 
-# How busy each hour of a Shanghai day is: nights, lunch at noon, dinner at six.
+# How busy each hour of a day in Shanghai is: quiet at night, at lunch (12) and at dinner (18).
 _EVERYDAY = (2, 1, 0, 0, 0, 1, 4, 14, 34, 60, 70, 62, 22, 26, 58, 64, 60, 52, 26, 34, 62, 72, 48, 16)
 _SHOP = (0, 0, 0, 0, 0, 0, 6, 24, 60, 72, 66, 50, 16, 30, 62, 60, 58, 46, 24, 20, 26, 18, 6, 1)
 _WEEKENDS = (1, 0, 0, 0, 0, 4, 18, 40, 62, 60, 48, 40, 22, 30, 44, 52, 50, 44, 26, 40, 58, 50, 26, 6)
@@ -113,18 +113,18 @@ NIGHT = (60, 66, 64, 52, 30, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 
 
 
 @dataclass(frozen=True, slots=True)
-class Circle:
-    """A group of the community.
+class GroupProfile:
+    """A group of the community: its members, and when they write.
 
     Attributes:
-        key: what the code calls it.
+        key: the name of the group in the code.
         name: its name.
-        description: what it is for.
-        owner: who made it.
-        admins: who helps.
-        members: who else is in it.
-        hours: how busy each hour of a Shanghai day is.
-        weekdays: how busy each day of the week is, from Monday.
+        description: its description.
+        owner: its owner.
+        admins: its admins.
+        members: its other members; owner and admins may be among them.
+        hours: how busy each hour of a day in Shanghai is.
+        weekdays: how busy each day of the week is, from Monday on.
     """
 
     key: str
@@ -145,29 +145,29 @@ _SHOP_PEOPLE = (
     *("guo.yi", "chen.yun", "zhao.min"),
 )
 
-CIRCLES = (
-    Circle(
+GROUP_PROFILES = (
+    GroupProfile(
         "tasting", "Tea tasting 品茶", "What is in the cup, and how it was. 喝了什么，怎么样", "chen.yun",
         ("hsu.peishan",), tuple(person.user for person in PEOPLE), _EVERYDAY, _EVEN,
     ),
-    Circle(
+    GroupProfile(
         "orders", "Group orders 团购", "We buy together, four times a year. 一起买，一年四次", "ma.ling",
         ("chen.yun", "sun.hao"), _AT_HOME, _EVERYDAY, _EVEN,
     ),
-    Circle(
+    GroupProfile(
         "shop", "Shop floor 门店", "Rota, stock, repairs. 排班、库存、维修", "sun.hao",
         ("lin.xiaomei",), _SHOP_PEOPLE, _SHOP, (1.1, 1.0, 1.0, 1.0, 1.2, 0.5, 0.35),
     ),
-    Circle(
+    GroupProfile(
         "hikes", "Weekend hikes 周末徒步", "Up a hill, with a flask. 带上保温杯，上山", "peng.fei",
         ("bai.lu",), tuple(user for user in _AT_HOME if user not in ("zhou.bo", "yan.mo")), _WEEKENDS,
         (0.35, 0.35, 0.45, 0.7, 1.3, 3.2, 2.6),
     ),
-    Circle(
+    GroupProfile(
         "newcomers", "Newcomers 新人问答", "No question is too small. 问什么都行", "lin.xiaomei",
         ("tang.wen", "shen.lu"), tuple(person.user for person in PEOPLE), _EVERYDAY, _EVEN,
     ),
-    Circle(
+    GroupProfile(
         "abroad", "Friends abroad 海外茶友", "Tea in other time zones. 有时差的茶友", "emily.ross",
         ("xu.jia",), (*_FAR, "chen.yun", "shen.lu", "tan.weiming", "tom.harding", "hsu.peishan", "lin.xiaomei"),
         _ABROAD, (1.0, 1.0, 1.0, 1.0, 1.0, 1.1, 1.1),

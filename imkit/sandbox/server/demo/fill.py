@@ -1,4 +1,4 @@
-"""The demo community into a sandbox's store: users, groups, threads, members, and every message in order of time."""
+"""Puts the demo community into a store: users, groups, threads, members, and all messages in order of time."""
 
 from __future__ import annotations
 
@@ -8,83 +8,82 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from imkit.messages import Text
+from imkit.messages import Body, Text
 from imkit.sandbox.demo import FACTS, PASSWORD, Demo
-from imkit.sandbox.server.addresses import PEOPLE as PEOPLE_DOMAIN
-from imkit.sandbox.server.addresses import ROOMS
 from imkit.sandbox.server.demo.cast import BY_USER, PEOPLE, READER, READER_NAME
-from imkit.sandbox.server.demo.pictures import Studio
-from imkit.sandbox.server.demo.plan import DAY, END, Conversation, plan
-from imkit.sandbox.server.demo.talk import Line, Talk
-from imkit.sandbox.server.message_record import Record, kind_of
-from imkit.sandbox.server.notices import CHAT, compact
+from imkit.sandbox.server.demo.pictures import AttachmentMaker
+from imkit.sandbox.server.demo.plan import DAY, END, PlannedConversation, plan
+from imkit.sandbox.server.demo.talk import DemoMessage, Talk
+from imkit.sandbox.server.message_record import MessageRecord, kind_of
+from imkit.sandbox.server.notices import ONLINE_MARK, compact, edit_mark_object, thread_mark_object
 from imkit.sandbox.server.store import Store
-from imkit.sandbox.server.users import People
+from imkit.sandbox.server.users import Users
 from imkit.wire import schema
 from imkit.wire.codec import encode_content
+from imkit.wire.enums import BodyType, ContentType, NameSpace, RouteType
+from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 from imkit.wire.keyvalues import encode_ext
 
-_BATCH = 5000
-_GROUP_CHAT = 2  # MessageBody.Type
-_ONLINE = b'{"is_online":1}'
-_MARK = "demo"  # the counter that says which community the data hold
-_FOR_GOOD = 3650 * DAY
+_BATCH = 5000  # messages that are written at once
+_COUNTER = "demo"  # this counter is in data that contain a community; its value is the seed
+_MUTE = 3650 * DAY
 
 
 def fill(
     store: Store,
-    people: People,
-    record: Record,
+    users: Users,
+    record: MessageRecord,
     app_key: str,
     demo: Demo,
     progress: Callable[[int], None] = lambda messages: None,
 ) -> bool:
-    """Put a community into the store, all of it or nothing; nobody gets a pending item from it.
+    """Put a community into a store, in one transaction. Its messages go into no device queue.
 
     Args:
-        store: where to; what it holds already stays.
-        people: registers the users that are not there yet.
-        record: takes the messages.
+        store: the store; the data in it stay.
+        users: registers the users that do not exist yet.
+        record: stores the messages.
         app_key: the app of the sandbox.
-        demo: which community.
-        progress: told now and then how many messages are made.
+        demo: the size and the seed of the community.
+        progress: called after each batch with the number of messages made so far.
 
     Returns:
-        False if the data hold a community already; nothing is changed then.
+        False if the data contain a community already; nothing is changed then.
     """
-    if store.row("SELECT 1 FROM counters WHERE name = ?", (_MARK,)):
+    if store.row("SELECT 1 FROM counters WHERE name = ?", (_COUNTER,)):
         return False
     groups, threads = plan(demo)
-    studio = Studio(app_key, demo.seed)
+    conversations = (*groups, *threads)
+    attachments = AttachmentMaker(app_key, demo.seed)
     with store.transaction():
-        store.insert("INSERT INTO counters VALUES (?, ?)", (_MARK, demo.seed))
+        store.insert("INSERT INTO counters VALUES (?, ?)", (_COUNTER, demo.seed))
         for user, name in ((READER, READER_NAME), *((person.user, person.name) for person in PEOPLE)):
-            if not people.exists(user):
-                people.register(user, PASSWORD, name)
+            if not users.exists(user):
+                users.register(user, PASSWORD, name)
         for group in groups:
             _add_group(store, group)
         for thread in threads:
             _add_thread(store, thread)
-        store.keep_clear(max(room.message_id(END) for room in (*groups, *threads)))
-        _write(store, record, app_key, demo, (*groups, *threads), studio, progress)
+        store.skip_ids_to(max(conversation.message_id(END) for conversation in conversations))
+        _write_messages(store, record, app_key, demo, conversations, attachments, progress)
     return True
 
 
-def _add_group(store: Store, group: Conversation) -> None:
-    circle = group.circle
+def _add_group(store: Store, group: PlannedConversation) -> None:
+    profile = group.profile
     settings: dict[str, Any] = {"public": False, "allowinvites": True, "maxusers": 300}
     store.insert(
         "INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, 0)",
-        (group.id, group.name, circle.description, group.owner, group.created, json.dumps(settings)),
+        (group.id, group.name, profile.description, group.owner, group.created, json.dumps(settings)),
     )
-    members = dict.fromkeys((circle.owner, *circle.admins, *circle.members, READER))
+    members = dict.fromkeys((profile.owner, *profile.admins, *profile.members, READER))
     for place, user in enumerate(members):
-        role = "owner" if user == circle.owner else "admin" if user in circle.admins else "member"
-        muted = END + _FOR_GOOD if user == FACTS.muted and circle.name == FACTS.muted_in else 0
+        role = "owner" if user == profile.owner else "admin" if user in profile.admins else "member"
+        muted = END + _MUTE if user == FACTS.muted and profile.name == FACTS.muted_in else 0
         _add_member(store, group.id, user, role, group.created + 1000 * place, muted)
 
 
-def _add_thread(store: Store, thread: Conversation) -> None:
+def _add_thread(store: Store, thread: PlannedConversation) -> None:
     store.insert(
         "INSERT INTO threads VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -97,108 +96,119 @@ def _add_thread(store: Store, thread: Conversation) -> None:
         _add_member(store, thread.id, user, role, thread.created + 1000 * place)
 
 
-def _add_member(store: Store, room: str, user: str, role: str, joined: int, muted: int = 0) -> None:
-    store.insert("INSERT INTO members VALUES (?, ?, ?, ?, ?)", (room, user, role, joined, muted))
+def _add_member(store: Store, conversation: str, user: str, role: str, joined: int, muted: int = 0) -> None:
+    store.insert("INSERT INTO members VALUES (?, ?, ?, ?, ?)", (conversation, user, role, joined, muted))
 
 
-def _write(
+def _write_messages(
     store: Store,
-    record: Record,
+    record: MessageRecord,
     app_key: str,
     demo: Demo,
-    rooms: tuple[Conversation, ...],
-    studio: Studio,
+    conversations: tuple[PlannedConversation, ...],
+    attachments: AttachmentMaker,
     progress: Callable[[int], None],
 ) -> None:
-    by_number = {room.number: _Wording(app_key, room) for room in rooms}
-    talks = (_numbered(room.number, Talk(room, demo.seed, studio)) for room in rooms)
-    lines = heapq.merge(*talks, key=_by_id)
+    builders = {conversation.number: _MetaBuilder(app_key, conversation) for conversation in conversations}
+    talks = (_numbered(Talk(conversation, demo.seed, attachments)) for conversation in conversations)
+    messages = heapq.merge(*talks, key=_id_of)
     made = 0
-    while batch := list(itertools.islice(lines, _BATCH)):
-        record.add_many(
-            (line.id, by_number[number].room.id, line.sender, *by_number[number].meta(line)) for number, line in batch
-        )
-        for _, line in batch:
-            if line.edits:
-                store.insert("UPDATE messages SET edits = ? WHERE id = ?", (line.edits, line.id))
-        for file in studio.fresh:
+    while batch := list(itertools.islice(messages, _BATCH)):
+        record.add_many(builders[number].row(message) for number, message in batch)
+        for _, message in batch:
+            if message.edits:
+                store.insert("UPDATE messages SET edits = ? WHERE id = ?", (message.edits, message.id))
+        for file in attachments.unsaved:
             store.insert(
                 "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (file.uuid, file.secret, "", file.file_name, file.content_type, batch[0][1].moment, file.body),
+                (file.uuid, file.secret, "", file.file_name, file.content_type, batch[0][1].time, file.body),
             )
-        studio.fresh.clear()
+        attachments.unsaved.clear()
         made += len(batch)
         progress(made)
-    for wording in by_number.values():
-        if wording.room.is_thread:
-            store.insert("UPDATE threads SET updated = ? WHERE id = ?", (wording.updated, wording.room.id))
+    for builder in builders.values():
+        if builder.conversation.is_thread:
+            store.insert("UPDATE threads SET updated = ? WHERE id = ?", (builder.last_time, builder.conversation.id))
 
 
-def _numbered(number: int, talk: Talk) -> Iterator[tuple[int, Line]]:
-    return ((number, line) for line in talk.lines())
+def _numbered(talk: Talk) -> Iterator[tuple[int, DemoMessage]]:
+    """Yield the messages of a conversation, each with the conversation's number."""
+    return ((talk.conversation.number, message) for message in talk.messages())
 
 
-def _by_id(numbered: tuple[int, Line]) -> int:
+def _id_of(numbered: tuple[int, DemoMessage]) -> int:
     return numbered[1].id
 
 
-class _Wording:
-    """Turns the messages of one conversation into the downlink form, as a send would (fact sheet section 5)."""
+def _content(body: Body) -> Any:
+    if type(body) is Text:  # most messages are: this is faster
+        return schema.Content(type=ContentType.TEXT, text=body.text)
+    return encode_content(body)
 
-    def __init__(self, app_key: str, room: Conversation) -> None:
-        self.room = room
-        self.updated = room.created
+
+class _MetaBuilder:
+    """Turns the messages of one conversation into downlink Metas, as `uplink` does with a send.
+
+    Attributes:
+        conversation: the conversation.
+        last_time: the time of the last message so far, in ms.
+    """
+
+    def __init__(self, app_key: str, conversation: PlannedConversation) -> None:
+        self.conversation = conversation
+        self.last_time = conversation.created
         self._app_key = app_key
-        self._mark: dict[str, Any] = {}
-        if room.is_thread:
-            mark = {"msg_parent_id": str(room.parent_id), "muc_parent_id": room.group_id, "thread_name": room.name}
-            self._mark = {"thread": mark}
-        self._usual = compact(self._mark) if self._mark else None
-        self._to = schema.JID(appKey=app_key, name=room.id, domain=ROOMS)
-        self._bare_to = schema.JID(name=room.id)
-        self._from: dict[str, tuple[Any, Any]] = {}
+        self._thread_mark: dict[str, Any] = {}
+        if conversation.is_thread:
+            parent_id = str(conversation.parent_id)
+            self._thread_mark = thread_mark_object(parent_id, conversation.group_id, conversation.name)
+        self._usual_mark = compact(self._thread_mark) if self._thread_mark else None
+        self._to = schema.JID(appKey=app_key, name=conversation.id, domain=GROUP_DOMAIN)
+        self._bare_to = schema.JID(name=conversation.id)
+        self._from: dict[str, tuple[Any, Any]] = {}  # by user: the JIDs for Meta and MessageBody
 
-    def meta(self, line: Line) -> tuple[str, bytes]:
-        """Return the kind of a message and its Meta."""
-        self.updated = line.moment
-        senders = self._from.get(line.sender)
-        if senders is None:
-            device = f"{BY_USER[line.sender].device}_{line.sender}"
-            jid = schema.JID(appKey=self._app_key, name=line.sender, domain=PEOPLE_DOMAIN, clientResource=device)
-            senders = self._from[line.sender] = (jid, schema.JID(name=line.sender))
-        said = line.body
-        content = schema.Content(type=0, text=said.text) if type(said) is Text else encode_content(said)
+    def row(self, message: DemoMessage) -> tuple[int, str, str, str, bytes]:
+        """Return the row of a message for `MessageRecord.add_many`."""
+        self.last_time = message.time
+        meta_sender, body_sender = self._senders(message.sender)
+        content = _content(message.body)
         body = schema.MessageBody(
-            **{"from": senders[1]},
+            **{"from": body_sender},
             to=self._bare_to,
-            type=_GROUP_CHAT,
+            type=BodyType.GROUPCHAT,
             contents=[content],
-            ext=encode_ext(line.ext),
-            meta=self._usual if not line.edits and not line.reactions else compact(self._marks(line)),
+            ext=encode_ext(message.ext),
+            meta=compact(self._marks(message)) if message.edits or message.reactions else self._usual_mark,
         )
         meta = schema.Meta(
-            **{"from": senders[0]},
-            id=line.id,
+            **{"from": meta_sender},
+            id=message.id,
             to=self._to,
-            timestamp=line.moment,
-            ns=CHAT,
+            timestamp=message.time,
+            ns=NameSpace.CHAT,
             payload=body.SerializeToString(),
-            routetype=0,
-            meta=_ONLINE,
+            routetype=RouteType.ROUTE_ALL,
+            meta=ONLINE_MARK,
         )
-        return kind_of(content), meta.SerializeToString()
+        return message.id, self.conversation.id, message.sender, kind_of(content), meta.SerializeToString()
 
-    def _marks(self, line: Line) -> dict[str, Any]:
-        marks = dict(self._mark)
-        if line.edits:
-            marks["edit_msg"] = {
-                "count": line.edits,
-                "operator": line.sender,
-                "edit_time": line.edited,
-                "sender": line.sender,
-                "send_time": line.moment,
-                "chat_type": "chat:group",
-            }
-        if line.reactions:
-            marks["reaction"] = line.reactions
+    def _senders(self, user: str) -> tuple[Any, Any]:
+        senders = self._from.get(user)
+        if senders is None:
+            device = f"{BY_USER[user].device}_{user}"
+            jid = schema.JID(appKey=self._app_key, name=user, domain=USER_DOMAIN, clientResource=device)
+            senders = self._from[user] = (jid, schema.JID(name=user))
+        return senders
+
+    def _marks(self, message: DemoMessage) -> dict[str, Any]:
+        marks = dict(self._thread_mark)
+        if message.edits:
+            marks |= edit_mark_object(
+                *(message.edits, message.sender, message.edited),
+                sender=message.sender,
+                send_time=message.time,
+                chat_type="chat:group",
+            )
+        if message.reactions:
+            marks["reaction"] = message.reactions
         return marks

@@ -1,6 +1,6 @@
-"""Attachments of the demo community: small pictures, sounds and files, real ones, made on the spot.
+"""Makes the attachments of the demo community: small but real pictures, sounds, films and files.
 
-A few dozen are made once and sent again and again, as people do; only bundles are made for each message.
+A few dozen are made once, and messages share them. A bundle (合并消息) is made for each message that has one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _PICTURES = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """An attachment that is to be kept."""
+class MadeAttachment:
+    """An attachment with the data that the server stores."""
 
     uuid: str
     secret: str
@@ -36,20 +36,25 @@ class Made:
     body: bytes
 
 
-class Studio:
-    """Makes attachments. What is new stands in `fresh` until somebody takes it from there.
+class AttachmentMaker:
+    """Makes attachments.
 
     Args:
-        app_key: the app they belong to.
-        seed: the community's.
-        host: stands in their URLs. Clients put their own server's in its place (fact sheet section 11).
+        app_key: the app that they belong to.
+        seed: the seed of the community.
+        host: the host in their URLs; clients replace it with the host of their REST server.
+
+    Attributes:
+        unsaved: new attachments. The caller stores them and empties the list.
+
+    Source: docs/protocol.md#download.
     """
 
     def __init__(self, app_key: str, seed: int, host: str = "http://127.0.0.1") -> None:
         self._app_key = app_key
         self._base = f"{host}/{app_key.replace('#', '/')}/chatfiles/"
-        self._dice = random.Random(f"{seed}:studio")  # drawn to be repeated
-        self.fresh: list[Made] = []
+        self._rng = random.Random(f"{seed}:studio")
+        self.unsaved: list[MadeAttachment] = []
         self._pictures = [self._paint(number) for number in range(_PICTURES)]
         self._recordings = [self._record(seconds) for seconds in (2, 3, 4)]
         self._films = [self._shoot(seconds) for seconds in (2, 4)]
@@ -59,31 +64,31 @@ class Studio:
             self._write("rota-week-12.csv", "text/csv", "day,early,late\nMon,林晓梅,孙昊\nTue,彭飞,郭怡\n"),
         ]
 
-    def picture(self, dice: random.Random) -> Image:
+    def picture(self, rng: random.Random) -> Image:
         """Return one of the pictures."""
-        return dice.choice(self._pictures)
+        return rng.choice(self._pictures)
 
-    def recording(self, dice: random.Random) -> Audio:
+    def recording(self, rng: random.Random) -> Audio:
         """Return one of the recordings."""
-        return dice.choice(self._recordings)
+        return rng.choice(self._recordings)
 
-    def film(self, dice: random.Random) -> Video:
+    def film(self, rng: random.Random) -> Video:
         """Return one of the films."""
-        return dice.choice(self._films)
+        return rng.choice(self._films)
 
-    def document(self, dice: random.Random) -> File:
+    def document(self, rng: random.Random) -> File:
         """Return one of the files."""
-        return dice.choice(self._documents)
+        return rng.choice(self._documents)
 
-    def bundle(self, dice: random.Random, title: str, quoted: Sequence[tuple[int, int, str, str]]) -> Combine:
-        """Return a bundle of messages, each given as its id, time in ms, sender and text."""
+    def bundle(self, rng: random.Random, title: str, quoted: Sequence[tuple[int, int, str, str]]) -> Combine:
+        """Return a bundle of messages, each given as (id, time in ms, sender, text)."""
         messages = [
-            Message(str(number), sender, "20", from_milliseconds(moment), Text(text))
-            for number, moment, sender, text in quoted
+            Message(str(number), sender, "20", from_milliseconds(time), Text(text))
+            for number, time, sender, text in quoted
         ]
         data = bundle.pack(self._app_key, messages)
         name = f"{quoted[-1][0]}.bundle"
-        url, secret = self._kept(name, "application/octet-stream", data, dice)
+        url, secret = self._save(name, "application/octet-stream", data, rng)
         summary = "\n".join(f"{sender}: {text}"[:60] for _, _, sender, text in quoted[:3])
         return Combine(
             title,
@@ -95,30 +100,31 @@ class Studio:
             file_size=len(data),
         )
 
-    # ---------------------------------------------------------------- how they are made
+    # ---------------------------------------------------------------- making them
 
-    def _kept(self, name: str, content_type: str, data: bytes, dice: random.Random) -> tuple[str, str]:
-        identity = str(uuid.UUID(int=dice.getrandbits(128), version=4))
-        secret = f"{dice.getrandbits(144):036x}"
-        self.fresh.append(Made(identity, secret, name, content_type, data))
+    def _save(self, name: str, content_type: str, data: bytes, rng: random.Random) -> tuple[str, str]:
+        """Add an attachment to `unsaved`; return its URL and its secret."""
+        identity = str(uuid.UUID(int=rng.getrandbits(128), version=4))
+        secret = f"{rng.getrandbits(144):036x}"
+        self.unsaved.append(MadeAttachment(identity, secret, name, content_type, data))
         return self._base + identity, secret
 
     def _write(self, name: str, content_type: str, text: str) -> File:
         data = text.encode()
-        url, secret = self._kept(name, content_type, data, self._dice)
+        url, secret = self._save(name, content_type, data, self._rng)
         return File(url=url, secret=secret, file_name=name, file_size=len(data))
 
     def _paint(self, number: int) -> Image:
         title = PICTURE_TITLES[number % len(PICTURE_TITLES)]
-        width, height = self._dice.choice(((240, 160), (200, 200), (160, 220)))
+        width, height = self._rng.choice(((240, 160), (200, 200), (160, 220)))
         buffer = io.BytesIO()
-        _scene(title, width, height, self._dice).save(buffer, "PNG", optimize=True)
+        _scene(title, width, height, self._rng).save(buffer, "PNG", optimize=True)
         data, name = buffer.getvalue(), f"{title}-{number + 1:02d}.png"
-        url, secret = self._kept(name, "image/png", data, self._dice)
+        url, secret = self._save(name, "image/png", data, self._rng)
         return Image(url=url, secret=secret, file_name=name, file_size=len(data), width=width, height=height)
 
     def _record(self, seconds: int) -> Audio:
-        rate, pitch = 8000, self._dice.choice((440, 523, 587))
+        rate, pitch = 8000, self._rng.choice((440, 523, 587))
         tone = (
             int(9000 * math.sin(2 * math.pi * pitch * at / rate) * (1 - at / (rate * seconds)))
             for at in range(rate * seconds)
@@ -130,7 +136,7 @@ class Studio:
             sound.setframerate(rate)
             sound.writeframes(struct.pack(f"<{rate * seconds}h", *tone))
         data, name = buffer.getvalue(), f"voice-{seconds}s.wav"
-        url, secret = self._kept(name, "audio/wav", data, self._dice)
+        url, secret = self._save(name, "audio/wav", data, self._rng)
         return Audio(url=url, secret=secret, file_name=name, file_size=len(data), duration=seconds)
 
     def _shoot(self, seconds: int) -> Video:
@@ -142,7 +148,7 @@ class Studio:
             frame.save(buffer, "JPEG", quality=70)
             frames.append(buffer.getvalue())
         data, name = _avi(frames, 96, 64, 5), f"kettle-{seconds}s.avi"
-        url, secret = self._kept(name, "video/x-msvideo", data, self._dice)
+        url, secret = self._save(name, "video/x-msvideo", data, self._rng)
         return Video(
             url=url,
             secret=secret,
@@ -154,22 +160,22 @@ class Studio:
         )
 
 
-def _scene(title: str, width: int, height: int, dice: random.Random) -> Picture.Image:
-    """Draw hills under a sky, or a cup on a table, in a few flat colours."""
-    picture = Picture.new("RGB", (width, height), dice.choice(("#cfe3f2", "#f3dfc8", "#e6ecd8", "#f2e9f0")))
+def _scene(title: str, width: int, height: int, rng: random.Random) -> Picture.Image:
+    """Draw hills under a sky, or a cup on a table, in a few colours."""
+    picture = Picture.new("RGB", (width, height), rng.choice(("#cfe3f2", "#f3dfc8", "#e6ecd8", "#f2e9f0")))
     draw = ImageDraw.Draw(picture)
     if title in ("terrace", "morning", "path", "window"):
-        sun = dice.randrange(width // 4, width * 3 // 4)
+        sun = rng.randrange(width // 4, width * 3 // 4)
         draw.ellipse((sun - 16, 16, sun + 16, 48), fill="#f4b860")
         for layer, colour in enumerate(("#9dbf9e", "#6f9f7a", "#3f7d58")):
             base = height * (4 + 2 * layer) // 10
             steps = range(0, width + 20, 20)
-            ridge = [(x, base + int(14 * math.sin(x / 37 + layer * 2)) - dice.randrange(6)) for x in steps]
+            ridge = [(x, base + int(14 * math.sin(x / 37 + layer * 2)) - rng.randrange(6)) for x in steps]
             draw.polygon([(0, height), *ridge, (width, height)], fill=colour)
     else:
         draw.rectangle((0, height * 2 // 3, width, height), fill="#b98b5e")
         left, top, right, bottom = width // 3, height * 4 // 10, width * 2 // 3, height * 7 // 10
-        colour = dice.choice(("#7b4a2d", "#4a6d7c", "#a23b3b", "#5b6e4f"))
+        colour = rng.choice(("#7b4a2d", "#4a6d7c", "#a23b3b", "#5b6e4f"))
         draw.arc((right - 12, top + 6, right + 22, bottom - 14), -90, 90, fill=colour, width=6)
         draw.pieslice((left, top - (bottom - top), right, bottom), 0, 180, fill=colour)
         draw.ellipse((left, height * 5 // 10 - 6, right, height * 5 // 10 + 6), fill="#d9a35b")
@@ -178,7 +184,7 @@ def _scene(title: str, width: int, height: int, dice: random.Random) -> Picture.
 
 
 def _avi(frames: Sequence[bytes], width: int, height: int, rate: int) -> bytes:
-    """Return a film of JPEG pictures: a RIFF file with one stream and an index."""
+    """Return a film of JPEG pictures: an AVI file with one stream and an index."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)

@@ -1,7 +1,9 @@
-"""What is said in one conversation of the demo community, message by message, in order of time.
+"""Writes the messages of one conversation of the demo community, in order of time.
 
-People talk in bursts: somebody asks, others answer, each in their own time. Slow repliers answer hours later, and not
-in their sleep. Nothing but what is about to be said is kept in memory.
+People write in bursts: one asks, others answer, each after a time of their own. Slow repliers answer hours later, and
+not while they sleep. Only the messages of the current burst are in memory.
+
+Every choice comes from a generator with a fixed seed, so the order of the random draws must not change.
 """
 
 from __future__ import annotations
@@ -17,12 +19,11 @@ from typing import Any
 from imkit.messages import Body, Custom, Location, Text
 from imkit.sandbox.demo import FACTS
 from imkit.sandbox.server.demo.cast import BY_USER, PEOPLE, Person
-from imkit.sandbox.server.demo.pictures import Studio
-from imkit.sandbox.server.demo.plan import DAY, END, HOUR, MUTED_SINCE, Conversation
+from imkit.sandbox.server.demo.pictures import AttachmentMaker
+from imkit.sandbox.server.demo.plan import DAY, END, HOUR, MUTED_SINCE, PlannedConversation
 from imkit.sandbox.server.demo.words import (
     ANSWERS,
     ASKS,
-    BY_CIRCLE,
     EMOJI,
     GAIWAN,
     LINKS,
@@ -35,9 +36,10 @@ from imkit.sandbox.server.demo.words import (
     TAKEN_BACK,
     TEAS,
     THINGS,
+    WORDS_OF_GROUP,
 )
 
-_SLOW = 600  # seconds: who takes longer does not take part in a burst, but answers afterwards
+_SLOW = 600  # people whose usual time to a reply is longer (seconds) only answer after a burst
 _KINDS = ("txt", "img", "audio", "file", "loc", "video", "custom", "combine")
 _USUAL = tuple(itertools.accumulate((90.0, 3.4, 1.6, 1.0, 1.2, 0.4, 1.4, 0.6)))
 _PICTURES = tuple(itertools.accumulate((50.0, 44.0, 0.5, 0.5, 3.0, 1.5, 0.5, 0.2)))
@@ -46,10 +48,21 @@ _ONLY_TEXT = tuple(itertools.accumulate((100.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.
 
 
 @dataclass(slots=True)
-class Line:
-    """A message of the community."""
+class DemoMessage:
+    """A message of the community.
 
-    moment: int
+    Attributes:
+        time: its time, in ms.
+        id: its id.
+        sender: its sender.
+        body: its content.
+        ext: its attributes.
+        edits: how often it was edited.
+        edited: the time of the last edit, in ms; 0 for none.
+        reactions: its reactions, as the service marks them.
+    """
+
+    time: int
     id: int
     sender: str
     body: Body
@@ -60,120 +73,121 @@ class Line:
 
 
 class _Words(dict[str, str]):
-    """Fills the gaps of a sentence, each when it is asked for."""
+    """Gives the words for the gaps of a sentence; a word is drawn when `str.format_map` asks for it."""
 
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
 
     def __missing__(self, gap: str) -> str:
-        dice = self._dice
+        rng = self._rng
         match gap:
             case "tea":
-                return dice.choice(TEAS)
+                return rng.choice(TEAS)
             case "place":
-                return dice.choice(PLACES)[0]
+                return rng.choice(PLACES)[0]
             case "thing":
-                return dice.choice(THINGS)
+                return rng.choice(THINGS)
             case "who":
-                return dice.choice(PEOPLE).name
+                return rng.choice(PEOPLE).name
             case "n":
-                return str(dice.randrange(2, 9))
+                return str(rng.randrange(2, 9))
             case "clock":
-                return f"{dice.randrange(8, 22)}:{dice.choice(('00', '15', '30'))}"
-        return dice.choice(LINKS)
+                return f"{rng.randrange(8, 22)}:{rng.choice(('00', '15', '30'))}"
+        return rng.choice(LINKS)
 
 
 class Talk:
-    """One conversation being held.
+    """Writes the messages of one conversation.
 
     Args:
-        conversation: where.
-        seed: the community's.
-        studio: makes the attachments.
+        conversation: the plan of the conversation.
+        seed: the seed of the community.
+        attachments: makes the attachments.
     """
 
-    def __init__(self, conversation: Conversation, seed: int, studio: Studio) -> None:
-        self._room = conversation
-        self._dice = random.Random(f"{seed}:{conversation.number}")  # drawn to be repeated
-        self._words = _Words(self._dice)
-        self._studio = studio
-        self._waiting: list[tuple[int, Line]] = []  # a heap: said, but not yet told
-        self._taken: set[int] = set()  # their milliseconds
-        self._now = 0
-        self._recent: deque[Line] = deque(maxlen=6)
+    def __init__(self, conversation: PlannedConversation, seed: int, attachments: AttachmentMaker) -> None:
+        self.conversation = conversation
+        self._rng = random.Random(f"{seed}:{conversation.number}")
+        self._words = _Words(self._rng)
+        self._attachments = attachments
+        self._written: list[tuple[int, DemoMessage]] = []  # a heap by time: written, but not yet yielded
+        self._taken: set[int] = set()  # the times of the messages in it
+        self._yielded_until = 0  # the time of the last yielded message
+        self._recent: deque[DemoMessage] = deque(maxlen=6)
         people = [BY_USER[user] for user in conversation.people]
         self._quick = [person for person in people if person.reply < _SLOW] or people
         self._slow = [person for person in people if person.reply >= _SLOW]
         self._awake: dict[int, tuple[list[Person], list[float]]] = {}
-        self._own = BY_CIRCLE[conversation.circle.key]
+        self._own = WORDS_OF_GROUP[conversation.profile.key]
         self._kinds = {"pictures": _PICTURES, "order": _MARKET, "edits": _ONLY_TEXT, "night": _ONLY_TEXT}.get(
             conversation.kind, _USUAL
         )
 
-    def lines(self) -> Iterator[Line]:
-        """Yield every message of the conversation, the oldest first."""
-        room = self._room
-        for moment, sender, opener in room.parents:
-            self._say(moment, sender, Text(opener))
-        scripts = {"gaiwan": self._gaiwan, "cards": self._cards, "digest": self._digest}
-        if room.kind in scripts:
-            scripts[room.kind]()
+    def messages(self) -> Iterator[DemoMessage]:
+        """Yield all messages of the conversation, the oldest first."""
+        conversation = self.conversation
+        for time, sender, opener in conversation.parents:
+            self._write(time, sender, Text(opener))
+        scripts = {"gaiwan": self._write_gaiwan, "cards": self._write_cards, "digest": self._write_digest}
+        if conversation.kind in scripts:
+            scripts[conversation.kind]()
         else:
-            left = room.messages - len(room.parents)
+            left = conversation.messages - len(conversation.parents)
             sizes = self._burst_sizes(left)
-            for size, start in zip(sizes, self._starts(len(sizes)), strict=True):
-                yield from self._told_before(start)
-                self._burst(start, size)
-        yield from self._told_before(END * 2)
+            for size, start in zip(sizes, self._burst_starts(len(sizes)), strict=True):
+                # A burst writes nothing before its start, so all earlier messages are in their final order.
+                yield from self._written_before(start)
+                self._write_burst(start, size)
+        yield from self._written_before(END * 2)
 
-    def _told_before(self, moment: int) -> Iterator[Line]:
-        waiting = self._waiting
-        while waiting and waiting[0][0] < moment:
-            self._now, line = heapq.heappop(waiting)
-            self._taken.discard(self._now)
-            self._recent.append(line)
-            yield line
+    def _written_before(self, time: int) -> Iterator[DemoMessage]:
+        written = self._written
+        while written and written[0][0] < time:
+            self._yielded_until, message = heapq.heappop(written)
+            self._taken.discard(self._yielded_until)
+            self._recent.append(message)
+            yield message
 
-    def _place(self, moment: float) -> int:
-        """Return a free millisecond at or after a moment: one message each, all of them before the end."""
-        at = max(int(moment), self._now + 1)
-        if at >= END:
-            at = max(self._now + 1, END - self._dice.randrange(1, 3 * HOUR))
-        while at in self._taken:
-            at += 1
-        return at
+    def _free_time(self, time: float) -> int:
+        """Return a millisecond at or after a time that has no message yet; all are before the community's end."""
+        free = max(int(time), self._yielded_until + 1)
+        if free >= END:
+            free = max(self._yielded_until + 1, END - self._rng.randrange(1, 3 * HOUR))
+        while free in self._taken:
+            free += 1
+        return free
 
-    def _say(self, moment: float, sender: str, body: Body, **more: Any) -> Line:
-        at = self._place(moment)
-        line = Line(at, self._room.message_id(at), sender, body, **more)
-        self._taken.add(at)
-        heapq.heappush(self._waiting, (at, line))
-        return line
+    def _write(self, time: float, sender: str, body: Body, **more: Any) -> DemoMessage:
+        free = self._free_time(time)
+        message = DemoMessage(free, self.conversation.message_id(free), sender, body, **more)
+        self._taken.add(free)
+        heapq.heappush(self._written, (free, message))
+        return message
 
-    # ---------------------------------------------------------------- when
+    # ---------------------------------------------------------------- times of bursts
 
     def _burst_sizes(self, total: int) -> list[int]:
         sizes = []
         while total > 0:
-            size = min(total, 2 + min(40, int(self._dice.expovariate(1 / 7))))
+            size = min(total, 2 + min(40, int(self._rng.expovariate(1 / 7))))
             sizes.append(size)
             total -= size
         return sizes
 
-    def _starts(self, count: int) -> list[int]:
-        dice, room = self._dice, self._room
-        days = dice.choices(room.days, (list(itertools.accumulate(room.weights)) and None) or room.weights, k=count)
-        hours = dice.choices(range(24), room.hours, k=count)
+    def _burst_starts(self, count: int) -> list[int]:
+        rng, conversation = self._rng, self.conversation
+        days = rng.choices(conversation.days, conversation.weights, k=count)
+        hours = rng.choices(range(24), conversation.hours, k=count)
         starts = []
         for day, hour in zip(days, hours, strict=True):
-            start = day + hour * HOUR + int(dice.random() * HOUR)
-            if start <= room.created + 60_000:  # on its first day a thread is not there in the morning
-                start = room.created + 60_000 + int(dice.expovariate(1 / (2 * HOUR)))
+            start = day + hour * HOUR + int(rng.random() * HOUR)
+            if start <= conversation.created + 60_000:  # on its first day, before it was created
+                start = conversation.created + 60_000 + int(rng.expovariate(1 / (2 * HOUR)))
             starts.append(min(start, END - HOUR))
         return sorted(starts)
 
-    def _people_awake(self, moment: float) -> tuple[list[Person], list[float]]:
-        hour = int(moment) // HOUR % 24
+    def _people_awake(self, time: float) -> tuple[list[Person], list[float]]:
+        hour = int(time) // HOUR % 24
         known = self._awake.get(hour)
         if known is None:
             awake = [person for person in self._quick if person.is_awake(hour)] or self._quick
@@ -182,111 +196,129 @@ class Talk:
 
     # ---------------------------------------------------------------- a burst
 
-    def _burst(self, start: int, size: int) -> None:
-        dice = self._dice
+    def _write_burst(self, start: int, size: int) -> None:
+        """Write a burst: a first message, and then answers to it and further messages of a few people."""
+        rng = self._rng
         awake, weights = self._people_awake(start)
-        about = list(dict.fromkeys(dice.choices(awake, cum_weights=weights, k=dice.randrange(2, 7))))
-        moment: float = start
-        said = [self._turn(about[0], moment, None, first=True)]
-        while len(said) < size:
-            last = said[-1]
-            if self._slow and dice.random() < 0.05:
-                late = dice.choice(self._slow)
-                answered = dice.choice(said)
-                when = answered.moment + 1000 * late.reply * dice.lognormvariate(0, 0.45)
-                said.insert(0, self._turn(late, _after_sleep(late, when, dice), answered))
+        present = list(dict.fromkeys(rng.choices(awake, cum_weights=weights, k=rng.randrange(2, 7))))
+        burst = [self._write_as(present[0], start, None, first=True)]
+        while len(burst) < size:
+            last = burst[-1]
+            if self._slow and rng.random() < 0.05:
+                burst.insert(0, self._write_late_answer(burst))
                 continue
-            person = dice.choice(about)
-            if person.user == last.sender and len(about) > 1 and dice.random() < 0.8:
-                person = next(other for other in about if other.user != last.sender)
-            if person.user != last.sender and dice.random() < 0.6:
-                if dice.random() < 0.015:  # the sender thought better of it: the answer is all that is left
-                    ghost = last.moment + 4000 + int(dice.random() * 9000)
-                    words = dice.choice(TAKEN_BACK)[0 if dice.random() < person.chinese else 1]
-                    gone = {"reply_to": str(self._room.message_id(self._place(ghost)))}
-                    moment = ghost + 1000 * person.reply * dice.lognormvariate(0, 0.4)
-                    said.append(self._say(moment, self._allowed(person, moment).user, Text(words), ext=gone))
-                else:
-                    moment = last.moment + 1000 * person.reply * dice.lognormvariate(0, 0.4)
-                    said.append(self._turn(person, moment, last))
+            person = rng.choice(present)
+            if person.user == last.sender and len(present) > 1 and rng.random() < 0.8:
+                person = next(other for other in present if other.user != last.sender)
+            if person.user == last.sender or rng.random() >= 0.6:
+                burst.append(self._write_as(person, last.time + 12_000 + 1000 * rng.expovariate(1 / 70), None))
+            elif rng.random() < 0.015:
+                burst.append(self._write_answer_to_recalled(person, last))
             else:
-                moment = last.moment + 12_000 + 1000 * dice.expovariate(1 / 70)
-                said.append(self._turn(person, moment, None))
-            moment = said[-1].moment
+                time = last.time + 1000 * person.reply * rng.lognormvariate(0, 0.4)
+                burst.append(self._write_as(person, time, last))
 
-    def _allowed(self, person: Person, moment: float) -> Person:
-        if person.user == FACTS.muted and moment >= MUTED_SINCE and self._room.circle.name == FACTS.muted_in:
+    def _write_late_answer(self, burst: list[DemoMessage]) -> DemoMessage:
+        """Write the answer of a slow replier to a message of the burst."""
+        person = self._rng.choice(self._slow)
+        answered = self._rng.choice(burst)
+        time = answered.time + 1000 * person.reply * self._rng.lognormvariate(0, 0.45)
+        return self._write_as(person, _after_sleep(person, time, self._rng), answered)
+
+    def _write_answer_to_recalled(self, person: Person, last: DemoMessage) -> DemoMessage:
+        """Write an answer to a message that was recalled: its id is in no history."""
+        rng = self._rng
+        recalled_at = last.time + 4000 + int(rng.random() * 9000)
+        words = rng.choice(TAKEN_BACK)[0 if rng.random() < person.chinese else 1]
+        ext = {"reply_to": str(self.conversation.message_id(self._free_time(recalled_at)))}
+        time = recalled_at + 1000 * person.reply * rng.lognormvariate(0, 0.4)
+        return self._write(time, self._not_muted(person, time).user, Text(words), ext=ext)
+
+    def _not_muted(self, person: Person, time: float) -> Person:
+        """Return this person, or another one if this one is muted at that time."""
+        muted_here = self.conversation.profile.name == FACTS.muted_in
+        if muted_here and person.user == FACTS.muted and time >= MUTED_SINCE:
             return next(other for other in (*self._quick, *PEOPLE) if other.user != FACTS.muted)
         return person
 
-    def _turn(self, person: Person, moment: float, answered: Line | None, *, first: bool = False) -> Line:
-        """Let somebody say something: in answer to a message, or of their own accord."""
-        dice = self._dice
-        person = self._allowed(person, moment)
+    def _write_as(
+        self, person: Person, time: float, answered: DemoMessage | None, *, first: bool = False
+    ) -> DemoMessage:
+        """Write a message of a person.
+
+        Args:
+            person: the sender.
+            time: when, in ms.
+            answered: the message that it answers; None for none.
+            first: it is the first of a burst.
+        """
+        rng = self._rng
+        person = self._not_muted(person, time)
         ext: dict[str, Any] = {}
         if answered is not None and answered.sender != person.user:
             ext["reply_to"] = str(answered.id)
-        kind = "txt" if first else dice.choices(_KINDS, cum_weights=self._kinds)[0]
+        kind = "txt" if first else rng.choices(_KINDS, cum_weights=self._kinds)[0]
         body = self._body(kind, person, answered is not None, first)
-        key = self._room.circle.key
-        if key == "tasting" and dice.random() < 0.35:
+        key = self.conversation.profile.key
+        if key == "tasting" and rng.random() < 0.35:
             best = person.user == FACTS.best_marks
-            mark = dice.gauss(4.7, 0.25) if best else dice.gauss(3.4, 0.6)
+            mark = rng.gauss(4.7, 0.25) if best else rng.gauss(3.4, 0.6)
             ext["score"] = max(1.0, min(5.0, round(mark * 2) / 2))
         elif key == "shop":
-            ext["priority"] = dice.choices((1, 2, 3), (1, 4, 5))[0]
-        if dice.random() < 0.05:
-            ext["mood"] = dice.choice(MOODS)
-        line = self._say(moment, person.user, body, ext=ext)
-        often = self._room.kind == "edits"
-        if isinstance(body, Text) and dice.random() < (0.3 if often else 0.012):
-            line.edits = dice.choices((1, 2, 3), (8, 2, 1))[0]
-            line.edited = line.moment + int(1000 * dice.uniform(15, 400))
-        if dice.random() < (0.3 if self._room.kind == "pictures" else 0.035):
-            line.reactions = self._reactions(person)
-        return line
+            ext["priority"] = rng.choices((1, 2, 3), (1, 4, 5))[0]
+        if rng.random() < 0.05:
+            ext["mood"] = rng.choice(MOODS)
+        message = self._write(time, person.user, body, ext=ext)
+        if isinstance(body, Text) and rng.random() < (0.3 if self.conversation.kind == "edits" else 0.012):
+            message.edits = rng.choices((1, 2, 3), (8, 2, 1))[0]
+            message.edited = message.time + int(1000 * rng.uniform(15, 400))
+        if rng.random() < (0.3 if self.conversation.kind == "pictures" else 0.035):
+            message.reactions = self._reactions(person)
+        return message
 
     def _reactions(self, sender: Person) -> list[dict[str, Any]]:
-        dice, users = self._dice, [user for user in self._room.people if user != sender.user]
-        found = []
-        for reaction in dice.sample(REACTIONS, dice.choices((1, 2, 3), (7, 2, 1))[0]):
-            by = sorted(dice.sample(users, min(len(users), dice.randrange(1, 5))))
-            if by:
-                found.append({"reaction": reaction, "count": len(by), "userList": by, "state": False})
-        return found
+        rng, users = self._rng, [user for user in self.conversation.people if user != sender.user]
+        reactions = []
+        for reaction in rng.sample(REACTIONS, rng.choices((1, 2, 3), (7, 2, 1))[0]):
+            reacted = sorted(rng.sample(users, min(len(users), rng.randrange(1, 5))))
+            if reacted:
+                reactions.append({"reaction": reaction, "count": len(reacted), "userList": reacted, "state": False})
+        return reactions
 
-    # ---------------------------------------------------------------- what
+    # ---------------------------------------------------------------- contents
 
     def _body(self, kind: str, person: Person, is_answer: bool, first: bool) -> Body:
-        dice, studio = self._dice, self._studio
+        rng, attachments = self._rng, self._attachments
         match kind:
             case "img":
-                return studio.picture(dice)
+                return attachments.picture(rng)
             case "audio":
-                return studio.recording(dice)
+                return attachments.recording(rng)
             case "video":
-                return studio.film(dice)
+                return attachments.film(rng)
             case "file":
-                return studio.document(dice)
+                return attachments.document(rng)
             case "loc":
-                name, lat, lng = dice.choice(PLACES)
-                return Location(round(lat + dice.gauss(0, 0.004), 6), round(lng + dice.gauss(0, 0.004), 6), name)
-            case "custom" if self._room.kind == "order":
-                tea, bags = dice.choice(TEAS), dice.choices((1, 2, 3, 4, 5, 8), (6, 5, 3, 2, 1, 1))[0]
+                name, lat, lng = rng.choice(PLACES)
+                return Location(round(lat + rng.gauss(0, 0.004), 6), round(lng + rng.gauss(0, 0.004), 6), name)
+            case "custom" if self.conversation.kind == "order":
+                tea, bags = rng.choice(TEAS), rng.choices((1, 2, 3, 4, 5, 8), (6, 5, 3, 2, 1, 1))[0]
                 return Custom("order", {"tea": tea, "bags": bags})
             case "custom":
-                return Custom("vote", {"tea": dice.choice(TEAS), "yes": dice.random() < 0.7})
+                return Custom("vote", {"tea": rng.choice(TEAS), "yes": rng.random() < 0.7})
             case "combine" if len(self._recent) > 2:
-                return studio.bundle(dice, "Earlier here 之前聊的", [self._quoted(line) for line in self._recent])
+                return attachments.bundle(
+                    rng, "Earlier here 之前聊的", [self._quoted(message) for message in self._recent]
+                )
         return Text(self._sentence(person, is_answer, first))
 
-    def _quoted(self, line: Line) -> tuple[int, int, str, str]:
-        return line.id, line.moment, line.sender, line.body.summary_text or f"[{line.body.type}]"
+    def _quoted(self, message: DemoMessage) -> tuple[int, int, str, str]:
+        return message.id, message.time, message.sender, message.body.summary_text or f"[{message.body.type}]"
 
     def _sentence(self, person: Person, is_answer: bool, first: bool) -> str:
-        dice = self._dice
-        chance = dice.random()
-        if self._room.kind == "night" and chance < 0.6:
+        rng = self._rng
+        chance = rng.random()
+        if self.conversation.kind == "night" and chance < 0.6:
             pairs: tuple[tuple[str, str], ...] = NIGHT_TALK
         elif first:
             pairs = ASKS if chance < 0.55 else self._own
@@ -294,48 +326,49 @@ class Talk:
             pairs = ANSWERS if chance < 0.45 else SHORT if chance < 0.75 else self._own
         else:
             pairs = SAYS if chance < 0.5 else self._own
-        text = dice.choice(pairs)[0 if dice.random() < person.chinese else 1]
+        text = rng.choice(pairs)[0 if rng.random() < person.chinese else 1]
         if "{" in text:
             text = text.format_map(self._words)
-        if dice.random() < person.emoji:
-            text = f"{text} {dice.choice(EMOJI)}"
+        if rng.random() < person.emoji:
+            text = f"{text} {rng.choice(EMOJI)}"
         return text
 
-    # ---------------------------------------------------------------- the tutorials' own threads
+    # ---------------------------------------------------------------- the tutorials' threads
 
-    def _gaiwan(self) -> None:
+    def _write_gaiwan(self) -> None:
         for text, days in zip(GAIWAN, (0, 5, 15), strict=True):
-            moment = self._room.created + 90_000 + days * DAY
-            self._say(moment, self._room.owner, Text(text), ext={"mood": "sad"})
+            time = self.conversation.created + 90_000 + days * DAY
+            self._write(time, self.conversation.owner, Text(text), ext={"mood": "sad"})
 
-    def _cards(self) -> None:
-        dice = self._dice
+    def _write_cards(self) -> None:
+        rng = self._rng
         for person in PEOPLE:
-            day = self._room.created + int(dice.expovariate(1 / (1.3 * DAY)))
+            time = self.conversation.created + int(rng.expovariate(1 / (1.3 * DAY)))
             card = Custom("card", {"name": person.name, "city": person.city})
-            self._say(_after_sleep(person, day + 60_000, dice), person.user, card)
+            self._write(_after_sleep(person, time + 60_000, rng), person.user, card)
 
-    def _digest(self) -> None:
-        dice = self._dice
+    def _write_digest(self) -> None:
+        rng = self._rng
         monday = END - 49 * DAY
-        for week in range(self._room.messages // 2):
-            moment = monday + week * 7 * DAY + 9 * HOUR + dice.randrange(20 * 60_000)
+        for week in range(self.conversation.messages // 2):
+            time = monday + week * 7 * DAY + 9 * HOUR + rng.randrange(20 * 60_000)
             quoted = []
-            for _ in range(dice.randrange(4, 9)):
-                person = dice.choice(PEOPLE)
-                said = moment - dice.randrange(DAY, 7 * DAY)
-                quoted.append((self._room.message_id(said), said, person.user, self._sentence(person, False, False)))
+            for _ in range(rng.randrange(4, 9)):
+                person = rng.choice(PEOPLE)
+                said = time - rng.randrange(DAY, 7 * DAY)
+                text = self._sentence(person, False, False)
+                quoted.append((self.conversation.message_id(said), said, person.user, text))
             title = f"Week {week + 1} 第{week + 1}周"
-            digest = self._say(moment, self._room.owner, self._studio.bundle(dice, title, sorted(quoted)))
+            digest = self._write(time, self.conversation.owner, self._attachments.bundle(rng, title, sorted(quoted)))
             person = self._quick[1 + week % (len(self._quick) - 1)]
-            thanks = Text(f"谢谢！{dice.choice(EMOJI)}")
-            self._say(moment + 1000 * person.reply, person.user, thanks, ext={"reply_to": str(digest.id)})
+            thanks = Text(f"谢谢！{rng.choice(EMOJI)}")
+            self._write(time + 1000 * person.reply, person.user, thanks, ext={"reply_to": str(digest.id)})
 
 
-def _after_sleep(person: Person, moment: float, dice: random.Random) -> float:
-    """Return the moment, or the next morning of a person who sleeps then."""
-    if person.is_awake(int(moment) // HOUR % 24):
-        return moment
-    local = int(moment) + person.utc * HOUR
+def _after_sleep(person: Person, time: float, rng: random.Random) -> float:
+    """Return a time at which the person is awake: the given one, or in the next morning."""
+    if person.is_awake(int(time) // HOUR % 24):
+        return time
+    local = int(time) + person.utc * HOUR
     hours = (15 if person.after_work else 7) - local // HOUR % 24
-    return moment + (hours % 24) * HOUR + dice.random() * HOUR
+    return time + (hours % 24) * HOUR + rng.random() * HOUR

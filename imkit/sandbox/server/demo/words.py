@@ -1,6 +1,6 @@
-"""What the people of the demo community say: short sentences with gaps, in Chinese and English, all written for imkit.
+"""The sentences of the demo community, in Chinese and English, with gaps. All of them are written for imkit.
 
-``{tea}``, ``{place}``, ``{n}``, ``{who}``, ``{clock}`` and ``{thing}`` are filled in as a message is made.
+`talk` fills the gaps ``{tea}``, ``{place}``, ``{n}``, ``{who}``, ``{clock}``, ``{thing}`` and ``{link}``.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ LINKS = (
     "https://pictures.example/a/terrace",
 )
 
-# Anywhere. Each pair is (Chinese, English) and need not be a translation.
+# For every group. Each pair is (Chinese, English); one need not be a translation of the other.
 SHORT = (
     ("好的", "ok"),
     ("收到", "got it"),
@@ -130,8 +130,8 @@ ANSWERS = (
     ("我这边是半夜，明天回。", "It's the middle of the night here, tomorrow."),
     ("看这里：{link}", "See here: {link}"),
 )
-# What belongs to one group, said as well as the above.
-BY_CIRCLE: dict[str, tuple[tuple[str, str], ...]] = {
+# More sentences for one group each, by its key.
+WORDS_OF_GROUP: dict[str, tuple[tuple[str, str], ...]] = {
     "tasting": (
         ("第一道有花香，第三道才出甜味。", "Flowers in the first infusion, the sweetness comes with the third."),
         ("{tea}：汤色很亮，尾韵短。", "{tea}: bright in the cup, and a short finish."),
@@ -188,7 +188,8 @@ BY_CIRCLE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 
-# What a thread is about: group, name, how it begins. Used in turn, with other teas, places and things each round.
+# Topics of threads: the key of the group, the name, the parent message. They are used in turn, again and again, with
+# other teas, places and things.
 TOPICS: tuple[tuple[str, str, str], ...] = (
     ("tasting", "{tea}, side by side 对比", "Two {tea} from two hills. 两座山的同一种茶，哪个更好？"),
     ("hikes", "{place} on foot 徒步", "Who comes along to {place}? 谁一起去？"),
@@ -208,7 +209,7 @@ TOPICS: tuple[tuple[str, str, str], ...] = (
     ("hikes", "Train to {place} 坐车", "Tickets for {place} are on sale. 车票开售了"),
 )
 
-# The tutorials' own threads. What they say is in the data; see `Facts`.
+# For the tutorials' threads; see `imkit.sandbox.demo.Facts`.
 GAIWAN = (
     "Has anyone seen my blue gaiwan? It stood by the window. 有人看到我的蓝盖碗吗？",
     "Still looking for it. 还在找……",

@@ -14,7 +14,7 @@ from tests.people import new_name
 WAIT = 30.0
 
 
-class Room:
+class TeaThread:
     """Alice and Bob in a thread of Alice's group. Alice comes through the proxy, Bob does not."""
 
     def __init__(self, sandbox: Sandbox, proxy: Proxy) -> None:
@@ -49,13 +49,13 @@ class Room:
 
 
 @contextlib.contextmanager
-def room_at(sandbox: Sandbox, proxy: Proxy) -> Iterator[Room]:
-    room = Room(sandbox, proxy)
+def tea_thread_at(sandbox: Sandbox, proxy: Proxy) -> Iterator[TeaThread]:
+    tea = TeaThread(sandbox, proxy)
     try:
-        yield room
+        yield tea
     finally:
         proxy.calm()
-        room.close()
+        tea.close()
 
 
 async def until(happened: object) -> None:
