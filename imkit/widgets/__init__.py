@@ -1,8 +1,12 @@
-"""Forms for JupyterLab: the whole job without a line of code. Loaded when they are asked for.
+"""Forms for JupyterLab: log in, pick a thread, read, write, recall, load and export, without code.
+
+imkit imports this package when it is first used, because ipywidgets and anywidget take time to import.
 
 Example:
-    >>> imkit.explore()  # doctest: +SKIP
-    >>> form = imkit.widgets.LoginForm()  # doctest: +SKIP
+    ```python
+    imkit.explore()
+    form = imkit.widgets.LoginForm()
+    ```
 """
 
 from imkit.widgets.composer import Composer

@@ -1,17 +1,19 @@
-"""What every form stands on: its jobs on the portal, its status line, its end.
+"""Base classes of all forms: `WidgetPart` (a widget with a script of its own), `Status`, `Form`.
 
-A callback of a control runs in a thread that depends on the kernel's version. So it does nothing but hand a coroutine
-to imkit's own loop; that loop alone touches a form's state and writes to its controls.
+An ipywidgets callback runs in a thread that depends on the kernel's version. So a callback only hands a coroutine to
+imkit's own event loop. Only code on that loop reads or changes a form's state and writes to its controls.
+
+The scripts are in `static/`. `static/common.js.part` is put in front of each of them.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anywidget
 import ipywidgets
@@ -20,53 +22,62 @@ import traitlets
 from imkit.errors import IMError
 from imkit.escape import for_terminal
 from imkit.portal import portal
-from imkit.widgets.labels import Labels, Said
+from imkit.widgets.labels import Label, Labels
 
 logger = logging.getLogger("imkit.widgets")
 
 Action = Callable[[], Coroutine[Any, Any, Any]]
+PageAction = Callable[[dict[str, Any], Sequence[Any]], Coroutine[Any, Any, Any]]
 _STATIC = Path(__file__).with_name("static")
 
 
 @cache
 def static(name: str) -> str:
-    """Return a file of this package, such as ``"feed.js"``; scripts come with what all of them use."""
+    """Return the text of a file in `static/`, such as ``"feed.js"``; scripts begin with `common.js.part`."""
     text = (_STATIC / name).read_text(encoding="utf-8")
     return f"{static('common.js.part')}\n{text}" if name.endswith(".js") else text
 
 
 def readable(text: str) -> str:
-    """Return a stranger's text for the page: what would steer or reorder it is written out; lines stay lines."""
+    """Return text from other users, safe to show: control and bidirectional characters as escapes, lines kept."""
     return "\n".join(for_terminal(line) for line in text.split("\n"))
 
 
-class Part(anywidget.AnyWidget):
-    """A piece of a form with a script of its own. What it says arrives as messages, so nothing of it is saved.
+class WidgetPart(anywidget.AnyWidget):
+    """A widget with a script of its own: what a form is made of, beside the controls of ipywidgets.
+
+    Content goes to the page as custom messages and not as traits. JupyterLab saves traits with a notebook; it does
+    not save messages.
+
+    Args:
+        labels: the form's labels.
+        *label_prefixes: the script gets the labels whose keys begin with one of these.
+        **traits: initial values of traits.
 
     Attributes:
-        words: the labels its script uses.
-        language: ``"en"`` or ``"zh"``, for fonts and screen readers.
+        texts: the labels that the script uses, by key.
+        language: ``"en"`` or ``"zh"``, for date formats, fonts and screen readers.
     """
 
     _css = static("imkit.css")
-    words = traitlets.Dict().tag(sync=True)
+    texts = traitlets.Dict().tag(sync=True)
     language = traitlets.Unicode("en").tag(sync=True)
 
-    def __init__(self, say: Labels, *words: str, **traits: Any) -> None:
-        self._words = words
-        super().__init__(words=say.some(*words), language=say.language, **traits)
+    def __init__(self, labels: Labels, *label_prefixes: str, **traits: Any) -> None:
+        self._label_prefixes = label_prefixes
+        super().__init__(texts=labels.with_prefixes(*label_prefixes), language=labels.language, **traits)
 
-    def relabel(self, say: Labels) -> None:
-        """Say everything anew, in the language that `say` has by now; the page draws the part again."""
+    def relabel(self, labels: Labels) -> None:
+        """Show the labels in the language that `labels` now has; the page draws the part again."""
         with self.hold_sync():
-            relabel(self, say)
-            self.words, self.language = say.some(*self._words), say.language
+            relabel(self, labels)
+            self.texts, self.language = labels.with_prefixes(*self._label_prefixes), labels.language
 
 
-class Status(Part):
-    """One line that says how things are, read aloud by screen readers when it changes.
+class Status(WidgetPart):
+    """A status line. Screen readers read it aloud when it changes.
 
-    It also hears from the page which language that speaks, and tells the reader when the kernel is gone.
+    Its script also sends the page's language to the kernel, and says so on the page when the kernel has ended.
     """
 
     _esm = static("status.js")
@@ -74,46 +85,65 @@ class Status(Part):
     hint = traitlets.Unicode().tag(sync=True)
     tone = traitlets.Unicode("quiet").tag(sync=True)
 
-    def __init__(self, say: Labels) -> None:
-        super().__init__(say, "form_")
-        self._told = ""  # the text as it was told, which may be a label
+    def __init__(self, labels: Labels) -> None:
+        super().__init__(labels, "form_")
+        self._unescaped = ""  # the text before escaping; a Label can be translated later
 
-    def tell(self, text: str, tone: str = "quiet", hint: str = "") -> None:
+    def show(self, text: str, tone: str = "quiet", hint: str = "") -> None:
         """Show a text; `tone` is ``"quiet"``, ``"good"``, ``"busy"`` or ``"bad"``."""
-        self._told = text
+        self._unescaped = text
         with self.hold_sync():
             self.text, self.tone, self.hint = readable(text), tone, readable(hint)
 
-    def relabel(self, say: Labels) -> None:
-        """Say the same in the language that `say` has by now."""
-        self.text = readable(say.again(self._told))
-        super().relabel(say)
+    def relabel(self, labels: Labels) -> None:
+        """Show the same text in the language that `labels` now has."""
+        self.text = readable(labels.translate(self._unescaped))
+        super().relabel(labels)
 
 
 class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
-    """A form: controls, a status line, and jobs that end with it.
+    """A form: controls, a status line, and jobs on imkit's event loop that end when the form is closed.
 
     Args:
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
+
+    Attributes:
+        labels: returns a label in the form's language: ``form.labels("login_user")``.
+        status: the status line.
     """
+
+    LABEL_WIDTH: ClassVar[str] = "10.5em"
+    FIELD_LAYOUT: ClassVar[Mapping[str, str]] = {"width": "calc(100% - 4px)", "max_width": "32em"}
 
     children: Any  # a trait of ipywidgets, which ships no types
 
     def __init__(self, lang: str | None = None) -> None:
         self._jobs: set[concurrent.futures.Future[Any]] = set()
         self._closed = False
-        self.say = Labels(lang)
-        self.status = Status(self.say)
+        self.labels = Labels(lang)
+        self.status = Status(self.labels)
         super().__init__()
         self.add_class("imkit-form")
-        self.on_word(self.status, self._page_speaks)
+        self.on_page_message(self.status, self._follow_page_language)
 
-    def start(self, action: Action, *busy: Any) -> None:
-        """Run an async function on imkit's loop; what goes wrong in it is shown in the form.
+    def field(self, kind: Any, label_key: str, **options: Any) -> Any:
+        """Return a control with a label in front of it.
 
         Args:
-            action: what to do.
-            *busy: controls that are off while it runs. If one is off already, the work is not done again.
+            kind: a class of ipywidgets.
+            label_key: key of the label.
+            **options: for `kind`.
+        """
+        style = {"description_width": self.LABEL_WIDTH}
+        layout = ipywidgets.Layout(**self.FIELD_LAYOUT)
+        return kind(description=self.labels(label_key), style=style, layout=layout, **options)
+
+    def start(self, action: Action, *busy: Any) -> None:
+        """Run an async function on imkit's event loop. The status line shows its errors.
+
+        Args:
+            action: the function.
+            *busy: controls that are disabled while it runs. If one of them is disabled already, `action` is not run.
         """
         if self._closed:
             return
@@ -128,139 +158,138 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
             control.disabled = True
         try:
             await action()
-        except Exception as error:  # a callback has no caller: the form shows it
+        except Exception as error:  # a callback has no caller that could catch it
             self.show_error(error)
         finally:
             for control in busy:
                 control.disabled = False
 
     def show_error(self, error: BaseException) -> None:
-        """Say in the status line what went wrong."""
+        """Show an error in the status line. Log it if it is not one that users can expect."""
         if not isinstance(error, IMError | OSError):
             logger.error("a form failed", exc_info=error)
-        self.status.tell(*problem(error))
+        self.status.show(*describe_error(error))
 
     def on_click(self, button: Any, action: Action, *busy: Any) -> None:
-        """Have a button start an async function, and be off while it runs."""
+        """Run `action` when a button is clicked. The button is disabled meanwhile."""
         button.on_click(lambda _: self.start(action, button, *busy))
 
     def on_change(self, control: Any, action: Action) -> None:
-        """Have a control's new value start an async function."""
+        """Run `action` when a control has a new value."""
         control.observe(lambda _: self.start(action), "value")
 
     def on_enter(self, control: Any, action: Action, *busy: Any) -> None:
-        """Have the Enter key in a text control start an async function."""
+        """Run `action` when the Enter key is pressed in a text control."""
 
-        def told(_: Any, content: Any, __: Any) -> None:
+        def receive(_: Any, content: Any, __: Any) -> None:
             if isinstance(content, dict) and content.get("event") == "submit":
                 self.start(action, *busy)
 
-        control.on_msg(told)
+        control.on_msg(receive)
 
-    def on_word(self, part: Part, action: Callable[[dict[str, Any], Sequence[Any]], Coroutine[Any, Any, Any]]) -> None:
-        """Have what a part's script says start an async function."""
+    def on_page_message(self, part: WidgetPart, action: PageAction) -> None:
+        """Run `action` with the content and the buffers of each message that a part's script sends."""
 
-        def told(_: Any, content: Any, buffers: Sequence[Any]) -> None:
+        def receive(_: Any, content: Any, buffers: Sequence[Any]) -> None:
             if isinstance(content, dict):
                 self.start(partial(action, content, buffers))
 
-        part.on_msg(told)
+        part.on_msg(receive)
 
-    async def _page_speaks(self, said: dict[str, Any], _: Sequence[Any]) -> None:
-        if not self.say.turn(said.get("language")):
+    async def _follow_page_language(self, content: dict[str, Any], _: Sequence[Any]) -> None:
+        if not self.labels.follow_page(content.get("language")):
             return
-        # Forms within this one hear from the page themselves.
-        for widget in _belonging((*self.children, *self.hidden(), self.status)):
-            if isinstance(widget, Part):
-                widget.relabel(self.say)
+        # A form inside this one has a status line of its own, which sends the language to that form.
+        for widget in _post_order((*self.children, *self.hidden_controls(), self.status)):
+            if isinstance(widget, WidgetPart):
+                widget.relabel(self.labels)
             elif not isinstance(widget, Form):
-                relabel(widget, self.say)
+                relabel(widget, self.labels)
 
-    def hidden(self) -> Sequence[Any]:
-        """Return the controls that belong to the form and may not be on the page just now; they end with it."""
+    def hidden_controls(self) -> Sequence[Any]:
+        """Return controls of the form that may not be among its children at the moment. `close` closes them too."""
         return ()
 
     def close(self) -> None:
-        """End what the form does, and take it off the page. The session stays open."""
-        # Also called by the garbage collector, in any thread: so it waits for nothing.
+        """Cancel the form's jobs and remove it from the page. The session stays open."""
+        # The garbage collector may call this in any thread, so it must not wait.
         if self._closed:
             return
         self._closed = True
         for job in list(self._jobs):
             job.cancel()
-        self.children = (*self.children, *self.hidden(), self.status)
-        _close_within(self)
+        self.children = (*self.children, *self.hidden_controls(), self.status)
+        _close_descendants(self)
         ipywidgets.Widget.close(self)
 
 
-def problem(error: BaseException) -> tuple[str, str, str]:
-    """Return what a status line is told of an error: text, tone, hint."""
+def describe_error(error: BaseException) -> tuple[str, str, str]:
+    """Return the arguments of `Status.show` for an error: text, tone, hint."""
     if isinstance(error, IMError):
-        said = error.args[0] if error.args and error.args[0] else type(error).__name__
-        reason = f": {error.reason}" if error.reason and error.reason not in said else ""
-        return f"{type(error).__name__}: {said}{reason}", "bad", error.hint
+        text = error.args[0] if error.args and error.args[0] else type(error).__name__
+        reason = f": {error.reason}" if error.reason and error.reason not in text else ""
+        return f"{type(error).__name__}: {text}{reason}", "bad", error.hint
     return f"{type(error).__name__}: {error}", "bad", ""
 
 
-def discard(widget: Any) -> None:
-    """Close a widget and everything that belongs to it: ipywidgets itself would keep it for ever."""
-    if not isinstance(widget, Form):  # which does it itself
-        _close_within(widget)
+def close_widget(widget: Any) -> None:
+    """Close a widget and all widgets inside it; ipywidgets would keep references to those for ever."""
+    if not isinstance(widget, Form):  # Form.close closes its own
+        _close_descendants(widget)
     widget.close()
 
 
-def _close_within(widget: Any) -> None:
-    for one in list(_descendants(widget)):
-        one.close()
+def _close_descendants(widget: Any) -> None:
+    for descendant in list(_descendants(widget)):
+        descendant.close()
 
 
 def _descendants(widget: Any) -> Iterator[Any]:
-    """Yield what belongs to a widget: children, layouts, styles."""
-    return _belonging(
-        (*getattr(widget, "children", ()), *(getattr(widget, name, None) for name in ("layout", "style")))
-    )
+    """Yield the widgets inside a widget: children, layouts, styles; inner ones first."""
+    layout_and_style = (getattr(widget, name, None) for name in ("layout", "style"))
+    return _post_order((*getattr(widget, "children", ()), *layout_and_style))
 
 
-def _belonging(children: Iterable[Any]) -> Iterator[Any]:
-    """Yield widgets, each after what belongs to it; a form stands for all that is its own."""
-    for child in children:
-        if isinstance(child, ipywidgets.Widget):
-            if not isinstance(child, Form):
-                yield from _descendants(child)
-            yield child
+def _post_order(widgets: Iterable[Any]) -> Iterator[Any]:
+    """Yield each widget after the widgets inside it. The inside of a `Form` is left to that form."""
+    for widget in widgets:
+        if isinstance(widget, ipywidgets.Widget):
+            if not isinstance(widget, Form):
+                yield from _descendants(widget)
+            yield widget
 
 
-def relabel(widget: Any, say: Labels) -> None:
-    """Have a control say its labels in the language that `say` has by now."""
+def relabel(widget: Any, labels: Labels) -> None:
+    """Translate the labels of a control into the language that `labels` now has."""
     for name in ("description", "placeholder", "tooltip", "value", "label"):
         text = getattr(widget, name, None)
-        if isinstance(text, Said):
-            setattr(widget, name, say.again(text))
-    if any(isinstance(title, Said) for title in getattr(widget, "titles", ())):
-        widget.titles = tuple(say.again(title) for title in widget.titles)
+        if isinstance(text, Label):
+            setattr(widget, name, labels.translate(text))
+    if any(isinstance(title, Label) for title in getattr(widget, "titles", ())):
+        widget.titles = tuple(labels.translate(title) for title in widget.titles)
     if isinstance(widget, ipywidgets.Dropdown):
-        options = tuple((say.again(text), value) for text, value in widget.options)
+        options = tuple((labels.translate(text), value) for text, value in widget.options)
         if options != widget.options:
             value = widget.value
             widget.options, widget.value = options, value
 
 
 def row(*children: Any, **layout: Any) -> Any:
-    """Return controls side by side, wrapped where there is no room."""
+    """Return controls side by side; they wrap in a narrow window."""
     box = ipywidgets.HBox(children, layout=ipywidgets.Layout(**{"flex_flow": "row wrap", **layout}))
     box.add_class("imkit-row")
     return box
 
 
-def button(text: str, *, kind: str = "", under: str = "") -> Any:
-    """Return a button that says `text`.
+def button(text: str, *, kind: str = "", label_width: str = "") -> Any:
+    """Return a button.
 
     Args:
-        text: what it does.
-        kind: ``"primary"`` for the one thing that a form is for.
-        under: the width of the labels of the fields above, to stand under the fields and not under their labels.
+        text: label and tooltip.
+        kind: ``"primary"`` for the main action of a form.
+        label_width: CSS width of the labels of the fields above; the button is then aligned with those fields.
     """
-    margin = f"2px 2px 2px calc({under} + 10px)" if under else None
+    margin = f"2px 2px 2px calc({label_width} + 10px)" if label_width else None
     return ipywidgets.Button(
         description=text,
         button_style=kind,

@@ -1,4 +1,4 @@
-"""What a form does, as the Python that does the same."""
+"""Python code that loads the same history as a `HistoryForm`, for the reader to copy into a cell."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ from imkit.threads import Group, Thread
 from imkit.widgets.base import Form
 
 
-def code_for(session: Session, rooms: Sequence[Thread | Group], arguments: Mapping[str, Any]) -> str:
-    """Return the code that loads what a history form would load.
+def code_for(session: Session, conversations: Sequence[Thread | Group], arguments: Mapping[str, Any]) -> str:
+    """Return the code that loads the history of threads and groups.
 
     Args:
-        session: who reads; called as it is called in the notebook, if it has a name there.
-        rooms: threads and groups.
+        session: the code uses the notebook's variable for it; if there is none, the code logs in.
+        conversations: threads and groups.
         arguments: of `history()`.
 
     Example:
-        >>> print(code_for(alice, [thread], {"limit": 10}))  # doctest: +SKIP
-        frame = alice.thread("42").history(limit=10)
+        ```python
+        print(code_for(alice, [thread], {"limit": 10}))
+        # frame = alice.thread("42").history(limit=10)
+        # frame
+        ```
     """
-    name = _name_of(session)
+    name = _variable_of(session)
     lines = []
     if name is None:
         name = session.user if session.user.isidentifier() and not iskeyword(session.user) else "session"
-        # A device of its own: logging in as the same one would end the session of the form.
+        # A separate resource: a login with the form's resource would end the form's session.
         app = "" if session.app.is_sandbox else f", app=imkit.App({session.app.app_key!r}), token=…"
         lines = ["import imkit", "", f'{name} = imkit.login({session.user!r}{app}, resource="analysis")']
-    found = [f'{name}.{"thread" if isinstance(room, Thread) else "group"}("{room.id}")' for room in rooms]
-    given = [f"{key}={_literal(value)}" for key, value in arguments.items()]
-    if len(found) == 1:
-        lines.append(f"frame = {found[0]}.history({', '.join(given)})")
+    targets = [f'{name}.{"thread" if isinstance(one, Thread) else "group"}("{one.id}")' for one in conversations]
+    keywords = [f"{key}={_literal(value)}" for key, value in arguments.items()]
+    if len(targets) == 1:
+        lines.append(f"frame = {targets[0]}.history({', '.join(keywords)})")
     else:
-        given = [f"[{', '.join(found)}]", *given]
-        lines.append(f"frame = {name}.history(\n" + "".join(f"    {one},\n" for one in given) + ")")
+        items = [f"[{', '.join(targets)}]", *keywords]
+        lines.append(f"frame = {name}.history(\n" + "".join(f"    {item},\n" for item in items) + ")")
     return "\n".join([*lines, "frame"])
 
 
@@ -46,8 +49,8 @@ def _literal(value: Any) -> str:
     return repr(value.isoformat(timespec="seconds")) if isinstance(value, datetime) else repr(value)
 
 
-def _name_of(session: Session) -> str | None:
-    """Return what the notebook calls a session."""
+def _variable_of(session: Session) -> str | None:
+    """Return the expression for a session in the notebook: ``"alice"``, or ``"form.session"`` for a form's."""
     if "IPython" not in sys.modules:
         return None
     from IPython import get_ipython
@@ -55,11 +58,11 @@ def _name_of(session: Session) -> str | None:
     shell: Any = get_ipython()
     if shell is None:
         return None
-    things = [(name, value) for name, value in list(shell.user_ns.items()) if not name.startswith("_")]
-    names = [name for name, value in things if value is session]
-    names += [f"{name}.session" for name, value in things if isinstance(value, Form) and _holds(value, session)]
+    variables = [(name, value) for name, value in list(shell.user_ns.items()) if not name.startswith("_")]
+    names = [name for name, value in variables if value is session]
+    names += [f"{name}.session" for name, value in variables if isinstance(value, Form) and _has(value, session)]
     return names[0] if names else None
 
 
-def _holds(form: Form, session: Session) -> bool:
+def _has(form: Form, session: Session) -> bool:
     return getattr(form, "session", None) is session

@@ -1,4 +1,4 @@
-"""`Explorer`: all forms on one page, for who opens one cell."""
+"""`Explorer` and `explore`: all forms together, in the output of one cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ipywidgets
 from imkit.portal import portal
 from imkit.session import Session
 from imkit.threads import Group, Thread
-from imkit.widgets.base import Form, Status, discard
+from imkit.widgets.base import Form, Status, close_widget
 from imkit.widgets.composer import Composer
 from imkit.widgets.feed import LiveFeed
 from imkit.widgets.history_form import HistoryForm
@@ -20,21 +20,25 @@ from imkit.widgets.wire_view import WireView
 
 
 class Explorer(Form):
-    """Log in, pick a thread, read and write in it, load its history, watch the wire: all on one page.
+    """Log in, pick a thread, read and write in it, load its history, watch the frames on the wire.
 
     Args:
-        session: begins logged in; `None` shows the login form.
-        user: fills the login form's user.
-        draft: a text that stands in the composer's box to begin with.
-        recall_seconds: for how long the app lets a message be recalled.
+        session: use this session; `None` shows the login form.
+        user: initial user id in the login form.
+        draft: initial text in the composer.
+        recall_seconds: how long after sending the app allows a recall, in seconds. It only controls which buttons are
+            shown; the service decides.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Attributes:
-        login, picker, composer, feed, history, wire: the forms; all but the first are `None` before the login.
+        login, picker, composer, feed, history, wire: the forms; all but `login` are `None` before the login.
 
     Example:
-        >>> explorer = Explorer()  # doctest: +SKIP
-        >>> explorer.thread, explorer.frame  # doctest: +SKIP
+        ```python
+        explorer = imkit.widgets.Explorer()
+        explorer  # shows it; then, in a later cell:
+        explorer.thread, explorer.frame
+        ```
     """
 
     def __init__(
@@ -56,24 +60,24 @@ class Explorer(Form):
         self.feed: LiveFeed | None = None
         self.history: HistoryForm | None = None
         self.wire: WireView | None = None
-        self._place = ipywidgets.VBox([])
-        self._reading = ipywidgets.VBox([])
+        self._forms_box = ipywidgets.VBox([])  # all forms but the login form
+        self._feed_box = ipywidgets.VBox([])  # the feed of the picked thread, or a note before
         self.login: LoginForm | None = None
         if session is None:
-            self.login = LoginForm(user, on_login=self._open, on_logout=self._shut, lang=self._lang)
-            self.children = [self.status, self.login, self._place]
+            self.login = LoginForm(user, on_login=self._open_forms, on_logout=self._close_forms, lang=self._lang)
+            self.children = [self.status, self.login, self._forms_box]
         else:
-            self.children = [self.status, self._place]
-            portal().run(lambda: self._open(session))
+            self.children = [self.status, self._forms_box]
+            portal().run(lambda: self._open_forms(session))
 
     @property
     def session(self) -> Session | None:
-        """The session, once logged in."""
+        """The session; `None` before the login."""
         return self._session if self.login is None else self.login.session
 
     @property
     def thread(self) -> Thread | None:
-        """The thread that is picked."""
+        """The picked thread; `None` before one is picked."""
         return None if self.picker is None else self.picker.thread
 
     @property
@@ -81,66 +85,69 @@ class Explorer(Form):
         """The history that was loaded last, a DataFrame; `None` before."""
         return None if self.history is None else self.history.frame
 
-    def _open(self, session: Session) -> None:
+    def _open_forms(self, session: Session) -> None:
         lang = self._lang
-        self.picker = ThreadPicker(session, on_pick=self._show, height=560, lang=lang)
+        self.picker = ThreadPicker(session, on_pick=self._show_conversation, height=560, lang=lang)
         self.composer = Composer(None, draft=self._draft, lang=lang)
-        self.history = HistoryForm(session, rooms=self.picker.rooms, lang=lang)
+        self.history = HistoryForm(session, tree=self.picker.tree, lang=lang)
         self.wire = WireView(session, height=560, lang=lang)
-        note = Status(self.say)
-        note.tell(self.say("explore_pick"))
-        self._reading.children = [note]
-        # The composer stays as it is from one thread to the next, with what stands in it.
+        note = Status(self.labels)
+        note.show(self.labels("explore_pick"))
+        self._feed_box.children = [note]
+        # One composer for all threads, so that a typed text survives the change to another thread.
         self.composer.layout.display = "none"
-        tabs = ipywidgets.Tab(children=[ipywidgets.VBox([self._reading, self.composer]), self.history, self.wire])
+        tabs = ipywidgets.Tab(children=[ipywidgets.VBox([self._feed_box, self.composer]), self.history, self.wire])
         for number, name in enumerate(("chat", "history", "wire")):
-            tabs.set_title(number, self.say(f"explore_{name}"))
+            tabs.set_title(number, self.labels(f"explore_{name}"))
         panes = ipywidgets.Box([self.picker, tabs])
         panes.add_class("imkit-panes")
         self.picker.add_class("imkit-pane")
         tabs.add_class("imkit-pane")
-        self._place.children = [panes]
+        self._forms_box.children = [panes]
 
-    def _show(self, room: Thread | Group) -> None:
+    def _show_conversation(self, conversation: Thread | Group) -> None:
         if self._closed or self.picker is None or self.composer is None or self.history is None:
             return
-        (replaced,) = self._reading.children  # the note that says to pick something, or the feed before
+        (replaced,) = self._feed_box.children
         options: dict[str, Any] = {"recall_seconds": self._recall_seconds, "height": 330, "lang": self._lang}
-        self.feed = LiveFeed(self.picker.session, room, **options)
-        self.composer.thread = room
-        self._reading.children = [self.feed]
+        self.feed = LiveFeed(self.picker.session, conversation, **options)
+        self.composer.thread = conversation
+        self._feed_box.children = [self.feed]
         self.composer.layout.display = None
-        discard(replaced)
-        self.history.choose(room)
+        close_widget(replaced)
+        self.history.choose(conversation)
 
-    def _shut(self) -> None:
+    def _close_forms(self) -> None:
         self.picker = self.composer = self.feed = self.history = self.wire = None
-        before, self._reading = self._place.children, ipywidgets.VBox([])
-        self._place.children = []
-        for widget in before:
-            discard(widget)
+        closing, self._feed_box = self._forms_box.children, ipywidgets.VBox([])
+        self._forms_box.children = []
+        for widget in closing:
+            close_widget(widget)
 
-    def hidden(self) -> Sequence[Any]:
-        """Return the chat's place, which is on no page before the login."""
-        return (self._reading,)
+    def hidden_controls(self) -> Sequence[Any]:
+        """Return the feed's box, which is not on the page before the login."""
+        return (self._feed_box,)
 
     def close(self) -> None:
-        """Take everything off the page and end what it does. The session stays open."""
+        """Close all forms and remove them from the page. The session stays open."""
         if not self._closed:
-            self._shut()
+            self._close_forms()
         super().close()
 
 
 def explore(user: str = "", *, session: Session | None = None, draft: str = "", lang: str | None = None) -> Explorer:
-    """Open everything on one page: log in, pick a thread, read, write, recall, load its history, watch the wire.
+    """Show all forms: log in, pick a thread, read, write, recall, load its history, watch the frames on the wire.
 
     Args:
-        user: fills the login form's user.
-        session: begins logged in, without a login form.
-        draft: a text that stands in the composer's box to begin with.
+        user: initial user id in the login form.
+        session: use this session and show no login form.
+        draft: initial text in the composer.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
-        >>> imkit.explore()  # doctest: +SKIP
+        ```python
+        imkit.explore()
+        imkit.explore(session=alice)
+        ```
     """
     return Explorer(session, user=user, draft=draft, lang=lang)

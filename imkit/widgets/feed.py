@@ -1,4 +1,14 @@
-"""`LiveFeed`: messages as they come, the way a chat looks."""
+"""`LiveFeed`: a form that shows messages as they arrive, as a chat with bubbles.
+
+This module connects events, history and the page. `feed_rows.py` keeps the messages and turns them into rows.
+`static/feed.js` draws the rows: `drawMessage` draws one message (avatar, name, time, bubble, buttons), `drawContent`
+draws what is in its bubble, `drawList` puts the messages on the page. The colours are in `static/imkit.css`, from
+`.imkit-message` on.
+
+Messages to the page: ``rows`` (see `FeedRows.take_changes`), ``header``, ``picture``, ``unpacked``, ``done``.
+Messages from the page: ``open``, ``close``, ``earlier``, and ``picture``, ``recall``, ``edit``, ``download``,
+``unpack``, each with the ``key`` of a row.
+"""
 
 from __future__ import annotations
 
@@ -30,40 +40,43 @@ from imkit.messages import Combine, Message, Text
 from imkit.portal import portal
 from imkit.session import Session
 from imkit.threads import Group, Thread
-from imkit.widgets.base import Form, Part, problem, readable, static
-from imkit.widgets.feed_rows import KEPT, Rows, as_row, milliseconds_left
+from imkit.widgets.base import Form, WidgetPart, describe_error, readable, static
+from imkit.widgets.feed_rows import MAX_MESSAGES, FeedRows, as_row, milliseconds_left
 from imkit.widgets.labels import Labels
 from imkit.widgets.pictures import Pictures
 
-PAINTS_PER_SECOND = 5
-FIRST_PAGE = 50
-_FOLDER = "downloads"
+UPDATES_PER_SECOND = 5
+PAGE_SIZE = 50  # messages of the history that one click on "Earlier messages" loads
+_DOWNLOAD_FOLDER = "downloads"
 
 
-class FeedView(Part):
-    """The page's side of a feed. Rows go to it as messages: no chat is saved with a notebook."""
+class FeedView(WidgetPart):
+    """The feed on the page. Rows go there as messages and not as traits, so no notebook file contains a chat."""
 
     _esm = static("feed.js")
     height = traitlets.Int(380).tag(sync=True)
 
-    def __init__(self, say: Labels, height: int) -> None:
-        super().__init__(say, "feed_", "type_", "cancel", "save", height=height)
+    def __init__(self, labels: Labels, height: int) -> None:
+        super().__init__(labels, "feed_", "type_", "cancel", "save", height=height)
 
 
 class LiveFeed(Form):
-    """Messages as they come: who, when in the reader's zone, pictures, edits, recalls; own ones can be taken back.
+    """Messages as they arrive: sender, local time, pictures, edits, recalls; own messages can be recalled and edited.
 
-    It moves while cells run and while the kernel is idle, and holds the last 10,000 messages.
+    The feed is updated while cells run and while the kernel is idle. It holds the newest 10,000 messages.
 
     Args:
-        session: who reads.
-        thread: one thread or group; `None`: everything that comes to this user.
-        recall_seconds: for how long a message may be recalled: the app's limit, which only its console tells.
+        session: the session that receives the messages.
+        thread: a thread or a group; `None`: all messages that this session receives.
+        recall_seconds: how long after sending the app allows a recall, in seconds. It only controls how long the
+            button is shown; the service decides. Only Easemob's console shows the app's value.
         height: of the list, in pixels.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
-        >>> LiveFeed(bob, thread)  # doctest: +SKIP
+        ```python
+        imkit.widgets.LiveFeed(bob, thread, height=260)
+        ```
     """
 
     def __init__(
@@ -78,74 +91,75 @@ class LiveFeed(Form):
         super().__init__(lang)
         self.session = session
         self._account = session.account
-        self._room = thread
+        self._conversation = thread
         self._recall_seconds = recall_seconds
-        self._clock_ahead = 0.0  # how far this machine's clock is ahead of the service's, in seconds
-        self._rows = Rows(session.user, KEPT, named=thread is None)
+        self._clock_ahead = 0.0  # this machine's clock minus the service's, in seconds
+        self._rows = FeedRows(session.user, MAX_MESSAGES, show_conversation=thread is None)
         self._pictures = Pictures(self._account)
-        self._viewers = 0
+        self._viewers = 0  # pages that show the feed now
         self._state = ("feed_connected", "")
         self._parent: Message | None = None
-        self._earlier_left = thread is not None
-        self.view = FeedView(self.say, height)
+        self._has_earlier = thread is not None
+        self.view = FeedView(self.labels, height)
         self.children = (self.view, self.status)
-        self.on_word(self.view, self._heard)
-        portal().run(lambda: self._account.echo_listeners.add(self._echo))
+        self.on_page_message(self.view, self._on_page_message)
+        portal().run(lambda: self._account.echo_listeners.add(self._on_echo))
         self.start(self._run)
 
-    # ------------------------------------------------------------- what comes in
+    # ------------------------------------------------------------- receiving
 
     async def _run(self) -> None:
-        if self._room is not None:
-            self.start(self._begin)
+        if self._conversation is not None:
+            self.start(self._load_first_page)
         async with asyncio.TaskGroup() as group:
-            painter = group.create_task(self._paint())
+            updates = group.create_task(self._send_updates())
             async for event in self.session.events():
-                self._take(event)
-            painter.cancel()
+                self._take_event(event)
+            updates.cancel()
 
-    async def _begin(self) -> None:
-        """Fill the feed with what is in the history, and look for the parent message."""
+    async def _load_first_page(self) -> None:
+        """Load the newest page of the history, then the thread's name and parent message."""
         await self._load_earlier()
-        if isinstance(self._room, Thread):
+        if isinstance(self._conversation, Thread):
             with contextlib.suppress(IMError):
-                if self._room.name is None or self._room.parent_id is None:
-                    await self._room.refresh.aio()
-                self._send_head()
-                self._parent = await self._room.parent.aio()
-        self._send_head()
+                if self._conversation.name is None or self._conversation.parent_id is None:
+                    await self._conversation.refresh.aio()
+                self._send_header()
+                self._parent = await self._conversation.parent.aio()
+        self._send_header()
 
     async def _load_earlier(self) -> None:
-        room = self._room
-        if room is None:
+        conversation = self._conversation
+        if conversation is None:
             return
         oldest = self._rows.oldest
         until = None if oldest is None else oldest.time
-        found = [message async for message in room.messages(until=until, order="newest", limit=FIRST_PAGE)]
-        before = len(self._rows)
-        self._rows.add(found)
-        self._earlier_left = len(found) == FIRST_PAGE and len(self._rows) > before
-        self._send_head()
+        page = [message async for message in conversation.messages(until=until, order="newest", limit=PAGE_SIZE)]
+        count_before = len(self._rows)
+        self._rows.add(page)
+        self._has_earlier = len(page) == PAGE_SIZE and len(self._rows) > count_before
+        self._send_header()
 
-    def _echo(self, event: Event) -> None:
+    def _on_echo(self, event: Event) -> None:
+        """Take a change that this session made itself; the service sends no event for it."""
         if isinstance(event, MessageReceived):
             self._clock_ahead = datetime.now(UTC).timestamp() - event.message.time.timestamp()
-        self._take(event)
+        self._take_event(event)
 
-    def _take(self, event: Event) -> None:
+    def _take_event(self, event: Event) -> None:
         match event:
-            case MessageReceived(message) if self._is_here(message.to):
+            case MessageReceived(message) if self._is_shown(message.to):
                 self._rows.add([message])
-            case MessageEdited(message) if self._is_here(message.to):
+            case MessageEdited(message) if self._is_shown(message.to):
                 self._rows.edit(message)
-            case MessageRecalled() if self._is_here(event.to):
+            case MessageRecalled() if self._is_shown(event.to):
                 self._rows.recall(event)
-            case ThreadChanged() if self._room is not None and event.thread_id == self._room.id:
+            case ThreadChanged() if self._conversation is not None and event.thread_id == self._conversation.id:
                 if event.operation == "destroy":
                     self._set_state("feed_destroyed")
-                self._send_head()
+                self._send_header()
             case Dropped():
-                self.status.tell(self.say("feed_missed", n=f"{event.count:,}"))
+                self.status.show(self.labels("feed_missed", n=f"{event.count:,}"))
             case Connected():
                 self._set_state("feed_connected")
             case Disconnected():
@@ -153,90 +167,96 @@ class LiveFeed(Form):
             case LoggedOut():
                 self._set_state("feed_over", event.reason)
 
-    def _is_here(self, room_id: str) -> bool:
-        return self._room is None or room_id == self._room.id
+    def _is_shown(self, conversation_id: str) -> bool:
+        return self._conversation is None or conversation_id == self._conversation.id
 
-    def _set_state(self, key: str, why: str = "") -> None:
-        self._state = (key, why)
-        self._send_head()
+    def _set_state(self, label_key: str, reason: str = "") -> None:
+        self._state = (label_key, reason)
+        self._send_header()
 
-    # ------------------------------------------------------------- what goes out
+    # ------------------------------------------------------------- messages to the page
 
-    async def _paint(self) -> None:
+    async def _send_updates(self) -> None:
         try:
             while True:
-                await asyncio.sleep(1 / PAINTS_PER_SECOND)
-                self._flush()
+                await asyncio.sleep(1 / UPDATES_PER_SECOND)
+                self._send_changed_rows()
         finally:
-            self._flush()  # the last rows must not wait for a next tick
+            self._send_changed_rows()  # there is no later round to send the last rows
 
-    def _flush(self) -> None:
-        if self._viewers and self._rows.dirty:
-            self.view.send(self._rows.delta(self._left))
+    def _send_changed_rows(self) -> None:
+        if self._viewers and self._rows.has_changes:
+            self.view.send(self._rows.take_changes(self._recall_ms))
 
-    def _left(self, message: Message) -> int:
+    def _recall_ms(self, message: Message) -> int:
         now = datetime.fromtimestamp(datetime.now(UTC).timestamp() - self._clock_ahead, UTC)
         return milliseconds_left(message, self._recall_seconds, now)
 
-    def _send_head(self) -> None:
+    def _send_header(self) -> None:
         if not self._viewers:
             return
-        key, why = self._state
-        name = self.say("feed_all") if self._room is None else for_terminal(self._room.name or self._room.id, 64)
-        head: dict[str, Any] = {"do": "head", "name": name, "state": self.say(key, why=readable(why))}
-        head["earlier"] = self._earlier_left
+        conversation = self._conversation
+        label_key, reason = self._state
+        header: dict[str, Any] = {
+            "do": "header",
+            "name": self.labels("feed_all")
+            if conversation is None
+            else for_terminal(conversation.name or conversation.id, 64),
+            "state": self.labels(label_key, why=readable(reason)),
+            "earlier": self._has_earlier,
+        }
         if self._parent is not None:
-            head["parent"] = as_row(self._parent)
-        self.view.send(head)
+            header["parent"] = as_row(self._parent)
+        self.view.send(header)
 
-    # ------------------------------------------------------- what the reader does
+    # ------------------------------------------------------- messages from the page
 
-    async def _heard(self, said: dict[str, Any], _: Sequence[Any]) -> None:
-        match said.get("do"):
-            case "open":  # a page has been drawn, perhaps after a reload: it knows nothing yet
+    async def _on_page_message(self, content: dict[str, Any], _: Sequence[Any]) -> None:
+        match content.get("do"):
+            case "open":  # a page has drawn the view, perhaps after a reload, and has no rows
                 self._viewers += 1
-                self.view.send(self._rows.everything(self._left))
-                self._send_head()
-            case "shut":
+                self.view.send(self._rows.all_rows(self._recall_ms))
+                self._send_header()
+            case "close":
                 self._viewers = max(self._viewers - 1, 0)
             case "earlier":
                 await self._load_earlier()
-            case "picture" | "recall" | "edit" | "download" | "unpack" as act:
-                line = self._rows.get(str(said.get("key")))
-                if line is None:
+            case "picture" | "recall" | "edit" | "download" | "unpack" as action:
+                entry = self._rows.get(str(content.get("key")))
+                if entry is None:
                     return
                 try:
-                    await getattr(self, f"_{act}")(line.message, said)
+                    await getattr(self, f"_{action}")(entry.message, content)
                 finally:
-                    self.view.send({"do": "done", "key": said.get("key")})
+                    self.view.send({"do": "done", "key": content.get("key")})
 
     async def _recall(self, message: Message, _: dict[str, Any]) -> None:
         await recall_message(self._account, target_of(message), message.id, None)
 
-    async def _edit(self, message: Message, said: dict[str, Any]) -> None:
-        text = str(said.get("text") or "")
+    async def _edit(self, message: Message, content: dict[str, Any]) -> None:
+        text = str(content.get("text") or "")
         if text.strip() and text != message.text:
             await edit_message(self._account, target_of(message), message.id, Text(text, ext=message.ext))
 
     async def _download(self, message: Message, _: dict[str, Any]) -> None:
-        path = await self.session.download.aio(message, _FOLDER)
-        self.status.tell(self.say("feed_saved", path=path), "good")
+        path = await self.session.download.aio(message, _DOWNLOAD_FOLDER)
+        self.status.show(self.labels("feed_saved", path=path), "good")
 
-    async def _unpack(self, message: Message, said: dict[str, Any]) -> None:
+    async def _unpack(self, message: Message, content: dict[str, Any]) -> None:
         if isinstance(message.body, Combine):
             inner = await self.session.unpack.aio(message)
-            self.view.send({"do": "unpacked", "key": said["key"], "rows": [as_row(one) for one in inner]})
+            self.view.send({"do": "unpacked", "key": content["key"], "rows": [as_row(one) for one in inner]})
 
-    async def _picture(self, message: Message, said: dict[str, Any]) -> None:
+    async def _picture(self, message: Message, content: dict[str, Any]) -> None:
         try:
-            data, kind = await self._pictures.of(message)
+            data, media_type = await self._pictures.fetch(message)
         except Exception as error:
-            why = readable(problem(error)[0])
-            self.view.send({"do": "picture", "key": said["key"], "why": self.say("feed_no_picture", why=why)})
+            text = self.labels("feed_no_picture", why=readable(describe_error(error)[0]))
+            self.view.send({"do": "picture", "key": content["key"], "error": text})
         else:
-            self.view.send({"do": "picture", "key": said["key"], "kind": kind}, [data])
+            self.view.send({"do": "picture", "key": content["key"], "media_type": media_type}, [data])
 
     def close(self) -> None:
-        """Take the feed off the page and end what it does. The session stays open."""
-        self._account.echo_listeners.discard(self._echo)
+        """Close the feed and remove it from the page. The session stays open."""
+        self._account.echo_listeners.discard(self._on_echo)
         super().close()

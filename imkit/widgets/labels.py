@@ -1,4 +1,7 @@
-"""Every label of every form, in English and 中文: one catalogue."""
+"""All texts that the forms show, in English and 中文, and the choice of the language.
+
+A form holds one `Labels`; ``labels("login_user")`` returns a `Label`, which can be translated later.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from imkit.errors import InvalidMessage
 LANGUAGES = ("en", "zh")
 
 CATALOGUE: dict[str, tuple[str, str]] = {
-    # words that several forms use
+    # several forms
     "refresh": ("Refresh", "刷新"),
     "cancel": ("Cancel", "取消"),
     "save": ("Save", "保存"),
-    "again": ("Try again", "重试"),
+    "retry": ("Try again", "重试"),
     "form_gone": (
         "The kernel behind this form has ended. Run the cell again.",
         "此表单背后的内核已结束，请重新运行该单元格。",
     ),
-    # types of messages
+    # message types
     "type_txt": ("Text", "文本"),
     "type_img": ("Image", "图片"),
     "type_audio": ("Audio", "语音"),
@@ -40,7 +43,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "login_ws_url": ("WebSocket URL", "WebSocket 地址"),
     "login_found": ("optional: found by itself", "可不填，自动获取"),
     "login_user": ("User", "用户 ID"),
-    "login_way": ("Log in with", "登录方式"),
+    "login_method": ("Log in with", "登录方式"),
     "login_password": ("Password", "密码"),
     "login_token": ("Token", "Token"),
     "login_app_server": ("App server URL", "应用服务器地址"),
@@ -48,8 +51,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         'Is asked with ?user=… and answers JSON: {"token": "…"}',
         '以 ?user=… 请求，应返回 JSON：{"token": "…"}',
     ),
-    "login_enter": ("Log in", "登录"),
-    "login_leave": ("Log out", "退出登录"),
+    "login_log_in": ("Log in", "登录"),
+    "login_log_out": ("Log out", "退出登录"),
     "login_no_user": ("Who are you? Fill in the user.", "请填写用户 ID。"),
     "login_busy": ("Logging in …", "正在登录……"),
     "login_done": ("{user} is logged in · {where}", "{user} 已登录 · {where}"),
@@ -135,10 +138,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "send_uploading": ("uploading {percent} %", "上传 {percent}%"),
     "send_sent": ("sent", "已发送"),
     "send_failed": ("failed", "发送失败"),
-    "send_outbox": ("Sent from here", "从这里发送的消息"),
+    "send_list": ("Sent from here", "从这里发送的消息"),
     "send_no_thread": ("Pick a thread to write in.", "请先选择子区再发送。"),
     "send_to": ("To {name}", "发送到 {name}"),
-    # history
+    # the history form
     "load_since": ("From", "从"),
     "load_until": ("To", "到"),
     "load_types": ("Types", "类型"),
@@ -177,7 +180,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "load_from_to": ("Rows {start} to {end} of {n}", "第 {start} 至 {end} 行，共 {n} 行"),
     "load_nothing": ("No rows", "没有数据"),
     "load_filtered": ("(of {n})", "（共 {n} 行）"),
-    # the explorer and the wire
+    # the explorer and the wire view
     "explore_chat": ("Chat", "聊天"),
     "explore_history": ("History", "历史消息"),
     "explore_wire": ("Wire", "协议"),
@@ -193,14 +196,14 @@ CATALOGUE: dict[str, tuple[str, str]] = {
 }
 
 
-_of_the_page: str | None = None  # the language of the last page that has shown a form of this kernel
+_page_language: str | None = None  # of the page that showed a form of this kernel last
 
 
 def language(lang: str | None = None) -> str:
-    """Return the language to use: what is asked for, else IMKIT_LANG, the page's, the system's, else English.
+    """Return the language of the labels: `lang`, else IMKIT_LANG, the page's, the system's, else English.
 
-    The page's is that of JupyterLab where it was changed from English, else that of the browser. A kernel hears of it
-    when a page shows a first form; that form then turns to it.
+    The page's language is JupyterLab's if the reader has set one other than English, else the browser's. The kernel
+    learns it when a page shows the first form; that form then changes its language.
 
     Args:
         lang: ``"en"`` or ``"zh"``, also with a region, such as ``"zh-CN"``.
@@ -217,24 +220,24 @@ def language(lang: str | None = None) -> str:
         if short not in LANGUAGES:
             raise InvalidMessage(f"there are no labels in {lang!r:.40}", hint='There are "en" and "zh".')
         return short
-    named = [os.environ.get("IMKIT_LANG"), _of_the_page, *_system()]
-    for name in named:
+    candidates = [os.environ.get("IMKIT_LANG"), _page_language, *_system_languages()]
+    for name in candidates:
         if name:
             return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
     return "en"
 
 
-def _system() -> list[str | None]:
-    """Return what names the system's language, the strongest first."""
+def _system_languages() -> list[str | None]:
+    """Return the system's settings of the language, the strongest first."""
     return [*(os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG")), locale.getlocale()[0]]
 
 
-class Said(str):
-    """A label that knows what it says, and so can be said again in another language.
+class Label(str):
+    """A text from the catalogue that remembers its key, so that `Labels.translate` can translate it.
 
     Attributes:
         key: in the catalogue.
-        values: what its places were filled with.
+        values: the values of its placeholders.
     """
 
     __slots__ = ("key", "values")
@@ -243,17 +246,17 @@ class Said(str):
 
 
 class Labels:
-    """The labels in one language: ``say("login_enter")``.
+    """The labels in one language: ``labels("login_log_in")``.
 
     Args:
         lang: see `language`.
 
     Attributes:
         language: ``"en"`` or ``"zh"``.
-        follows_page: nobody has said which language, so it is the page's.
+        follows_page: whether `follow_page` may change the language: neither `lang` nor IMKIT_LANG sets one.
 
     Example:
-        >>> Labels("zh")("login_enter")
+        >>> Labels("zh")("login_log_in")
         '登录'
     """
 
@@ -261,36 +264,37 @@ class Labels:
         self.language = language(lang)
         self.follows_page = lang is None and not os.environ.get("IMKIT_LANG")
 
-    def turn(self, spoken: object) -> bool:
-        """Take note of the page's language; True if that is another than before.
+    def follow_page(self, page_language: object) -> bool:
+        """Take over the page's language, unless another one was asked for. Return whether the language changed.
 
         Args:
-            spoken: as the page calls it, such as ``"zh-CN"``.
+            page_language: as the page names it, such as ``"zh-CN"``; anything but a text is ignored.
         """
-        global _of_the_page
-        if not self.follows_page or not isinstance(spoken, str) or not spoken:
+        global _page_language
+        if not self.follows_page or not isinstance(page_language, str) or not page_language:
             return False
-        _of_the_page = spoken[:40]
+        _page_language = page_language[:40]
         before, self.language = self.language, language()
         return before != self.language
 
-    def __call__(self, key: str, **values: object) -> Said:
-        """Return a label, with its places filled in."""
-        said = CATALOGUE[key][LANGUAGES.index(self.language)]
-        one, _, many = said.partition("|")  # for one thing, and for any other number of them
-        said = one if not many or str(values.get("n")) == "1" else many
-        for name, value in values.items():  # not str.format: the values are strangers' words, and may hold braces
-            said = said.replace(f"{{{name}}}", str(value))
-        label = Said(said)
+    def __call__(self, key: str, **values: object) -> Label:
+        """Return a label with its placeholders replaced; `n` also selects singular or plural."""
+        text = CATALOGUE[key][LANGUAGES.index(self.language)]
+        singular, _, plural = text.partition("|")
+        text = singular if not plural or str(values.get("n")) == "1" else plural
+        for name, value in values.items():  # not str.format: values come from other users and may contain braces
+            text = text.replace(f"{{{name}}}", str(value))
+        label = Label(text)
         label.key, label.values = key, values
         return label
 
-    def again(self, text: str) -> str:
-        """Return a label as it is called by now; any other text stays as it is."""
-        if not isinstance(text, Said):
+    def translate(self, text: str) -> str:
+        """Return a label in the present language; any other text unchanged."""
+        if not isinstance(text, Label):
             return text
-        return self(text.key, **{name: self.again(v) if isinstance(v, str) else v for name, v in text.values.items()})
+        values = {name: self.translate(v) if isinstance(v, str) else v for name, v in text.values.items()}
+        return self(text.key, **values)
 
-    def some(self, *beginnings: str) -> dict[str, str]:
-        """Return the labels whose keys begin with one of the words, for a script on the page."""
-        return {key: self(key) for key in CATALOGUE if key.startswith(beginnings)} if beginnings else {}
+    def with_prefixes(self, *prefixes: str) -> dict[str, str]:
+        """Return the labels whose keys begin with one of `prefixes`, for a script on the page."""
+        return {key: self(key) for key in CATALOGUE if key.startswith(prefixes)} if prefixes else {}

@@ -1,8 +1,7 @@
-"""`ThreadPicker`: find a thread, or make one; join, leave, rename."""
+"""`ThreadPicker`: a form that lists a user's groups and threads, and creates, joins, leaves and renames threads."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -14,44 +13,55 @@ from imkit.errors import InvalidMessage
 from imkit.events import DeviceChanged, GroupChanged, MessageReceived, ThreadChanged
 from imkit.session import Session
 from imkit.threads import Group, Thread
-from imkit.widgets.base import Form, Part, button, row, static
+from imkit.widgets.base import Form, WidgetPart, button, row, static
 from imkit.widgets.labels import Labels
-from imkit.widgets.thread_model import Rooms
+from imkit.widgets.thread_model import ConversationTree
 
-PAINTS_PER_SECOND = 4
+_UPDATE_SECONDS = 0.25
 
 
-class RoomList(Part):
-    """The page's side: groups and threads, with a search; one of them is picked, or many are chosen."""
+class ConversationList(WidgetPart):
+    """The list of groups and threads on the page, with a search field.
 
-    _esm = static("picker.js")
-    many = traitlets.Bool(False).tag(sync=True)
+    Args:
+        labels: the form's labels.
+        multiple: several conversations can be chosen, with check boxes; else one is picked by a click.
+        height: of the list, in pixels.
+    """
+
+    _esm = static("conversation_list.js")
+    multiple = traitlets.Bool(False).tag(sync=True)
     height = traitlets.Int(380).tag(sync=True)
 
-    def __init__(self, say: Labels, many: bool, height: int) -> None:
-        super().__init__(say, "pick_", many=many, height=height)
+    def __init__(self, labels: Labels, multiple: bool, height: int) -> None:
+        super().__init__(labels, "pick_", multiple=multiple, height=height)
 
-    def show(self, rooms: Rooms, picked: str | None, chosen: Sequence[str]) -> None:
-        """Bring the page up to date."""
-        rows, chosen = rooms.as_rows(), list(chosen)
-        self.send({"do": "rooms", "rooms": rows, "picked": picked, "chosen": chosen, "loading": rooms.loading})
+    def show(self, tree: ConversationTree, picked: str | None, chosen: Sequence[str]) -> None:
+        """Send all rows to the page; `picked` and `chosen` are keys of rows."""
+        rows, chosen = tree.as_rows(), list(chosen)
+        self.send({"do": "conversations", "rows": rows, "picked": picked, "chosen": chosen, "loading": tree.is_loading})
 
 
 class ThreadPicker(Form):
-    """A user's groups and threads: name, members, messages, last activity; search, create, join, leave, rename.
+    """A user's groups and threads: name, members, messages, newest message; search, create, join, leave, rename.
 
-    It keeps itself up to date.
+    Events keep the list up to date.
 
     Args:
-        session: whose threads.
-        on_pick: called with the thread or group that is picked, on imkit's loop; it must be quick.
+        session: the session of the user.
+        on_pick: called with the picked thread or group on imkit's event loop; it must not block.
         height: of the list, in pixels.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:
-        >>> picker = ThreadPicker(alice)  # doctest: +SKIP
-        >>> picker.thread.history()  # doctest: +SKIP
+        ```python
+        picker = imkit.widgets.ThreadPicker(alice)
+        picker  # shows it; after a click on a thread, in another cell:
+        picker.thread.history()
+        ```
     """
+
+    LABEL_WIDTH = "7em"
 
     def __init__(
         self,
@@ -62,161 +72,147 @@ class ThreadPicker(Form):
         lang: str | None = None,
     ) -> None:
         super().__init__(lang)
-        say = self.say
+        labels = self.labels
         self.session = session
-        self.rooms = Rooms(session, say)
+        self.tree = ConversationTree(session, labels)
         self._on_pick = on_pick
         self._picked: str | None = None
-        self.list = RoomList(say, many=False, height=height)
+        self.list = ConversationList(labels, multiple=False, height=height)
         self.buttons = {
-            name: button(say(f"pick_{name}") if name != "refresh" else say("refresh"))
+            name: button(labels(f"pick_{name}") if name != "refresh" else labels("refresh"))
             for name in ("new_group", "new_thread", "join", "leave", "rename", "refresh")
         }
-        self.name = self._field("pick_name")
-        self.members = self._field("pick_members", placeholder=say("pick_members_tip"))
-        self.parent_text = self._field("pick_parent", placeholder=say("pick_parent_tip"))
-        self.confirm = button(say("pick_create"), kind="primary")
-        self.cancel = button(say("cancel"))
-        self._asking = ""
+        self.name = self.field(ipywidgets.Text, "pick_name")
+        self.members = self.field(ipywidgets.Text, "pick_members", placeholder=labels("pick_members_tip"))
+        self.parent_text = self.field(ipywidgets.Text, "pick_parent", placeholder=labels("pick_parent_tip"))
+        self.confirm = button(labels("pick_create"), kind="primary")
+        self.cancel = button(labels("cancel"))
+        self._panel_action = ""  # what `confirm` does: new_group, new_thread or rename
         self._panel = ipywidgets.VBox([])
         self._panel_buttons = row(self.confirm, self.cancel)
         self._toolbar = row(*self.buttons.values())
         self.children = (self._toolbar, self._panel, self.list, self.status)
         for name in ("new_group", "new_thread", "rename"):
-            self.on_click(self.buttons[name], partial(self._ask, name))
+            self.on_click(self.buttons[name], partial(self._open_panel, name))
         self.on_click(self.buttons["join"], self._join)
         self.on_click(self.buttons["leave"], self._leave)
-        self.on_click(self.buttons["refresh"], self.rooms.load)
+        self.on_click(self.buttons["refresh"], self.tree.load)
         self.on_click(self.confirm, self._confirm)
-        self.on_click(self.cancel, self._cancel)
+        self.on_click(self.cancel, self._close_panel)
         for control in (self.name, self.members, self.parent_text):
             self.on_enter(control, self._confirm, self.confirm)
-        self.on_word(self.list, self._heard)
-        self.start(self._keep_up)
-        self.start(self._paint)
-        self.start(self.rooms.load, self.buttons["refresh"])
-
-    def _field(self, label: str, **options: Any) -> Any:
-        layout = ipywidgets.Layout(width="calc(100% - 4px)", max_width="32em")
-        return ipywidgets.Text(
-            description=self.say(label), style={"description_width": "7em"}, layout=layout, **options
-        )
+        self.on_page_message(self.list, self._on_list_message)
+        self.start(self._take_events)
+        self.start(partial(self.tree.call_on_change, self._show_list, _UPDATE_SECONDS))
+        self.start(self.tree.load, self.buttons["refresh"])
 
     @property
     def thread(self) -> Thread | None:
-        """The thread that is picked; `None` while none is."""
-        found = self.rooms.find(self._picked)
-        return found if isinstance(found, Thread) else None
+        """The picked thread; `None` if none is picked."""
+        picked = self.tree.find(self._picked)
+        return picked if isinstance(picked, Thread) else None
 
     @property
     def group(self) -> Group | None:
-        """The group that is picked, or that of the picked thread; `None` while none is."""
-        found = self.rooms.find(self._picked)
-        if isinstance(found, Thread):
-            return None if found.group_id is None else self.session.group(found.group_id)
-        return found
+        """The picked group, or the group of the picked thread; `None` if nothing is picked."""
+        picked = self.tree.find(self._picked)
+        if isinstance(picked, Thread):
+            return None if picked.group_id is None else self.session.group(picked.group_id)
+        return picked
 
-    # ------------------------------------------------------------------ keeping up
+    # ------------------------------------------------------------------ the list
 
-    async def _keep_up(self) -> None:
+    async def _take_events(self) -> None:
         kinds = (ThreadChanged, DeviceChanged, GroupChanged, MessageReceived)
         async for event in self.session.events(*kinds, replay=False):
-            await self.rooms.take(event)
+            await self.tree.take_event(event)
 
-    async def _paint(self) -> None:
-        changed = self.rooms.watch()
-        try:
-            while True:
-                await changed.wait()
-                changed.clear()
-                self._show()
-                await asyncio.sleep(1 / PAINTS_PER_SECOND)
-        finally:
-            self.rooms.unwatch(changed)
+    def _show_list(self) -> None:
+        self.list.show(self.tree, self._picked, [])
 
-    def _show(self) -> None:
-        self.list.show(self.rooms, self._picked, [])
-
-    async def _heard(self, said: dict[str, Any], _: Sequence[Any]) -> None:
-        if said.get("do") == "open":
-            self._show()
-        elif said.get("do") == "pick":
-            self._pick(said.get("key"))
+    async def _on_list_message(self, content: dict[str, Any], _: Sequence[Any]) -> None:
+        if content.get("do") == "open":
+            self._show_list()
+        elif content.get("do") == "pick":
+            self._pick(content.get("key"))
 
     def _pick(self, key: object) -> None:
-        room = self.rooms.find(key)
-        if room is None:
+        conversation = self.tree.find(key)
+        if conversation is None:
             return
         self._picked = str(key)
-        self.rooms.changed()
-        self.status.tell("")
+        self.tree.notify_changed()
+        self.status.show("")
         if self._on_pick is not None:
-            self._on_pick(room)
+            self._on_pick(conversation)
 
-    # ------------------------------------------------------------------ changing
+    # ------------------------------------------------------------------ creating, joining, renaming
 
-    async def _ask(self, what: str) -> None:
+    async def _open_panel(self, action: str) -> None:
         """Show the fields for a new group, a new thread or a new name."""
-        if what == "new_thread" and self.group is None:
-            raise InvalidMessage(self.say("pick_need_group"), hint="")
-        if what == "rename":
-            self._needed()
-        self._asking = what
-        self.confirm.description = self.say("pick_rename" if what == "rename" else "pick_create")
-        self.name.value = (self._needed().name or "") if what == "rename" else ""
+        if action == "new_thread" and self.group is None:
+            raise InvalidMessage(self.labels("pick_need_group"), hint="")
+        is_rename = action == "rename"
+        name = (self._require_thread().name or "") if is_rename else ""
+        self._panel_action = action
+        self.confirm.description = self.labels("pick_rename" if is_rename else "pick_create")
+        self.name.value = name
         self.members.value = self.parent_text.value = ""
-        more = {"new_group": [self.members], "new_thread": [self.parent_text], "rename": []}[what]
+        more = {"new_group": [self.members], "new_thread": [self.parent_text], "rename": []}[action]
         self._panel.children = [self.name, *more, self._panel_buttons]
 
-    async def _cancel(self) -> None:
+    async def _close_panel(self) -> None:
         self._panel.children = []
-        self.status.tell("")
+        self.status.show("")
 
     async def _confirm(self) -> None:
         name = self.name.value.strip()
-        match self._asking:
+        match self._panel_action:
             case "new_group":
-                members = [member for member in self.members.value.replace("，", ",").split(",") if member.strip()]
-                group = await self.session.create_group.aio(name, [member.strip() for member in members])
-                await self.rooms.load()
-                self._pick(f"group:{group.id}")
+                await self._create_group(name)
             case "new_thread":
                 await self._create_thread(name)
             case "rename":
-                await self._needed().rename.aio(name)
-                self.rooms.changed()
+                await self._require_thread().rename.aio(name)
+                self.tree.notify_changed()
         self._panel.children = []
+
+    async def _create_group(self, name: str) -> None:
+        members = [member.strip() for member in self.members.value.replace("，", ",").split(",")]
+        group = await self.session.create_group.aio(name, [member for member in members if member])
+        await self.tree.load()
+        self._pick(f"group:{group.id}")
 
     async def _create_thread(self, name: str) -> None:
         group = self.group
         if group is None:
-            raise InvalidMessage(self.say("pick_need_group"), hint="")
+            raise InvalidMessage(self.labels("pick_need_group"), hint="")
         parent = await group.send.aio(self.parent_text.value.strip() or name)
         thread = await group.create_thread.aio(name, parent)
-        entry = self.rooms.groups.get(group.id)
+        entry = self.tree.groups.get(group.id)
         if entry is not None:
-            await self.rooms.load_threads(entry)
+            await self.tree.load_threads(entry)
         self._pick(f"thread:{thread.id}")
 
-    def _needed(self) -> Thread:
+    def _require_thread(self) -> Thread:
         thread = self.thread
         if thread is None:
-            raise InvalidMessage(self.say("pick_need_thread"), hint="")
+            raise InvalidMessage(self.labels("pick_need_thread"), hint="")
         return thread
 
     async def _join(self) -> None:
-        thread = self._needed()
+        thread = self._require_thread()
         await thread.join.aio()
-        self.rooms.set_joined(thread.id, True)
+        self.tree.set_joined(thread.id, True)
         await thread.refresh.aio()
         self._pick(self._picked)
 
     async def _leave(self) -> None:
-        thread = self._needed()
+        thread = self._require_thread()
         await thread.leave.aio()
-        self.rooms.set_joined(thread.id, False)
+        self.tree.set_joined(thread.id, False)
         await thread.refresh.aio()
 
-    def hidden(self) -> Sequence[Any]:
-        """Return the controls that are not on the page just now."""
+    def hidden_controls(self) -> Sequence[Any]:
+        """Return the panel's controls, which are on the page only while the panel is open."""
         return (self.name, self.members, self.parent_text, self._panel_buttons)

@@ -1,4 +1,7 @@
-"""Pictures for the page: fetched by the kernel with the user's token, drawn anew small, never a foreign address."""
+"""Pictures of a feed: the kernel downloads each with the user's token, makes it small and sends the bytes to the page.
+
+The page itself loads no address: an address in a message could be one of any other server.
+"""
 
 from __future__ import annotations
 
@@ -10,62 +13,65 @@ from imkit.client.account import Account
 from imkit.client.attachments import ATTACHMENT_BYTES, fetch_attachment
 from imkit.messages import Message
 
-SIDE = 520  # pixels; a screen with a high density still shows a sharp chat picture
-_MOST_PIXELS = 40_000_000
-_KEPT = 60
+MAX_SIDE = 520  # pixels: twice the height on the page, for screens with a high density
+_MAX_SOURCE_PIXELS = 40_000_000
+_CACHED_PICTURES = 60
+_PARALLEL_DOWNLOADS = 3
 
 
 class Pictures:
-    """The pictures of a feed's messages, as small PNG or JPEG files.
+    """Downloads the pictures of messages as small PNG or JPEG files, with a cache.
 
     Args:
-        account: fetches them.
+        account: makes the downloads.
     """
 
     def __init__(self, account: Account) -> None:
         self._account = account
-        self._kept: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
-        self._lanes = asyncio.Semaphore(3)
+        self._cache: OrderedDict[str, tuple[bytes, str]] = OrderedDict()  # least recently used first
+        self._downloads = asyncio.Semaphore(_PARALLEL_DOWNLOADS)
 
-    async def of(self, message: Message) -> tuple[bytes, str]:
+    async def fetch(self, message: Message) -> tuple[bytes, str]:
         """Return a message's picture and its media type.
 
         Raises:
-            IMError: it cannot be fetched.
-            ValueError: it is no picture, or an enormous one.
+            IMError: the download failed.
+            ValueError: the file is no picture, or has too many pixels.
         """
-        if message.id not in self._kept:
-            async with self._lanes:
+        if message.id not in self._cache:
+            async with self._downloads:
                 data = await fetch_attachment(self._account, message, ATTACHMENT_BYTES)
-                self._kept[message.id] = await asyncio.to_thread(drawn_anew, data)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(message.id)
-        return self._kept[message.id]
+                self._cache[message.id] = await asyncio.to_thread(redraw, data)
+            while len(self._cache) > _CACHED_PICTURES:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(message.id)
+        return self._cache[message.id]
 
 
-def drawn_anew(data: bytes) -> tuple[bytes, str]:
-    """Return a picture drawn anew, no larger than `SIDE` pixels: what a stranger hid in the file is gone.
+def redraw(data: bytes) -> tuple[bytes, str]:
+    """Return a new picture file with the same pixels, at most `MAX_SIDE` wide and high, and its media type.
+
+    Only pixels are copied, so scripts, locations and other data in the file are lost.
 
     Raises:
-        ValueError: this is no picture, or an enormous one.
+        ValueError: the file is no picture, or has too many pixels.
     """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "WEBP", "BMP")) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
+            if picture.width * picture.height > _MAX_SOURCE_PIXELS:
                 raise ValueError(f"{picture.width:,} x {picture.height:,} pixels are too many")
-            picture.draft("RGB", (SIDE * 2, SIDE * 2))
+            picture.draft("RGB", (MAX_SIDE * 2, MAX_SIDE * 2))
             upright = ImageOps.exif_transpose(picture)
             has_alpha = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
             small = upright.convert("RGBA" if has_alpha else "RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError("this is no picture that can be read") from error
-    small.thumbnail((SIDE, SIDE))
-    drawn = io.BytesIO()
+    small.thumbnail((MAX_SIDE, MAX_SIDE))
+    file = io.BytesIO()
     if has_alpha:
-        small.save(drawn, "PNG")
-        return drawn.getvalue(), "image/png"
-    small.save(drawn, "JPEG", quality=85)
-    return drawn.getvalue(), "image/jpeg"
+        small.save(file, "PNG")
+        return file.getvalue(), "image/png"
+    small.save(file, "JPEG", quality=85)
+    return file.getvalue(), "image/jpeg"

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 from tests.browser import chromium
-from tests.browser.everybody import set_theme
+from tests.browser.accessibility import set_theme
 from tests.browser.forms import button, open_cells, run
 from tests.browser.jupyter import Lab, OpenNotebook
 from tests.browser.tutorials import settle
@@ -42,14 +42,14 @@ def explorer(page: Page, lab: Lab) -> Locator:
     shown = "imkit.explore(session=reader, lang='en')"
     run(open_cells(lab, page, "explorer", _DEMO, shown, width=1100, height=1500), 0, 1)
     form = page.locator(".imkit-form").first
-    form.locator(".imkit-room.thread", has_text="Photo wall").first.click()
+    form.locator(".imkit-conversation.thread", has_text="Photo wall").first.click()
     feed = form.locator(".imkit-feed")
     feed.locator("img").last.wait_for()
     form.locator(".imkit-box textarea").first.fill("The light on the terrace! 📷")
     button(page, "Send").first.click()
     feed.get_by_text("The light on the terrace!").wait_for()
     # It is on top of its group now.
-    form.locator(".imkit-room[aria-selected=true]").first.scroll_into_view_if_needed()
+    form.locator(".imkit-conversation[aria-selected=true]").first.scroll_into_view_if_needed()
     return form
 
 

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 
 from imkit.sandbox.process import Sandbox
-from tests.browser.everybody import CONTRAST, check, check_in_every_light, set_theme, tab_through
+from tests.browser.accessibility import CONTRAST, check, check_in_every_light, set_theme, tab_through
 from tests.browser.forms import HOSTILE, begin, button, ended, log_in, open_cells, picture, prepare, reload, run, save
 from tests.browser.jupyter import Lab, OpenNotebook
 from tests.stand_ins import Answer, Asked, http_stand_in, register, token_of
@@ -67,7 +67,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
     box.press_sequentially("please 🍵")
     expect(page.get_by_text("of 5,120 bytes")).to_be_visible()
     box.press("Enter")
-    expect(feed.locator(".imkit-words", has_text="please 🍵")).to_have_text("Dong Ding,\nplease 🍵")
+    expect(feed.locator(".imkit-text", has_text="please 🍵")).to_have_text("Dong Ding,\nplease 🍵")
     box.fill("oops")
     box.press("Enter")
     oops = feed.locator(".imkit-message", has_text="oops")
@@ -107,7 +107,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
         for label, value in fill.items():
             page.get_by_role("textbox", name=label, exact=True).fill(value)
         send.click()
-        sent = page.locator(".imkit-outbox li", has_text=next(iter(fill.values())))
+        sent = page.locator(".imkit-sent-list li", has_text=next(iter(fill.values())))
         expect(sent.get_by_text("✓ sent")).to_be_visible()
     feed.get_by_role("button", name="Open").click()
     expect(feed.locator(".imkit-inner")).to_contain_text("Lugu 鹿谷")
@@ -195,12 +195,12 @@ def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Pag
     page.evaluate(save_state)
 
 
-# Every state that the outbox was in, as the page showed it.
+# Every state that the sent_list was in, as the page showed it.
 WATCH = """
 () => {
     window.shown = [];
-    const outbox = document.querySelector('.imkit-outbox');
-    new MutationObserver(() => window.shown.push(outbox.innerText)).observe(outbox, { childList: true, subtree: true });
+    const sent_list = document.querySelector('.imkit-sent-list');
+    new MutationObserver(() => window.shown.push(sent_list.innerText)).observe(sent_list, { childList: true, subtree: true });
 }
 """
 
@@ -216,7 +216,7 @@ def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(
         "thread.join()",
     )
     run(opened, 0, 1)
-    feed, outbox = page.locator(".imkit-feed"), page.locator(".imkit-outbox li")
+    feed, sent_list = page.locator(".imkit-feed"), page.locator(".imkit-sent-list li")
     box = page.get_by_role("textbox", name="Message", exact=True)
     box.fill("茶" * 2000)
     expect(page.get_by_text("bytes: too large")).to_be_visible()
@@ -258,7 +258,7 @@ def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(
     expect(page.get_by_label("Send as")).to_have_value("Image")
     expect(page.locator(".imkit-drop-chosen progress")).to_have_count(0)  # all of it has been read
     page.locator(".imkit-form .jupyter-button:visible", has_text="Send").click()
-    expect(outbox.filter(has_text="龙井.png").get_by_text("✓ sent")).to_be_visible()
+    expect(sent_list.filter(has_text="龙井.png").get_by_text("✓ sent")).to_be_visible()
     percents = re.findall(r"uploading (\d+)", " ".join(page.evaluate("() => window.shown")))
     assert any(0 < int(percent) < 100 for percent in percents), percents
     expect(feed.locator(".imkit-bubble img")).to_be_visible()
@@ -267,7 +267,7 @@ def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(
     run(opened, 2)
     box.fill("am I still in?")
     box.press("Enter")
-    failed = outbox.filter(has_text="am I still in?")
+    failed = sent_list.filter(has_text="am I still in?")
     expect(failed.get_by_text("✕ failed")).to_be_visible()
     expect(failed.get_by_text("NotAMember")).to_be_visible()
     check_in_every_light(page, "forms-composer-2-failed", ".imkit-feed")
@@ -295,14 +295,14 @@ def test_what_another_kernel_says_comes_and_stays_inert(notebook: Open, page: Pa
 import imkit, io
 from PIL import Image
 other = imkit.login("lei")
-room = [thread for thread in other.threads() if "img" in thread.name][-1]
-room.send({HOSTILE!r})
-room.send(imkit.Text("with attributes", ext={{{HOSTILE!r}: {HOSTILE!r}}}))
-room.send(imkit.File(b"x", file_name={HOSTILE!r}))
-room.send(imkit.Image(url="http://images.invalid/x.png", file_name={HOSTILE!r}))
-room.send(imkit.Location(1, 2, {HOSTILE!r}))
-room.send(imkit.Custom("vote", {{"tea": {HOSTILE!r}}}))
-room.send(imkit.Text("\\u202eright to left\\x1b[2J"))
+thread = [one for one in other.threads() if "img" in one.name][-1]
+thread.send({HOSTILE!r})
+thread.send(imkit.Text("with attributes", ext={{{HOSTILE!r}: {HOSTILE!r}}}))
+thread.send(imkit.File(b"x", file_name={HOSTILE!r}))
+thread.send(imkit.Image(url="http://images.invalid/x.png", file_name={HOSTILE!r}))
+thread.send(imkit.Location(1, 2, {HOSTILE!r}))
+thread.send(imkit.Custom("vote", {{"tea": {HOSTILE!r}}}))
+thread.send(imkit.Text("\\u202eright to left\\x1b[2J"))
 other.close()
 """
     (lab.root / "other.py").write_text(other)
@@ -334,7 +334,7 @@ other.close()
     page.locator(".imkit-drop input[type=file]").set_input_files([named])
     expect(page.locator(".imkit-drop-chosen progress")).to_have_count(0)
     page.locator(".imkit-form .jupyter-button:visible", has_text="Send").click()
-    expect(page.locator(".imkit-outbox li").get_by_text("✓ sent")).to_be_visible()
+    expect(page.locator(".imkit-sent-list li").get_by_text("✓ sent")).to_be_visible()
     expect(feed.locator(".imkit-message")).to_have_count(8)
     assert page.title() != "stolen"
     # What a stranger wrote is on the page eight times and more, and each time as words.

@@ -50,16 +50,16 @@ VBox([feed, composer])
 # Each goes on until the test has seen what it waits for, and says what was sent by clicks while it ran.
 CELLS = {
     "blocking": """
-before = composer.outbox._count
+before = composer.sent_list._count
 portal().submit(at_other.send.aio("said during the blocking cell"))
 while not pathlib.Path("blocking-may-end").exists(): time.sleep(0.05)
-print("clicks:", composer.outbox._count - before)
+print("clicks:", composer.sent_list._count - before)
 """,
     "awaiting": """
-before = composer.outbox._count
+before = composer.sent_list._count
 portal().submit(at_other.send.aio("said during the awaiting cell"))
 while not pathlib.Path("awaiting-may-end").exists(): await asyncio.sleep(0.05)
-print("clicks:", composer.outbox._count - before)
+print("clicks:", composer.sent_list._count - before)
 """,
 }
 NUMBERS = {"blocking": 2, "awaiting": 3}
@@ -77,7 +77,7 @@ def send_by_both_kinds_of_control(page: Page, what: str) -> None:
 
 def expect_both_sent(page: Page, what: str) -> None:
     for kind in ("text", "command"):
-        item = page.locator(".imkit-outbox li", has_text=f"{kind}, {what}")
+        item = page.locator(".imkit-sent-list li", has_text=f"{kind}, {what}")
         expect(item.get_by_text("✓ sent")).to_be_visible()
     expect(page.locator(".imkit-feed").get_by_text(f"text, {what}")).to_be_visible()
 

@@ -76,7 +76,7 @@ def forms_show_what_they_promise(notebook: OpenNotebook, ran: list[Ran]) -> None
         feed.get_by_text(words).wait_for()
     for language in ("en", "zh"):
         page.locator(f".imkit-box[lang={language}] textarea").wait_for()
-    page.locator(".imkit-room.thread", has_text="Oolong 乌龙").first.wait_for()
+    page.locator(".imkit-conversation.thread", has_text="Oolong 乌龙").first.wait_for()
     assert "4 messages of" in "\n".join(notebook.shown(cell.index) for cell in ran)
     notebook.picture()
 

@@ -32,7 +32,7 @@ def go_to_a_table(page: Page) -> None:
     expect(button(page, "Log in").first).to_be_in_viewport(timeout=PATIENCE * 1000)
     button(page, "Log in").first.click()
     form = notebook.locator(".imkit-form").first
-    form.locator(".imkit-room.thread", has_text="Oolong 乌龙").first.click()
+    form.locator(".imkit-conversation.thread", has_text="Oolong 乌龙").first.click()
     button(page, "Send").first.click()
     mine = form.locator(".imkit-feed").get_by_text("Dong Ding, please 🍵")
     mine.hover()

@@ -43,7 +43,7 @@ def test_forms_speak_the_language_of_the_page(lab: Lab, page: Page, browser: Bro
     expect(english.get_by_text("2 members").first).to_be_visible()
     english.get_by_role("textbox", name="Message", exact=True).fill("in English")
     button(english, "Send").locator("visible=true").click()
-    expect(english.locator(".imkit-outbox").get_by_text("✓ sent")).to_have_count(2)
+    expect(english.locator(".imkit-sent-list").get_by_text("✓ sent")).to_have_count(2)
     expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value("not yet sent")
     expect(button(page, "New group")).to_be_visible()  # one form, one language: that of the page that came last
     picture(english, "pages-english")
@@ -64,9 +64,9 @@ def test_forms_outlive_a_reload_and_say_when_their_kernel_is_gone(lab: Lab, page
     page.get_by_role("option", name="Oolong 乌龙").first.click()
     page.get_by_role("textbox", name="Message", exact=True).fill("sent after the reload")
     button(page, "Send").locator("visible=true").click()
-    expect(page.locator(".imkit-outbox").get_by_text("✓ sent")).to_be_visible()
+    expect(page.locator(".imkit-sent-list").get_by_text("✓ sent")).to_be_visible()
     reload(page)  # with a thread picked and something sent
-    expect(page.locator(".imkit-outbox").get_by_text("✓ sent")).to_be_visible()
+    expect(page.locator(".imkit-sent-list").get_by_text("✓ sent")).to_be_visible()
     mine = page.locator(".imkit-message", has_text="sent after the reload")
     mine.get_by_role("button", name="Recall").click()
     expect(mine.get_by_text("rui recalled this")).to_be_visible()

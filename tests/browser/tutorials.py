@@ -111,7 +111,7 @@ def open_the_explorer(page: Page) -> None:
     """Log in and pick the newest thread, or the picture would show a login and nothing else."""
     form = page.locator(".imkit-form").first
     form.get_by_role("button", name="Log in").click()
-    threads = form.locator(".imkit-pane").first.locator(".imkit-room.thread", has_text="Oolong 乌龙")
+    threads = form.locator(".imkit-pane").first.locator(".imkit-conversation.thread", has_text="Oolong 乌龙")
     threads.first.click()
     form.locator(".imkit-feed").get_by_text("Both 🍵🍵").wait_for()
 

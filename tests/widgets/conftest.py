@@ -1,4 +1,4 @@
-"""Forms without a browser: the page's side is played by the test, the service is the real sandbox."""
+"""Fixtures for forms without a browser: the test plays the page (`FakePage`); the service is a real sandbox."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -12,47 +12,49 @@ from imkit.portal import portal
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Look at something on imkit's loop, where a form's state lives, until it is true; return it."""
+    """Evaluate a condition on imkit's event loop, where forms keep their state, until it is true; return its value."""
 
-    async def look() -> Any:
+    async def poll() -> Any:
         async with asyncio.timeout(seconds):
-            while not (found := condition()):  # noqa: ASYNC110  # a form has no event for what a test looks at
+            while not (found := condition()):  # noqa: ASYNC110  # forms have no event for this
                 await asyncio.sleep(0.01)
             return found
 
-    return portal().call(look())
+    return portal().call(poll())
 
 
-class Page:
-    """What the page is told by a part, and what it says."""
+class FakePage:
+    """The page's side of a `WidgetPart`: collects what the part sends, and sends messages to it."""
 
     def __init__(self, part: Any) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.buffers: list[Any] = []
         self._part = part
 
-        def send(content: dict[str, Any], buffers: Any = None) -> None:
-            self.told.append(content)
+        def collect(content: dict[str, Any], buffers: Any = None) -> None:
+            self.received.append(content)
             self.buffers.append(buffers)
 
-        part.send = send
+        part.send = collect
 
-    def say(self, buffers: Any = (), **content: Any) -> None:
+    def send(self, buffers: Any = (), **content: Any) -> None:
+        """Send a message to the kernel."""
         self._part._handle_custom_msg(content, list(buffers))
 
     def last(self, do: str) -> dict[str, Any]:
-        return next((content for content in reversed(self.told) if content.get("do") == do), {})
+        """Return the last received message of a kind; an empty one if there is none."""
+        return next((content for content in reversed(self.received) if content.get("do") == do), {})
 
 
 @dataclass
 class Tea:
-    """A group with a thread, and two people in it."""
+    """A group of Alice and Bob with one thread; `thread` is Alice's and `bobs_thread` is Bob's."""
 
     alice: imkit.Session
     bob: imkit.Session
     group: imkit.Group
     thread: imkit.Thread
-    at_bob: imkit.Thread
+    bobs_thread: imkit.Thread
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def tea(alice: imkit.Session, bob: imkit.Session) -> Tea:
 
 @pytest.fixture
 def forms() -> Iterator[list[Any]]:
-    """Forms to close at the end."""
+    """A list for forms; they are closed at the end of the test."""
     opened: list[Any] = []
     yield opened
     for form in opened:

@@ -1,11 +1,10 @@
-"""The history form: what it loads, that a stop keeps what came, its code, its files."""
+"""`HistoryForm`: what it loads, a stopped load, the code it shows, the files it exports."""
 
 import asyncio
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 import imkit
 from imkit.portal import portal
@@ -13,7 +12,7 @@ from imkit.sandbox.process import Sandbox
 from imkit.widgets import HistoryForm
 from imkit.widgets.code_snippet import code_for
 from imkit.widgets.history_form import table_of
-from tests.widgets.conftest import Page, Tea, until
+from tests.widgets.conftest import FakePage, Tea, until
 
 
 async def fill(thread: imkit.Thread, count: int) -> None:
@@ -25,10 +24,10 @@ async def fill_quickly(thread: imkit.Thread, count: int) -> None:
     await asyncio.gather(*(thread.send.aio(f"message {number}") for number in range(count)))
 
 
-def test_it_loads_what_was_chosen_and_shows_the_same_as_code(tea: Tea, forms: list[Any]) -> None:
+def test_it_loads_what_was_chosen_and_its_code_loads_the_same(tea: Tea, forms: list[Any]) -> None:
     portal().call(fill(tea.thread, 120))
-    tea.at_bob.send(imkit.Location(1, 2, "here"))
-    form = HistoryForm(tea.bob, [tea.at_bob], lang="en")
+    tea.bobs_thread.send(imkit.Location(1, 2, "here"))
+    form = HistoryForm(tea.bob, [tea.bobs_thread], lang="en")
     forms.append(form)
     form.types["txt"].value = True
     form.sender.value = tea.alice.user
@@ -38,13 +37,13 @@ def test_it_loads_what_was_chosen_and_shows_the_same_as_code(tea: Tea, forms: li
     frame = form.frame
     assert (len(frame), frame.text[0], set(frame.type)) == (70, "message 119", {"txt"})
     assert "limit of 70" in form.progress.text
-    code = code_for(tea.bob, [tea.at_bob], form._arguments())
+    code = code_for(tea.bob, [tea.bobs_thread], form._arguments())
     names: dict[str, Any] = {"imkit": imkit, tea.bob.user: tea.bob, "session": tea.bob}
     exec(code.partition("\n\n")[2].partition("\n")[2], names)  # without the login
     pd.testing.assert_frame_equal(names["frame"], frame)
 
 
-def test_a_stop_keeps_what_came(forms: list[Any]) -> None:
+def test_a_stopped_load_keeps_the_loaded_messages(forms: list[Any]) -> None:
     with Sandbox(latency_ms=20) as private, imkit.login("alice", app=private.app) as alice:
         group = alice.create_group("tea")
         thread = group.create_thread("long", group.send("?"))
@@ -53,12 +52,12 @@ def test_a_stop_keeps_what_came(forms: list[Any]) -> None:
         forms.append(form)
         reached = []
 
-        async def told(done: int, total: int | None) -> None:
+        async def on_progress(done: int, total: int | None) -> None:
             reached.append(done)
             if len(reached) == 3:
                 form.stop.click()
 
-        form._told = told
+        form._on_progress = on_progress
         form.load.click()
         until(lambda: form.frame is not None)
         source = form.frame.attrs["imkit"]
@@ -68,7 +67,7 @@ def test_a_stop_keeps_what_came(forms: list[Any]) -> None:
         assert form.bar.bar_style == "warning"
 
 
-def test_files_are_written_and_never_over_others(tea: Tea, forms: list[Any], imkit_home: Path) -> None:
+def test_export_never_overwrites_a_file(tea: Tea, forms: list[Any], imkit_home: Path) -> None:
     tea.thread.send("=1+1")
     form = HistoryForm(tea.alice, [tea.thread], lang="en")
     forms.append(form)
@@ -86,11 +85,11 @@ def test_files_are_written_and_never_over_others(tea: Tea, forms: list[Any], imk
     assert "history.html exists already" in form.status.text
 
 
-def test_nothing_chosen_and_an_unknown_thread_are_said(tea: Tea, forms: list[Any]) -> None:
+def test_nothing_chosen_and_an_unknown_thread_are_shown_as_errors(tea: Tea, forms: list[Any]) -> None:
     form = HistoryForm(tea.alice, lang="en")
     forms.append(form)
-    page = Page(form.list)
-    page.say(do="open")
+    page = FakePage(form.list)
+    page.send(do="open")
     form.load.click()
     until(lambda: form.status.tone == "bad")
     form.choose(tea.alice.thread("7"))
@@ -101,17 +100,9 @@ def test_nothing_chosen_and_an_unknown_thread_are_said(tea: Tea, forms: list[Any
     assert form.frame.attrs["imkit"]["complete"] is False
 
 
-def test_the_table_is_for_reading(tea: Tea) -> None:
+def test_the_table_begins_with_the_readable_columns_and_is_escaped(tea: Tea) -> None:
     tea.thread.send("a\u202eb <script>")
     shown = table_of(tea.thread.history())
     assert list(shown.columns[:4]) == ["time", "sender", "type", "text"]
     assert "lat" not in shown
     assert shown.text[0] == "a\\u202eb <script>"
-
-
-@pytest.mark.parametrize("many", [False, True])
-def test_code_reads_as_written_by_hand(tea: Tea, many: bool) -> None:
-    rooms: list[Any] = [tea.thread, tea.group] if many else [tea.thread]
-    code = code_for(tea.alice, rooms, {"limit": 3, "types": ["txt"]})
-    compile(code, "cell", "exec")
-    assert ("history(limit=3, types=['txt'])" in code) != many

@@ -1,4 +1,4 @@
-"""The picker: what it lists, how it keeps up, and what can be done from it."""
+"""`ThreadPicker` and its `ConversationTree`: what is listed, updates from events, and each button."""
 
 from typing import Any
 
@@ -6,70 +6,71 @@ import pytest
 
 import imkit
 from imkit.widgets import ThreadPicker
-from tests.widgets.conftest import Page, Tea, until
+from tests.widgets.conftest import FakePage, Tea, until
 
 
 @pytest.fixture
-def picking(tea: Tea, forms: list[Any]) -> tuple[ThreadPicker, Page]:
+def opened(tea: Tea, forms: list[Any]) -> tuple[ThreadPicker, FakePage]:
     tea.thread.send("Dong Ding <b>")
     form = ThreadPicker(tea.bob, lang="en")
     forms.append(form)
-    page = Page(form.list)
-    page.say(do="open")
-    until(lambda: page.last("rooms").get("loading") is False)
+    page = FakePage(form.list)
+    page.send(do="open")
+    until(lambda: page.last("conversations").get("loading") is False)
     return form, page
 
 
-def listed(page: Page) -> dict[str, dict[str, Any]]:
-    return {room["name"]: room for room in page.last("rooms").get("rooms", [])}
+def listed(page: FakePage) -> dict[str, dict[str, Any]]:
+    """Return the rows that the page got last, by name."""
+    return {row["name"]: row for row in page.last("conversations").get("rows", [])}
 
 
-def test_it_lists_groups_and_threads_with_what_is_known(tea: Tea, picking: tuple[ThreadPicker, Page]) -> None:
-    _, page = picking
+def test_it_lists_groups_and_threads_with_their_counts(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
+    _, page = opened
     until(lambda: "1 message" in listed(page).get("Oolong", {}).get("facts", ()))
-    rooms = listed(page)
-    assert rooms["tea"]["facts"] == ["1 thread", "2 members"]
-    assert rooms["Oolong"]["facts"] == ["joined", "2 members", "1 message"]
-    assert rooms["Oolong"]["last"] == f"{tea.alice.user}: Dong Ding <b>"
-    assert rooms["Oolong"]["at"] > 1_700_000_000_000
+    rows = listed(page)
+    assert rows["tea"]["facts"] == ["1 thread", "2 members"]
+    assert rows["Oolong"]["facts"] == ["joined", "2 members", "1 message"]
+    assert rows["Oolong"]["newest"] == f"{tea.alice.user}: Dong Ding <b>"
+    assert rows["Oolong"]["at"] > 1_700_000_000_000
 
 
-def test_it_keeps_up_with_others(tea: Tea, picking: tuple[ThreadPicker, Page]) -> None:
-    _, page = picking
+def test_it_follows_changes_made_by_others(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
+    _, page = opened
     other = tea.group.create_thread("Jasmine", tea.group.send("Jasmine?"))
     until(lambda: "Jasmine" in listed(page))
     other.rename("Jasmine 茉莉")
     until(lambda: "Jasmine 茉莉" in listed(page))
     tea.thread.send("news")
-    until(lambda: "news" in listed(page)["Oolong"]["last"])
+    until(lambda: "news" in listed(page)["Oolong"]["newest"])
     until(lambda: "2 messages" in listed(page)["Oolong"]["facts"])
     other.destroy()
     until(lambda: "Jasmine 茉莉" not in listed(page))
     tea.alice.create_group("coffee", members=[tea.bob.user])
     until(lambda: "coffee" in listed(page))
-    # The newest group is on top; no group moves because somebody wrote in another.
+    # Groups are sorted by age; a new message moves none.
     tea.thread.send("more news")
-    until(lambda: "more news" in listed(page)["Oolong"]["last"])
-    groups = [room["name"] for room in page.last("rooms")["rooms"] if room["kind"] == "group"]
+    until(lambda: "more news" in listed(page)["Oolong"]["newest"])
+    groups = [row["name"] for row in page.last("conversations")["rows"] if row["kind"] == "group"]
     assert groups[:2] == ["coffee", "tea"]
 
 
-def test_a_refresh_counts_anew(tea: Tea, picking: tuple[ThreadPicker, Page]) -> None:
-    form, page = picking
+def test_a_refresh_loads_the_counts_again(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
+    form, page = opened
     until(lambda: "1 message" in listed(page).get("Oolong", {}).get("facts", ()))
     facts = tea.bob.account.known.threads[tea.thread.id]
-    facts.message_count = 7  # as a notice told that is out of date
+    facts.message_count = 7  # like an outdated notice
     form.buttons["refresh"].click()
     until(lambda: facts.message_count == 1)
 
 
-def test_pick_leave_join_rename(tea: Tea, picking: tuple[ThreadPicker, Page]) -> None:
-    form, page = picking
+def test_pick_leave_join_rename(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
+    form, page = opened
     form.buttons["leave"].click()
-    until(lambda: form.status.tone == "bad")  # nothing is picked
-    page.say(do="pick", key="thread:999")
-    page.say(do="pick", key=f"thread:{tea.thread.id}")
-    until(lambda: form.thread == tea.at_bob)
+    until(lambda: form.status.tone == "bad")  # no thread is picked
+    page.send(do="pick", key="thread:999")
+    page.send(do="pick", key=f"thread:{tea.thread.id}")
+    until(lambda: form.thread == tea.bobs_thread)
     assert form.group == tea.bob.group(tea.group.id)
     form.buttons["leave"].click()
     until(lambda: "joined" not in listed(page)["Oolong"]["facts"])
@@ -80,12 +81,12 @@ def test_pick_leave_join_rename(tea: Tea, picking: tuple[ThreadPicker, Page]) ->
     until(lambda: form.status.text == "" and form.name.value == "Oolong")
     form.name.value = "Oolong 乌龙"
     form.confirm.click()
-    until(lambda: form.status.tone == "bad")  # the creator and the group's owner may
+    until(lambda: form.status.tone == "bad")  # only the thread's creator and the group's owner may rename
     assert form.status.text.startswith("Forbidden")
 
 
-def test_new_group_and_new_thread(tea: Tea, picking: tuple[ThreadPicker, Page]) -> None:
-    form, page = picking
+def test_new_group_and_new_thread(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
+    form, page = opened
     form.buttons["new_group"].click()
     until(lambda: form._panel.children)
     form.name.value, form.members.value = "coffee", f"{tea.alice.user}，"

@@ -1,278 +1,356 @@
-const SHOWN = 200;  // rows on the page at once; scrolling up brings more of those that are held
-const FACES = ['#8a4b08', '#1f6f54', '#6a3fa0', '#a02c5a', '#205f99', '#5b6b1a', '#9a3412', '#3b5b7a'];
+// FeedView (feed.py): draws the rows of a feed as a chat.
+//
+//   drawMessage(row)           one message: avatar, sender, time, bubble, buttons
+//   drawContent(row, isInner)  what is in the bubble, by message type
+//   drawList()                 puts the messages on the page, with a line before each new day
+//   takeRows(content)          adds rows from the kernel and replaces changed ones
+//
+// The fields of a row are made in feed_rows.py; the colours are in imkit.css, from .imkit-message on.
+const PAGE_ROWS = 200;  // rows on the page at first; scrolling up adds as many of those that the script holds
+const AVATAR_COLOURS = ['#8a4b08', '#1f6f54', '#6a3fa0', '#a02c5a', '#205f99', '#5b6b1a', '#9a3412', '#3b5b7a'];
 
-const face = who => {
+const avatarColour = user => {
     let sum = 0;
-    for (const letter of who) sum = (sum * 31 + letter.codePointAt(0)) % 9973;
-    return FACES[sum % FACES.length];
+    for (const letter of user) sum = (sum * 31 + letter.codePointAt(0)) % 9973;
+    return AVATAR_COLOURS[sum % AVATAR_COLOURS.length];
 };
+// Order of rows: by time, then by message id, which is too large for a number.
 const isBefore = (a, b) => a.at !== b.at ? a.at < b.at : BigInt(a.id || 0) < BigInt(b.id || 0);
-const minutes = ms => `${Math.floor(ms / 60000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, '0')}`;
-const bytes = size => size >= 1048576 ? `${(size / 1048576).toFixed(1)} MB` : size >= 1024 ? `${(size / 1024).toFixed(1)} KB` : `${size} B`;
+const minutesAndSeconds = ms => `${Math.floor(ms / 60000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, '0')}`;
+const fileSize = bytes => bytes >= 1048576 ? `${(bytes / 1048576).toFixed(1)} MB` : bytes >= 1024 ? `${(bytes / 1024).toFixed(1)} KB` : `${bytes} B`;
 
-export default part('imkit-feed', ({ model, el, say, hear }) => {
-    const clock = dates(model, { hour: '2-digit', minute: '2-digit', hour12: false });
-    const calendar = dates(model, { weekday: 'short', day: 'numeric', month: 'long', year: 'numeric' });
-    const exact = dates(model, { dateStyle: 'full', timeStyle: 'long' });
+export default widgetPart('imkit-feed', ({ model, el, label, listen }) => {
+    const timeFormat = dateFormat(model, { hour: '2-digit', minute: '2-digit', hour12: false });
+    const dayFormat = dateFormat(model, { weekday: 'short', day: 'numeric', month: 'long', year: 'numeric' });
+    const exactFormat = dateFormat(model, { dateStyle: 'full', timeStyle: 'long' });
 
-    let rows = [];               // in order of time
-    const known = new Map();     // key -> row
-    const nodes = new Map();     // key -> element, of those on the page
-    const pictures = new Map();  // key -> address of bytes in this page
-    const opened = new Map();    // key -> rows of a bundle
-    let from = 0, unseen = 0, editing = null, scheduled = false;
+    let rows = [];                // all rows, in order
+    const rowByKey = new Map();
+    const nodeByKey = new Map();  // the elements on the page: of rows[firstShown] and later
+    const pictures = new Map();   // key -> { url } of bytes in memory, or { error }
+    const unpacked = new Map();   // key of a bundle -> rows of its messages
+    let firstShown = 0, unseen = 0, editing = null;  // editing: key of the message that is being edited
 
-    const name = make('span', { cls: 'imkit-feed-name' });
-    const state = make('span', { cls: 'imkit-feed-state' });
-    const parent = make('div', { cls: 'imkit-feed-parent', hidden: true });
-    const earlier = make('button', {
-        cls: 'imkit-feed-earlier', type: 'button', text: say('feed_earlier'), hidden: true,
-        on: { click: () => { earlier.disabled = true; earlier.textContent = say('feed_loading'); model.send({ do: 'earlier' }); } },
+    // ------------------------------------------------------------- frame
+
+    const name = element('span', { cls: 'imkit-feed-name' });
+    const state = element('span', { cls: 'imkit-feed-state' });
+    const parent = element('div', { cls: 'imkit-feed-parent', hidden: true });
+    const earlierButton = element('button', {
+        cls: 'imkit-feed-earlier', type: 'button', text: label('feed_earlier'), hidden: true,
+        on: {
+            click: () => {
+                earlierButton.disabled = true;
+                earlierButton.textContent = label('feed_loading');
+                model.send({ do: 'earlier' });
+            },
+        },
     });
-    const empty = make('div', { cls: 'imkit-feed-empty', text: say('feed_loading') });
-    const list = make('ol');
-    const scroller = make('div', { cls: 'imkit-feed-list', tabindex: '0', role: 'log', 'aria-live': 'polite', 'aria-label': say('feed_title') }, earlier, empty, list);
-    const newer = make('button', { cls: 'imkit-newer', type: 'button', hidden: true, on: { click: () => toEnd() } });
-    el.append(make('div', { cls: 'imkit-feed-head' }, state, name, parent), scroller, newer);
+    const empty = element('div', { cls: 'imkit-feed-empty', text: label('feed_loading') });
+    const list = element('ol');
+    const scroller = element('div', { cls: 'imkit-feed-list', tabindex: '0', role: 'log', 'aria-live': 'polite', 'aria-label': label('feed_title') },
+        earlierButton, empty, list);
+    const newerButton = element('button', { cls: 'imkit-newer', type: 'button', hidden: true, on: { click: () => showEnd() } });
+    el.append(element('div', { cls: 'imkit-feed-head' }, state, name, parent), scroller, newerButton);
     el.style.setProperty('--imkit-height', `${model.get('height')}px`);
 
-    const atEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
-    const toEnd = () => {
-        from = Math.max(rows.length - SHOWN, 0);
-        draw();
-        scroller.scrollTop = scroller.scrollHeight;
+    // ------------------------------------------------------------- scrolling
+
+    const isAtEnd = () => scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+    const scrollToEnd = () => { scroller.scrollTop = scroller.scrollHeight; };
+    const showEnd = () => {
+        firstShown = Math.max(rows.length - PAGE_ROWS, 0);
+        drawList();
+        scrollToEnd();
         unseen = 0;
-        newer.hidden = true;
+        newerButton.hidden = true;
     };
-    // A window that gets narrower makes the rows higher: who was at the end stays there.
-    let pinned = true;
-    const resized = new ResizeObserver(() => { if (pinned) scroller.scrollTop = scroller.scrollHeight; });
-    resized.observe(scroller);
+    // Run a change that may make rows higher; if the newest row was in view, keep it in view.
+    const keepingEnd = change => {
+        const wasAtEnd = isAtEnd();
+        change();
+        if (wasAtEnd) scrollToEnd();
+    };
+    // A narrower window makes rows higher, too.
+    let staysAtEnd = true;
+    const resizeObserver = new ResizeObserver(() => { if (staysAtEnd) scrollToEnd(); });
+    resizeObserver.observe(scroller);
     scroller.addEventListener('scroll', () => {
-        pinned = atEnd();
-        if (pinned) { unseen = 0; newer.hidden = true; }
-        if (scroller.scrollTop < 80 && from > 0) {
-            const before = scroller.scrollHeight;
-            from = Math.max(from - SHOWN, 0);
-            draw();
-            scroller.scrollTop += scroller.scrollHeight - before;
+        staysAtEnd = isAtEnd();
+        if (staysAtEnd) { unseen = 0; newerButton.hidden = true; }
+        if (scroller.scrollTop < 80 && firstShown > 0) {
+            const heightBefore = scroller.scrollHeight;
+            firstShown = Math.max(firstShown - PAGE_ROWS, 0);
+            drawList();
+            scroller.scrollTop += scroller.scrollHeight - heightBefore;
         }
     });
 
-    const watch = new IntersectionObserver(seen => {
-        for (const { isIntersecting, target } of seen) {
+    // Pictures are asked for when their message comes into view.
+    const pictureObserver = new IntersectionObserver(changes => {
+        for (const { isIntersecting, target } of changes) {
             if (isIntersecting) {
-                watch.unobserve(target);
+                pictureObserver.unobserve(target);
                 model.send({ do: 'picture', key: target.dataset.key });
             }
         }
     }, { root: scroller, rootMargin: '200px' });
 
-    const act = (row, what, button, more = {}) => {
+    // ------------------------------------------------------------- drawing a message
+
+    // Ask the kernel for something; the button stays disabled until the message is drawn again (see "done").
+    const ask = (row, action, button, more = {}) => {
         if (button) button.disabled = true;
-        model.send({ do: what, key: row.key, ...more });
+        model.send({ do: action, key: row.key, ...more });
+    };
+    const askButton = (row, action, key) =>
+        element('button', { type: 'button', text: label(key), on: { click: event => ask(row, action, event.target) } });
+
+    const textOf = row => element('span', { cls: 'imkit-text', text: row.text });
+    const quiet = text => element('span', { cls: 'imkit-quiet', text });
+    const typeOf = row => quiet(label(`type_${row.type}`));
+    const fileLine = (...children) => element('div', { cls: 'imkit-file' }, ...children);
+
+    const drawPicture = row => {
+        const picture = pictures.get(row.key);
+        if (picture?.url) return element('img', { src: picture.url, alt: row.file_name || label('type_img') });
+        const placeholder = quiet(picture?.error ?? `${label('type_img')} ${row.file_name} …`);
+        placeholder.dataset.key = row.key;
+        if (!picture) pictureObserver.observe(placeholder);
+        return placeholder;
     };
 
-    const content = (row, isInner) => {
-        const parts = [];
-        const words = text => make('span', { cls: 'imkit-words', text });
-        const kind = make('span', { cls: 'imkit-kind', text: say(`type_${row.type}`) });
-        const bring = isInner ? null : make('button', { type: 'button', text: say('feed_download'), on: { click: event => act(row, 'download', event.target) } });
+    const drawBundle = (row, isInner) => {
+        const messages = unpacked.get(row.key);
+        const drawInner = inner => element('div', {}, element('b', { text: `${inner.sender}  ` }), ...drawContent(inner, true));
+        return [
+            fileLine(typeOf(row), textOf(row), isInner ? null : askButton(row, 'unpack', 'feed_open')),
+            row.summary ? element('div', { cls: 'imkit-quiet', text: row.summary }) : null,
+            messages ? element('div', { cls: 'imkit-inner' }, ...messages.map(drawInner)) : null,
+        ];
+    };
+
+    // Nodes for what is in the bubble. isInner: a message in a bundle or the parent message, without buttons.
+    const drawContent = (row, isInner = false) => {
+        const nodes = drawBody(row, isInner).filter(node => node !== null);
+        if (row.ext) nodes.push(element('details', {}, element('summary', { text: label('feed_ext') }), element('pre', { text: row.ext })));
+        return nodes;
+    };
+
+    const drawBody = (row, isInner) => {
+        const download = isInner ? null : askButton(row, 'download', 'feed_download');
         switch (row.type) {
-            case 'txt': parts.push(words(row.text)); break;
-            case 'img': {
-                if (isInner) { parts.push(kind, ` ${row.file}`); break; }
-                const known = pictures.get(row.key);
-                if (known?.address) parts.push(make('img', { src: known.address, alt: row.file || say('type_img') }));
-                else {
-                    const waits = make('span', { cls: 'imkit-kind', text: known?.why ?? `${say('type_img')} ${row.file} …`, 'data-key': row.key });
-                    if (!known) watch.observe(waits);
-                    parts.push(waits);
-                }
-                parts.push(make('div', { cls: 'imkit-file' }, make('bdi', { cls: 'imkit-kind', text: row.file }), bring));
-                break;
+            case 'txt':
+                return [textOf(row)];
+            case 'img':
+                if (isInner) return [typeOf(row), ` ${row.file_name}`];
+                return [drawPicture(row), fileLine(element('bdi', { cls: 'imkit-quiet', text: row.file_name }), download)];
+            case 'audio': case 'video': case 'file': {
+                const facts = [row.file_size ? fileSize(row.file_size) : '', row.seconds ? `${row.seconds} s` : ''].filter(Boolean);
+                return [fileLine(typeOf(row), element('bdi', { cls: 'imkit-text', text: row.file_name }), quiet(facts.join(' · ')), download)];
             }
-            case 'audio': case 'video': case 'file':
-                parts.push(make('div', { cls: 'imkit-file' }, kind, make('bdi', { cls: 'imkit-words', text: row.file }),
-                    make('span', { cls: 'imkit-kind', text: [row.size ? bytes(row.size) : '', row.seconds ? `${row.seconds} s` : ''].filter(Boolean).join(' · ') }), bring));
-                break;
-            case 'loc': parts.push(make('div', { cls: 'imkit-file' }, kind, words(row.text), make('span', { cls: 'imkit-kind', text: row.place }))); break;
-            case 'combine': {
-                parts.push(make('div', { cls: 'imkit-file' }, kind, words(row.text), isInner ? null : make('button', { type: 'button', text: say('feed_open'), on: { click: event => act(row, 'unpack', event.target) } })));
-                if (row.summary) parts.push(make('div', { cls: 'imkit-kind', text: row.summary }));
-                const inner = opened.get(row.key);
-                if (inner) parts.push(make('div', { cls: 'imkit-inner' }, ...inner.map(one => make('div', {}, make('b', { text: `${one.who}  ` }), ...content(one, true)))));
-                break;
-            }
+            case 'loc':
+                return [fileLine(typeOf(row), textOf(row), quiet(row.coordinates))];
+            case 'combine':
+                return drawBundle(row, isInner);
             default:
-                parts.push(make('div', { cls: 'imkit-file' }, kind, words(row.text)));
-                if (row.params) parts.push(make('pre', { text: row.params }));
+                return [fileLine(typeOf(row), textOf(row)), row.params ? element('pre', { text: row.params }) : null];
         }
-        if (row.ext) parts.push(make('details', {}, make('summary', { text: say('feed_ext') }), make('pre', { text: row.ext })));
-        return parts;
     };
 
-    const editor = row => {
-        const text = make('textarea', { rows: '2', 'aria-label': say('feed_edit_label') });
+    const drawEditor = row => {
+        const text = element('textarea', { rows: '2', 'aria-label': label('feed_edit_label') });
         text.value = row.text;
-        const stop = () => { editing = null; refresh(row); };
-        const save = () => { editing = null; act(row, 'edit', null, { text: text.value }); refresh(row); };
+        const stop = () => { editing = null; redrawMessage(row); };
+        const save = () => { editing = null; ask(row, 'edit', null, { text: text.value }); redrawMessage(row); };
         text.addEventListener('keydown', event => {
             if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); save(); }
             if (event.key === 'Escape') { event.stopPropagation(); stop(); }
         });
         requestAnimationFrame(() => text.focus({ preventScroll: true }));
-        return make('div', { cls: 'imkit-editor' }, text, make('div', {},
-            make('button', { type: 'button', cls: 'imkit-primary', text: say('save'), on: { click: save } }), ' ',
-            make('button', { type: 'button', text: say('cancel'), on: { click: stop } })));
+        return element('div', { cls: 'imkit-editor' }, text, element('div', {},
+            element('button', { type: 'button', cls: 'imkit-primary', text: label('save'), on: { click: save } }), ' ',
+            element('button', { type: 'button', text: label('cancel'), on: { click: stop } })));
     };
 
-    const build = row => {
-        const time = make('time', { datetime: new Date(row.at).toISOString(), title: `${exact.format(row.at)} · ${row.id}`, text: clock.format(row.at) });
-        const who = make('div', { cls: 'imkit-who' }, make('b', { text: row.who }), time);
-        if (row.room) who.append(make('bdi', { text: `# ${row.room}` }));
-        if (row.edited) who.append(make('span', { text: `(${say('feed_edited')}${row.edited > 1 ? ` ${row.edited}×` : ''})` }));
-        const bubble = make('div', { cls: row.recalled ? 'imkit-bubble recalled' : 'imkit-bubble' });
-        const said = make('div', { cls: 'imkit-said' }, who, bubble);
-        if (editing === row.key) bubble.append(editor(row));
-        else bubble.append(...content(row));
-        if (row.recalled) said.append(make('div', { cls: 'imkit-actions imkit-note', text: say('feed_recalled', { who: row.recalled }) }));
-        else if (row.own && row.until > Date.now() && editing !== row.key) {
-            const actions = make('div', { cls: 'imkit-actions' },
-                make('button', { type: 'button', text: say('feed_recall'), on: { click: event => act(row, 'recall', event.target) } }));
-            if (row.type === 'txt') actions.append(make('button', { type: 'button', text: say('feed_edit'), on: { click: () => { editing = row.key; refresh(row); } } }));
-            actions.append(make('span', { cls: 'imkit-left', text: say('feed_left', { left: minutes(row.until - Date.now()) }) }));
-            said.append(actions);
-        }
-        return make('li', { cls: row.own ? 'imkit-message own' : 'imkit-message', 'data-key': row.key },
-            make('div', { cls: 'imkit-face', 'aria-hidden': 'true', style: `background:${face(row.who)}`, text: [...row.who][0]?.toUpperCase() ?? '?' }), said);
+    const drawSender = row => {
+        const time = element('time', {
+            datetime: new Date(row.at).toISOString(), title: `${exactFormat.format(row.at)} · ${row.id}`, text: timeFormat.format(row.at),
+        });
+        const times = row.edit_count > 1 ? ` ${row.edit_count}×` : '';
+        return element('div', { cls: 'imkit-sender' }, element('b', { text: row.sender }), time,
+            row.conversation ? element('bdi', { text: `# ${row.conversation}` }) : null,
+            row.edit_count ? element('span', { text: `(${label('feed_edited')}${times})` }) : null);
     };
 
-    const refresh = row => {
-        const node = nodes.get(row.key);
+    // Below the bubble: who recalled the message, or the buttons of an own message that may still be recalled.
+    const drawActions = row => {
+        if (row.recalled_by) return element('div', { cls: 'imkit-actions imkit-note', text: label('feed_recalled', { who: row.recalled_by }) });
+        if (!row.own || row.recallUntil <= Date.now() || editing === row.key) return null;
+        const edit = () => { editing = row.key; redrawMessage(row); };
+        return element('div', { cls: 'imkit-actions' },
+            askButton(row, 'recall', 'feed_recall'),
+            row.type === 'txt' ? element('button', { type: 'button', text: label('feed_edit'), on: { click: edit } }) : null,
+            element('span', { cls: 'imkit-left', text: label('feed_left', { left: minutesAndSeconds(row.recallUntil - Date.now()) }) }));
+    };
+
+    const drawMessage = row => {
+        const bubble = element('div', { cls: row.recalled_by ? 'imkit-bubble recalled' : 'imkit-bubble' },
+            ...(editing === row.key ? [drawEditor(row)] : drawContent(row)));
+        const initial = [...row.sender][0]?.toUpperCase() ?? '?';
+        return element('li', { cls: row.own ? 'imkit-message own' : 'imkit-message', 'data-key': row.key },
+            element('div', { cls: 'imkit-avatar', 'aria-hidden': 'true', style: `background:${avatarColour(row.sender)}`, text: initial }),
+            element('div', { cls: 'imkit-message-body' }, drawSender(row), bubble, drawActions(row)));
+    };
+
+    const redrawMessage = row => {
+        const node = nodeByKey.get(row?.key);
         if (!node) return;
-        const fresh = build(row);
-        node.replaceWith(fresh);
-        nodes.set(row.key, fresh);
+        const newNode = drawMessage(row);
+        node.replaceWith(newNode);
+        nodeByKey.set(row.key, newNode);
     };
 
-    // A row that grows must not push the newest out of sight.
-    const settle = row => {
-        if (!row) return;
-        const wasAtEnd = atEnd();
-        refresh(row);
-        if (wasAtEnd) scroller.scrollTop = scroller.scrollHeight;
-    };
+    // ------------------------------------------------------------- drawing the list
 
-    // The page holds rows[from:], in order, with a line for each new day.
-    const draw = () => {
+    // Make the page show rows[firstShown:], reusing the elements that are there.
+    const drawList = () => {
         empty.hidden = rows.length > 0;
-        empty.textContent = say('feed_empty');
-        const shown = rows.slice(from);
-        const wanted = new Set(shown.map(row => row.key));
-        for (const [key, node] of nodes) if (!wanted.has(key)) { node.remove(); nodes.delete(key); }
-        for (const day of [...list.querySelectorAll('.imkit-day')]) day.remove();
+        empty.textContent = label('feed_empty');
+        const shown = rows.slice(firstShown);
+        const shownKeys = new Set(shown.map(row => row.key));
+        for (const [key, node] of nodeByKey) if (!shownKeys.has(key)) { node.remove(); nodeByKey.delete(key); }
+        for (const line of [...list.querySelectorAll('.imkit-day')]) line.remove();
         let place = list.firstChild, day = '';
         for (const row of shown) {
-            const today = calendar.format(row.at);
-            if (today !== day) { list.insertBefore(make('li', { cls: 'imkit-day', text: today }), place); day = today; }
-            let node = nodes.get(row.key);
-            if (!node) { node = build(row); nodes.set(row.key, node); }
+            const dayOfRow = dayFormat.format(row.at);
+            if (dayOfRow !== day) { list.insertBefore(element('li', { cls: 'imkit-day', text: dayOfRow }), place); day = dayOfRow; }
+            let node = nodeByKey.get(row.key);
+            if (!node) { node = drawMessage(row); nodeByKey.set(row.key, node); }
             if (node === place) place = place.nextSibling;
             else list.insertBefore(node, place);
         }
     };
 
-    const take = ({ rows: told, first, anew }) => {
-        if (anew) { rows = []; known.clear(); from = 0; list.replaceChildren(); nodes.clear(); }
-        const wasAtEnd = anew || atEnd();
-        let arrived = 0, sorted = true;
-        for (const row of told) {
-            row.until = row.left ? Date.now() + row.left : 0;
-            const before = known.get(row.key);
-            known.set(row.key, row);
-            if (before) {
-                rows[rows.indexOf(before)] = row;
-                refresh(row);
-            } else {
-                if (rows.length && isBefore(row, rows[rows.length - 1])) sorted = false;
-                rows.push(row);
-                arrived += 1;
+    // ------------------------------------------------------------- messages from the kernel
+
+    const takeRows = ({ rows: changed, oldest, reset }) => {
+        if (reset) { rows = []; rowByKey.clear(); firstShown = 0; list.replaceChildren(); nodeByKey.clear(); }
+        const wasAtEnd = reset || isAtEnd();
+        const { added, isSorted } = addRows(changed);
+        const addedAbove = !reset && !isSorted && rows.length > added;
+        const heightBefore = scroller.scrollHeight;
+        if (!isSorted) rows.sort((a, b) => a === b ? 0 : isBefore(a, b) ? -1 : 1);
+        const dropped = dropRowsBefore({ at: oldest[0], id: oldest[1] });
+        if (addedAbove) {  // an earlier page of the history: keep the rows in view where they are
+            firstShown = 0;
+            drawList();
+            scroller.scrollTop += scroller.scrollHeight - heightBefore;
+        } else if (wasAtEnd) {
+            showEnd();
+        } else {
+            firstShown = Math.max(firstShown - dropped, 0);
+            drawList();
+            if (added) {
+                unseen += added;
+                newerButton.hidden = false;
+                newerButton.textContent = `↓ ${label('feed_newer', { n: unseen })}`;
             }
         }
-        const last = rows.length - arrived;
-        const height = scroller.scrollHeight;
-        if (!sorted) rows.sort((a, b) => a === b ? 0 : isBefore(a, b) ? -1 : 1);
-        let gone = 0;
-        while (gone < rows.length && (rows[gone].at < first[0] || (rows[gone].at === first[0] && BigInt(rows[gone].id || 0) < BigInt(first[1])))) gone += 1;
-        for (const row of rows.splice(0, gone)) { known.delete(row.key); forget(row.key); }
-        const grewAbove = !anew && !sorted && last > 0;
-        if (wasAtEnd && !grewAbove) toEnd();
-        else {
-            from = grewAbove ? 0 : Math.max(from - gone, 0);
-            draw();
-            if (grewAbove) scroller.scrollTop += scroller.scrollHeight - height;
-            else if (arrived) { unseen += arrived; newer.hidden = false; newer.textContent = `↓ ${say('feed_newer', { n: unseen })}`; }
+    };
+
+    // Append new rows and replace changed ones; isSorted: all new rows came after the rows before them.
+    const addRows = changed => {
+        let added = 0, isSorted = true;
+        for (const row of changed) {
+            row.recallUntil = row.recall_ms ? Date.now() + row.recall_ms : 0;
+            const known = rowByKey.get(row.key);
+            rowByKey.set(row.key, row);
+            if (known) {
+                rows[rows.indexOf(known)] = row;
+                redrawMessage(row);
+            } else {
+                if (rows.length && isBefore(row, rows[rows.length - 1])) isSorted = false;
+                rows.push(row);
+                added += 1;
+            }
         }
+        return { added, isSorted };
+    };
+
+    // Drop the rows that the kernel no longer holds; return how many.
+    const dropRowsBefore = oldest => {
+        let count = 0;
+        while (count < rows.length && isBefore(rows[count], oldest)) count += 1;
+        for (const row of rows.splice(0, count)) { rowByKey.delete(row.key); forget(row.key); }
+        return count;
     };
 
     const forget = key => {
         const picture = pictures.get(key);
-        if (picture?.address) URL.revokeObjectURL(picture.address);
+        if (picture?.url) URL.revokeObjectURL(picture.url);
         pictures.delete(key);
-        opened.delete(key);
+        unpacked.delete(key);
     };
 
-    const told = (said, buffers) => {
-        switch (said.do) {
-            case 'rows': take(said); break;
-            case 'head': {
-                const wasAtEnd = atEnd();
-                name.textContent = said.name;
-                state.textContent = said.state;
-                earlier.hidden = !said.earlier;
-                earlier.disabled = false;
-                earlier.textContent = say('feed_earlier');
-                parent.hidden = !said.parent;
-                if (said.parent) parent.replaceChildren(make('span', { cls: 'imkit-kind', text: `${say('feed_parent')} · ` }), make('b', { text: `${said.parent.who}  ` }), ...content(said.parent, true));
-                if (wasAtEnd) scroller.scrollTop = scroller.scrollHeight;
+    const showHeader = content => {
+        name.textContent = content.name;
+        state.textContent = content.state;
+        earlierButton.hidden = !content.earlier;
+        earlierButton.disabled = false;
+        earlierButton.textContent = label('feed_earlier');
+        parent.hidden = !content.parent;
+        if (!content.parent) return;
+        parent.replaceChildren(quiet(`${label('feed_parent')} · `), element('b', { text: `${content.parent.sender}  ` }), ...drawContent(content.parent, true));
+    };
+
+    // The kernel sends the bytes of a picture; the page loads nothing from a server.
+    const takePicture = (content, buffers) => {
+        const row = rowByKey.get(content.key);
+        if (!row) return;
+        const wasAtEnd = isAtEnd();
+        pictures.set(row.key, content.error
+            ? { error: content.error }
+            : { url: URL.createObjectURL(new Blob([buffers[0]], { type: content.media_type })) });
+        redrawMessage(row);
+        const image = nodeByKey.get(row.key)?.querySelector('img');
+        if (wasAtEnd) { showEnd(); image?.addEventListener('load', scrollToEnd); }
+    };
+
+    const receive = (content, buffers) => {
+        switch (content.do) {
+            case 'rows': takeRows(content); break;
+            case 'header': keepingEnd(() => showHeader(content)); break;
+            case 'picture': takePicture(content, buffers); break;
+            case 'unpacked':
+                unpacked.set(content.key, content.rows);
+                keepingEnd(() => redrawMessage(rowByKey.get(content.key)));
                 break;
-            }
-            case 'picture': {
-                const row = known.get(said.key);
-                if (!row) break;
-                const wasAtEnd = atEnd();
-                // Bytes that the kernel has drawn anew; the page asks nobody for anything.
-                pictures.set(said.key, said.why ? { why: said.why } : { address: URL.createObjectURL(new Blob([buffers[0]], { type: said.kind })) });
-                refresh(row);
-                const picture = nodes.get(said.key)?.querySelector('img');
-                if (wasAtEnd) { toEnd(); picture?.addEventListener('load', () => { scroller.scrollTop = scroller.scrollHeight; }); }
+            case 'done':  // an action has ended, perhaps with an error: its button can be used again
+                if (editing !== content.key) keepingEnd(() => redrawMessage(rowByKey.get(content.key)));
                 break;
-            }
-            case 'unpacked': opened.set(said.key, said.rows); settle(known.get(said.key)); break;
-            case 'done': if (editing !== said.key) settle(known.get(said.key)); break;
         }
     };
 
-    // Only what is on the page ticks, and it is drawn anew only when its time is over.
-    const ticking = setInterval(() => {
-        for (const [key, node] of nodes) {
-            const row = known.get(key);
-            if (!row?.until) continue;
-            const left = row.until - Date.now();
+    // Once a second, show the time left for a recall; after that time, draw the message without its buttons.
+    const timer = setInterval(() => {
+        for (const [key, node] of nodeByKey) {
+            const row = rowByKey.get(key);
+            if (!row?.recallUntil) continue;
+            const left = row.recallUntil - Date.now();
             const shown = node.querySelector('.imkit-left');
-            if (left <= 0) { row.until = 0; if (editing === key) editing = null; refresh(row); }
-            else if (shown) shown.textContent = say('feed_left', { left: minutes(left) });
+            if (left <= 0) { row.recallUntil = 0; if (editing === key) editing = null; redrawMessage(row); }
+            else if (shown) shown.textContent = label('feed_left', { left: minutesAndSeconds(left) });
         }
     }, 1000);
 
-    hear('msg:custom', told);
+    listen('msg:custom', receive);
     model.send({ do: 'open' });
     return () => {
-        model.send({ do: 'shut' });
-        clearInterval(ticking);
-        watch.disconnect();
-        resized.disconnect();
+        model.send({ do: 'close' });
+        clearInterval(timer);
+        pictureObserver.disconnect();
+        resizeObserver.disconnect();
         for (const key of [...pictures.keys()]) forget(key);
     };
 });

@@ -1,25 +1,26 @@
-// JupyterLab's language where the reader has changed it, else the browser's.
-const spoken = () => {
+// Status (base.py): the status line. It also tells the kernel the page's language.
+
+// JupyterLab's language if the reader has set one other than English, else the browser's.
+const pageLanguage = () => {
     const lab = document.documentElement.lang;
     return lab && !lab.startsWith('en') ? lab : navigator.language;
 };
 
-export default part('imkit-status', ({ model, el, kept, say, hear }) => {
+export default widgetPart('imkit-status', ({ model, el, saved, label, listen }) => {
     el.setAttribute('role', 'status');
     const show = () => {
-        const gone = Boolean(el.closest('.jupyter-widgets-disconnected'));
-        const hint = gone ? '' : model.get('hint');
-        el.dataset.tone = gone ? 'gone' : model.get('tone');
+        const isKernelGone = Boolean(el.closest('.jupyter-widgets-disconnected'));
+        const hint = isKernelGone ? '' : model.get('hint');
+        el.dataset.tone = isKernelGone ? 'gone' : model.get('tone');
         el.replaceChildren(
-            make('span', { cls: 'imkit-status-text', text: gone ? say('form_gone') : model.get('text') }),
-            ...(hint ? [make('span', { cls: 'imkit-status-hint', text: hint })] : []));
+            element('span', { cls: 'imkit-status-text', text: isKernelGone ? label('form_gone') : model.get('text') }),
+            ...(hint ? [element('span', { cls: 'imkit-status-hint', text: hint })] : []));
     };
-    // The form around this line is marked by JupyterLab, a moment after its parts have been told.
-    const live = () => setTimeout(show);
-    hear('change:text change:tone change:hint', show);
-    hear('comm_live_update', live);
+    listen('change:text change:tone change:hint', show);
+    // JupyterLab adds the CSS class to the form a moment after this event.
+    listen('comm_live_update', () => setTimeout(show));
     show();
-    // Once a page: two pages that speak two languages would go on correcting each other.
-    if (!kept.told) model.send({ language: spoken() });
-    kept.told = true;
+    // Only once on each page: two pages with different languages would change the form's language back and forth.
+    if (!saved.sentLanguage) model.send({ language: pageLanguage() });
+    saved.sentLanguage = true;
 });
