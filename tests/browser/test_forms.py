@@ -195,7 +195,7 @@ def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Pag
     page.evaluate(save_state)
 
 
-# Every state that the sent_list was in, as the page showed it.
+# Every state that the list of sent messages was in, as the page showed it.
 WATCH = """
 () => {
     window.shown = [];
@@ -398,7 +398,7 @@ def test_a_load_is_stopped_half_way_and_a_flood_is_kept_up_with(notebook: Open, 
         "            sends.create_task(at_bob.send.aio(f'message {number}'))\n"
         "            await asyncio.sleep(1 / 250)",
         # As full as a feed gets, with messages from long ago.
-        "from imkit.messages import Message, from_milliseconds\n"
+        "from imkit.messages import Message\nfrom imkit.times import from_milliseconds\n"
         "def old(n):\n"
         "    at = from_milliseconds(1_700_000_000_000 + n)\n"
         "    return Message(str(n + 1), 'bob', thread.id, at, imkit.Text(f'old {n}'))\n"

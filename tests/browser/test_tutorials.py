@@ -21,8 +21,8 @@ def test_a_run_becomes_a_page_that_asks_for_nothing(
 ) -> None:
     name = lab.write(
         "to-share.ipynb",
-        "import imkit\n\nalice = imkit.login('sharer')\nroom = alice.create_group('shared')\n"
-        "sent = group.send(imkit.File(b'tea', file_name='tea.txt'))\nroom.history()[['sender', 'file_name']]",
+        "import imkit\n\nalice = imkit.login('sharer')\ngroup = alice.create_group('shared')\n"
+        "sent = group.send(imkit.File(b'tea', file_name='tea.txt'))\ngroup.history()[['sender', 'file_name']]",
         "import altair as alt, pandas as pd\n\nalt.renderers.enable('svg')\n"
         "alt.Chart(pd.DataFrame({'n': [1, 2]}), width=300).mark_bar().encode(x='n:O', y='n:Q')",
         "composer = imkit.widgets.Composer(group)\ncomposer",
