@@ -199,8 +199,8 @@ def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Pag
 WATCH = """
 () => {
     window.shown = [];
-    const sent_list = document.querySelector('.imkit-sent-list');
-    new MutationObserver(() => window.shown.push(sent_list.innerText)).observe(sent_list, { childList: true, subtree: true });
+    const list = document.querySelector('.imkit-sent-list');
+    new MutationObserver(() => window.shown.push(list.innerText)).observe(list, { childList: true, subtree: true });
 }
 """
 
