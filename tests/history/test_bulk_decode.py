@@ -16,9 +16,9 @@ from imkit.times import from_milliseconds, to_milliseconds
 from imkit.wire import schema, uplink
 from imkit.wire.downlink import decode_roamed
 from tests.wire import service
+from tests.wire.random_metas import MetaWriter, damaged
 from tests.wire.service import MARK, THREAD
-from tests.wire.strange import Scribe, damaged
-from tests.wire.test_properties import NINE, often
+from tests.wire.strategies import NINE_BODIES, often
 
 ATTACHED = {"url": "https://h/org/app/chatfiles/7?x", "file_name": "茶.png", "file_size": 5, "secret": "s"}
 PLAIN = [
@@ -69,7 +69,7 @@ def test_peek_tells_nothing_of_what_has_no_id_or_time_or_is_no_message() -> None
 @often(20)
 @given(seed=st.integers(0, 2**32), damage=st.booleans())
 def test_peek_tells_nothing_but_what_the_row_says(seed: int, damage: bool) -> None:
-    for number, meta in enumerate(Scribe(seed).metas(100)):
+    for number, meta in enumerate(MetaWriter(seed).metas(100)):
         data = damaged(meta, seed + number) if damage else meta
         message = decode_roamed(data)
         known = (int(message.id), to_milliseconds(message.time)) if message and message.id else (0, 0)
@@ -103,12 +103,12 @@ def check(metas: list[bytes]) -> None:
 @often(40)
 @given(seed=st.integers(0, 2**32), damage=st.booleans())
 def test_many_at_once_are_read_as_one_by_one(seed: int, damage: bool) -> None:
-    metas = Scribe(seed).metas(200)
+    metas = MetaWriter(seed).metas(200)
     check([damaged(meta, seed + number) for number, meta in enumerate(metas)] if damage else metas)
 
 
 @often(100)
-@given(st.lists(st.one_of(*NINE.values()), max_size=5), st.text())
+@given(st.lists(st.one_of(*NINE_BODIES.values()), max_size=5), st.text())
 def test_whatever_is_said_is_read_alike(said: list[Body], name: str) -> None:
     marks = {"thread": {**MARK["thread"], "thread_name": name}}
     check([
@@ -145,7 +145,7 @@ def test_rows_are_sorted_by_time_and_then_by_id_as_a_number(found: list[tuple[in
 def test_more_than_are_read_together() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "_METAS_PER_BATCH", 150)
-        metas = Scribe(1).metas(500)
+        metas = MetaWriter(1).metas(500)
         assert told(to_batch(metas)) == told(batch_of(m for meta in metas if (m := decode_roamed(meta)) is not None))
 
 

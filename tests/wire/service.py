@@ -1,4 +1,4 @@
-"""What a service writes: Metas as they come down, and the frames around them. For the tests of the wire."""
+"""Builds what the service sends, for tests: Metas, and frames that hold them. Reads what a client sends."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ ALICE = Identity(APP, "alice", "web")
 THREAD = uplink.Address(APP, "210000033222000", is_thread=True)
 MARK = {"thread": {"msg_parent_id": "1882603211714461701", "muc_parent_id": "200000032964000", "thread_name": "茶 🍵"}}
 OK = schema.Status(errorCode=0)
+
+
+def status_with(code: int, reason: str) -> Any:
+    """Return a status. `code` may be one that the schema does not have."""
+    return schema.Status.FromString(b"\x08" + bytes([code]) + schema.Status(reason=reason).SerializeToString())
 
 
 def frame(command: int | None, payload: Any = None) -> bytes:
@@ -51,7 +56,7 @@ def unread(queues: dict[str, int]) -> bytes:
 
 
 def page(metas: Iterable[bytes], key: int | None, name: str = THREAD.name, **fields: Any) -> bytes:
-    """A page; a field given as `None` is left out."""
+    """Return a page of a queue. A field that is `None` is left out."""
     wanted = {"status": OK, "queue": queue(name), "nextKey": key, **fields}
     present = {field: value for field, value in wanted.items() if value is not None}
     return frame(FrameCommand.SYNC, schema.LooseSyncDL(metas=list(metas), **present))
@@ -64,7 +69,10 @@ def answer(client_id: int, server_id: int = 0, **fields: Any) -> bytes:
 
 
 def as_delivered(sent: Any, message_id: int, sender: str, at: int, marks: dict[str, Any] | None = None) -> bytes:
-    """What members get of an uplink Meta, as the service completes it (fact sheet section 5)."""
+    """Return the Meta that members get, made from the Meta that the sender sent.
+
+    Source: docs/protocol.md#thread-marks.
+    """
     meta = schema.Meta.FromString(sent.SerializeToString())
     body = schema.MessageBody.FromString(meta.payload)
     body.meta = json.dumps(MARK if marks is None else marks, ensure_ascii=False, separators=(",", ":"))
@@ -81,7 +89,7 @@ def message_meta(message_id: int, body: Body | None = None, sender: str = "bob")
 
 
 def uplinks(outputs: Iterable[Output]) -> list[tuple[str, Any]]:
-    """What a client sent, as a service reads it: the kind of frame, and what is in it."""
+    """Return the frames that a client sent, as the service reads them: the kind of each, and its content."""
     found: list[tuple[str, Any]] = []
     for output in outputs:
         if not isinstance(output, Transmit):
@@ -107,3 +115,17 @@ def uplinks(outputs: Iterable[Output]) -> list[tuple[str, Any]]:
 def received_ids(outputs: Iterable[Any]) -> list[str]:
     events = [event for output in outputs for event in getattr(output, "events", [])]
     return [event.message.id for event in events if isinstance(event, MessageReceived)]
+
+
+def protocol_states() -> list[ClientProtocol]:
+    """Return a protocol in each state: new, before the login, logged in, at the start of a queue, within a queue."""
+    new = ClientProtocol(ALICE)
+    logging_in = ClientProtocol(ALICE)
+    logging_in.connect("token", now=0.0)
+    draining = logged_in()
+    draining.receive(notice(), now=1.0)
+    draining.receive(notice("another"), now=1.0)
+    halfway = logged_in()
+    halfway.receive(notice(), now=1.0)
+    halfway.receive(page([message_meta(1)], 1), now=2.0)
+    return [new, logging_in, logged_in(), draining, halfway]

@@ -1,4 +1,4 @@
-"""The frames recorded from the official SDK: ours are the same bytes, and theirs mean what the SDK surfaced."""
+"""Frames recorded from the official SDK: imkit writes the same bytes, and decodes what the SDK decoded."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def names(pattern: str) -> list[str]:
 
 
 def encode(name: str, decoded: dict[str, Any]) -> bytes:
-    """Build the frame again from the ids in the recording and what the SDK was called with, alone."""
+    """Build the recorded frame again, from the ids in the recording and the arguments of the SDK call."""
     dialect = AGORA if "agora" in name else MINI if "mini" in name else WEB_OFFER
     trace = int(decoded["traceId"]) if "traceId" in decoded else None
     guid = decoded.get("guid", {})
@@ -134,13 +134,13 @@ def encode(name: str, decoded: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.parametrize("name", names("up-*.json"))
-def test_an_uplink_frame_is_the_same_bytes(name: str) -> None:
+def test_an_uplink_frame_has_the_recorded_bytes(name: str) -> None:
     recorded = load(name)
     assert encode(name, recorded["decoded"]).hex() == recorded["hex"]
 
 
 @pytest.mark.parametrize("name", ["login-sequence", "sync-sequence"])
-def test_a_sequence_is_the_same_bytes(name: str) -> None:
+def test_a_sequence_of_frames_has_the_recorded_bytes(name: str) -> None:
     for frame in load(name)["up"]:
         assert encode(name, frame["decoded"]).hex() == frame["hex"]
 
@@ -155,85 +155,85 @@ def decode_frames(recorded: dict[str, Any]) -> list[Any]:
     return events
 
 
-def same_file(url: str | None, surfaced: str) -> bool:
-    """The SDK puts its own server before the path and adds a query; the path is what was sent."""
+def same_file(url: str | None, reported: str) -> bool:
+    """Compare the paths only: the SDK replaces the host of a URL by its own, and adds a query."""
     return (
         re.sub(r"^https?://[^/]+", "", url or "").split("?")[0]
-        == re.sub(r"^https?://[^/]+", "", surfaced).split("?")[0]
+        == re.sub(r"^https?://[^/]+", "", reported).split("?")[0]
     )
 
 
-def check_message(message: Any, surfaced: dict[str, Any]) -> None:
-    assert message.id == surfaced["id"]
-    assert message.type == surfaced["type"]
-    assert (message.sender, message.to) == (surfaced["from"], surfaced["to"])
-    assert to_milliseconds(message.time) == surfaced["time"]
-    assert message.ext == surfaced["ext"]
-    assert message.thread.parent_id == surfaced["chatThread"]["messageId"]
-    assert message.thread.group_id == surfaced["chatThread"]["parentId"]
-    assert message.thread.name == surfaced["chatThread"]["chatThreadName"]
-    assert message.thread.thread_id == surfaced["to"]
+def check_message(message: Any, reported: dict[str, Any]) -> None:
+    assert message.id == reported["id"]
+    assert message.type == reported["type"]
+    assert (message.sender, message.to) == (reported["from"], reported["to"])
+    assert to_milliseconds(message.time) == reported["time"]
+    assert message.ext == reported["ext"]
+    assert message.thread.parent_id == reported["chatThread"]["messageId"]
+    assert message.thread.group_id == reported["chatThread"]["parentId"]
+    assert message.thread.name == reported["chatThread"]["chatThreadName"]
+    assert message.thread.thread_id == reported["to"]
     body = message.body
     if message.type == "txt":
-        assert body.text == surfaced["msg"]
+        assert body.text == reported["msg"]
     elif message.type == "cmd":
-        assert body.action == surfaced["action"]
+        assert body.action == reported["action"]
     elif message.type == "custom":
-        assert (body.event, body.params) == (surfaced["customEvent"], surfaced["customExts"])
+        assert (body.event, body.params) == (reported["customEvent"], reported["customExts"])
     elif message.type == "loc":
-        assert (body.lat, body.lng, body.address) == (surfaced["lat"], surfaced["lng"], surfaced["addr"])
-        assert body.building_name == surfaced["buildingName"]
+        assert (body.lat, body.lng, body.address) == (reported["lat"], reported["lng"], reported["addr"])
+        assert body.building_name == reported["buildingName"]
     elif message.type == "img":
         assert (body.width, body.height, body.file_size) == (12, 34, 99)
-        assert same_file(body.url, surfaced["url"])
+        assert same_file(body.url, reported["url"])
     else:
         assert message.type == "combine"
-        assert (body.title, body.summary, body.level) == (surfaced["title"], surfaced["summary"], 1)
-        assert body.fallback == surfaced["compatibleText"]
-        assert (body.secret or "") == surfaced["secret"]
-        assert same_file(body.url, surfaced["url"])
+        assert (body.title, body.summary, body.level) == (reported["title"], reported["summary"], 1)
+        assert body.fallback == reported["compatibleText"]
+        assert (body.secret or "") == reported["secret"]
+        assert same_file(body.url, reported["url"])
 
 
 @pytest.mark.parametrize("name", names("down-*.json"))
-def test_a_downlink_frame_means_what_the_sdk_surfaced(name: str) -> None:
+def test_a_downlink_frame_decodes_to_what_the_sdk_reported(name: str) -> None:
     recorded = load(name)
     events = decode_frames(recorded)
     assert len(events) == len(recorded["sdk_events"])
     for event, expected in zip(events, recorded["sdk_events"], strict=True):
-        surfaced = expected["data"]
+        reported = expected["data"]
         if expected["event"] == "onRecallMessage":
             assert isinstance(event, MessageRecalled)
-            assert (event.message_id, event.by, event.to) == (surfaced["mid"], surfaced["from"], surfaced["to"])
-            assert event.ext == surfaced["ext"]
+            assert (event.message_id, event.by, event.to) == (reported["mid"], reported["from"], reported["to"])
+            assert event.ext == reported["ext"]
         elif expected["event"] == "onChatThreadChange":
             assert isinstance(event, ThreadChanged)
-            operation = surfaced["operation"]
+            operation = reported["operation"]
             assert event.operation == {"userRemove": "member_removed"}.get(operation, operation)
-            assert (event.thread_id, event.name) == (surfaced["id"], surfaced["name"])
-            assert (event.group_id, event.operator) == (surfaced["parentId"], surfaced["operator"])
-            assert event.parent_id == surfaced.get("messageId", "")
-            assert event.message_count == surfaced.get("messageCount")
-            assert event.user == surfaced.get("userName")
-            if "timestamp" in surfaced:
+            assert (event.thread_id, event.name) == (reported["id"], reported["name"])
+            assert (event.group_id, event.operator) == (reported["parentId"], reported["operator"])
+            assert event.parent_id == reported.get("messageId", "")
+            assert event.message_count == reported.get("messageCount")
+            assert event.user == reported.get("userName")
+            if "timestamp" in reported:
                 assert event.at is not None
-                assert to_milliseconds(event.at) == surfaced["timestamp"]
-            assert (event.created is not None) == ("createTimestamp" in surfaced)
-            assert (event.last_message is not None) == ("lastMessage" in surfaced)
+                assert to_milliseconds(event.at) == reported["timestamp"]
+            assert (event.created is not None) == ("createTimestamp" in reported)
+            assert (event.last_message is not None) == ("lastMessage" in reported)
             if event.last_message is not None:
-                check_message(event.last_message, surfaced["lastMessage"])
+                check_message(event.last_message, reported["lastMessage"])
         else:
             assert isinstance(event, MessageReceived)
-            check_message(event.message, surfaced)
+            check_message(event.message, reported)
 
 
-def test_reactions_and_translations_are_where_the_sdk_looks_for_them() -> None:
+def test_reactions_and_translations_are_read_where_the_sdk_reads_them() -> None:
     # The SDK 4.21.1 reads `reaction` and `translations` from the body's meta, and hands them over as lists.
-    marks = {
+    marks: dict[str, list[dict[str, Any]]] = {
         "reaction": [{"reaction": "👍", "count": 2, "state": True, "userList": ["golda", "goldb"]}],
         "translations": [{"code": "en", "text": "tea"}],
     }
     body = schema.MessageBody(type=2, contents=[schema.Content(type=0, text="茶")], meta=json.dumps(marks))
-    told = decode_meta(schema.Meta(id=7, ns=1, payload=body.SerializeToString()).SerializeToString())
-    assert isinstance(told, MessageReceived)
-    assert told.message.reactions == tuple(marks["reaction"])
-    assert told.message.translations == tuple(marks["translations"])
+    event = decode_meta(schema.Meta(id=7, ns=1, payload=body.SerializeToString()).SerializeToString())
+    assert isinstance(event, MessageReceived)
+    assert event.message.reactions == tuple(marks["reaction"])
+    assert event.message.translations == tuple(marks["translations"])

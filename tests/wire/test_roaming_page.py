@@ -1,4 +1,4 @@
-"""A page of roaming history: whatever is in it, a bad entry costs none of its neighbours."""
+"""A page of roaming history: an unreadable entry loses none of the others, and the two parsers agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imkit.errors import ProtocolError
 from imkit.history.columns import to_batch
 from imkit.wire import roaming_page
 from imkit.wire.roaming_page import parse_page
-from tests.wire.test_properties import JSON, often
+from tests.wire.strategies import JSON, often
 
 
 def content(*entries: Any, **more: Any) -> bytes:
@@ -31,7 +31,7 @@ def test_entries_come_as_bytes_in_order() -> None:
 
 
 @pytest.mark.parametrize("bad", ["AAA", "茶", "A==="])
-def test_a_bad_entry_costs_no_other(bad: str) -> None:
+def test_an_unreadable_entry_loses_no_other(bad: str) -> None:
     page = parse_page(content(entry(b"one"), {"msg": bad}, None, {}, {"msg": 5}, entry(b"two")))
     assert page.entries == [b"one", b"\xff" + bad.encode(), b"two"]
     assert to_batch(page.entries[1:2]).column("type").to_pylist() == ["unknown"]
@@ -43,13 +43,14 @@ def test_cursors_are_opaque(key: Any, cursor: Any) -> None:
 
 
 def test_an_empty_page() -> None:
-    for data in ({}, {"msgs": []}, {"msgs": None}, {"msgs": {}}):
+    answers: list[dict[str, Any]] = [{}, {"msgs": []}, {"msgs": None}, {"msgs": {}}]
+    for data in answers:
         page = parse_page(json.dumps({"data": data}).encode())
         assert (page.entries, page.cursor, page.is_last, page.is_empty) == ([], None, False, True)
 
 
 @pytest.mark.parametrize("answer", [b"", b"<html>", b"[]", b"{}", b'{"data": []}', b"[" * 100_000, b'{"data": "\xff"}'])
-def test_what_is_no_page_is_refused(answer: bytes) -> None:
+def test_an_answer_without_a_page_is_refused(answer: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_page(answer)
 
@@ -63,7 +64,7 @@ DATA = st.fixed_dictionaries(
 
 @often(400)
 @given(data=DATA | JSON, ascii_only=st.booleans())
-def test_the_quick_way_reads_what_the_careful_one_does(data: Any, ascii_only: bool) -> None:
+def test_both_parsers_return_the_same_page(data: Any, ascii_only: bool) -> None:
     content = json.dumps({"data": data}, ensure_ascii=ascii_only).encode()
     if isinstance(data, dict):
         assert parse_page(content) == roaming_page._parse_leniently(content)
@@ -74,5 +75,5 @@ def test_the_quick_way_reads_what_the_careful_one_does(data: Any, ascii_only: bo
 
 @often(200)
 @given(text=st.text(st.sampled_from("AZaz09+/-_= \n\\"), max_size=12))
-def test_base64_is_read_alike(text: str) -> None:
+def test_both_parsers_read_base64_alike(text: str) -> None:
     assert parse_page(content({"msg": text})) == roaming_page._parse_leniently(content({"msg": text}))

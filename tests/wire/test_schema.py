@@ -1,4 +1,4 @@
-"""Our descriptors say what msync.proto says, field by field."""
+"""The schema has the same messages, fields and enumerations as `tests/golden/msync.proto`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from imkit.wire import schema
 
 PROTO = Path(__file__).parent.parent / "golden" / "msync.proto"
-OURS_ALONE = {"LooseSyncDL", "ChatMeta"}  # CommSyncDL with its metas left as bytes; Meta with its payload read
+NOT_IN_PROTO = {"LooseSyncDL", "ChatMeta"}  # imkit's variants of CommSyncDL and Meta
 
 
 def parse(text: str) -> tuple[dict[str, dict[int, tuple[str, str, bool, bool]]], dict[str, dict[str, int]]]:
-    """Read messages and enums out of the proto text: {path: {number: (name, type, repeated, packed)}}."""
+    """Return the messages and enums of a proto file.
+
+    Returns:
+        Each message path with its fields as {number: (name, type, is repeated, is packed)}; each enum path with its
+        values as {name: number}.
+    """
     messages: dict[str, dict[int, tuple[str, str, bool, bool]]] = {}
     enums: dict[str, dict[str, int]] = {}
     scope: list[tuple[str, str]] = []
@@ -61,7 +66,7 @@ def walk(descriptor: Descriptor, path: str, messages: dict, enums: dict) -> None
         walk(nested, f"{path}.{nested.name}", messages, enums)
 
 
-def test_every_field_and_value_is_the_protos() -> None:
+def test_every_field_and_value_is_as_in_the_proto_file() -> None:
     wanted_messages, wanted_enums = parse(PROTO.read_text())
     file = schema.JID.DESCRIPTOR.file
     messages: dict = {}
@@ -69,13 +74,13 @@ def test_every_field_and_value_is_the_protos() -> None:
         name: {value.name: value.number for value in enum.values} for name, enum in file.enum_types_by_name.items()
     }
     for name, descriptor in file.message_types_by_name.items():
-        if name not in OURS_ALONE:
+        if name not in NOT_IN_PROTO:
             walk(descriptor, name, messages, enums)
     assert enums == wanted_enums
     assert messages == wanted_messages
 
 
-def test_the_pool_is_our_own() -> None:
+def test_the_descriptor_pool_is_private() -> None:
     from google.protobuf import descriptor_pool
 
     assert schema.JID.DESCRIPTOR.file.pool is not descriptor_pool.Default()

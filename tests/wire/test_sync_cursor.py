@@ -1,11 +1,11 @@
-"""The sync cursor under a bad day: no message lost, none delivered twice, no acknowledgement ahead of delivery.
+"""Synchronisation with faults: no message is lost or delivered twice, and none is acknowledged before its delivery.
 
-Two machines play a service against `ClientProtocol`. The orderly one keeps the order of frames, as a socket does,
-and loses them only with the socket; its service may do everything else: push pages unasked, split and repeat them,
-leave fields out, refuse. The lossy one also loses, repeats and reorders single frames, in both directions.
+Two state machines play a service against `ClientProtocol`. In the orderly one, frames keep their order, as on a socket,
+and are lost only together with the socket. Its service may push pages that were not requested, split and repeat pages,
+leave fields out, and refuse. In the lossy one, single frames are also lost, repeated and reordered, in both directions.
 
-What no client can tell apart is left out of the lossy one: a page pushed unasked while the same queue is being
-fetched, with the pages before it lost. A page does not name the request it answers.
+The lossy machine leaves out one case, because no client can handle it: a page is pushed while the same queue is being
+fetched, and the pages before it were lost. A page does not name the request that it answers.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def item_of(event: Any) -> int:
 
 @dataclass
 class Down:
-    """A frame on its way to the client; `unasked`, if it is a page that answers no request."""
+    """A frame on its way to the client. `unasked`: it is a page that answers no request."""
 
     data: bytes
     queue: str = ""
@@ -81,12 +81,12 @@ class Down:
 
 @dataclass
 class Service:
-    """Queues of pending items, dropped by ack; each page holds the front of one."""
+    """The queues of pending items. An acknowledgement removes items; a page holds the first items of a queue."""
 
     page_size: int
     pending: dict[str, list[Item]] = field(default_factory=lambda: {name: [] for name in QUEUES})
     ever: dict[str, list[Item]] = field(default_factory=lambda: {name: [] for name in QUEUES})
-    shown: dict[str, int] = field(default_factory=dict)  # up to which item each queue went out on this socket
+    sent_up_to: dict[str, int] = field(default_factory=dict)  # the last item of each queue sent on this socket
     last_id: int = 1000
     next_page: str = "plain"
 
@@ -100,7 +100,7 @@ class Service:
     def handle(self, data: bytes) -> list[Down]:
         [(kind, what)] = uplinks([Transmit(data)])
         if kind == "provision":
-            self.shown = dict.fromkeys(QUEUES, 0)
+            self.sent_up_to = dict.fromkeys(QUEUES, 0)
             return [Down(service.login_reply())]
         if kind == "unread":
             return [Down(service.unread({name: len(items) for name, items in self.pending.items()}))]
@@ -123,31 +123,32 @@ class Service:
         if odd == "split" and len(front) > 1:
             middle = len(front) // 2
             return [self.page(name, front[:middle]), self.page(name, front[middle:], unasked=True)]
-        fields: dict[str, Any] = {
+        fields_by_oddity: dict[str, dict[str, Any]] = {
             "last": {"isLast": True},
             "no queue": {"queue": None},
             "no status": {"status": None},
             "failed, full": {"status": schema.Status(errorCode=1, reason="busy")},
             "odd status": {"status": schema.Status.FromString(b"\x08\x63")},
-        }.get(odd, {})
+        }
+        fields = fields_by_oddity.get(odd, {})
         page = self.page(name, front, with_key=odd != "no key", **fields)
         return [page, page] if odd == "twice" else [page]
 
     def push(self, name: str) -> list[Down]:
-        """What did not go out on this socket yet, in order and unasked."""
-        fresh = [item for item in self.pending[name] if item.id > self.shown.get(name, 0)][: self.page_size]
+        """Send the items that were not sent on this socket yet, without a request."""
+        fresh = [item for item in self.pending[name] if item.id > self.sent_up_to.get(name, 0)][: self.page_size]
         return [self.page(name, fresh, unasked=True)] if fresh else []
 
     def page(
         self, name: str, items: list[Item], *, with_key: bool = True, unasked: bool = False, **fields: Any
     ) -> Down:
-        self.shown[name] = max(self.shown.get(name, 0), items[-1].id)
+        self.sent_up_to[name] = max(self.sent_up_to.get(name, 0), items[-1].id)
         key = items[-1].id if with_key else None
         return Down(service.page([item.meta() for item in items], key, name, **fields), name, unasked)
 
 
 class Cursor(RuleBasedStateMachine):
-    """What both machines do."""
+    """The part that both machines share."""
 
     orderly = True
 
@@ -163,7 +164,7 @@ class Cursor(RuleBasedStateMachine):
         self.up: list[bytes] = []
         self.down: list[Down] = []
         self.connect()
-        self.all_goes_well(8)
+        self.frames_flow_without_faults(8)
 
     # ------------------------------------------------------------ the client's side
 
@@ -174,7 +175,7 @@ class Cursor(RuleBasedStateMachine):
     def receive(self, frame: Down) -> None:
         active = self.protocol._socket.active
         if not self.orderly and frame.unasked and active is not None and active.queue.name == frame.queue:
-            return  # lost: see the top of this file
+            return  # drop it: see the docstring of this module
         before = self.frames_sent
         self.work_through(self.protocol.receive(frame.data, self.now), page_of=frame.queue)
         sent = self.frames_sent - before
@@ -208,20 +209,20 @@ class Cursor(RuleBasedStateMachine):
 
     def check_ack(self, name: str, key: int) -> None:
         owed = [item.id for item in self.service.ever[name] if item.id <= key and item.kind != "nothing to tell"]
-        assert all(item in self.delivered for item in owed), "acknowledged ahead of delivery"
+        assert all(item in self.delivered for item in owed), "acknowledged before it was delivered"
 
     # ---------------------------------------------------------------- what happens
 
     @rule(
         name=st.sampled_from(QUEUES),
         kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=6),
-        told=st.sampled_from(["notice", "notice", "push", "not at all"]),
+        announced=st.sampled_from(["notice", "notice", "push", "not at all"]),
     )
-    def items_come(self, name: str, kinds: list[str], told: str) -> None:
+    def items_come(self, name: str, kinds: list[str], announced: str) -> None:
         self.service.put(name, kinds)
-        if self.logged_in and told == "notice":
+        if self.logged_in and announced == "notice":
             self.down.append(Down(service.notice(name)))
-        elif self.logged_in and told == "push":
+        elif self.logged_in and announced == "push":
             self.down += self.service.push(name)
 
     @rule(how=st.sampled_from(ODD_PAGES))
@@ -249,10 +250,10 @@ class Cursor(RuleBasedStateMachine):
     @rule(login_frames=st.sampled_from([8, 8, 8, 0, 1, 2]))
     def the_socket_breaks(self, login_frames: int) -> None:
         self.connect()
-        self.all_goes_well(login_frames)
+        self.frames_flow_without_faults(login_frames)
 
     @rule(frames=st.integers(1, 20))
-    def all_goes_well(self, frames: int) -> None:
+    def frames_flow_without_faults(self, frames: int) -> None:
         for _ in range(frames):
             if self.up:
                 self.down += self.service.handle(self.up.pop(0))
@@ -262,7 +263,7 @@ class Cursor(RuleBasedStateMachine):
     # --------------------------------------------------------------------- the end
 
     def teardown(self) -> None:
-        """The faults end, time passes, and everything arrives, with no more talk than it takes."""
+        """End the faults and let time pass: then all items arrive, within a limited number of frames."""
         if not hasattr(self, "service"):
             return
         self.service.next_page = "plain"
@@ -273,7 +274,7 @@ class Cursor(RuleBasedStateMachine):
             self.now += 5
             self.work_through(self.protocol.tick(self.now))
             if not self.logged_in:
-                self.connect()  # a frame of the login was lost; the connection's own timer sees to that
+                self.connect()  # a frame of the login was lost; the connection has its own timer for this
         self.exchange(already + 30 + 6 * waiting)
         every = [item for items in self.service.ever.values() for item in items if item.kind != "nothing to tell"]
         assert sorted(self.delivered) == sorted(item.id for item in every), "lost"
@@ -285,7 +286,7 @@ class Cursor(RuleBasedStateMachine):
                 self.down += self.service.handle(self.up.pop(0))
             if self.down:
                 self.receive(self.down.pop(0))
-            assert self.frames_sent <= limit, "an endless conversation"
+            assert self.frames_sent <= limit, "the frames do not end"
 
 
 class OrderlyCursor(Cursor):

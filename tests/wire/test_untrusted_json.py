@@ -1,0 +1,30 @@
+"""Readers for untrusted JSON: what they return can be encoded again, whatever they are given."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imkit.wire.keyvalues import json_text
+from imkit.wire.untrusted_json import decimal, json_object, mapping, number, objects, text
+from tests.wire.strategies import KNOWN_KEYS, ODD_JSON, often
+
+
+@often(150)
+@given(key=KNOWN_KEYS, value=ODD_JSON)
+def test_each_reader_returns_its_type(key: str, value: Any) -> None:
+    data = {key: value}
+    text(data, key).encode()
+    assert -(2**63) <= number(data, key) < 2**63
+    assert math.isfinite(decimal(data, key))
+    assert isinstance(mapping(data, key), dict)
+    json_text(objects(data, key)).encode()
+
+
+@often(150)
+@given(data=st.binary(max_size=60) | st.text(max_size=60))
+def test_any_text_gives_an_object(data: bytes | str) -> None:
+    assert isinstance(json_object(data), dict)
