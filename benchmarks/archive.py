@@ -1,9 +1,9 @@
-"""The archive: what a sync of unchanged threads costs, what memory a million messages take, how small and quick it is.
+"""The archive: requests of a sync without news, memory of a sync of a million messages, size on disk, speed of queries.
 
-    python benchmarks/archive.py [MESSAGES]     # 1,000,000 unless told otherwise
+    python benchmarks/archive.py [MESSAGES]     # 1,000,000 by default
 
-The million comes from the sandbox, through the whole of a sync: requests, pages, rows, files. The peak is that of the
-syncing process alone, above what it had after the login.
+The messages come from the sandbox and pass through all of a sync: requests, pages, rows, files. The peak of memory is
+that of the syncing process alone, above what it used after the login.
 """
 
 import itertools
@@ -26,12 +26,12 @@ ROOT = Path(__file__).parent.parent
 MESSAGES = 1_000_000
 THREADS = 1_000
 ROUNDS = 5
-QUESTION = "select sender, day, count(*) as n from messages group by all"
+QUERY = "select sender, day, count(*) as n from messages group by all"
 
 SYNC = """
 import json, resource, sys, threading, time
 from datetime import timedelta
-import pandas, pyarrow.dataset, pyarrow.parquet  # what a notebook has loaded anyway
+import pandas, pyarrow.dataset, pyarrow.parquet  # a notebook has loaded these anyway
 import imkit
 from imkit.sandbox.process import SandboxAddress
 from imkit.archive import Archive
@@ -40,21 +40,21 @@ def resident():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
-told = json.loads(sys.argv[1])
-app = SandboxAddress(told["app_key"], told["rest_url"], told["ws_url"], told["secret"]).app
+settings = json.loads(sys.argv[1])
+app = SandboxAddress(settings["app_key"], settings["rest_url"], settings["ws_url"], settings["secret"]).app
 with imkit.login("reader", app=app) as reader:
-    archive = Archive(told["path"])
+    archive = Archive(settings["path"])
     start = peak = resident()
-    done = threading.Event()
-    def watch():
+    finished = threading.Event()
+    def note_peak():
         global peak
-        while not done.wait(0.02):
+        while not finished.wait(0.02):
             peak = max(peak, resident())
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=note_peak, daemon=True).start()
     began = time.perf_counter()
     report = archive.sync(reader, reader, workers=8)
     seconds = time.perf_counter() - began
-    done.set()
+    finished.set()
     print(json.dumps({"rows": report.rows_added, "seconds": seconds, "requests": report.requests,
                       "peak_mb_above_start": (peak - start) / 1e6, "start_mb": start / 1e6,
                       "reasons": report.reasons + list(report.forbidden)}))
@@ -62,7 +62,7 @@ with imkit.login("reader", app=app) as reader:
 
 
 def unchanged(folder: Path) -> None:
-    """A thousand threads that nobody has written to since the last sync, as a list and as a whole group."""
+    """Sync a thousand threads without new messages, as a list and as a whole group."""
     import imkit
     from imkit.archive import Archive
 
@@ -75,42 +75,42 @@ def unchanged(folder: Path) -> None:
             threads.append(thread)
         archive = Archive(folder / "quiet")
         archive.sync(alice, group)
-        known = archive.sync(alice, threads, lookback=timedelta(0))
-        whole = archive.sync(alice, group, lookback=timedelta(0))
-        assert (known.unchanged, whole.unchanged) == (THREADS, THREADS + 1), (known, whole)
+        by_list = archive.sync(alice, threads, lookback=timedelta(0))
+        by_group = archive.sync(alice, group, lookback=timedelta(0))
+        assert (by_list.unchanged, by_group.unchanged) == (THREADS, THREADS + 1), (by_list, by_group)
         record(
             "archive: sync of 1,000 unchanged threads",
             {
-                "requests_for_a_list": known.requests,
-                "requests_for_the_group": whole.requests,
-                "seconds_for_a_list": known.seconds,
-                "seconds_for_the_group": whole.seconds,
+                "requests_for_a_list": by_list.requests,
+                "requests_for_the_group": by_group.requests,
+                "seconds_for_a_list": by_list.seconds,
+                "seconds_for_the_group": by_group.seconds,
                 "target": "<= 55 / <= 75 requests",
-                "met": known.requests <= 55 and whole.requests <= 75,
+                "met": by_list.requests <= 55 and by_group.requests <= 75,
             },
         )
 
 
 def filled(folder: Path, messages: int) -> Path:
-    """Sync a community in a process of its own, whose memory is watched."""
+    """Sync a made-up community in another process that notes its peak of memory."""
     import imkit
 
     with imkit.Sandbox.demo(threads=THREADS, messages=messages, path=folder / "demo.db") as sandbox:
-        told = {
+        settings = {
             "app_key": sandbox.app_key,
             "rest_url": sandbox.rest_url,
             "ws_url": sandbox.ws_url,
             "secret": sandbox.secret,
             "path": str(folder / "archive"),
         }
-        said = subprocess.run(
-            [sys.executable, "-c", SYNC, json.dumps(told)],
+        done = subprocess.run(
+            [sys.executable, "-c", SYNC, json.dumps(settings)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             check=True,
             capture_output=True,
             text=True,
         )
-    figures = json.loads(said.stdout)
+    figures = json.loads(done.stdout)
     assert (figures["rows"], figures.pop("reasons")) == (messages, []), figures
     figures["messages_per_second"] = figures["rows"] / figures["seconds"]
     met = figures["peak_mb_above_start"] <= 500
@@ -119,13 +119,14 @@ def filled(folder: Path, messages: int) -> Path:
 
 
 def busy_month(path: Path, messages: int) -> None:
-    """Fold in a month of messages, 2 to 30 words each, of 60 senders in 200 threads, in pieces as a sync does."""
+    """Write a month of messages: 2 to 30 words, 60 senders, 200 threads, in batches as a sync does."""
     import numpy as np
     import pyarrow as pa
 
-    from imkit.archive import merge, parquet
-    from imkit.archive.batching import ROWS_A_PIECE
-    from imkit.archive.catalogue import Ledger
+    from imkit.archive import parquet
+    from imkit.archive.batching import ROWS_A_COMMIT
+    from imkit.archive.catalogue import CatalogueWriter
+    from imkit.archive.merge import merge_rows
     from imkit.archive.storage import storage_at
     from imkit.history.columns import SCHEMA
 
@@ -134,16 +135,16 @@ def busy_month(path: Path, messages: int) -> None:
     storage = storage_at(path)
     start, step = 1_795_392_000_000, 31 * 86_400_000 // messages
     with storage.writing(0):
-        ledger = Ledger(storage)
-        for first in range(0, messages, ROWS_A_PIECE):
-            count = min(ROWS_A_PIECE, messages - first)
-            # A piece of a sync holds some threads, each over the whole month.
+        writer = CatalogueWriter(storage)
+        for first in range(0, messages, ROWS_A_COMMIT):
+            count = min(ROWS_A_COMMIT, messages - first)
+            # A batch of a sync holds some threads, each over the whole month.
             places = np.sort(random.choice(messages, count, replace=False))
-            threads = random.integers(0, 20, count) + 20 * (first // ROWS_A_PIECE)
+            threads = random.integers(0, 20, count) + 20 * (first // ROWS_A_COMMIT)
             drawn = random.choice(words, int((lengths := random.integers(2, 31, count)).sum()))
-            texts = [" ".join(some) for some in np.split(drawn, np.cumsum(lengths)[:-1])]
+            texts = [" ".join(message) for message in np.split(drawn, np.cumsum(lengths)[:-1])]
             columns = {
-                "message_id": [str(10**18 + int(place) * 4096 + first // ROWS_A_PIECE) for place in places],
+                "message_id": [str(10**18 + int(place) * 4096 + first // ROWS_A_COMMIT) for place in places],
                 "time": pa.array(start + places * step, pa.timestamp("ms", "UTC")),
                 "sender": [f"user{number:02}" for number in random.integers(0, 60, count)],
                 "type": ["txt"] * count,
@@ -156,12 +157,12 @@ def busy_month(path: Path, messages: int) -> None:
                 "edit_count": [0] * count,
             }
             arrays = [pa.array(columns.get(field.name, [None] * count)).cast(field.type) for field in SCHEMA]
-            table = parquet.stored(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), "210000000000001", start)
-            merge.fold(storage, ledger, [table], [], {}, [], start)
+            table = parquet.archive_rows(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), "210000000000001", start)
+            merge_rows(storage, writer, [table], [], {}, [], start)
 
 
 def sizes(path: Path) -> dict[str, float]:
-    """Merge the files of an archive, and compare them with one file of the same rows."""
+    """Compact an archive, and compare the size of its files with that of one file of the same rows."""
     import pyarrow.parquet as pq
 
     from imkit.archive import Archive, parquet
@@ -172,12 +173,12 @@ def sizes(path: Path) -> dict[str, float]:
     began = time.perf_counter()
     Archive(path).compact()
     compacting = time.perf_counter() - began
-    files = load(storage_at(path)).of("messages")
+    files = load(storage_at(path)).files_of("messages")
     size = sum(file.size for file in files)
     one = path.parent / "one.parquet"
     order = [("target_id", "ascending"), ("time", "ascending"), ("message_id", "ascending")]
     table = parquet.read(storage_at(path), files).sort_by(order)
-    pq.write_table(table, one, **parquet.writing(table.column_names))
+    pq.write_table(table, one, **parquet.write_options(table.column_names))
     return {
         "files_before_compacting": before,
         "files": len(files),
@@ -187,8 +188,8 @@ def sizes(path: Path) -> dict[str, float]:
     }
 
 
-def questions(path: Path) -> dict[str, Any]:
-    """Messages of each sender and day, by DuckDB and by pandas on the same files, taking turns."""
+def query_times(path: Path) -> dict[str, Any]:
+    """Count messages of each sender and day, with DuckDB and with pandas on the same files, taking turns."""
     import pandas as pd
 
     from imkit.archive import Archive
@@ -196,24 +197,25 @@ def questions(path: Path) -> dict[str, Any]:
     archive = Archive(path)
 
     def duckdb() -> Any:
-        return archive.sql(QUESTION)
+        return archive.sql(QUERY)
 
     def pandas() -> Any:
-        frame = pd.read_parquet(archive.files(), columns=["sender", "time", "gone_at"])
+        paths: Any = archive.files()  # pandas takes a list of files; its stubs do not know
+        frame = pd.read_parquet(paths, columns=["sender", "time", "gone_at"])
         frame = frame[frame.gone_at.isna()]
         return frame.groupby([frame.sender, frame.time.dt.floor("D")], observed=True).size()
 
     assert sorted(duckdb().n) == sorted(pandas())
     seconds: dict[str, list[float]] = {"duckdb": [], "pandas": []}
-    for _, question in itertools.product(range(ROUNDS), (duckdb, pandas)):
+    for _, query in itertools.product(range(ROUNDS), (duckdb, pandas)):
         began = time.perf_counter()
-        question()
-        seconds[question.__name__].append(time.perf_counter() - began)
+        query()
+        seconds[query.__name__].append(time.perf_counter() - began)
     return {
         "duckdb_seconds": median(seconds["duckdb"]),
         "pandas_seconds": median(seconds["pandas"]),
         "duckdb_times_pandas": median(seconds["pandas"]) / median(seconds["duckdb"]),
-        "spread": {name: [min(some), max(some)] for name, some in seconds.items()},
+        "spread": {name: [min(rounds), max(rounds)] for name, rounds in seconds.items()},
     }
 
 
@@ -222,9 +224,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         unchanged(Path(folder))
         quiet_year = filled(Path(folder), messages)
-        record("archive: by day, the demo's quiet year", {**sizes(quiet_year), **questions(quiet_year)})
+        record("archive: by day, the demo's quiet year", {**sizes(quiet_year), **query_times(quiet_year)})
         busy_month(Path(folder) / "month", messages)
-        figures = {**sizes(Path(folder) / "month"), **questions(Path(folder) / "month")}
+        figures = {**sizes(Path(folder) / "month"), **query_times(Path(folder) / "month")}
         met = figures["size_over_one_file"] <= 1.1 and figures["duckdb_times_pandas"] > 1
         record("archive: by day, a busy month", {**figures, "target": "size <= 1.1; faster than pandas", "met": met})
 

@@ -1,9 +1,9 @@
-"""Page bytes → DataFrame: imkit beside the official SDK decoding the same pages, which are in memory already.
+"""Decoding: the bytes of pages become a DataFrame, compared with the official SDK, which decodes the same pages.
 
-100,000 texts, 50 a page. The SDK's getHistoryMessages runs in one Node process and keeps nothing of what it decodes;
-imkit keeps a DataFrame. They take turns, `ROUNDS` times after one to warm up. In the same run, for reference: imkit's
-own codec message by message, and a plain loop over protobuf's C parser (upb) that reads the fields of a text into
-lists.
+100,000 texts, 50 a page, all in memory before the clock starts. The SDK's getHistoryMessages runs in one Node process
+and drops what it has decoded; imkit keeps a DataFrame. They take turns, `ROUNDS` times after one round to warm up. The
+same run also measures imkit's codec, which decodes message by message, and a plain loop over protobuf's C parser (upb)
+that reads the fields of a text message into lists.
 
     python benchmarks/decode.py
 """
@@ -39,8 +39,8 @@ MESSAGES, ROUNDS = 100_000, 5
 TARGET = 6.0
 
 
-def quickly(content: list[bytes], *, peeking: bool = False) -> pd.DataFrame:
-    """As a history is loaded: parts of some thousand messages, sorted, a frame."""
+def decode_in_batches(content: list[bytes], *, peeking: bool = False) -> pd.DataFrame:
+    """Decode as `history()` does: in parts of some thousand messages, then sort, then make a DataFrame."""
     waiting: list[bytes] = []
     batches = []
     for page in content:
@@ -57,18 +57,18 @@ def quickly(content: list[bytes], *, peeking: bool = False) -> pd.DataFrame:
 
 
 def with_paging(content: list[bytes]) -> pd.DataFrame:
-    """The same with what paging wants to know of each message as it comes: its id and time."""
-    return quickly(content, peeking=True)
+    """Decode as `decode_in_batches`, and read the id and time of each message first, as paging does."""
+    return decode_in_batches(content, peeking=True)
 
 
 def one_by_one(content: list[bytes]) -> pd.DataFrame:
-    """The ordinary codec: a Message for each."""
+    """Decode with the ordinary codec, which makes a `Message` of each."""
     messages = (decode_roamed(entry) for page in content for entry in parse_page(page).entries)
     return frame_of_table(pa.Table.from_batches([batch_of(message for message in messages if message is not None)]))
 
 
 def upb_loop(content: list[bytes]) -> pd.DataFrame:
-    """What a loop over upb can do at best: no message but a plain text would come out right."""
+    """Decode with a loop over upb that is correct for plain texts only: the best that such a loop can do."""
     names = ("message_id", "time", "sender", "text", "thread_id", "thread_name", "group_id", "ext")
     columns: list[list[Any]] = [[] for _ in names]
     ids, times, senders, texts, threads, titles, groups, exts = columns
@@ -92,7 +92,7 @@ def upb_loop(content: list[bytes]) -> pd.DataFrame:
 
 
 class OfficialSdk:
-    """The official SDK in a Node process that has the pages."""
+    """The official SDK in a Node process that has read the pages."""
 
     def __init__(self, content: list[bytes]) -> None:
         self._file = tempfile.NamedTemporaryFile(suffix=".pages")
@@ -122,7 +122,7 @@ def seconds(way: Callable[[list[bytes]], pd.DataFrame], content: list[bytes]) ->
 
 def side_by_side(what: str, *, own_ext: bool) -> None:
     content = list(pages(MESSAGES, own_ext=own_ext))
-    ways = {"imkit": quickly, "with_paging": with_paging, "codec": one_by_one, "upb_loop": upb_loop}
+    ways = {"imkit": decode_in_batches, "with_paging": with_paging, "codec": one_by_one, "upb_loop": upb_loop}
     rates: dict[str, list[float]] = {name: [] for name in ("sdk", *ways)}
     sdk = OfficialSdk(content)
     for number in range(ROUNDS + 1):
@@ -133,8 +133,8 @@ def side_by_side(what: str, *, own_ext: bool) -> None:
             took, frame = seconds(way, content)
             rates[name].append(MESSAGES / took)
             row = frame.iloc[-1]
-            told = [row["message_id"], row["sender"], row["text"], json.loads(row["ext"])]
-            assert told == [theirs["last"][key] for key in ("id", "from", "msg", "ext")], name
+            last = [row["message_id"], row["sender"], row["text"], json.loads(row["ext"])]
+            assert last == [theirs["last"][key] for key in ("id", "from", "msg", "ext")], name
         if number == 0:
             rates = {name: [] for name in rates}
     sdk.close()

@@ -1,8 +1,9 @@
-"""A long history: 20,000 messages of one bursty thread at 30 ms per reply, imkit beside the official SDK's own loop.
+"""Fetching a long history: 20,000 messages of one thread, with 30 ms for each answer, by imkit and by the official SDK.
 
-The clients take turns, each in a process of its own, `ROUNDS` times; a client times itself, from the call to its
-DataFrame (imkit) or to the last page (the SDK, which keeps the ids). Then the same under a limit of 100 requests a
-second that answers 429, with the limit told to imkit and with none told.
+The messages lie in bursts. The clients take turns, each in a process of its own, `ROUNDS` times. A client measures the
+time from the call to its DataFrame (imkit) or to the last page (the SDK in a loop, which keeps the ids). Then imkit
+fetches the same under a limit of 100 requests a second, which the server enforces with 429: once imkit knows the limit,
+once it does not.
 
     python benchmarks/fetch.py
 """
@@ -32,8 +33,8 @@ Where = dict[str, str]
 
 
 def load(where: Where, workers: int, limit: float | None) -> dict[str, float]:
-    """Load the thread and say how long it took."""
-    import imkit.history.frames  # pandas is there in every notebook
+    """Load the thread, and return how long it took."""
+    import imkit.history.frames  # a notebook has loaded pandas already
 
     app = imkit.App(where["appKey"], rest_url=where["apiUrl"], ws_url=where["url"], max_requests_per_second=limit)
     with imkit.login("reader", app=app, token="token") as session:
@@ -46,8 +47,8 @@ def load(where: Where, workers: int, limit: float | None) -> dict[str, float]:
 
 
 def in_process_of_its_own(command: list[str]) -> dict[str, float]:
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
-    found: dict[str, float] = json.loads(said)
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    found: dict[str, float] = json.loads(output)
     return found
 
 
@@ -66,7 +67,7 @@ def counted(where: Where) -> dict[str, int]:
 
 
 def side_by_side(place: Callable[[str], Where]) -> None:
-    """How many times faster than the official SDK's own loop."""
+    """Record how many times faster imkit is than a loop over the official SDK."""
     runs: dict[int, list[tuple[float, int, float]]] = {workers: [] for workers in TARGETS}
     seconds = []
     for number in range(ROUNDS):
@@ -97,7 +98,7 @@ def side_by_side(place: Callable[[str], Where]) -> None:
 
 
 def limited(place: Callable[[str], Where]) -> None:
-    """How much of what a limit allows is made use of."""
+    """Record how much of the rate limit imkit uses."""
     for kind in ("sliding", "window", "bucket"):
         for limit in (LIMIT, None):
             runs = []

@@ -1,11 +1,15 @@
-"""A service with one long, bursty thread whose pages take 30 ms, made beforehand: the client is what is measured.
+"""A server with one long thread, whose messages lie in bursts. Each answer takes 30 ms.
 
-It answers roaming history (fact sheet section 8) as the real service is understood to: either direction, time bounds
-included, opaque to everything else. The app key says how: ``fetch#plain-1`` has no limit, ``fetch#sliding-1`` refuses
-with 429 more than 100 requests within any second, ``fetch#window-1`` within each second of its clock,
-``fetch#bucket-1`` what a token bucket of 100 has not; the number behind makes the counters its own.
-``GET /counted/fetch/plain-1`` tells requests, pages and refusals. Runs in a process of its own, ends with its standard
-input, and prints its two ports.
+The pages are made beforehand, so that only the client is measured. The server answers requests for roaming history in
+either direction and with time bounds, both ends included, and ignores all other fields.
+
+The app key chooses a rate limit: ``fetch#plain-1`` has none. The others answer 429. ``fetch#sliding-1`` allows 100
+requests in any period of one second, ``fetch#window-1`` 100 in each second of the clock, ``fetch#bucket-1`` what a
+token bucket of 100 holds. The number at the end gives each run its own counters: ``GET /counted/fetch/plain-1`` returns
+the numbers of requests, pages and refusals. The server runs in a process of its own, ends when its standard input ends,
+and prints its two ports.
+
+Source: docs/protocol.md#roaming-history.
 
     python benchmarks/fetch_server.py
 """
@@ -39,7 +43,7 @@ MINUTE = 60_000
 
 
 def times(count: int = COUNT, seed: int = 5) -> list[int]:
-    """70 % of the messages in 40 bursts of up to four hours, the rest at any time of 30 days."""
+    """Return the times of the messages: 70 % in 40 bursts of up to four hours, the others anywhere in 30 days."""
     dice = random.Random(seed)
     month = 30 * 24 * 60 * MINUTE
     bursts = [(dice.randrange(month), dice.choice([10, 60, 240]) * MINUTE) for _ in range(40)]
@@ -57,7 +61,7 @@ def entry(number: int, moment: int) -> bytes:
 
 
 class Limit:
-    """Says whether one more request is within the limit; each kind counts as some service does."""
+    """Decides whether one more request is within the limit. Each kind counts as some services do."""
 
     def __init__(self, kind: str, limit: int = LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
         self._kind, self._limit, self._clock = kind, limit, clock
@@ -81,7 +85,7 @@ class Limit:
 
 
 class History:
-    """The thread, and who asked how often."""
+    """The messages of the thread, and counters for each app key."""
 
     def __init__(self) -> None:
         self.times = times()
@@ -124,7 +128,7 @@ class History:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, kept alive: a request, its answer 30 ms later, the next."""
+    """One connection that stays open: each request is answered 30 ms after it came."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -151,8 +155,8 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(LATENCY, self._transport.write, answer + content)
 
 
-async def let_in(socket: ServerConnection) -> None:
-    """Let in whoever logs in."""
+async def accept_login(socket: ServerConnection) -> None:
+    """Accept any login."""
     with contextlib.suppress(ConnectionClosed):
         async for message in socket:
             asked = schema.MSync.FromString(message)
@@ -163,7 +167,7 @@ async def let_in(socket: ServerConnection) -> None:
 async def main() -> None:
     history = History()
     rest = await asyncio.get_running_loop().create_server(lambda: Connection(history), "127.0.0.1", 0)
-    async with serve(let_in, "127.0.0.1", 0, compression=None) as sockets:
+    async with serve(accept_login, "127.0.0.1", 0, compression=None) as sockets:
         print(rest.sockets[0].getsockname()[1], sockets.sockets[0].getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -1,8 +1,11 @@
-"""A service that floods whoever logs in: made beforehand, so that the client is what is measured.
+"""A server that sends `COUNT` messages to each client that logs in, as fast as the client takes them.
 
-One user, one queue, `COUNT` messages in it. Told that there is something (NOTICE), a client fetches, acknowledges and
-fetches, as with the real service (fact sheet section 3). The path of the socket's URL says how many messages a page
-has: ``/50``. Runs in a process of its own, ends with its standard input, and prints its port.
+The messages are made beforehand, so that only the client is measured. They wait in one queue. After a NOTICE the client
+fetches a page, acknowledges it and fetches the next, as with the real service. The path of the socket's URL is the
+number of messages a page: ``/50``. The server runs in a process of its own, ends when its standard input ends, and
+prints its port.
+
+Source: docs/protocol.md#queues-and-synchronisation.
 
     python benchmarks/flood_server.py
 """
@@ -32,7 +35,7 @@ QUEUE = group_jid(APP, THREAD)
 
 
 def meta(number: int) -> bytes:
-    """One text in the thread, as the service delivers it."""
+    """Return one text message of the thread, in the form in which the service delivers it."""
     text = Text(f"{number} {WORDS[number % len(WORDS)]}", ext={"mood": "good"})
     to = uplink.Address(APP, THREAD, is_thread=True)
     found = schema.Meta.FromString(uplink.encode_message(to, f"user-{number % 60}", text, number).SerializeToString())
@@ -52,14 +55,14 @@ def frame(command: int, payload: Message) -> bytes:
 
 
 def welcome(asked: bytes) -> bytes:
-    """The answer to a login, whoever it is."""
+    """Return the answer that accepts any login."""
     return frame(
         FrameCommand.PROVISION, schema.Provision(status=OK, resource=schema.Provision.FromString(asked).resource)
     )
 
 
 def pages(size: int) -> list[bytes]:
-    """The queue's pages in order, and the empty one at its end."""
+    """Return the pages of the queue in order, and the empty page at its end."""
     metas = [meta(number) for number in range(COUNT)]
     found = [
         frame(
@@ -77,7 +80,7 @@ _pages: dict[int, list[bytes]] = {}
 
 
 async def flood(socket: ServerConnection) -> None:
-    """Serve one client: login, then the whole queue as fast as it acknowledges."""
+    """Serve one client: the login, then the whole queue, page by page as the client acknowledges."""
     size = int(socket.request.path.rpartition("/")[2]) if socket.request is not None else 1
     prepared = _pages.get(size) or _pages.setdefault(size, pages(size))
     with contextlib.suppress(ConnectionClosed):
@@ -95,7 +98,7 @@ async def flood(socket: ServerConnection) -> None:
 
 
 async def main() -> None:
-    """Serve until standard input ends."""
+    """Serve until standard input ends, and print the port."""
     async with serve(flood, "127.0.0.1", 0, compression=None, max_size=None) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.to_thread(sys.stdin.read)

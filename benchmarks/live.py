@@ -1,7 +1,8 @@
-"""Live messages: send → ack and send → received, imkit beside the official SDK in one run.
+"""Live messages: the time from send to acknowledgement and from send to receipt, for imkit and for the official SDK.
 
-500 thread texts one after another, then 5,000 with 64 in flight, from one user to another through one sandbox. The
-two clients take turns, `ROUNDS` times; the figures are medians, the ratio is imkit's rate over the SDK's.
+One user sends texts to a thread that another user has joined: 500 one after another, then 5,000 with 64 in flight. Both
+clients use the same sandbox and take turns, `ROUNDS` times. The figures are medians; the ratio is imkit's rate divided
+by the SDK's.
 
     python benchmarks/live.py
 """
@@ -28,7 +29,7 @@ SHAPES = ((500, 1), (5000, 64))
 
 @dataclass
 class Run:
-    """What one round of one client gave: seconds, and milliseconds of each message."""
+    """The figures of one round of one client: seconds in total, and milliseconds for each message."""
 
     count: int
     seconds: float
@@ -53,7 +54,7 @@ async def imkit_round(thread: imkit.Thread, receiver: imkit.Session, count: int,
     sent_at: dict[str, float] = {}
     to_ack: list[float] = []
     to_receipt: list[float] = []
-    heard = receiver.events(imkit.MessageReceived, replay=False)
+    received_events = receiver.events(imkit.MessageReceived, replay=False)
     numbers = iter(range(count))
 
     async def lane() -> None:
@@ -65,14 +66,15 @@ async def imkit_round(thread: imkit.Thread, receiver: imkit.Session, count: int,
 
     async def receive() -> float:
         order = []
-        async for event in heard:
+        async for event in received_events:
+            assert isinstance(event, imkit.MessageReceived), "the consumer keeps up"
             words = event.message.text
             if words in sent_at:
                 to_receipt.append((time.perf_counter() - sent_at[words]) * 1000)
                 order.append(int(event.message.id))
                 if len(to_receipt) == count:
                     break
-        assert order == sorted(set(order)), "in order, once"
+        assert order == sorted(set(order)), "each message comes once and in order"
         return time.perf_counter()
 
     began = time.perf_counter()

@@ -1,7 +1,8 @@
-"""Peak resident memory of 1,000,000 messages on their way to a frame, above what the process had before.
+"""The peak of resident memory while 1,000,000 messages become a DataFrame, above what the process used before.
 
-Pages are made in a process of their own and come through a pipe one by one, so that only what imkit keeps counts; they
-go the way of `history()`: entries told apart by their ids, to batches, batches to a table, sorted, to a frame.
+Another process makes the pages and sends them through a pipe, so that only the memory of imkit is measured. The pages
+take the steps of `history()`: drop entries whose id was seen, make batches, join them to a table, sort it, make a
+DataFrame.
 
     python benchmarks/memory.py
 """
@@ -23,18 +24,18 @@ TARGET = 900  # bytes a message
 
 
 def send(count: int) -> None:
-    """Write pages to the standard output, each with its length in front."""
+    """Write pages to standard output, each after its length in 4 bytes."""
     for page in pages(count):
         sys.stdout.buffer.write(len(page).to_bytes(4, "big") + page)
 
 
 def peak() -> int:
-    """The most memory that this process has held so far, in bytes."""
+    """Return the peak of this process's resident memory so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def load(count: int) -> dict[str, float]:
-    """Make a frame of so many messages and say what it took."""
+    """Make a DataFrame of `count` messages, and return the memory that it took, in bytes a message."""
     import pyarrow as pa
 
     from imkit.history.columns import SCHEMA, batch_of, peek, sorted_table, to_batch
@@ -42,7 +43,9 @@ def load(count: int) -> dict[str, float]:
     from imkit.history.frames import frame_of_table
     from imkit.wire.roaming_page import parse_page
 
-    frame_of_table(sorted_table(pa.Table.from_batches([batch_of([])])))  # all is imported and has run once
+    frame_of_table(
+        sorted_table(pa.Table.from_batches([batch_of([])]))
+    )  # import everything, and run it once, before measuring
     command = [sys.executable, __file__, "send", str(count)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as sender:
         assert sender.stdout is not None
@@ -53,8 +56,8 @@ def load(count: int) -> dict[str, float]:
         batches = []
         while size := int.from_bytes(sender.stdout.read(4), "big"):
             for entry in parse_page(sender.stdout.read(size)).entries:
-                if (told := peek(entry)) is not None and told[0] not in seen:
-                    seen.add(told[0])
+                if (id_and_time := peek(entry)) is not None and id_and_time[0] not in seen:
+                    seen.add(id_and_time[0])
                     waiting.append(entry)
             if len(waiting) >= ROWS_A_PART:
                 batches.append(to_batch(waiting))

@@ -1,8 +1,8 @@
-"""Live receive: a flood of messages through to typed events, imkit beside the official SDK under the same flood.
+"""Receiving: 20,000 messages at once become typed events, for imkit and for the official SDK.
 
-A server in a process of its own has 20,000 messages for each client, made beforehand, and hands them out page by page
-as fast as they are acknowledged. The clients take turns, each in a process of its own, `ROUNDS` times; a client times
-itself from its first message to its last.
+A server in another process makes 20,000 messages for each client beforehand, and sends them page by page, as fast as
+the client acknowledges them. The clients take turns, each in a process of its own, `ROUNDS` times. A client measures
+the time from its first message to its last.
 
     python benchmarks/receive.py
 """
@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 
 
 async def receive(app: imkit.App) -> float:
-    """Seconds from the first message to the last."""
+    """Return the seconds from the first message to the last."""
     session = await imkit.login.aio("reader", app=app, token="token")
     received, began = 0, 0.0
     async for event in session.events():
@@ -37,26 +37,26 @@ async def receive(app: imkit.App) -> float:
             received += 1
             if received == COUNT:
                 break
-        assert not isinstance(event, imkit.Dropped), "the consumer is fed as it keeps up"
+        assert not isinstance(event, imkit.Dropped), "the consumer keeps up"
     ended = time.perf_counter()
     await session.close.aio()
     return ended - began
 
 
 def imkit_round(port: int, page: int) -> float:
-    """One round of imkit, in a process of its own."""
-    said = subprocess.run(
+    """Run one round of imkit in a new process, and return its seconds."""
+    done = subprocess.run(
         [sys.executable, __file__, str(port), str(page)], check=True, capture_output=True, text=True, timeout=300
     )
-    return float(said.stdout)
+    return float(done.stdout)
 
 
 def sdk_round(port: int, page: int) -> float:
-    """One round of the official SDK, in a process of its own."""
+    """Run one round of the official SDK in a new process, and return its seconds."""
     where = {"appKey": APP, "url": f"ws://127.0.0.1:{port}/{page}", "apiUrl": f"http://127.0.0.1:{port}"}
     command = [ready().node, str(HERE / "sdk_receive.mjs"), json.dumps({**where, "count": COUNT})]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
-    return float(json.loads(said)["seconds"])
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    return float(json.loads(output)["seconds"])
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def main() -> None:
                 "ratio": ratio,
                 "spread": [min(ratios), max(ratios)],
             }
-            if page > 1:  # a flood; one a page measures the round trip
+            if page > 1:  # with one message a page, the round trip is what is measured
                 figures |= {"target": "ahead of the official SDK", "met": ratio > 1}
             record(f"receive: {COUNT:,} messages, {page} a page", figures)
         server.communicate()

@@ -1,6 +1,6 @@
-"""Where figures go: printed, and kept in results.json with the machine and the versions they were measured on.
+"""Records figures: prints them and writes them to results.json, with the machine and the package versions.
 
-python benchmarks/report.py     # write the table of README.md from results.json
+python benchmarks/report.py     # writes the table in README.md from results.json
 """
 
 import json
@@ -20,7 +20,7 @@ from tests.peer.node import find
 RESULTS = Path(__file__).with_name("results.json")
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- figures: written by `make bench` -->", "<!-- end of figures -->"
-_ABOUT = ("measured_at", "spread", "target", "met")  # what is said beside the figures, or not at all
+_NOT_FIGURES = ("measured_at", "spread", "target", "met")  # shown beside the figures, or not at all
 PACKAGES = ("imkit", "websockets", "httpx", "protobuf", "pandas", "pyarrow", "uvicorn", "starlette")
 
 
@@ -42,7 +42,7 @@ def _node() -> str | None:
 
 
 def record(name: str, figures: dict[str, Any]) -> None:
-    """Print the figures of one benchmark, and keep them in place of the last ones of that name."""
+    """Print the figures of one benchmark, and write them over the earlier ones of the same name."""
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     found[name] = {"measured_at": datetime.now(UTC).isoformat(timespec="seconds"), **_rounded(figures)}
     found["machine"] = machine()
@@ -62,35 +62,39 @@ def _rounded(value: Any) -> Any:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The figures as a Markdown table, those with a target first."""
+    """Return the figures as a Markdown table, those with a target first."""
     rows = sorted((name, figures) for name, figures in found.items() if name != "machine")
     lines = ["| what | asked for | measured | met |", "|---|---|---|---|"]
     for name, figures in sorted(rows, key=lambda row: "target" not in row[1]):
         met = {True: "yes", False: "**no**", None: ""}[figures.get("met")]
-        measured = "<br>".join(_said(figures, figures.get("spread")))
+        measured = "<br>".join(_figure_texts(figures, figures.get("spread")))
         lines.append(f"| {name} | {figures.get('target', '')} | {measured} | {met} |")
     about = found["machine"]
     packages = ", ".join(f"{package} {number}" for package, number in about["packages"].items())
     where = f"{about['cores']} cores, {about['system']}, Python {about['python']}, Node {about.get('node')}"
     return "\n".join(
-        [*lines, "", f"Measured on {where}; {packages}. In brackets: the least and the most of the rounds."]
+        [
+            *lines,
+            "",
+            f"Measured on {where}; {packages}. In brackets: the smallest and the largest figure of the rounds.",
+        ]
     )
 
 
-def _said(figures: dict[str, Any], spread: Any) -> list[str]:
-    """The figures of one benchmark as words, one figure or one client a line."""
-    said = []
+def _figure_texts(figures: dict[str, Any], spread: Any) -> list[str]:
+    """Return the figures of one benchmark as texts, one for each figure or client."""
+    texts = []
     for name, value in figures.items():
-        if name in _ABOUT:
+        if name in _NOT_FIGURES:
             continue
         words = name.replace("_", " ")
         if isinstance(value, dict):
-            said.append(f"{words}: {', '.join(_said(value, None))}")
+            texts.append(f"{words}: {', '.join(_figure_texts(value, None))}")
         else:
             between = spread.get(name) if isinstance(spread, dict) else spread if name == "ratio" else None
             around = f" [{_number(between[0])} to {_number(between[1])}]" if between else ""
-            said.append(f"{words} {_number(value)}{around}")
-    return said
+            texts.append(f"{words} {_number(value)}{around}")
+    return texts
 
 
 def _number(value: Any) -> str:
@@ -100,7 +104,7 @@ def _number(value: Any) -> str:
 
 
 def write_table() -> None:
-    """Put the table of what results.json holds into README.md, between its two marks."""
+    """Write the table of the figures in results.json into README.md, between the two marks."""
     before, _, rest = README.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     README.write_text(f"{before}{BEGIN}\n\n{table(json.loads(RESULTS.read_text()))}\n\n{END}{after}")

@@ -1,7 +1,9 @@
-"""Pages of roaming history as a service sends them, made up, one after another: for decode.py and memory.py.
+"""Made-up pages of roaming history, in the form in which the service sends them, for decode.py and memory.py.
 
-Texts of 2 to 30 words from 60 senders in one thread; every message has the thread's mark, one ext key, and the JIDs
-that a service writes.
+The messages are texts of 2 to 30 words from 60 senders in one thread. Each has the thread mark, one ext key, and the
+JIDs that the service adds.
+
+Source: docs/protocol.md#roaming-history, docs/protocol.md#thread-marks.
 """
 
 import json
@@ -17,7 +19,7 @@ from imkit.wire.envelope import USER_DOMAIN
 APP, PAGE, SENDERS = "org#app", 50, 60
 THREAD = uplink.Address(APP, "210000033222000", is_thread=True)
 MARK = {"msg_parent_id": "1882603211714461701", "muc_parent_id": "200000032964000", "thread_name": "Oolong 乌龙"}
-NOTED = json.dumps({"thread": MARK}, ensure_ascii=False, separators=(",", ":"))
+THREAD_MARK = json.dumps({"thread": MARK}, ensure_ascii=False, separators=(",", ":"))
 WORDS = """
     tea oolong garden lantern market ticket please tomorrow evening station meet order status refund shipping where
     when thanks maybe never always again about because between 你好 茶 谢谢 明天 票 灯会 晚上 车站 🍵 🎉
@@ -25,11 +27,11 @@ WORDS = """
 
 
 def metas(seed: int = 1, *, own_ext: bool = False) -> Iterator[bytes]:
-    """Yield Metas without end, a second or so apart.
+    """Yield serialised Metas without end, about a second apart.
 
     Args:
-        seed: of the dice.
-        own_ext: the ext key has another value in each message, not one of five.
+        seed: of the random numbers.
+        own_ext: whether the ext key has a different value in each message, instead of one of three.
     """
     dice = random.Random(seed)
     moment = 1_795_000_000_000
@@ -37,11 +39,11 @@ def metas(seed: int = 1, *, own_ext: bool = False) -> Iterator[bytes]:
         moment += dice.randrange(1, 2000)
         sender = f"user-{dice.randrange(SENDERS):02}"
         ext = {"trace": f"{dice.getrandbits(64):016x}"} if own_ext else {"mood": dice.choice(["good", "bad", "好"])}
-        said = Text(" ".join(dice.choices(WORDS, k=dice.randint(2, 30))), ext=ext)
-        meta = uplink.encode_message(THREAD, sender, said, client_id=1)
-        body = schema.MessageBody.FromString(meta.payload)
-        body.meta = NOTED
-        meta.payload = body.SerializeToString()
+        body = Text(" ".join(dice.choices(WORDS, k=dice.randint(2, 30))), ext=ext)
+        meta = uplink.encode_message(THREAD, sender, body, client_id=1)
+        payload = schema.MessageBody.FromString(meta.payload)
+        payload.meta = THREAD_MARK
+        meta.payload = payload.SerializeToString()
         getattr(meta, "from").CopyFrom(
             schema.JID(appKey=APP, name=sender, domain=USER_DOMAIN, clientResource=f"webim_{sender}")
         )
@@ -50,7 +52,7 @@ def metas(seed: int = 1, *, own_ext: bool = False) -> Iterator[bytes]:
 
 
 def pages(messages: int, seed: int = 1, *, own_ext: bool = False) -> Iterator[bytes]:
-    """Yield the answers that hold so many messages, a whole number of pages."""
+    """Yield the JSON answers for a number of messages, rounded down to whole pages."""
     endless = metas(seed, own_ext=own_ext)
     for number in range(messages // PAGE):
         entries = [{"msg": b64encode(meta).decode()} for meta in islice(endless, PAGE)]

@@ -1,4 +1,4 @@
-// The official SDK's side of decode.py: getHistoryMessages over pages that are in memory already, page by page.
+// The official SDK for decode.py: calls getHistoryMessages page by page; the pages are in memory already.
 //
 //   node sdk_decode.mjs PAGES   with one page a line in that file; each line of stdin is a round
 //   → {"seconds":…, "messages":…} a line
@@ -27,7 +27,7 @@ const sdk = loaded.default ?? loaded;
 sdk.logger.disableAll();
 globalThis.XMLHttpRequest = RequestInMemory;
 
-// As after a login: there is nothing to connect to.
+// A connection in the state after a login, without a server.
 function connected() {
   const where = { appKey: 'org#app', url: 'ws://127.0.0.1:1', apiUrl: 'http://127.0.0.1:1' };
   const connection = new sdk.connection({ isHttpDNS: false, https: false, isFixedDeviceId: false, ...where });
@@ -39,7 +39,7 @@ function connected() {
 
 for await (const line of createInterface({ input: process.stdin })) {
   if (line !== 'round') break;
-  const connection = connected(); // a new one: none has seen these messages
+  const connection = connected(); // a new connection, which has not seen these messages
   next = 0;
   let messages = 0;
   let last;

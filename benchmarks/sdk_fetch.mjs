@@ -1,4 +1,4 @@
-// The official SDK's side of fetch.py: logs in and loads a thread's history, one page after another, timed by itself.
+// The official SDK for fetch.py: logs in, loads a thread's history page by page, and measures its own time.
 //
 //   node sdk_fetch.mjs '{"appKey":…,"url":…,"apiUrl":…,"thread":…}'   → {"seconds":…, "messages":…}
 import { createRequire } from 'node:module';

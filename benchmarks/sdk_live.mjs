@@ -1,4 +1,4 @@
-// The official SDK's side of live.py: the same sends and receives, in one Node process, timed by itself.
+// The official SDK for live.py: sends and receives the same messages in one Node process, and measures its own time.
 //
 //   node sdk_live.mjs '{"appKey":…,"url":…,"apiUrl":…,"sender":[user,token],"receiver":[user,token],
 //                       "thread":…,"rounds":[[count, inFlight],…]}'   → one JSON line a round

@@ -1,4 +1,4 @@
-// The official SDK's side of receive.py: logs in, and times the flood that comes, by itself.
+// The official SDK for receive.py: logs in, receives all messages, and measures its own time.
 //
 //   node sdk_receive.mjs '{"appKey":…,"url":…,"apiUrl":…,"count":…}'   → {"seconds":…, "received":…}
 import { createRequire } from 'node:module';

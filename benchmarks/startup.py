@@ -1,6 +1,6 @@
-"""What a newcomer waits for: the import, a first login that starts the sandbox, a second that finds it.
+"""Start-up times: the import, a first login that starts the sandbox, a second login that finds it running.
 
-Beside them, as the peer of the same run, importing pandas: what most notebooks wait for anyway.
+For comparison the same run imports pandas, which most notebooks do anyway.
 
     python benchmarks/startup.py
 """
@@ -43,11 +43,11 @@ print(json.dumps({
 def one_round() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"IMKIT_HOME": home, "PYTHONPATH": str(ROOT)}
-        said = subprocess.run([sys.executable, "-c", CODE], env=environment, check=True, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", CODE], env=environment, check=True, capture_output=True, text=True)
         state = read_state(Path(home) / "sandbox.json")
         if state is not None:
             os.kill(state.pid, signal.SIGTERM)
-        found: dict[str, float] = json.loads(said.stdout)
+        found: dict[str, float] = json.loads(done.stdout)
         return found
 
 

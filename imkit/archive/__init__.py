@@ -1,14 +1,15 @@
-"""`Archive`: many threads on disk, brought up to date with few requests, read by pandas, SQL and Dask.
+"""`Archive`: the messages of many threads (子区) on disk, updated with few requests, read by pandas, SQL and Dask.
 
     <archive>/
-        messages/day=2026-03-01/*.parquet      each message once, as it reads now; what is gone is marked
-        versions/day=2026-03-01/*.parquet      as messages read before they were edited
-        attachments/ab/abcdef…                 files, named by their sha256, and a table of them by day
-        live/day=2026-03-01/*.json             edits and recalls as they were seen, where a log was kept
-        catalogue/                             what of all that counts, and how far each thread has been read
+        messages/day=2026-03-01/*.parquet      the current version of each message, once
+        versions/day=2026-03-01/*.parquet      earlier versions of messages that were edited
+        attachments/ab/abcdef…                 files, named by their sha256, and a table of them for each day
+        live/day=2026-03-01/*.json             edits and recalls that a session saw, if a live log was kept
+        catalogue/                             which files count, and how far each conversation has been read
 
-Days are UTC days of the messages' times. `messages/**/*.parquet` holds no message twice while nobody writes, so it can
-be given to any reader of Parquet. The columns are those of `imkit.history.frames` and of `imkit.archive.parquet`.
+A conversation is a thread or a group. Days are the UTC days of the messages' times. While no writer is at work,
+`messages/**/*.parquet` holds no message twice, so any reader of Parquet can use it. The columns are those of
+`imkit.history.columns` and of `imkit.archive.parquet`; `gone_at` marks a message that the service no longer has.
 """
 
 from imkit.archive.archive import Archive

@@ -1,4 +1,4 @@
-"""`Archive`: what a user of an archive calls."""
+"""`Archive`: the calls that a user makes on an archive."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from imkit.archive import catalogue, live_log
-from imkit.archive.catalogue import Ledger, State
+from imkit.archive import catalogue
+from imkit.archive.catalogue import CatalogueWriter, State
 from imkit.archive.compact import compact
 from imkit.archive.dask_frame import dask_frame
-from imkit.archive.live_log import Watch
-from imkit.archive.read import conversations, counts, ordered_rows, plain_frame, retry_if_compacted, source_of
+from imkit.archive.live_log import Watch, live_table
+from imkit.archive.read import (
+    conversation_table,
+    message_counts,
+    ordered_rows,
+    plain_frame,
+    retry_if_compacted,
+    source_of,
+)
 from imkit.archive.sql import run_sql
 from imkit.archive.storage import storage_at
 from imkit.archive.sync import sync
-from imkit.archive.sync_plan import Wanted
+from imkit.archive.sync_plan import SyncTargets
 from imkit.archive.sync_report import SyncReport
 from imkit.archive.verify import Verification, verify
 from imkit.cards import card
@@ -38,20 +45,19 @@ if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
 
-_TIMEOUT = 10.0
+_LOCK_TIMEOUT = 10.0
 LOOKBACK = timedelta(days=2)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 class Archive:
-    """Threads and groups on disk: Parquet files by day, and a catalogue of how far each has been read.
+    """The messages of threads and groups on disk: Parquet files by UTC day, and a catalogue of what has been read.
 
-    Making one does no I/O; the folder is there after the first sync.
+    Making an `Archive` does no I/O. The first sync creates the folder.
 
     Args:
-        path: a folder, or an fsspec URL such as ``"s3://bucket/archive"`` (`imkit.archive.storage` says what each
-            guarantees).
-        timeout: how many seconds a writer waits for another one.
+        path: a folder, or an fsspec URL such as ``"s3://bucket/archive"``.
+        timeout: how long a writer waits for another writer, in seconds.
 
     Raises:
         ArchiveError: the URL needs a package that is not installed.
@@ -59,20 +65,20 @@ class Archive:
     Example:
         ```python
         archive = imkit.Archive("community")
-        archive.sync(reader, reader.groups())
+        archive.sync(session, session.groups())
         archive.frame(since="2026-11-01").groupby("sender").size()
         archive.sql("select sender, count(*) as n from messages group by sender order by n desc")
         ```
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout: float = _TIMEOUT) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, timeout: float = _LOCK_TIMEOUT) -> None:
         self._path = os.fspath(path)
         self._storage = storage_at(path)
         self._timeout = timeout
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The folder or URL of the archive."""
         return self._storage.place
 
     # --------------------------------------------------------------- writing
@@ -81,7 +87,7 @@ class Archive:
     async def sync(
         self,
         session: Session,
-        of: Wanted,
+        of: SyncTargets,
         *,
         since: Moment | None = None,
         lookback: timedelta = LOOKBACK,
@@ -91,57 +97,60 @@ class Archive:
         client: Any = None,
         token: TokenSource | None = None,
     ) -> SyncReport:
-        """Bring the archive up to date with the service.
+        """Fetch what is new from the service, and write it into the archive.
 
-        What is in the archive already is not fetched again. Threads that nobody has written to cost one request for
-        each 20. What is interrupted (the stop button, a kill, a full disk, a lost connection) goes on next time from
-        where it was. A thread that has vanished or is closed to this user is reported and kept, and the rest goes on.
-        Only who has joined a thread may read it: the report names those to join, and ``session.threads()`` as `of`
-        leaves them out.
+        Messages that the archive has are not fetched again. Threads without new messages cost one request for each 20
+        of them. After an interruption (the stop button, a kill, a full disk, a lost connection), the next sync goes on
+        from there. If a thread no longer exists, or this user may not read it, the report says so, the archive keeps
+        its messages, and the sync goes on with the others. Only members of a thread may read it: give
+        ``session.threads()`` as `of` to sync only the threads that the user has joined.
 
-        The recent past is read again, as far back as `lookback`, in threads that were active in it: messages that
-        have been edited or reacted to get their new words (the earlier ones go to `versions`), messages that are no
-        longer there are marked, and nothing is deleted. Not seen is what happens to messages older than that.
+        The recent past, as far back as `lookback`, is read again in conversations that were active in it. An edited
+        message gets its new text, and the earlier version goes to ``versions``. A message that the service no longer
+        has is marked, and nothing is deleted. Changes of older messages are not seen.
 
         Args:
-            session: who asks.
-            of: threads, groups, or a list of them; a group stands for its own messages and all its threads, a session
-                for all its groups.
-            since: how far back a first sync goes: aware datetime, date (its local midnight) or ISO string.
-            lookback: how far back is read again; ``timedelta(0)``: not at all. Keep it below the app's retention.
-            attachments: fetch the files, too, before they expire.
-            progress: called with how many messages have come, and an estimate of how many there will be, or `None`.
-            workers: how many requests at once, from 1 to 64; of each process with `client`.
-            client: a `distributed.Client`: its workers read, each with its part of the app's rate limit. They have
-                to see the archive under the same path.
-            token: with `client`, for a real app: a function that fetches a token for the session's user from your app
-                server. It is sent to the workers; sessions, passwords and tokens are not.
+            session: the login that reads.
+            of: a thread, a group, or a list of them. A group means its own messages and all its threads; a session
+                means all its groups.
+            since: start of the first sync: an aware datetime, a date (its local midnight) or an ISO string.
+            lookback: how much of the recent past is read again; ``timedelta(0)`` for none. Keep it shorter than the
+                time for which the service keeps messages.
+            attachments: whether to fetch the attached files too, before they expire.
+            progress: called with the number of messages that have come, and an estimate of the total or `None`.
+            workers: number of requests at once, from 1 to 64; with `client`, of each Dask worker.
+            client: a `distributed.Client`. Its workers then do the reading and share the app's rate limit. The path of
+                the archive must lead them to the same place.
+            token: with `client` and a real app: a function that fetches a token for the session's user from your app
+                server. The function is sent to the workers; no session, password or token is.
 
         Returns:
-            What was found and done.
+            What the sync has found and done.
 
         Raises:
-            ArchiveLocked: another process writes to it, and went on for longer than the archive's `timeout`.
-            ArchiveError: the disk takes no more.
-            InvalidMessage: an argument is out of bounds, or the archive holds another app's messages.
-            IMError: the service could not be reached, or refused for good; what came before is kept.
+            ArchiveLocked: another process writes to the archive, for longer than the archive's `timeout`.
+            ArchiveError: the archive cannot be written, for example because the disk is full.
+            InvalidMessage: an argument is out of bounds, or the archive holds the messages of another app.
+            IMError: the service could not be reached, or refused. What came before that is kept.
 
         Example:
-            >>> archive.sync(alice, alice.group("42"))  # doctest: +SKIP
+            >>> report = archive.sync(alice, group)
+            >>> report.reasons
+            []
 
-        Source: fact sheet sections 8 (history) and 9 (last messages).
+        Source: docs/protocol.md#roaming-history, docs/protocol.md#thread-calls.
         """
         if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
             raise InvalidMessage(f"workers must be a number from 1 to {MAX_WORKERS}, not {workers!r:.40}")
         if not isinstance(lookback, timedelta) or lookback < timedelta(0):
-            raise InvalidMessage("lookback must be a timedelta from 0 on", hint="timedelta(days=2), for example")
+            raise InvalidMessage("lookback must be a timedelta, 0 or more", hint="timedelta(days=2), for example")
         account = session.account
         account.check_open()
         if client is not None and token is None and not account.app.is_sandbox:
-            hint = "Workers log in by themselves: give token= a function that asks your app server."
+            hint = "Each Dask worker logs in itself: give token= a function that asks your app server."
             raise InvalidMessage("a sync over Dask workers needs a token function", hint=hint)
         if token is not None and not callable(token):
-            raise InvalidMessage("token must be a function: a token itself would travel with the work")
+            raise InvalidMessage("token must be a function: a token itself would be sent to the workers")
         return await sync(
             account,
             self._storage,
@@ -158,36 +167,50 @@ class Archive:
         )
 
     def watch(self, session: Session) -> Watch:
-        """Log edits and recalls as the session sees them, until `.close()` on what this returns.
+        """Log edits and recalls while the session sees them, until ``.close()`` of the returned object.
 
-        A recalled message leaves the history; who was listening has seen it. Each is one small file beside the
-        archive, read with ``archive.live()`` or as ``live`` in SQL. Nothing is logged unless this is called.
+        The service's history no longer has a recalled message, but a session that was logged in has seen it. Each
+        event becomes one small file in the archive. Read them with ``archive.live()``, or in SQL as ``live``. Nothing
+        is logged unless this is called.
+
+        Args:
+            session: the login whose events are logged. It sees the messages of the groups and threads it has joined.
+
+        Returns:
+            The log: `count` is the number of events so far; ``with`` closes it too.
 
         Example:
-            >>> with archive.watch(alice):  # doctest: +SKIP
-            ...     …
+            >>> with archive.watch(alice) as log:
+            ...     log.count
+            0
         """
         return Watch(self._storage, session)
 
     def compact(self) -> int:
-        """Merge the files of each day into few, and return how many files that has saved.
+        """Merge the small files of each day, and return by how many files there are fewer.
 
-        A sync does it by itself for days with many files; afterwards an archive is about as small as one file of it
-        all would be.
+        A sync does this by itself for days with many files. A compacted archive is about as small as one file with all
+        its messages would be.
 
         Raises:
-            ArchiveLocked: another process writes to it.
+            ArchiveLocked: another process writes to the archive.
 
         Example:
-            >>> archive.compact()  # doctest: +SKIP
+            >>> _ = archive.sync(alice, group)
+            >>> _ = archive.compact()
+            >>> archive.compact()
+            0
         """
         with self._storage.writing(self._timeout):
-            return compact(self._storage, Ledger(self._storage), at_least=2)
+            return compact(self._storage, CatalogueWriter(self._storage), at_least=2)
 
     def unlock(self) -> None:
-        """Take away the lock that a killed writer has left on an object store; never while one may be alive.
+        """Remove the lock that a killed writer has left on an object store.
 
-        A folder's lock ends with its process and needs no help.
+        Call this only when no writer is alive. On a folder it does nothing: a folder's lock ends with its process.
+
+        Example:
+            >>> archive.unlock()
         """
         self._storage.unlock()
 
@@ -202,32 +225,35 @@ class Archive:
         columns: Sequence[str] | None = None,
         gone: bool = False,
     ) -> pd.DataFrame:
-        """Return messages as a history frame: what `history()` gives, from the disk.
+        """Return messages as a history frame, like that of `history()`, but from the disk.
 
-        Only the days, columns and row groups are read that are needed.
+        Only the days, columns and row groups that are needed are read.
 
         Args:
-            since: inclusive: an aware datetime, a date (its local midnight) or an ISO string; naive means local.
-            until: exclusive, likewise.
-            thread: a thread, a group (its own messages), an id, or a list of them; `None`: all.
-            columns: which; `None`: all of a history frame.
-            gone: with the messages that are gone from the service, and a column `gone_at` that says since when.
+            since: start, included: an aware datetime, a date (its local midnight) or an ISO string; naive means local.
+            until: end, excluded; the same types.
+            thread: a thread, a group (its own messages), an id, or a list of them; `None` for all.
+            columns: names of columns; `None` for all columns of a history frame.
+            gone: whether to include messages that the service no longer has, with a column ``gone_at`` (datetime64[ms,
+                UTC], NA for the others) that says since when.
 
         Returns:
-            A history frame, in the order of time; ``frame.attrs["imkit"]`` says where it comes from and whether
-            everything that was asked for has been read.
+            A history frame, ordered by time. ``frame.attrs["imkit"]`` says which conversations and range it holds, and
+            whether the archive has all of it (``complete``).
 
         Raises:
             InvalidMessage: an argument is out of bounds.
 
         Example:
-            >>> archive.frame(since="2026-11-01", columns=["time", "sender"])  # doctest: +SKIP
+            >>> frame = archive.frame(since="2026-11-01", columns=["time", "sender"])
+            >>> list(frame.columns)
+            ['time', 'sender']
         """
         from imkit.history.frames import frame_of_table
 
         wanted = query(since, until)
-        target_ids = _ids(thread)
-        names = _columns(columns, SCHEMA.names)
+        target_ids = _target_ids(thread)
+        names = _column_names(columns, SCHEMA.names)
 
         def read(state: State) -> pd.DataFrame:
             table = ordered_rows(
@@ -245,29 +271,31 @@ class Archive:
         return retry_if_compacted(self._storage, read)
 
     def sql(self, query: str, parameters: Sequence[object] | dict[str, object] | None = None) -> pd.DataFrame:
-        """Answer a question with DuckDB, and return a DataFrame.
+        """Run a SELECT with DuckDB on the archive, and return a DataFrame.
 
         | view | one row for each |
         |---|---|
-        | `messages` | message that stands: the columns of a history frame, `target_id`, `fetched_at`, `day` |
-        | `all_messages` | message, also those that are gone: `gone_at` |
-        | `versions` | earlier wording of a message: `superseded_at` |
+        | `messages` | message that is not gone: the columns of a history frame, `target_id`, `fetched_at`, `day` |
+        | `all_messages` | message, also those that are gone from the service: the same and `gone_at` |
+        | `versions` | earlier version of an edited message: the same and `superseded_at` |
         | `threads` | thread and group: `target_id`, `kind`, `name`, `group_id`, `status`, `complete`, `newest_at`, … |
-        | `attachments` | attachment asked for: `sha256`, `size`, `file_name`, or the `reason` why it is not there |
-        | `live` | edit or recall that was seen: `event`, `at`, `operator`, `text`, `seconds_after` |
+        | `attachments` | attachment: `sha256`, `size`, `file_name`, or the `reason` why it could not be fetched |
+        | `live` | logged edit or recall: `event`, `at`, `operator`, `text`, `seconds_after` |
 
-        `day` is the UTC day; a condition on it opens only the files of those days. Times are in UTC.
+        `day` is the UTC day. With a condition on it, DuckDB opens only the files of those days. Times are in UTC.
 
         Args:
             query: one SELECT.
-            parameters: for ``?`` or ``$name`` in it.
+            parameters: values for ``?`` or ``$name`` in the query.
 
         Raises:
-            ArchiveError: DuckDB is not installed.
-            InvalidMessage: DuckDB does not understand the question.
+            ArchiveError: DuckDB is not installed, or a file is damaged.
+            InvalidMessage: the query is not one SELECT, or DuckDB refuses it.
 
         Example:
-            >>> archive.sql("select day, count(*) from messages group by day")  # doctest: +SKIP
+            >>> frame = archive.sql("select day, count(*) as n from messages group by day")
+            >>> list(frame.columns)
+            ['day', 'n']
         """
 
         def read(state: State) -> pd.DataFrame:
@@ -283,22 +311,27 @@ class Archive:
         columns: Sequence[str] | None = None,
         gone: bool = False,
     ) -> dd.DataFrame:
-        """Return a Dask DataFrame on the same files, one partition each, for what is larger than memory.
+        """Return a Dask DataFrame on the archive's files, for more messages than fit into memory.
+
+        Each file is one partition. The rows have no order, and texts are strings, not categories.
 
         Args:
-            since: inclusive, as for `frame`.
-            until: exclusive.
-            columns: which; `None`: all, and `target_id`. Texts are strings, not categories; the rows have no order.
-            gone: with the messages that are gone from the service.
+            since: start, included, as for `frame`.
+            until: end, excluded.
+            columns: names of columns; `None` for all columns of a history frame and ``target_id``.
+            gone: whether to include messages that the service no longer has, with the column ``gone_at``.
 
         Raises:
             ArchiveError: Dask is not installed.
+            InvalidMessage: an argument is out of bounds.
 
         Example:
-            >>> archive.dask(columns=["sender"]).groupby("sender").size().compute()  # doctest: +SKIP
+            >>> messages = archive.dask(columns=["sender"])
+            >>> len(messages) == len(archive.frame())
+            True
         """
         wanted = query(since, until)
-        names = _columns(columns, [*SCHEMA.names, "target_id"])
+        names = _column_names(columns, [*SCHEMA.names, "target_id"])
         return dask_frame(
             self._path,
             catalogue.load(self._storage),
@@ -309,53 +342,71 @@ class Archive:
         )
 
     def threads(self) -> pd.DataFrame:
-        """Return what the archive has of each thread and group: status, whether it is complete, messages, times.
+        """Return a row for each thread and group in the archive.
+
+        Returns:
+            Columns ``target_id``, ``kind`` ("thread" or "group"), ``name``, ``group_id``, ``status`` ("ok", "vanished"
+            or "forbidden"), ``status_since``, ``complete`` (whether everything has been read), ``newest_id``,
+            ``newest_at``, ``synced_at``, ``messages`` (how many the archive has).
 
         Example:
-            >>> archive.threads().query("status != 'ok'")  # doctest: +SKIP
+            >>> _ = archive.sync(alice, group)
+            >>> group.id in set(archive.threads()["target_id"])
+            True
         """
 
         def read(state: State) -> pa.Table:
-            known = conversations(state)
-            return known.append_column("messages", self._counts(state, known["target_id"]))
+            table = conversation_table(state)
+            counts = message_counts(self._storage, state)
+            column = pa.array([counts.get(target_id, 0) for target_id in table["target_id"].to_pylist()], pa.int64())
+            return table.append_column("messages", column)
 
         return plain_frame(retry_if_compacted(self._storage, read))
 
-    def _counts(self, state: State, ids: pa.ChunkedArray) -> pa.Array:
-        counted = counts(self._storage, state)
-        return pa.array([counted.get(target_id, 0) for target_id in ids.to_pylist()], pa.int64())
-
     def live(self) -> pd.DataFrame:
-        """Return the edits and recalls that were logged, oldest first; see `watch`."""
-        return plain_frame(live_log.table(self._storage))
+        """Return the edits and recalls that `watch` has logged, the oldest first.
+
+        Example:
+            >>> list(archive.live().columns[:4])
+            ['event', 'at', 'operator', 'message_id']
+        """
+        return plain_frame(live_table(self._storage))
 
     def files(self) -> list[str]:
-        """Return the paths or URLs of the files of messages, for readers of Parquet of your choice.
+        """Return the paths or URLs of the message files, for other readers of Parquet.
 
-        They hold every message once; `gone_at` is not null in those that are gone. A file may be merged away by a
-        later sync.
+        Together they hold each message once. ``gone_at`` is not null in messages that the service no longer has. A
+        later sync may remove a file when it merges it into another one.
 
         Example:
-            >>> polars.scan_parquet(archive.files())  # doctest: +SKIP
+            ```python
+            polars.scan_parquet(archive.files())
+            ```
         """
         state = catalogue.load(self._storage)
-        return self._storage.locations(file.name for file in state.of("messages"))
+        return self._storage.locations(file.name for file in state.files_of("messages"))
 
     def verify(self) -> Verification:
-        """Read everything and say what is wrong: bytes, counts, doubles; and what is missing: gaps, remains of a kill.
+        """Read the whole archive, and say what is wrong with it.
+
+        Wrong are damaged or missing files and messages that are stored twice. Notes name conversations that have not
+        been read completely, and files that a killed writer has left.
+
+        Returns:
+            What was found; ``ok`` is true if nothing is wrong.
 
         Example:
-            >>> archive.verify().ok  # doctest: +SKIP
+            >>> archive.verify().ok
             True
         """
         return verify(self._storage)
 
-    # ------------------------------------------------------------------ looks
+    # --------------------------------------------------------------- display
 
     def _facts(self) -> list[str]:
-        """Return what the catalogue knows, a few small files: an archive by itself knows only where it is."""
+        """Return how large the archive is. This reads the catalogue: a few small files."""
         state = catalogue.load(self._storage)
-        files = state.of("messages")
+        files = state.files_of("messages")
         if not state.number:
             return ["empty"]
         count = sum(file.rows for file in files)
@@ -370,28 +421,34 @@ class Archive:
         return card("Archive", PurePath(self.path).name or self.path, [self.path, *self._facts()])
 
 
-def _ids(thread: object) -> list[str] | None:
+def _target_ids(thread: object) -> list[str] | None:
+    """Return the conversation ids that the argument `thread` of `Archive.frame` names; `None` for all."""
     if thread is None:
         return None
-    some = [thread] if isinstance(thread, Thread | Group | str) else thread
-    if not isinstance(some, Iterable):
+    targets = [thread] if isinstance(thread, Thread | Group | str) else thread
+    if not isinstance(targets, Iterable):
         raise InvalidMessage(
-            f"a {type(thread).__name__} is no thread", hint="Give a thread, a group, an id, or a list."
+            f"a {type(thread).__name__} is not a thread", hint="Give a thread, a group, an id, or a list of them."
         )
-    found = []
-    for one in some:
-        if not isinstance(one, Thread | Group | str):
-            raise InvalidMessage(f"a {type(one).__name__} is no thread", hint="Give a thread, a group or an id.")
-        found.append(one if isinstance(one, str) else one.id)
-    return list(dict.fromkeys(found))
+    ids = []
+    for target in targets:
+        if not isinstance(target, Thread | Group | str):
+            raise InvalidMessage(f"a {type(target).__name__} is not a thread", hint="Give a thread, a group or an id.")
+        ids.append(target if isinstance(target, str) else target.id)
+    return list(dict.fromkeys(ids))
 
 
-def _columns(columns: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+def _column_names(columns: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """Return the names of the wanted columns, each once.
+
+    Raises:
+        InvalidMessage: a name is unknown, or `columns` is not a list.
+    """
     if columns is None:
         return list(known)
     if isinstance(columns, str):
         raise InvalidMessage(f'columns must be a list, such as ["{columns:.40}"]')
     for name in columns:
         if name not in known:
-            raise InvalidMessage(f"{name!r:.60} is no column", hint=f"The columns are {', '.join(known)}.")
+            raise InvalidMessage(f"{name!r:.60} is not a column", hint=f"The columns are {', '.join(known)}.")
     return list(dict.fromkeys(columns))

@@ -1,8 +1,11 @@
-"""Attachments, kept before they expire: the service forgets files after 7 days unless the app's plan says otherwise.
+"""Attachments: fetched before they expire. The service keeps a file for 7 days, unless the app's plan says otherwise.
 
-A file is named by the sha256 of what is in it, `attachments/ab/abcdef…`, so that what was sent a hundred times is kept
-once, and no name that a stranger has given comes near the disk. A table says which message has which. What opens a file
-at the service, its share-secret, is asked for anew each time and never kept.
+A file is named by the sha256 of its content, `attachments/ab/abcdef…`. So a file that was sent a hundred times is
+stored once, and no file name that a sender chose is used as a path. The table `attachments` says which message has
+which file. The share-secret that opens a file at the service is never stored: imkit reads the message again each time
+to get it.
+
+Source: docs/protocol.md#download.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from imkit.archive import parquet
-from imkit.archive.catalogue import Commit, Ledger, StoredFile
+from imkit.archive.catalogue import CatalogueWriter, Commit, StoredFile
 from imkit.archive.storage import Storage
 from imkit.client.account import Account
 from imkit.client.attachments import fetch_attachment
@@ -29,17 +32,17 @@ from imkit.history.message_pages import PageWalk
 from imkit.messages import Attachment, Combine, Message
 from imkit.portal import to_its_end
 
-LARGEST = 128 * 2**20  # bytes; the official SDK uploads 10 MB
-_AT_ONCE = 4
-_A_COMMIT = 50  # files
+LARGEST_BYTES = 128 * 2**20  # the official SDK uploads 10 MB at the most
+_DOWNLOADS_AT_ONCE = 4
+_FILES_A_COMMIT = 50
 _TYPES = ("img", "audio", "video", "file", "combine")
 
-# What no later try can change.
-_FINAL = (NotFound, Unsupported, InvalidMessage, ProtocolError)
+# Errors for which another try is useless.
+_FINAL_ERRORS = (NotFound, Unsupported, InvalidMessage, ProtocolError)
 
 
 def content_name(sha256: str) -> str:
-    """Return where a file is kept.
+    """Return the name under which the archive stores a file.
 
     Example:
         >>> content_name("abcdef")
@@ -49,89 +52,95 @@ def content_name(sha256: str) -> str:
 
 
 @dataclass(slots=True)
-class Kept:
-    """How many attachments have been kept, and which could not be had: message id → why."""
+class AttachmentResult:
+    """How many attachments were stored, and which could not be fetched: message id → why."""
 
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
+    def add(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Count new rows of the table `attachments`."""
+        for entry in entries:
+            self.kept += entry["sha256"] is not None
+            if entry["reason"]:
+                self.failed[entry["message_id"]] = entry["reason"]
+
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Pending:
+    """A message whose attachment must be fetched; its time in ms since the epoch."""
+
     message_id: str
     target_id: str
     time: int
 
 
-async def keep(account: Account, storage: Storage, ledger: Ledger, target_ids: Sequence[str], now: int) -> Kept:
-    """Fetch the attachments that the archive has messages of, and not the files.
+async def fetch_attachments(
+    account: Account, storage: Storage, catalogue: CatalogueWriter, target_ids: Sequence[str], now: int
+) -> AttachmentResult:
+    """Fetch the attachments that the archive has messages of, but not the files.
 
-    One that cannot be had is noted with the reason, and the rest goes on.
+    If one cannot be fetched, the table says why, and the others are still fetched.
 
     Args:
-        account: who asks.
-        storage: the archive's; its lock is held.
-        ledger: the catalogue.
-        target_ids: whose messages.
+        account: the login that fetches.
+        storage: the archive's storage; the caller holds its lock.
+        catalogue: the writer of the archive's catalogue.
+        target_ids: the conversations.
         now: in ms since the epoch.
     """
-    done = Kept()
-    wanted = await asyncio.to_thread(_pending, storage, ledger, set(target_ids))
-    by_target: defaultdict[str, dict[str, _Wanted]] = defaultdict(dict)
-    for one in wanted:
-        by_target[one.target_id][one.message_id] = one
+    result = AttachmentResult()
+    pending_by_target: defaultdict[str, dict[str, _Pending]] = defaultdict(dict)
+    for one in await asyncio.to_thread(_pending, storage, catalogue, set(target_ids)):
+        pending_by_target[one.target_id][one.message_id] = one
     entries: list[dict[str, Any]] = []
-    lanes = asyncio.Semaphore(_AT_ONCE)
+    download_slots = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
-    async def settle() -> None:
-        # To its end even if the caller is cancelled: the lock is held that long.
-        await to_its_end(asyncio.to_thread(_note, storage, ledger, entries))
-        _count(done, entries)
+    async def commit() -> None:
+        # The commit runs to its end even if the caller is cancelled: the lock is held until then.
+        await to_its_end(asyncio.to_thread(_commit_entries, storage, catalogue, entries))
+        result.add(entries)
         entries.clear()
 
-    for target_id, pending in by_target.items():
-        reason = "the message is gone"  # from the history: the next lookback says so
+    for target_id, pending in pending_by_target.items():
+        reason = "the message is gone"  # the next lookback marks it
         try:
-            async for messages in _walk(account, target_id, pending.values()).pages():
-                mine = [message for message in messages if pending.pop(message.id, None) is not None]
+            async for messages in _pages_with_secrets(account, target_id, pending.values()).pages():
+                wanted = [message for message in messages if pending.pop(message.id, None) is not None]
                 entries += await asyncio.gather(
-                    *(_one(account, storage, lanes, message, target_id, now) for message in mine)
+                    *(_fetch_one(account, storage, download_slots, message, target_id, now) for message in wanted)
                 )
-                if len(entries) >= _A_COMMIT:
-                    await settle()
+                if len(entries) >= _FILES_A_COMMIT:
+                    await commit()
                 if not pending:
                     break
         except IMError as error:
             reason = str(error)
-        done.failed |= dict.fromkeys(pending, reason)
+        result.failed |= dict.fromkeys(pending, reason)
     if entries:
-        await settle()
-    return done
+        await commit()
+    return result
 
 
-def _count(done: Kept, entries: Sequence[dict[str, Any]]) -> None:
-    done.kept += sum(entry["sha256"] is not None for entry in entries)
-    done.failed |= {entry["message_id"]: entry["reason"] for entry in entries if entry["reason"]}
-
-
-def _walk(account: Account, target_id: str, pending: Iterable[_Wanted]) -> PageWalk:
-    """Return the walk past the messages once more: only they have the secrets that open the files."""
+def _pages_with_secrets(account: Account, target_id: str, pending: Iterable[_Pending]) -> PageWalk:
+    """Return a walk over the messages at the service: only they have the share-secrets of the files."""
     times = [one.time for one in pending]
     return PageWalk(account, target_id, Query(min(times), max(times) + 1, types=frozenset(_TYPES), order="newest"))
 
 
-async def _one(
-    account: Account, storage: Storage, lanes: asyncio.Semaphore, message: Message, target_id: str, now: int
+async def _fetch_one(
+    account: Account, storage: Storage, slots: asyncio.Semaphore, message: Message, target_id: str, now: int
 ) -> dict[str, Any]:
+    """Fetch and store one file, and return its row of the table `attachments`."""
     body = message.body
     entry: dict[str, Any] = dict.fromkeys(parquet.ATTACHMENTS.names)
     entry |= {"message_id": message.id, "target_id": target_id, "time": message.time, "fetched_at": now}
     entry["file_name"] = body.file_name if isinstance(body, Attachment | Combine) else None
-    async with lanes:
+    async with slots:
         try:
-            data = await fetch_attachment(account, message, LARGEST)
+            data = await fetch_attachment(account, message, LARGEST_BYTES)
         except IMError as error:
-            entry |= {"reason": str(error), "final": isinstance(error, _FINAL)}
+            entry |= {"reason": str(error), "final": isinstance(error, _FINAL_ERRORS)}
             return entry
         sha256 = await asyncio.to_thread(_store, storage, data)
     entry |= {"sha256": sha256, "size": len(data), "final": True}
@@ -147,31 +156,31 @@ def _store(storage: Storage, data: bytes) -> str:
     return sha256
 
 
-def _pending(storage: Storage, ledger: Ledger, target_ids: set[str]) -> list[_Wanted]:
-    entries = parquet.dataset(storage, ledger.state.of("attachments"), parquet.ATTACHMENTS)
-    settled = set(entries.to_table(["message_id"], filter=ds.field("final"))["message_id"].to_pylist())
-    mine = ds.field("target_id").isin(pa.array(sorted(target_ids), pa.string())) & ds.field("type").isin(_TYPES)
-    here = ds.field("url").is_valid() & ds.field("gone_at").is_null()
-    messages = parquet.dataset(storage, ledger.state.of("messages"), parquet.MESSAGES)
-    table = messages.to_table(["message_id", "target_id", "time"], filter=mine & here)
+def _pending(storage: Storage, catalogue: CatalogueWriter, target_ids: set[str]) -> list[_Pending]:
+    """Return the messages of some conversations whose attachments have neither been stored nor failed for good."""
+    entries = parquet.dataset(storage, catalogue.state.files_of("attachments"), parquet.ATTACHMENTS)
+    done = set(entries.to_table(["message_id"], filter=ds.field("final"))["message_id"].to_pylist())
+    of_targets = ds.field("target_id").isin(pa.array(sorted(target_ids), pa.string()))
+    has_file = ds.field("type").isin(_TYPES) & ds.field("url").is_valid() & ds.field("gone_at").is_null()
+    messages = parquet.dataset(storage, catalogue.state.files_of("messages"), parquet.MESSAGES)
+    table = messages.to_table(["message_id", "target_id", "time"], filter=of_targets & has_file)
     columns = (table["message_id"].to_pylist(), table["target_id"].to_pylist(), parquet.milliseconds(table["time"]))
     return [
-        _Wanted(message_id, target_id, int(time))
+        _Pending(message_id, target_id, int(time))
         for message_id, target_id, time in zip(*columns, strict=True)
-        if message_id not in settled
+        if message_id not in done
     ]
 
 
-def _note(storage: Storage, ledger: Ledger, entries: Sequence[dict[str, Any]]) -> None:
-    """Write down what became of some attachments, in the place of what was written of them before."""
+def _commit_entries(storage: Storage, catalogue: CatalogueWriter, entries: Sequence[dict[str, Any]]) -> None:
+    """Write rows of the table `attachments`; they replace earlier rows of the same messages."""
     table = pa.Table.from_pylist(list(entries), schema=parquet.ATTACHMENTS)
     added: list[StoredFile] = []
     removed: list[StoredFile] = []
-    for day, new in parquet.by_day(table):
-        earlier = [file for file in ledger.state.of("attachments") if file.day == day]
-        old = parquet.read(storage, earlier, parquet.ATTACHMENTS)
+    for day, new in parquet.split_by_day(table):
+        files_of_day = [file for file in catalogue.state.files_of("attachments") if file.day == day]
+        old = parquet.read(storage, files_of_day, parquet.ATTACHMENTS)
         kept = old.filter(pc.invert(pc.is_in(old["message_id"], new["message_id"].combine_chunks())))
-        for name, whole in parquet.by_day(pa.concat_tables([kept, new])):
-            added.append(parquet.write(storage, "attachments", name, whole))
-        removed += earlier
-    ledger.commit(Commit(tuple(added), tuple(file.name for file in removed)))
+        added += parquet.write(storage, "attachments", pa.concat_tables([kept, new]))
+        removed += files_of_day
+    catalogue.commit(Commit(tuple(added), tuple(file.name for file in removed)))

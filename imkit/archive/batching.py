@@ -1,9 +1,11 @@
-"""What comes from the service on its way into the archive: gathered across conversations, settled in large pieces.
+"""Batching: rows from many conversations are collected and committed in large batches.
 
-Rows of many conversations are gathered until there are enough for files worth having, so that a thousand small threads
-do not make thirty thousand files. A row is settled only once the millisecond that it belongs to has been gone through:
-so the archive holds of each conversation exactly what lies in its covered ranges, and after an interruption nobody has
-to ask which of the rows to come are there already.
+A thousand small threads must not make thirty thousand small files. So rows are collected across conversations until
+there are `ROWS_A_COMMIT` of them.
+
+A row is committed only when the time range that it lies in has been read completely. Therefore the archive holds, of
+each conversation, exactly the messages in its covered ranges. After an interruption the next sync reads the other
+ranges and does not need to check which of their rows are stored already.
 """
 
 from __future__ import annotations
@@ -16,201 +18,245 @@ import numpy as np
 import pyarrow as pa
 
 from imkit.archive import parquet
-from imkit.archive.catalogue import Conversation, Status, StoredFile
+from imkit.archive.catalogue import ConversationState, Status, StoredFile
 from imkit.archive.merge import Reread
+from imkit.archive.parquet import BoolArray, IntArray
 from imkit.client.account import Account
 from imkit.client.roaming import Progress, Query
 from imkit.errors import Forbidden, IMError, NotFound
 from imkit.history.fetch import Fetch, HistoryPart
 from imkit.history.time_ranges import FAR, Bounds, Range, merged
 
-ROWS_A_PIECE = 100_000
-KEPT_AT_LEAST_MS = 3 * 86_400_000  # the shortest retention of any plan: what is younger has not expired
-Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+ROWS_A_COMMIT = 100_000
+SHORTEST_RETENTION_MS = 3 * 86_400_000  # of Easemob's plans: a younger message cannot have expired
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A conversation that is to be read.
+class ReadPlan:
+    """A conversation that must be read, and which time ranges of it.
 
     Args:
-        known: what the catalogue says of it, brought up to date with what lists have told.
-        bounds: which time ranges, in ms since the epoch; since included, until excluded.
-        newest_id, newest_at: its newest message as the service told before; "" and 0 where it told of none.
+        known: its state in the catalogue, with the name and group that the service told in this sync.
+        bounds: the time ranges, in ms since the epoch: start included, end excluded.
+        newest_id, newest_at: its newest message as the service told before the reading; "" and 0 if it told none.
     """
 
-    known: Conversation
+    known: ConversationState
     bounds: tuple[Bounds, ...]
     newest_id: str = ""
     newest_at: int = 0
 
 
 @dataclass(slots=True)
-class Piece:
-    """What is settled at once: rows and, with them, how far their conversations have been read.
+class CommitBatch:
+    """Rows that are committed together, and how far their conversations have been read with them.
 
     Args:
-        fresh: rows that no file has.
-        again: rows of which a file may have an earlier version.
-        reread: conversations in which rows that were not found again are gone.
-        conversations: how far each has been read.
-        written: files of fresh rows that are written already, and no part of the archive yet.
-        rows: how many are in `fresh` and `again`.
+        new_rows: rows that no file holds.
+        maybe_changed: rows of which a file may hold an earlier version.
+        reread: conversation id → the ranges in which a stored row that was not found again is gone.
+        conversations: the new state of each conversation.
+        written: files of new rows that a Dask worker has written, and that are not part of the archive yet.
+        rows: number of rows in `new_rows` and `maybe_changed`.
     """
 
-    fresh: list[pa.Table] = field(default_factory=list)
-    again: list[pa.Table] = field(default_factory=list)
+    new_rows: list[pa.Table] = field(default_factory=list)
+    maybe_changed: list[pa.Table] = field(default_factory=list)
     reread: dict[str, Reread] = field(default_factory=dict)
-    conversations: dict[str, Conversation] = field(default_factory=dict)
+    conversations: dict[str, ConversationState] = field(default_factory=dict)
     written: list[StoredFile] = field(default_factory=list)
     rows: int = 0
 
+    def add(self, tables: list[pa.Table], table: pa.Table) -> None:
+        """Add rows to one of this batch's two lists."""
+        tables.append(table)
+        self.rows += table.num_rows
+
 
 @dataclass(slots=True)
-class _Reading:
-    """One conversation while it is being read."""
+class _ReadingState:
+    """What the batcher remembers of one conversation while it is being read."""
 
-    held: list[pa.RecordBatch] = field(default_factory=list)  # lie where not everything has come yet
-    keys: set[str] = field(default_factory=set)  # of rows that may be in the archive already
+    not_yet_covered: list[pa.RecordBatch] = field(default_factory=list)  # rows outside of the ranges read completely
+    maybe_changed_keys: set[str] = field(default_factory=set)
     oldest: int | None = None
     newest: tuple[int, int, str] = (0, 0, "")  # time, id as a number, id
 
+    def note_times(self, batch: pa.RecordBatch, times: IntArray, mask: BoolArray) -> None:
+        """Note the oldest and the newest of the rows that `mask` chooses."""
+        if not mask.any():
+            return
+        oldest = int(times[mask].min())
+        self.oldest = oldest if self.oldest is None else min(oldest, self.oldest)
+        newest = int(times[mask].max())
+        if newest >= self.newest[0]:
+            ids = batch["message_id"].filter(pa.array(mask & (times == newest))).to_pylist()
+            number, newest_id = max((int(each) if each.isdigit() else 0, each) for each in ids)
+            self.newest = max(self.newest, (newest, number, newest_id))
 
-class Intake:
-    """Has a `Fetch` read what is planned, takes its parts, and settles them in pieces.
+
+class Batcher:
+    """Reads planned conversations with a `Fetch`, and commits their rows in large batches.
 
     Args:
-        plans: what is being read, by the conversation's id.
-        settle: given each piece; one at a time.
+        plans: conversation id → what must be read of it.
+        commit: called with each batch, one at a time.
         now: in ms since the epoch.
 
     Attributes:
-        failed: conversation id → why it cannot be read any more.
+        unreadable: conversation id → why the service refused to show it.
     """
 
-    def __init__(self, plans: Mapping[str, Planned], settle: Callable[[Piece], Awaitable[None]], now: int) -> None:
+    def __init__(
+        self, plans: Mapping[str, ReadPlan], commit: Callable[[CommitBatch], Awaitable[None]], now: int
+    ) -> None:
         self._plans = plans
-        self._settle = settle
+        self._commit = commit
         self._now = now
-        self._piece = Piece()
-        self._readings = {target_id: _Reading() for target_id in plans}
-        self._settling = asyncio.Lock()
-        self.failed: dict[str, str] = {}
+        self._batch = CommitBatch()
+        self._reading = {target_id: _ReadingState() for target_id in plans}
+        self._committing = asyncio.Lock()
+        self.unreadable: dict[str, str] = {}
 
     async def read(self, account: Account, workers: int, progress: Progress | None = None) -> list[str]:
-        """Have what is planned read, but for the last piece: that is settled with `flush`, whatever becomes of this.
+        """Read all planned conversations. The caller must call `flush` afterwards, also after an error.
 
         Args:
-            account: who asks.
-            workers: how many requests at once.
-            progress: told how many messages have come, and an estimate of how many there will be.
+            account: the login that reads.
+            workers: number of requests at once.
+            progress: called with the number of messages that have come, and an estimate of the total or `None`.
 
         Returns:
-            Why conversations are not complete, those left out that could not be read at all.
+            Why conversations are not complete. Those in `unreadable` are left out.
         """
-        fetch = Fetch(account, Query(), self.take, workers=workers, progress=progress, failed=self.fail)
+        fetch = Fetch(account, Query(), self.receive, workers=workers, progress=progress, failed=self.mark_unreadable)
         await fetch.run({target_id: plan.bounds for target_id, plan in self._plans.items()})
-        return [reason for reason in fetch.reasons if reason.partition(":")[0] not in self.failed]
+        return [reason for reason in fetch.reasons if reason.partition(":")[0] not in self.unreadable]
 
-    async def take(self, part: HistoryPart) -> None:
-        """Take a part; a full piece is settled before this returns."""
-        plan, reading = self._plans[part.target_id], self._readings[part.target_id]
-        covered = merged([*part.covered, *self._asked(plan, part)]) if part.finished else part.covered
-        batches, reading.held = [*reading.held, part.batch], []
-        for batch in batches:
-            self._sort_in(plan, reading, batch, covered, part.finished)
-        known = self._piece.conversations.get(plan.known.id, plan.known)
-        self._piece.conversations[plan.known.id] = replace(
+    async def receive(self, part: HistoryPart) -> None:
+        """Take rows from the fetch; if the batch is full, commit it before returning."""
+        plan, reading = self._plans[part.target_id], self._reading[part.target_id]
+        covered = merged([*part.covered, *_requested_ranges(plan, part)]) if part.finished else part.covered
+        waiting, reading.not_yet_covered = reading.not_yet_covered, []
+        for batch in (*waiting, part.batch):
+            self._add_covered_rows(plan, reading, batch, covered, part.finished)
+        known = self._batch.conversations.get(plan.known.id, plan.known)
+        self._batch.conversations[plan.known.id] = replace(
             known, covered=merged([*plan.known.covered, *covered]), status="ok", status_since=0, synced_at=self._now
         )
         if part.finished:
             self._finish(plan, reading, covered)
-        if self._piece.rows >= ROWS_A_PIECE:
+        if self._batch.rows >= ROWS_A_COMMIT:
             await self.flush()
 
-    def _asked(self, plan: Planned, part: HistoryPart) -> list[Range]:
-        """What has been gone through once a conversation is finished, with what lies outside of its messages."""
-        last = max((last for _, last in part.covered), default=plan.newest_at)
-        return [(since or 0, last if until is None else until - 1) for since, until in plan.bounds]
-
-    def _sort_in(
-        self, plan: Planned, reading: _Reading, batch: pa.RecordBatch, covered: Sequence[Range], finished: bool
+    def _add_covered_rows(
+        self,
+        plan: ReadPlan,
+        reading: _ReadingState,
+        batch: pa.RecordBatch,
+        covered: Sequence[Range],
+        finished: bool,
     ) -> None:
+        """Add the rows in completely read ranges to the batch, and keep the others for later.
+
+        A row is `maybe_changed` if its range was covered before this sync, or if it has no id: then nothing tells
+        whether it is stored already.
+        """
         if not batch.num_rows:
             return
-        times, nameless = parquet.milliseconds(batch["time"]), parquet.nameless(batch)
-        settled = np.ones(batch.num_rows, dtype=bool) if finished else _within(times, covered)
-        if not settled.all():
-            reading.held.append(batch.filter(pa.array(~settled)))
-        again = settled & (_within(times, plan.known.covered) | nameless)
-        for mask, tables in ((settled & ~again, self._piece.fresh), (again, self._piece.again)):
-            if mask.any():
-                table = parquet.stored(batch.filter(pa.array(mask)), plan.known.id, self._now)
-                tables.append(table)
-                self._piece.rows += table.num_rows
-                if tables is self._piece.again:
-                    reading.keys.update(parquet.keys(table).to_pylist())
-        told = settled & ~nameless
-        if told.any():
-            oldest = int(times[told].min())
-            reading.oldest = oldest if reading.oldest is None else min(oldest, reading.oldest)
-            latest = int(times[told].max())
-            if latest >= reading.newest[0]:
-                ids = batch["message_id"].filter(pa.array(told & (times == latest))).to_pylist()
-                number, newest = max((int(each) if each.isdigit() else 0, each) for each in ids)
-                reading.newest = max(reading.newest, (latest, number, newest))
+        times, no_id = parquet.milliseconds(batch["time"]), parquet.without_id(batch)
+        is_covered = np.ones(batch.num_rows, dtype=bool) if finished else _within(times, covered)
+        if not is_covered.all():
+            reading.not_yet_covered.append(batch.filter(pa.array(~is_covered)))
+        maybe_changed = is_covered & (_within(times, plan.known.covered) | no_id)
+        is_new = is_covered & ~maybe_changed
+        if is_new.any():
+            self._batch.add(self._batch.new_rows, self._rows(plan, batch, is_new))
+        if maybe_changed.any():
+            rows = self._rows(plan, batch, maybe_changed)
+            self._batch.add(self._batch.maybe_changed, rows)
+            reading.maybe_changed_keys.update(parquet.row_keys(rows).to_pylist())
+        reading.note_times(batch, times, is_covered & ~no_id)
 
-    def _finish(self, plan: Planned, reading: _Reading, covered: tuple[Range, ...]) -> None:
-        conversation = self._piece.conversations[plan.known.id]
+    def _rows(self, plan: ReadPlan, batch: pa.RecordBatch, mask: BoolArray) -> pa.Table:
+        return parquet.archive_rows(batch.filter(pa.array(mask)), plan.known.id, self._now)
+
+    def _finish(self, plan: ReadPlan, reading: _ReadingState, covered: tuple[Range, ...]) -> None:
+        """Note the newest message of a conversation that has been read to its end, and where rows may be gone."""
         newest_id, newest_at = plan.newest_id, plan.newest_at
-        if plan.known.kind == "group":  # nobody has told: what was read does
+        if plan.known.kind == "group":  # the service tells the newest message of threads only
             newest_at, _, newest_id = max(reading.newest, (plan.known.newest_at, 0, plan.known.newest_id))
-        self._piece.conversations[plan.known.id] = replace(conversation, newest_id=newest_id, newest_at=newest_at)
-        # Old messages leave a service by themselves, from the oldest on. One that is not found is gone for another
-        # reason only where an older one is still there, or where none can have expired.
-        there = [each for each in (reading.oldest, newest_at if plan.newest_id else None) if each is not None]
-        since = min([*there, self._now - KEPT_AT_LEAST_MS])
-        # What was known before, and lies behind the newest message of now, has been gone through with the open end.
-        read = merged([*covered, *((low or 0, FAR) for low, high in plan.bounds if high is None)])
-        ranges = _intersection([(max(first, since), last) for first, last in plan.known.covered], read)
+        conversation = self._batch.conversations[plan.known.id]
+        self._batch.conversations[plan.known.id] = replace(conversation, newest_id=newest_id, newest_at=newest_at)
+        alive = [time for time in (reading.oldest, newest_at if plan.newest_id else None) if time is not None]
+        ranges = self._comparable_ranges(plan, covered, alive)
         if ranges:
-            self._piece.reread[plan.known.id] = Reread(ranges, frozenset(reading.keys))
+            self._batch.reread[plan.known.id] = Reread(ranges, frozenset(reading.maybe_changed_keys))
 
-    async def fail(self, target_id: str, error: IMError) -> None:
-        """Note that a conversation cannot be read; what is known of it is kept.
+    def _comparable_ranges(self, plan: ReadPlan, covered: Iterable[Range], alive: Iterable[int]) -> tuple[Range, ...]:
+        """Return the ranges in which a stored message that was not found again has been deleted or recalled.
+
+        They were covered before, and have been read again now. They exclude times at which a message may simply have
+        expired: a service expires the oldest messages first, so nothing has expired that is younger than a message
+        that the service still has, or younger than the shortest retention.
+
+        Args:
+            plan: what was read.
+            covered: the ranges that this sync has read.
+            alive: times of messages that the service still has, among them the oldest.
+        """
+        not_expired_since = min([*alive, self._now - SHORTEST_RETENTION_MS])
+        # A range with an open end has been read to its end. So it also covers times after the newest message, where
+        # the archive may hold messages that were recalled since.
+        read = merged([*covered, *((low or 0, FAR) for low, high in plan.bounds if high is None)])
+        known = [(max(first, not_expired_since), last) for first, last in plan.known.covered]
+        return _intersection(known, read)
+
+    async def mark_unreadable(self, target_id: str, error: IMError) -> None:
+        """Note that the service refuses to show a conversation; the archive keeps what it has of it.
 
         Raises:
-            IMError: it is not the conversation's fault.
+            IMError: the error is not about this conversation.
         """
         if not isinstance(error, NotFound | Forbidden):
             raise error
-        self.failed[target_id] = str(error)
-        known = self._piece.conversations.get(target_id, self._plans[target_id].known)
-        self._piece.conversations[target_id] = lost(known, error, self._now)
+        self.unreadable[target_id] = str(error)
+        known = self._batch.conversations.get(target_id, self._plans[target_id].known)
+        self._batch.conversations[target_id] = unreadable_state(known, error, self._now)
 
     async def flush(self) -> None:
-        """Settle what has been gathered."""
-        async with self._settling:
-            piece, self._piece = self._piece, Piece()
-            if piece.rows or piece.conversations:
-                await self._settle(piece)
+        """Commit what has been collected."""
+        async with self._committing:
+            batch, self._batch = self._batch, CommitBatch()
+            if batch.rows or batch.conversations:
+                await self._commit(batch)
 
 
-def lost(known: Conversation, error: IMError, now: int) -> Conversation:
-    """Return a conversation that has vanished or is closed to this user now; since when stays as first found."""
+def unreadable_state(known: ConversationState, error: IMError, now: int) -> ConversationState:
+    """Return the state of a conversation that has vanished, or that this user may no longer read.
+
+    `status_since` stays the time at which imkit first found that status.
+    """
     status: Status = "forbidden" if isinstance(error, Forbidden) else "vanished"
     since = known.status_since if known.status == status else now
     return replace(known, status=status, status_since=since, synced_at=now)
 
 
-def _within(times: np.ndarray[tuple[int], np.dtype[np.int64]], ranges: Iterable[Range]) -> Flags:
-    found = np.zeros(len(times), dtype=bool)
+def _requested_ranges(plan: ReadPlan, part: HistoryPart) -> list[Range]:
+    """Return the ranges that were asked for, both ends included; an open end closes at the newest message."""
+    last = max((last for _, last in part.covered), default=plan.newest_at)
+    return [(since or 0, last if until is None else until - 1) for since, until in plan.bounds]
+
+
+def _within(times: IntArray, ranges: Iterable[Range]) -> BoolArray:
+    """Return which times lie in one of the ranges."""
+    inside = np.zeros(len(times), dtype=bool)
     for first, last in ranges:
-        found |= (times >= first) & (times <= last)
-    return found
+        inside |= (times >= first) & (times <= last)
+    return inside
 
 
-def _intersection(some: Iterable[Range], others: Iterable[Range]) -> tuple[Range, ...]:
-    others = tuple(others)
-    pairs = ((max(a[0], b[0]), min(a[1], b[1])) for a in some for b in others)
-    return merged(pair for pair in pairs if pair[0] <= pair[1])
+def _intersection(left: Iterable[Range], right: Iterable[Range]) -> tuple[Range, ...]:
+    right = tuple(right)
+    overlaps = ((max(a[0], b[0]), min(a[1], b[1])) for a in left for b in right)
+    return merged(each for each in overlaps if each[0] <= each[1])

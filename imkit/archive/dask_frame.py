@@ -1,4 +1,4 @@
-"""`Archive.dask`: a Dask DataFrame on the archive's files, one partition each."""
+"""`Archive.dask`: a Dask DataFrame on the archive's files, one partition for each file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imkit.archive import parquet
 from imkit.archive.catalogue import State, StoredFile
-from imkit.archive.read import chosen, condition, plain_frame
+from imkit.archive.read import files_in_range, plain_frame, row_filter
 from imkit.archive.storage import INSTALL, storage_at
 from imkit.errors import ArchiveError
 
@@ -26,18 +26,21 @@ def dask_frame(
     columns: Sequence[str],
     gone: bool,
 ) -> dd.DataFrame:
-    """Return a Dask DataFrame on the files, one partition each.
+    """Return a Dask DataFrame on the files, one partition for each.
 
-    Not by Dask's own `read_parquet`: that goes by what the folder holds, and the catalogue says what counts; nor does
-    it know of `gone_at`.
+    Dask's own `read_parquet` would read all files in the folder. Here the catalogue says which files count, and rows
+    with `gone_at` can be left out.
 
     Args:
-        path: the archive's, as the workers are to open it.
-        state: which files.
-        since: in ms since the epoch.
-        until: likewise, excluded.
-        columns: which; columns that a computation does not need are not read.
-        gone: with rows that are gone.
+        path: the archive's path or URL, which must lead a Dask worker to the same place.
+        state: the archive's state.
+        since: in ms since the epoch, included.
+        until: in ms since the epoch, excluded.
+        columns: names of the columns; Dask reads only those that a computation needs.
+        gone: whether rows of messages that are gone are included, with the column `gone_at`.
+
+    Raises:
+        ArchiveError: Dask is not installed.
     """
     try:
         import dask.dataframe as dd
@@ -46,15 +49,17 @@ def dask_frame(
 
     names = [*columns, *(["gone_at"] if gone else [])]
     meta = plain_frame(parquet.MESSAGES.empty_table().select(names))
-    files = chosen(state, "messages", since, until)
-    part = DaskPart(path, tuple(names), since, until, gone)
-    found: dd.DataFrame = dd.from_map(part, files, meta=meta) if files else dd.from_pandas(meta, npartitions=1)
-    return found
+    files = files_in_range(state, "messages", since, until)
+    if not files:
+        empty: dd.DataFrame = dd.from_pandas(meta, npartitions=1)
+        return empty
+    frame: dd.DataFrame = dd.from_map(DaskPart(path, tuple(names), since, until, gone), files, meta=meta)
+    return frame
 
 
 @dataclass(frozen=True)
 class DaskPart:
-    """Reads one file's rows, in whichever process it is called."""
+    """Reads the rows of one file, in any process; the fields are the arguments of `dask_frame`."""
 
     path: str
     names: tuple[str, ...]
@@ -63,8 +68,7 @@ class DaskPart:
     gone: bool
 
     def __call__(self, file: StoredFile, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the rows; `columns` is what Dask has found out to be needed."""
-        wanted = condition(self.since, self.until, None, self.gone)
+        """Return the rows; `columns` are those that Dask found to be needed."""
         names = list(self.names if columns is None else columns)
         rows = parquet.dataset(storage_at(self.path), [file], parquet.MESSAGES)
-        return plain_frame(rows.to_table(names, filter=wanted))
+        return plain_frame(rows.to_table(names, filter=row_filter(self.since, self.until, None, self.gone)))

@@ -1,22 +1,22 @@
-"""A sync spread over Dask workers: each reads some of the conversations and writes files of its own.
+"""A sync over Dask workers: each worker reads some conversations and writes files of its own.
 
-A worker is told where the archive is, which app it is and how tokens are had, and works without a session: nothing
-that is logged in travels, and a worker opens no socket, so it is no further device of the user. What it has written is
-a part of the archive only when the caller, who alone holds the lock, commits it.
+A worker gets the archive's path, the app, and a function that fetches tokens. It gets no session, password or token. It
+opens no socket, so it is not a further device of the user. The files that it writes become part of the archive when the
+caller commits them: only the caller holds the archive's lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from imkit.archive import parquet
-from imkit.archive.batching import Intake, Piece, Planned
+from imkit.archive.batching import Batcher, CommitBatch, ReadPlan
 from imkit.archive.catalogue import StoredFile
 from imkit.archive.storage import INSTALL, storage_at
 from imkit.client.account import Account
@@ -25,20 +25,20 @@ from imkit.client.credentials import TokenSource
 from imkit.errors import ArchiveError, InvalidMessage
 from imkit.portal import portal
 
-_SHARES_A_WORKER = 4  # so that one with the busy threads does not leave the others idle
+_TASKS_A_WORKER = 4  # small tasks: a worker that gets the busy threads does not leave the others idle
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one task has to do.
+class Task:
+    """What one Dask task must read.
 
     Args:
-        path: the archive's, as the caller gave it; the workers have to see the same place there.
-        app: with its part of the rate limit.
-        user: who asks.
-        token: a function that fetches a token from the app server; `None` in the sandbox.
-        plans: what is to be read.
-        workers: how many requests at once.
+        path: the archive's path or URL, which must lead a worker to the same place.
+        app: the app, with this worker's part of its rate limit.
+        user: the user to read as.
+        token: a function that fetches a token from the app server; `None` for the sandbox.
+        plans: conversation id → what must be read of it.
+        workers: number of requests at once.
         now: in ms since the epoch.
     """
 
@@ -46,80 +46,81 @@ class Share:
     app: App
     user: str
     token: TokenSource | None = field(repr=False)
-    plans: Mapping[str, Planned]
+    plans: Mapping[str, ReadPlan]
     workers: int
     now: int
 
 
 @dataclass
-class Brought:
-    """What a task hands back: to be committed, and to be reported."""
+class Result:
+    """What a Dask task hands back.
 
-    piece: Piece
-    failed: dict[str, str]
+    Args:
+        batch: what must be committed.
+        unreadable: conversation id → why the service refused to show it.
+        reasons: why conversations are not complete.
+        requests: number of requests that the task made.
+    """
+
+    batch: CommitBatch
+    unreadable: dict[str, str]
     reasons: list[str]
     requests: int
 
 
-def shares(
-    path: str,
-    app: App,
-    user: str,
-    token: TokenSource | None,
-    plans: Mapping[str, Planned],
-    workers: int,
-    now: int,
-    processes: int,
-) -> Iterator[Share]:
-    """Yield the work in shares for a number of processes, with the app's rate limit split among them."""
-    app = copy.copy(app)
+def split_into_tasks(whole: Task, processes: int) -> list[Task]:
+    """Return the work of a sync as tasks for several processes, and divide the app's rate limit among these."""
+    app = copy.copy(whole.app)
     if app.max_requests_per_second is not None:
         app.max_requests_per_second /= processes
-    count = min(processes * _SHARES_A_WORKER, len(plans))
-    items = list(plans.items())
-    for number in range(count):
-        yield Share(path, app, user, token, dict(items[number::count]), workers, now)
+    plans = list(whole.plans.items())
+    count = min(processes * _TASKS_A_WORKER, len(plans))
+    return [
+        Task(whole.path, app, whole.user, whole.token, dict(plans[number::count]), whole.workers, whole.now)
+        for number in range(count)
+    ]
 
 
-def work(share: Share) -> Brought:
-    """Do one share, in a worker's thread."""
-    return portal().call(_work(share))
+def run_task(task: Task) -> Result:
+    """Run a task, in a thread of a Dask worker."""
+    return portal().call(_run_task(task))
 
 
-async def _work(share: Share) -> Brought:
-    storage = storage_at(share.path)
-    account = Account(share.user, share.app, await share.app.hosts(), token=share.token)
-    whole = Piece()
+async def _run_task(task: Task) -> Result:
+    storage = storage_at(task.path)
+    account = Account(task.user, task.app, await task.app.hosts(), token=task.token)
+    whole = CommitBatch()
 
-    async def settle(piece: Piece) -> None:
-        whole.written += await asyncio.to_thread(_written, piece.fresh)
-        whole.again += piece.again
-        whole.reread.update(piece.reread)
-        whole.conversations.update(piece.conversations)
+    async def collect(batch: CommitBatch) -> None:
+        whole.written += await asyncio.to_thread(write_new_rows, batch.new_rows)
+        whole.maybe_changed += batch.maybe_changed
+        whole.reread.update(batch.reread)
+        whole.conversations.update(batch.conversations)
 
-    def _written(fresh: list[pa.Table]) -> list[StoredFile]:
-        if not fresh:
-            return []
-        days = parquet.by_day(pa.concat_tables(fresh))
-        return [parquet.write(storage, "messages", day, table) for day, table in days]
+    def write_new_rows(tables: list[pa.Table]) -> list[StoredFile]:
+        return parquet.write(storage, "messages", pa.concat_tables(tables)) if tables else []
 
     try:
-        intake = Intake(share.plans, settle, share.now)
-        reasons = await intake.read(account, share.workers)
-        await intake.flush()
-        return Brought(whole, intake.failed, reasons, account.rest.requests)
+        batcher = Batcher(task.plans, collect, task.now)
+        reasons = await batcher.read(account, task.workers)
+        await batcher.flush()
+        return Result(whole, batcher.unreadable, reasons, account.rest.requests)
     finally:
         await account.close()
 
 
-class Crew:
-    """A Dask client and the tasks it was given.
+class DaskPool:
+    """A Dask client, and the tasks that run on its workers.
 
     Args:
         client: a `distributed.Client`.
 
+    Attributes:
+        processes: number of workers.
+
     Raises:
-        InvalidMessage: it is none, or it has no workers.
+        ArchiveError: the package distributed is not installed.
+        InvalidMessage: `client` is not a `distributed.Client`, or it has no workers.
     """
 
     def __init__(self, client: Any) -> None:
@@ -137,18 +138,18 @@ class Crew:
         if not self.processes:
             raise InvalidMessage("the Dask client has no workers", hint="client.wait_for_workers(1)")
 
-    def brought(self, split: Sequence[Share]) -> Generator[Brought, None, None]:
-        """Yield what the workers bring, as they finish."""
+    def run(self, tasks: Sequence[Task]) -> Generator[Result, None, None]:
+        """Yield the result of each task when it is finished."""
         from distributed import as_completed
 
-        self._futures = [self._client.submit(work, share, pure=False) for share in split]
+        self._futures = [self._client.submit(run_task, task, pure=False) for task in tasks]
         try:
             for future in as_completed(self._futures):
                 yield future.result()
         finally:
-            self.stop()
+            self.cancel()
 
-    def stop(self) -> None:
-        """Take back what has not been brought."""
+    def cancel(self) -> None:
+        """Cancel the tasks whose results have not been yielded."""
         self._client.cancel(self._futures)
         self._futures = []

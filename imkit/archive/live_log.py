@@ -1,8 +1,8 @@
-"""The live log: edits and recalls as a session sees them, so that "said, then recalled" can be studied.
+"""The live log: edits and recalls as a session sees them, to study messages that were sent and then recalled.
 
-History forgets a recalled message; whoever was listening has seen it. Nothing is logged unless it is asked for, one
-small file an event, beside the archive and independent of its writers. Mind that people recall what they do not want
-kept.
+The history at the service no longer has a recalled message, but a session that was logged in has seen it. Nothing is
+logged unless `Archive.watch` is called. Each event becomes one small file beside the archive's tables, written without
+the archive's lock. Note that people recall messages that they do not want to be kept.
 """
 
 from __future__ import annotations
@@ -46,31 +46,32 @@ LIVE = pa.schema(
 
 
 class Watch:
-    """A log that is being kept; `close()` or the end of a `with` ends it, and so does the session's end.
+    """A live log that is being written, until `close()`, the end of a `with` block or the end of the session.
 
     Attributes:
-        count: how many events it has written.
+        count: number of events it has written.
     """
 
     def __init__(self, storage: Storage, session: Session) -> None:
         self._storage = storage
         self._user = session.user
         self.count = 0
-        # One callback for all: two would run side by side, and write an edit behind the recall that followed it.
-        self._handle = session.on(Event, self._keep, replay=False)
+        # One callback for both kinds of events: two would run at the same time, and could write an edit after the
+        # recall that followed it.
+        self._subscription = session.on(Event, self._write, replay=False)
 
-    def _keep(self, event: Event) -> None:
-        entry = _entry(event)
+    def _write(self, event: Event) -> None:
+        entry = _entry_of(event)
         if entry is None:
             return
-        day = parquet.day_name(entry["at"])
+        day = parquet.utc_day(entry["at"])
         name = f"{FOLDER}/day={day}/{entry['at']}-{self.count:09}-{secrets.token_hex(6)}.json"
         self._storage.write(name, json_text(entry).encode(errors="backslashreplace"))
         self.count += 1
 
     def close(self) -> None:
-        """Log no more."""
-        self._handle.off()
+        """Stop logging."""
+        self._subscription.off()
 
     def __enter__(self) -> Self:
         return self
@@ -84,20 +85,32 @@ class Watch:
         return f"<live log of {self._user} in {self._storage.place}: {self.count:,} events>"
 
 
-def _entry(event: Event) -> dict[str, Any] | None:
+def _entry_of(event: Event) -> dict[str, Any] | None:
+    """Return the log entry of an event; `None` if it is neither an edit nor a recall."""
     match event:
         case MessageRecalled():
-            about: dict[str, Any] = {"event": "recalled", "operator": event.by, "message_id": event.message_id}
-            about |= {"at": to_milliseconds(event.at), "target_id": event.to, "seconds_after": event.seconds_after}
-            return {**about, **_said(event.message)}
+            return {
+                "event": "recalled",
+                "operator": event.by,
+                "message_id": event.message_id,
+                "at": to_milliseconds(event.at),
+                "target_id": event.to,
+                "seconds_after": event.seconds_after,
+                **_message_fields(event.message),
+            }
         case MessageEdited():
-            about = {"event": "edited", "operator": event.operator, "message_id": event.message.id}
-            about |= {"at": to_milliseconds(event.at), "target_id": event.message.to}
-            return {**about, **_said(event.message)}
+            return {
+                "event": "edited",
+                "operator": event.operator,
+                "message_id": event.message.id,
+                "at": to_milliseconds(event.at),
+                "target_id": event.message.to,
+                **_message_fields(event.message),
+            }
     return None
 
 
-def _said(message: Message | None) -> dict[str, Any]:
+def _message_fields(message: Message | None) -> dict[str, Any]:
     if message is None:
         return {}
     return {
@@ -109,15 +122,15 @@ def _said(message: Message | None) -> dict[str, Any]:
     }
 
 
-def table(storage: Storage) -> pa.Table:
-    """Return all that was logged, oldest first; what cannot be read is left out, and said in imkit's log."""
-    found = []
+def live_table(storage: Storage) -> pa.Table:
+    """Return all logged events, the oldest first. An entry that cannot be read becomes a warning in the log."""
+    batches = []
     for name in storage.names(FOLDER):
         if name.endswith(PART):
             continue
         try:
             entry = json.loads(storage.read(name))
-            found.append(pa.RecordBatch.from_pylist([{key: entry.get(key) for key in LIVE.names}], schema=LIVE))
+            batches.append(pa.RecordBatch.from_pylist([{key: entry.get(key) for key in LIVE.names}], schema=LIVE))
         except (ValueError, TypeError, AttributeError, pa.ArrowException, FileNotFoundError) as error:
             logger.warning("%s of the archive %s cannot be read: %s", name, storage.place, error)
-    return pa.Table.from_batches(found, LIVE).sort_by("at")
+    return pa.Table.from_batches(batches, LIVE).sort_by("at")

@@ -1,11 +1,12 @@
-"""How what was read goes into the files: new rows, other versions of known ones, and marks on what is gone.
+"""Merging what was read from the service into the files: new rows, changed rows, and marks on rows that are gone.
 
-The files of `messages` never hold a message twice, so DuckDB, Dask or pandas can be pointed at them as they are, with
-nothing to de-duplicate. A message that reads differently now (edited, reacted to, recalled) has its file rewritten, and
-the earlier version goes to `versions`. That is cheap, because only recent days are ever read again: `sync` looks back
-two days unless told otherwise, and of a file that is looked at most rows turn out to be the same. The alternative,
-appending versions and having each reader pick the newest, would put a window function over the whole archive in front
-of every question, for ever.
+The files of `messages` never hold a message twice, so DuckDB, Dask and pandas can read them as they are. When a message
+differs from its stored version (it was edited, reacted to or recalled), its file is rewritten and the stored version
+goes to `versions`. That is cheap, because only recent days are read again (two days, unless told otherwise), and most
+of the rows read again are unchanged.
+
+The alternative is to append every version and to let each reader choose the newest. Then every query would need a
+window function over the whole archive.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from imkit.archive import parquet
-from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile
+from imkit.archive.catalogue import CatalogueWriter, Commit, ConversationState, StoredFile
+from imkit.archive.parquet import BoolArray, IntArray
 from imkit.archive.storage import Storage
 from imkit.history.columns import SCHEMA, TIME
 from imkit.history.time_ranges import Range
@@ -26,11 +28,13 @@ from imkit.history.time_ranges import Range
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """A conversation of which some ranges have been read again, to their end.
+    """The time ranges of one conversation that have been read again, completely.
+
+    A stored message in these ranges that was not found again is gone.
 
     Args:
-        ranges: which; in ms since the epoch, both ends included.
-        keys: what was found in them, as `parquet.keys` tells them apart.
+        ranges: in ms since the epoch, both ends included.
+        keys: the messages found in them, as `parquet.row_keys` identifies them.
     """
 
     ranges: tuple[Range, ...]
@@ -38,156 +42,200 @@ class Reread:
 
 
 @dataclass(slots=True)
-class Folded:
-    """What a fold has done: rows that are new, that read differently, that are gone."""
+class MergeResult:
+    """How many rows a merge has added, changed and marked as gone."""
 
     added: int = 0
     changed: int = 0
     gone: int = 0
 
 
-def fold(
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What changes in one file.
+
+    Args:
+        replacement: for each row of the file, the index of the row that replaces it, or -1.
+        gone: for each row of the file, whether it must be marked as gone.
+    """
+
+    replacement: IntArray
+    gone: BoolArray
+
+    @property
+    def replaced(self) -> BoolArray:
+        return self.replacement >= 0
+
+
+def merge_rows(
     storage: Storage,
-    ledger: Ledger,
-    fresh: Sequence[pa.Table],
-    again: Sequence[pa.Table],
+    catalogue: CatalogueWriter,
+    new_rows: Sequence[pa.Table],
+    maybe_changed: Sequence[pa.Table],
     reread: Mapping[str, Reread],
-    conversations: Iterable[Conversation],
+    conversations: Iterable[ConversationState],
     now: int,
     *,
     written: Iterable[StoredFile] = (),
     app_key: str = "",
-) -> Folded:
-    """Put rows into the archive, with what is known of their conversations, all at once.
+) -> MergeResult:
+    """Put rows into the archive, together with the new state of their conversations, as one commit.
 
     Args:
-        storage: the archive's; its lock is held.
-        ledger: the catalogue.
-        fresh: rows that no file has, because they lie where nothing was read before.
-        again: rows of which a file may have an earlier version.
-        reread: conversations in which rows that were not found again are gone.
-        conversations: how far each has been read now.
+        storage: the archive's storage; the caller holds its lock.
+        catalogue: the writer of the archive's catalogue.
+        new_rows: rows that no file holds, because they lie in time ranges that were not read before.
+        maybe_changed: rows of which a file may hold an earlier version.
+        reread: conversation id → the ranges in which a stored row that was not found again is gone.
+        conversations: the new state of each conversation.
         now: in ms since the epoch.
-        written: files of fresh rows that are written already.
-        app_key: whose messages these are.
+        written: files of new rows that a Dask worker has written already.
+        app_key: the app that the messages belong to.
     """
     written = list(written)
-    done = Folded(added=sum(file.rows for file in written))
-    added, removed = written, []
-    new = list(fresh)
-    if again or reread:
-        known = _distinct(pa.concat_tables(again)) if again else parquet.MESSAGES.empty_table()
-        found = np.zeros(known.num_rows, dtype=bool)
-        for file in _touched(ledger, known, reread):
+    result = MergeResult()
+    added, removed = [*written], []
+    rows_to_add = list(new_rows)
+    if maybe_changed or reread:
+        candidates = _without_duplicates(maybe_changed)
+        is_stored = np.zeros(candidates.num_rows, dtype=bool)
+        for file in _files_to_compare(catalogue, candidates, reread):
             table = parquet.read(storage, [file])
-            change = _compare(table, known, reread, found)
+            change = _compare(table, candidates, reread, is_stored)
             if change is not None:
-                replaced, gone = change
-                added += _rewrite(storage, file, table, known, replaced, gone, now)
+                added += _rewrite(storage, table, candidates, change, now)
                 removed.append(file.name)
-                done.changed += int((replaced >= 0).sum())
-                done.gone += int(gone.sum())
-        if not found.all():
-            new.append(known.filter(pa.array(~found)))
-    if new:
-        for day, table in parquet.by_day(pa.concat_tables(new)):
-            added.append(parquet.write(storage, "messages", day, table))
-            done.added += table.num_rows
+                result.changed += int(change.replaced.sum())
+                result.gone += int(change.gone.sum())
+        if not is_stored.all():
+            rows_to_add.append(candidates.filter(pa.array(~is_stored)))
+    result.added = sum(file.rows for file in written) + sum(table.num_rows for table in rows_to_add)
+    if rows_to_add:
+        added += parquet.write(storage, "messages", pa.concat_tables(rows_to_add))
     commit = Commit(tuple(added), tuple(removed), tuple(conversations), app_key)
     if commit != Commit():
-        ledger.commit(commit)
-    return done
+        catalogue.commit(commit)
+    return result
 
 
-def _distinct(table: pa.Table) -> pa.Table:
-    """Return the rows with each message once; what has no id may have come twice."""
-    keys = parquet.keys(table).combine_chunks()
-    first = pc.index_in(keys, value_set=pc.unique(keys))
-    _, positions = np.unique(np.asarray(first), return_index=True)
-    return table.take(pa.array(np.sort(positions))) if len(positions) < table.num_rows else table
+def _without_duplicates(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of some tables, each message once: a message without an id may have come twice."""
+    if not tables:
+        return parquet.MESSAGES.empty_table()
+    table = pa.concat_tables(tables)
+    keys = parquet.row_keys(table).combine_chunks()
+    key_numbers = pc.index_in(keys, value_set=pc.unique(keys))
+    _, first_rows = np.unique(np.asarray(key_numbers), return_index=True)
+    return table.take(pa.array(np.sort(first_rows))) if len(first_rows) < table.num_rows else table
 
 
-def _touched(ledger: Ledger, known: pa.Table, reread: Mapping[str, Reread]) -> list[StoredFile]:
-    """Return the files that may hold an earlier version of a row, or a row that is gone."""
-    times = np.unique(parquet.milliseconds(known["time"]))
+def _files_to_compare(
+    catalogue: CatalogueWriter, candidates: pa.Table, reread: Mapping[str, Reread]
+) -> list[StoredFile]:
+    """Return the files that may hold an earlier version of a candidate, or a row that is gone."""
+    times = np.unique(parquet.milliseconds(candidates["time"]))
     ranges = [each for one in reread.values() for each in one.ranges]
 
-    def matters(file: StoredFile) -> bool:
+    def may_change(file: StoredFile) -> bool:
         at = int(np.searchsorted(times, file.first))
         if at < len(times) and times[at] <= file.last:
             return True
         return any(first <= file.last and last >= file.first for first, last in ranges)
 
-    return [file for file in ledger.state.of("messages") if matters(file)]
+    return [file for file in catalogue.state.files_of("messages") if may_change(file)]
 
 
 def _compare(
-    table: pa.Table, known: pa.Table, reread: Mapping[str, Reread], found: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.bool_]]] | None:
-    """Say which rows of a file another version replaces (its place in `known`, or -1), and which are gone.
+    table: pa.Table, candidates: pa.Table, reread: Mapping[str, Reread], is_stored: BoolArray
+) -> _Change | None:
+    """Find what changes in one file; `None` if nothing does.
 
-    Notes in `found` which rows of `known` the file has. `None` where nothing changes.
+    Args:
+        table: the rows of the file.
+        candidates: rows of which the file may hold an earlier version.
+        reread: as for `merge_rows`.
+        is_stored: set to true here for each candidate that the file holds.
     """
-    targets = pa.array(sorted({*pc.unique(known["target_id"]).to_pylist(), *reread}), pa.string())
-    ours = np.asarray(pc.is_in(table["target_id"], value_set=targets))
-    if not ours.any():
+    targets = pa.array(sorted({*pc.unique(candidates["target_id"]).to_pylist(), *reread}), pa.string())
+    of_these = np.asarray(pc.is_in(table["target_id"], value_set=targets))
+    if not of_these.any():
         return None
-    keys = parquet.keys(table)
-    place = np.asarray(pc.fill_null(pc.index_in(keys, value_set=parquet.keys(known).combine_chunks()), -1)).astype(
-        np.int64
+    keys = parquet.row_keys(table)
+    candidate_keys = parquet.row_keys(candidates).combine_chunks()
+    match = np.asarray(pc.fill_null(pc.index_in(keys, value_set=candidate_keys), -1)).astype(np.int64)
+    match[~of_these] = -1
+    is_stored[match[match >= 0]] = True
+    change = _Change(
+        _replacements(table, candidates, match),
+        _gone_rows(table, keys, of_these & (match < 0), reread),
     )
-    place[~ours] = -1
-    matched = place >= 0
-    found[place[matched]] = True
-    replaced = np.full(table.num_rows, -1, dtype=np.int64)
+    return change if change.gone.any() or change.replaced.any() else None
+
+
+def _replacements(table: pa.Table, candidates: pa.Table, match: IntArray) -> IntArray:
+    """Return `match` with -1 where the matching candidate is the same as the stored row.
+
+    Args:
+        table: the stored rows.
+        candidates: the rows read now.
+        match: for each stored row, the index of the candidate with the same key, or -1.
+    """
+    matched = match >= 0
+    replacement = np.full(table.num_rows, -1, dtype=np.int64)
     if matched.any():
-        old, new = table.filter(pa.array(matched)), known.take(pa.array(place[matched]))
-        differs = ~np.asarray(pc.is_null(old["gone_at"]))  # it is back
+        stored, current = table.filter(pa.array(matched)), candidates.take(pa.array(match[matched]))
+        changed = ~np.asarray(pc.is_null(stored["gone_at"]))  # marked as gone before, and the service has it again
         for name in SCHEMA.names:
-            differs |= _differ(old[name], new[name])
-        replaced[matched] = np.where(differs, place[matched], -1)
-    gone = np.zeros(table.num_rows, dtype=bool)
-    if reread:
-        standing = ours & ~matched & np.asarray(pc.is_null(table["gone_at"]))
-        times = parquet.milliseconds(table["time"])
-        for target_id, one in reread.items():
-            for first, last in one.ranges:
-                inside = standing & (times >= first) & (times <= last)
-                if inside.any():
-                    mine = inside & np.asarray(pc.equal(table["target_id"], target_id))
-                    seen = pc.is_in(keys, value_set=pa.array(sorted(one.keys), pa.string()))
-                    gone |= mine & ~np.asarray(seen)
-    return (replaced, gone) if gone.any() or (replaced >= 0).any() else None
+            changed |= _differs(stored[name], current[name])
+        replacement[matched] = np.where(changed, match[matched], -1)
+    return replacement
 
 
-def _differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    same = pc.or_(pc.fill_null(pc.equal(one, other), False), pc.and_(pc.is_null(one), pc.is_null(other)))
+def _differs(left: pa.ChunkedArray, right: pa.ChunkedArray) -> BoolArray:
+    """Return in which rows two columns differ; NA equals NA."""
+    same = pc.or_(pc.fill_null(pc.equal(left, right), False), pc.and_(pc.is_null(left), pc.is_null(right)))
     return ~np.asarray(same)
 
 
-def _rewrite(
-    storage: Storage,
-    file: StoredFile,
-    table: pa.Table,
-    known: pa.Table,
-    replaced: np.ndarray[tuple[int], np.dtype[np.int64]],
-    gone: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    now: int,
-) -> list[StoredFile]:
-    """Write a file anew, and the versions of its rows that are replaced; return both."""
+def _gone_rows(table: pa.Table, keys: pa.ChunkedArray, unmatched: BoolArray, reread: Mapping[str, Reread]) -> BoolArray:
+    """Return which stored rows are gone: they lie in a range that was read again, and were not found there.
+
+    Args:
+        table: the stored rows.
+        keys: their keys.
+        unmatched: the rows that have no candidate with the same key.
+        reread: as for `merge_rows`.
+    """
+    gone = np.zeros(table.num_rows, dtype=bool)
+    if not reread:
+        return gone
+    not_yet_marked = unmatched & np.asarray(pc.is_null(table["gone_at"]))
+    times = parquet.milliseconds(table["time"])
+    for target_id, one in reread.items():
+        for first, last in one.ranges:
+            inside = not_yet_marked & (times >= first) & (times <= last)
+            if inside.any():
+                of_target = np.asarray(pc.equal(table["target_id"], target_id))
+                found_again = np.asarray(pc.is_in(keys, value_set=pa.array(sorted(one.keys), pa.string())))
+                gone |= inside & of_target & ~found_again
+    return gone
+
+
+def _rewrite(storage: Storage, table: pa.Table, candidates: pa.Table, change: _Change, now: int) -> list[StoredFile]:
+    """Write the rows of a file anew, and the versions that were replaced; return the new files.
+
+    A new version may belong to another day than the old one, because the service may change the time of a message.
+    """
     moment = pa.scalar(now, TIME)
-    marked = pc.if_else(pa.array(gone), moment, table["gone_at"])
-    place = table.schema.get_field_index("gone_at")
-    both = pa.concat_tables([table.set_column(place, "gone_at", marked), known])
-    changed = replaced >= 0
-    rows_now = np.where(changed, replaced + table.num_rows, np.arange(table.num_rows))
-    written = []
-    # A version may stand on another day than the one before: the service's word for the time of a message changed.
-    for day, part in parquet.by_day(both.take(pa.array(rows_now))):
-        written.append(parquet.write(storage, "messages", day, part))
-    if changed.any():
-        earlier = table.filter(pa.array(changed))
-        earlier = earlier.append_column("superseded_at", pa.repeat(moment, earlier.num_rows)).cast(parquet.VERSIONS)
-        for day, part in parquet.by_day(earlier):
-            written.append(parquet.write(storage, "versions", day, part))
+    gone_at = pc.if_else(pa.array(change.gone), moment, table["gone_at"])
+    marked = table.set_column(table.schema.get_field_index("gone_at"), "gone_at", gone_at)
+    # In `both`, candidate i is row number table.num_rows + i.
+    both = pa.concat_tables([marked, candidates])
+    chosen = np.where(change.replaced, change.replacement + table.num_rows, np.arange(table.num_rows))
+    written = parquet.write(storage, "messages", both.take(pa.array(chosen)))
+    if change.replaced.any():
+        replaced = table.filter(pa.array(change.replaced))
+        superseded_at = pa.repeat(moment, replaced.num_rows)
+        versions = replaced.append_column("superseded_at", superseded_at).cast(parquet.VERSIONS)
+        written += parquet.write(storage, "versions", versions)
     return written

@@ -1,9 +1,7 @@
-"""Reading an archive: which files hold the rows asked for, their rows in order, and what is known of each thread.
+"""Reading an archive: the files that hold the wanted rows, the rows in order, and what is known of each conversation.
 
-Nothing here writes, and no reader waits for a writer.
-
-Only the files are opened that the catalogue names for the days asked for, and of those only the columns and row groups
-that are needed.
+Nothing here writes, and a reader never waits for a writer. A reader opens only the files that the catalogue names for
+the wanted days, and reads only the columns and row groups that it needs.
 """
 
 from __future__ import annotations
@@ -16,14 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from imkit.archive import catalogue, parquet
-from imkit.archive.catalogue import Conversation, Kind, State, StoredFile
+from imkit.archive.catalogue import ConversationState, State, StoredFile, TableName
 from imkit.archive.storage import Storage
 from imkit.history.columns import TIME
 from imkit.history.time_ranges import missing
 from imkit.times import iso
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +28,7 @@ _ATTEMPTS = 5
 
 
 def retry_if_compacted(storage: Storage, read: Callable[[State], T]) -> T:
-    """Call `read` with the newest state; call it again where a writer has meanwhile merged a file of it away."""
+    """Call `read` with the newest state; call it again if a writer has meanwhile removed a file of that state."""
     for _ in range(_ATTEMPTS - 1):
         state = catalogue.load(storage)
         try:
@@ -44,11 +39,11 @@ def retry_if_compacted(storage: Storage, read: Callable[[State], T]) -> T:
     return read(catalogue.load(storage))
 
 
-def chosen(state: State, kind: Kind, since: int | None, until: int | None) -> list[StoredFile]:
+def files_in_range(state: State, kind: TableName, since: int | None, until: int | None) -> list[StoredFile]:
     """Return the files of a table that may hold rows of a time range (ms since the epoch, `until` excluded)."""
     return [
         file
-        for file in state.of(kind)
+        for file in state.files_of(kind)
         if (since is None or file.last >= since) and (until is None or file.first < until)
     ]
 
@@ -63,24 +58,34 @@ def ordered_rows(
     columns: Sequence[str],
     gone: bool,
 ) -> pa.Table:
-    """Return rows in the order of time, then of message id, with the types of `imkit.history.columns.SCHEMA`."""
-    wanted = condition(since, until, target_ids, gone)
-    files = chosen(state, "messages", since, until)
+    """Return rows ordered by time, then by message id, with the types of `imkit.history.columns.SCHEMA`.
+
+    Args:
+        storage: the archive's storage.
+        state: the archive's state.
+        since: in ms since the epoch, included; `None`: from the oldest.
+        until: in ms since the epoch, excluded; `None`: to the newest.
+        target_ids: the conversations; `None`: all.
+        columns: names of the columns.
+        gone: whether rows of messages that are gone are included.
+    """
+    files = files_in_range(state, "messages", since, until)
     projection = {name: ds.field(name) for name in columns}
+    # Ids are decimal numbers in text: the shorter number is the smaller one.
     order = {
         "#time": ds.field("time"),
         "#length": pc.utf8_length(ds.field("message_id")),
         "#id": ds.field("message_id"),
     }
-    found = parquet.dataset(storage, files, parquet.MESSAGES, categories=True).to_table(
-        {**projection, **order}, filter=wanted
+    table = parquet.dataset(storage, files, parquet.MESSAGES, categories=True).to_table(
+        {**projection, **order}, filter=row_filter(since, until, target_ids, gone)
     )
-    places = pc.sort_indices(found, [(name, "ascending") for name in order])
-    return found.select(list(columns)).take(places)
+    positions = pc.sort_indices(table, [(name, "ascending") for name in order])
+    return table.select(list(columns)).take(positions)
 
 
-def condition(since: int | None, until: int | None, target_ids: Sequence[str] | None, gone: bool) -> pc.Expression:
-    """Return the filter that rows of a file must pass."""
+def row_filter(since: int | None, until: int | None, target_ids: Sequence[str] | None, gone: bool) -> pc.Expression:
+    """Return the filter for rows of a file; the arguments are those of `ordered_rows`."""
     wanted = ds.scalar(True)
     if since is not None:
         wanted &= ds.field("time") >= pa.scalar(since, TIME)
@@ -96,41 +101,41 @@ def condition(since: int | None, until: int | None, target_ids: Sequence[str] | 
 def source_of(
     state: State, target_ids: Sequence[str] | None, since: int | None, until: int | None, count: int
 ) -> dict[str, Any]:
-    """Return what ``frame.attrs["imkit"]`` says of rows from an archive."""
-    known = list(state.conversations.values())
+    """Return ``frame.attrs["imkit"]`` for `count` rows from an archive."""
+    conversations = list(state.conversations.values())
     if target_ids is not None:
-        known = [state.conversations.get(target_id, Conversation(target_id)) for target_id in target_ids]
-    reasons = [reason for each in known if (reason := unread(each, since, until))]
-    oldest = min((each.synced_at for each in known), default=0)
+        conversations = [state.conversations.get(target_id, ConversationState(target_id)) for target_id in target_ids]
+    reasons = [reason for each in conversations if (reason := why_incomplete(each, since, until))]
+    oldest = min((each.synced_at for each in conversations), default=0)
     return {
         "app_key": state.app_key,
-        "thread_ids": [each.id for each in known],
+        "thread_ids": [each.id for each in conversations],
         "since": iso(since),
         "until": iso(until),
         "fetched_at": iso(oldest),
-        "complete": bool(known) and not reasons,
-        "reason": "; ".join(reasons) if known else "nothing has been synced",
+        "complete": bool(conversations) and not reasons,
+        "reason": "; ".join(reasons) if conversations else "nothing has been synced",
         "rows": count,
         "server_count": None,
     }
 
 
-def unread(conversation: Conversation, since: int | None, until: int | None) -> str:
-    """Say what of a time range has not been read, if anything."""
+def why_incomplete(conversation: ConversationState, since: int | None, until: int | None) -> str:
+    """Say which part of a time range has not been read; "" if all of it has."""
     if not conversation.covered:
         return f"{conversation.id}: nothing has been read"
-    holes = missing(conversation.covered, since)
-    first = next(((low, high) for low, high in holes[:-1] if until is None or (low or 0) < until), None)
+    *gaps, _ = missing(conversation.covered, since)
+    first = next(((low, high) for low, high in gaps if until is None or (low or 0) < until), None)
     if first is None:
         return ""
     return f"{conversation.id}: not read from {iso(first[0] or 0)} to {iso(first[1])}"
 
 
-def conversations(state: State) -> pa.Table:
-    """Return what is known of each thread and group; the rows are counted by who has the files open."""
+def conversation_table(state: State) -> pa.Table:
+    """Return a row for each thread and group with what the catalogue knows of it."""
     known = sorted(state.conversations.values(), key=lambda each: (each.group_id or each.id, each.kind, each.id))
 
-    def moments(values: Iterable[int]) -> pa.Array:
+    def times(values: Iterable[int]) -> pa.Array:
         return pa.array([value or None for value in values], TIME)
 
     return pa.table(
@@ -140,25 +145,25 @@ def conversations(state: State) -> pa.Table:
             "name": pa.array([each.name or None for each in known], pa.string()),
             "group_id": pa.array([each.group_id or None for each in known], pa.string()),
             "status": pa.array([each.status for each in known], pa.string()),
-            "status_since": moments(each.status_since for each in known),
-            "complete": pa.array([not unread(each, None, None) for each in known], pa.bool_()),
+            "status_since": times(each.status_since for each in known),
+            "complete": pa.array([not why_incomplete(each, None, None) for each in known], pa.bool_()),
             "newest_id": pa.array([each.newest_id or None for each in known], pa.string()),
-            "newest_at": moments(each.newest_at for each in known),
-            "synced_at": moments(each.synced_at for each in known),
+            "newest_at": times(each.newest_at for each in known),
+            "synced_at": times(each.synced_at for each in known),
         }
     )
 
 
-def counts(storage: Storage, state: State) -> dict[str, int]:
-    """Return how many messages there are of each thread and group, those that are gone included."""
-    files = state.of("messages")
-    found = parquet.dataset(storage, files, parquet.MESSAGES).to_table(["target_id"])
-    grouped = found.group_by("target_id").aggregate([("target_id", "count")])
+def message_counts(storage: Storage, state: State) -> dict[str, int]:
+    """Return the number of stored messages of each thread and group, with those that are gone."""
+    files = state.files_of("messages")
+    targets = parquet.dataset(storage, files, parquet.MESSAGES).to_table(["target_id"])
+    grouped = targets.group_by("target_id").aggregate([("target_id", "count")])
     return dict(zip(grouped["target_id"].to_pylist(), grouped["target_id_count"].to_pylist(), strict=True))
 
 
 def plain_frame(table: pa.Table) -> pd.DataFrame:
-    """Return a plain frame: texts as strings; numbers and truth values with NA."""
+    """Return a DataFrame without categories: texts are strings; numbers and booleans can be NA."""
     import pandas as pd
 
     types = {

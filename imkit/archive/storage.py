@@ -1,16 +1,17 @@
-"""Where an archive's files are: a folder of this machine, or whatever fsspec has a name for.
+"""Storage of an archive's files: a local folder, or any place that fsspec has a URL for.
 
-A file is written whole or not at all, and one process writes at a time. Everything else is built on these two.
+A storage guarantees two things, and all other modules rely on them: a file is written whole or not at all, and only
+one process writes at a time.
 
-| | a folder | an fsspec URL |
+| guarantee | local folder | fsspec URL |
 |---|---|---|
-| whole or not at all | temporary name, fsync, rename | one upload: object stores show it when it is complete |
-| one writer | a file lock, which ends with its process | a lock object, which a store refuses to create twice |
-| after kill -9 | the lock is free | the lock object stays: `Archive.unlock()` once nobody writes any more |
+| a file is whole or absent | temporary name, fsync, rename | one upload: an object store shows a complete file only |
+| one writer | a file lock, which ends with its process | a lock object, which the store refuses to create twice |
+| after kill -9 | the lock is free | the lock object stays until `Archive.unlock()` is called |
 
-A store that cannot refuse a second creation (`mode="create"` of fsspec; S3, GCS and Azure can) keeps two writers apart
-only while they do not begin within the same moment. fsspec's sftp and smb show files while they are written, so a kill
-can leave half a file there: it is no part of the archive, but a plain glob sees it.
+S3, GCS and Azure refuse to create an object twice (`mode="create"` of fsspec). A store that cannot do so does not keep
+two writers apart if they start at the same moment. fsspec's sftp and smb show a file while it is being written, so a
+kill can leave half a file there. Such a file is not part of the archive, but a plain glob finds it.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from imkit.errors import ArchiveError, ArchiveLocked, InvalidMessage
 from imkit.whole_files import whole_file
 
 INSTALL = 'pip install "imkit[archive]"'
-LOCK, WRITER = "writer.lock", "writer.json"
-_ASK_AGAIN_SECONDS = 0.2
-_FILE = "file://"
+LOCK, HOLDER = "writer.lock", "writer.json"
+_LOCK_RETRY_SECONDS = 0.2
+_FILE_SCHEME = "file://"
 
 
 class Storage(ABC):
-    """A place with files; names are relative, parted by ``/``."""
+    """A place for files. File names are relative to it and use ``/`` between their parts."""
 
     place: str
 
@@ -49,20 +50,20 @@ class Storage(ABC):
         """Return the bytes of a file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
         """
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
-        """Write a file of a name that is not taken: whole, or not at all.
+        """Write a new file, whole or not at all.
 
         Raises:
-            FileExistsError: the name is taken, where that can be told.
+            FileExistsError: a file of this name exists, and the storage can tell.
         """
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove a file; no change where there is none."""
+        """Remove a file; do nothing if it does not exist."""
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
@@ -75,58 +76,60 @@ class Storage(ABC):
     @property
     @abstractmethod
     def filesystem(self) -> arrow.FileSystem:
-        """The place as pyarrow sees it: names there are those of here."""
+        """The same place as a pyarrow filesystem, with the same file names."""
 
     @abstractmethod
     def writing(self, timeout: float) -> contextlib.AbstractContextManager[None]:
-        """Be the one who writes, for as long as the context lasts.
+        """Hold the writer's lock for the length of the context.
 
         Args:
-            timeout: seconds to wait for another writer.
+            timeout: how long to wait for another writer, in seconds.
 
         Raises:
-            ArchiveLocked: another one writes; it says who.
+            ArchiveLocked: another process holds the lock; the text names that process.
         """
 
     @abstractmethod
     def unlock(self) -> None:
-        """Take away the lock of a writer that is dead."""
+        """Remove the lock of a writer that is dead."""
 
 
 def storage_at(path: str | os.PathLike[str]) -> Storage:
-    """Return the storage of a path or URL.
+    """Return the storage at a path or URL.
 
     Raises:
+        InvalidMessage: the path is empty.
         ArchiveError: the URL needs fsspec, or a package of it, which is not installed.
     """
     if isinstance(path, str) and not path.strip():
         raise InvalidMessage("an archive needs a path")
     text = os.fspath(path)
-    if text.startswith(_FILE):
-        text = text.removeprefix(_FILE)
-    return _Store(text) if "://" in text else _Folder(Path(text).expanduser().absolute())
+    text = text.removeprefix(_FILE_SCHEME)
+    return _FsspecStorage(text) if "://" in text else _FolderStorage(Path(text).expanduser().absolute())
 
 
-def _who() -> dict[str, Any]:
+def _this_process() -> dict[str, Any]:
+    """Describe this process for others that find the lock taken."""
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user without a name
+    except (OSError, KeyError):  # in a container a user may have no name
         user = "?"
     since = datetime.now(UTC).isoformat(timespec="seconds")
     return {"process": os.getpid(), "host": socket.gethostname(), "user": user, "since": since}
 
 
-def _locked(place: str, said: bytes | None, hint: str) -> ArchiveLocked:
+def _locked_error(place: str, description: bytes | None, hint: str) -> ArchiveLocked:
+    """Return the error for a lock that is taken; `description` is what `_this_process` wrote there."""
     try:
-        holder = json.loads(said or b"{}")
-        who = f"process {holder['process']} of {holder['user']} on {holder['host']}, since {holder['since']}"
+        holder = json.loads(description or b"{}")
+        writer = f"process {holder['process']} of {holder['user']} on {holder['host']}, since {holder['since']}"
     except (ValueError, KeyError, TypeError):
-        who = "another process"
-    return ArchiveLocked(f"the archive {place} is being written to by {who}", hint=hint)
+        writer = "another process"
+    return ArchiveLocked(f"the archive {place} is being written to by {writer}", hint=hint)
 
 
-class _Folder(Storage):
-    """A folder of this machine."""
+class _FolderStorage(Storage):
+    """A folder on this machine."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -148,11 +151,11 @@ class _Folder(Storage):
         (self._path / name).unlink(missing_ok=True)
 
     def names(self, folder: str) -> list[str]:
-        found = []
+        names = []
         for directory, _, files in os.walk(self._path / folder):
-            below = Path(directory).relative_to(self._path).as_posix()
-            found += [f"{below}/{name}" for name in files]
-        return sorted(found)
+            relative = Path(directory).relative_to(self._path).as_posix()
+            names += [f"{relative}/{name}" for name in files]
+        return sorted(names)
 
     def locations(self, names: Iterable[str]) -> list[str]:
         return [str(self._path / name) for name in names]
@@ -164,23 +167,23 @@ class _Folder(Storage):
     @contextlib.contextmanager
     def writing(self, timeout: float) -> Iterator[None]:
         self._path.mkdir(parents=True, exist_ok=True)
-        # Taken in one thread and given back in another; a lock of its own for each writer, or two writers of one
-        # process would both have it.
+        # thread_local=False: one thread acquires the lock and another one may release it. A new FileLock for each
+        # writer: two writers in one process that shared the object would both hold the lock.
         lock = FileLock(self._path / LOCK, thread_local=False)
         try:
-            lock.acquire(timeout=timeout, poll_interval=min(_ASK_AGAIN_SECONDS, max(timeout, 0.01)))
+            lock.acquire(timeout=timeout, poll_interval=min(_LOCK_RETRY_SECONDS, max(timeout, 0.01)))
         except Timeout:
-            hint = "Readers need not wait. A writer can: Archive(path, timeout=seconds)."
-            raise _locked(self.place, self._said(), hint) from None
+            hint = "Reading needs no lock. To let a writer wait longer: Archive(path, timeout=seconds)."
+            raise _locked_error(self.place, self._read_holder(), hint) from None
         try:
-            (self._path / WRITER).write_text(json.dumps(_who()))
+            (self._path / HOLDER).write_text(json.dumps(_this_process()))
             yield
         finally:
             lock.release()
 
-    def _said(self) -> bytes | None:
+    def _read_holder(self) -> bytes | None:
         with contextlib.suppress(OSError):
-            return (self._path / WRITER).read_bytes()
+            return (self._path / HOLDER).read_bytes()
         return None
 
     def unlock(self) -> None:
@@ -188,7 +191,7 @@ class _Folder(Storage):
 
 
 def _sync_folder(path: Path) -> None:
-    """Have the new name on the disk, too, where folders can be opened."""
+    """Make the new file name durable too. Windows cannot open a folder for that."""
     if os.name != "posix":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -198,18 +201,18 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-class _Store(Storage):
-    """What fsspec opens."""
+class _FsspecStorage(Storage):
+    """A place that fsspec opens, such as an object store."""
 
     def __init__(self, url: str) -> None:
         try:
             from fsspec.core import url_to_fs
         except ImportError as error:
-            hint = f"{INSTALL}, or give a path of this machine."
+            hint = f"{INSTALL}, or give a path on this machine."
             raise ArchiveError(f"the archive {_without_password(url)} needs fsspec", hint=hint) from error
         try:
             self._files, self._root = url_to_fs(url)
-        except (ImportError, ValueError) as error:  # no such protocol; a package that it needs
+        except (ImportError, ValueError) as error:  # unknown protocol; a missing package
             raise ArchiveError(f"{_without_password(url)} cannot be opened: {error}", hint="") from error
         self._root = self._root.rstrip("/")
         self.place = _without_password(url)
@@ -231,8 +234,8 @@ class _Store(Storage):
 
     def names(self, folder: str) -> list[str]:
         self._files.invalidate_cache()
-        found = self._files.find(self._full(folder))
-        return sorted(path.removeprefix(self._root + "/") for path in found)
+        paths = self._files.find(self._full(folder))
+        return sorted(path.removeprefix(self._root + "/") for path in paths)
 
     def locations(self, names: Iterable[str]) -> list[str]:
         return [self._files.unstrip_protocol(self._full(name)) for name in names]
@@ -243,22 +246,22 @@ class _Store(Storage):
 
     @contextlib.contextmanager
     def writing(self, timeout: float) -> Iterator[None]:
-        until = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout
         while True:
             try:
-                self.write(LOCK, json.dumps(_who()).encode())
+                self.write(LOCK, json.dumps(_this_process()).encode())
                 break
             except FileExistsError:
-                if time.monotonic() >= until:
-                    hint = "If that process is dead, archive.unlock() takes its lock away."
-                    raise _locked(self.place, self._said(), hint) from None
-            time.sleep(_ASK_AGAIN_SECONDS)  # noqa: TID251  # a store has no event to wait for
+                if time.monotonic() >= deadline:
+                    hint = "If that process is dead, archive.unlock() removes its lock."
+                    raise _locked_error(self.place, self._read_holder(), hint) from None
+            time.sleep(_LOCK_RETRY_SECONDS)  # noqa: TID251  # a store has no event to wait for
         try:
             yield
         finally:
             self.remove(LOCK)
 
-    def _said(self) -> bytes | None:
+    def _read_holder(self) -> bytes | None:
         with contextlib.suppress(FileNotFoundError):
             return self.read(LOCK)
         return None

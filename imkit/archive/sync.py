@@ -1,4 +1,7 @@
-"""Bringing an archive up to date: what is planned is read, here or by workers, and folded in while the lock is held."""
+"""The steps of a sync: plan, read (in this process or on Dask workers), commit, fetch attachments, compact.
+
+This process holds the archive's lock from the first step to the last.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from imkit.archive import attachments
-from imkit.archive.batching import Intake, Piece, Planned
-from imkit.archive.catalogue import Ledger, State
+from imkit.archive.attachments import fetch_attachments
+from imkit.archive.batching import Batcher, CommitBatch, ReadPlan
+from imkit.archive.catalogue import CatalogueWriter, State
 from imkit.archive.compact import compact
-from imkit.archive.dask_workers import Crew, Share, shares
-from imkit.archive.merge import Folded, fold
+from imkit.archive.dask_workers import DaskPool, Task, split_into_tasks
+from imkit.archive.merge import MergeResult, merge_rows
 from imkit.archive.storage import Storage
-from imkit.archive.sync_plan import Planner, Wanted
+from imkit.archive.sync_plan import Planner, SyncTargets
 from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.credentials import TokenSource
@@ -26,99 +29,103 @@ from imkit.errors import ArchiveError, IMError, InvalidMessage
 from imkit.portal import Worker, to_its_end
 
 R = TypeVar("R")
-_FILES_A_DAY = 8  # more are merged at the end of a sync
+Commit = Callable[[CommitBatch], Awaitable[None]]
+FILES_A_DAY = 8  # a day with so many files or more is compacted at the end of a sync
 
 
 async def in_thread(function: Callable[..., R], *arguments: Any, stop: Callable[[], None] | None = None) -> R:
-    """Run what waits for a disk in a thread, to its end even if the caller is cancelled: the lock is held that long.
+    """Run a function that waits for a disk in a thread.
+
+    If the caller is cancelled, the function still runs to its end, and the archive's lock is held until then.
 
     Args:
         function: what to run.
         *arguments: its arguments.
-        stop: called when the caller is cancelled, to have it end soon.
+        stop: called when the caller is cancelled, to make the function end soon.
     """
     return await to_its_end(asyncio.to_thread(function, *arguments), stop)
 
 
 @asynccontextmanager
-async def ledger_of(storage: Storage, timeout: float) -> AsyncGenerator[Ledger, None]:
-    """Be the one who writes to an archive, from within imkit's loop."""
-    held = ExitStack()
+async def locked_catalogue(storage: Storage, timeout: float) -> AsyncGenerator[CatalogueWriter, None]:
+    """Hold the archive's lock on imkit's event loop, and give the writer of its catalogue."""
+    stack = ExitStack()
     try:
-        await in_thread(held.enter_context, storage.writing(timeout))
-        yield await in_thread(Ledger, storage)
+        await in_thread(stack.enter_context, storage.writing(timeout))
+        yield await in_thread(CatalogueWriter, storage)
     finally:
-        await in_thread(held.close)
+        await in_thread(stack.close)
 
 
-def settle_piece(storage: Storage, ledger: Ledger, piece: Piece, now: int, app_key: str) -> Folded:
-    """Put a piece into the archive."""
-    return fold(
+def commit_batch(
+    storage: Storage, catalogue: CatalogueWriter, batch: CommitBatch, now: int, app_key: str
+) -> MergeResult:
+    """Put a batch into the archive."""
+    return merge_rows(
         storage,
-        ledger,
-        piece.fresh,
-        piece.again,
-        piece.reread,
-        piece.conversations.values(),
+        catalogue,
+        batch.new_rows,
+        batch.maybe_changed,
+        batch.reread,
+        batch.conversations.values(),
         now,
-        written=piece.written,
+        written=batch.written,
         app_key=app_key,
     )
 
 
 @contextmanager
-def told_what_is_kept(report: SyncReport) -> Iterator[None]:
-    """Say in an error what it has not undone.
+def errors_tell_what_is_kept(report: SyncReport) -> Iterator[None]:
+    """Add a note to each error that says how many messages were committed before it.
 
     Raises:
-        ArchiveError: in the place of what the disk or Parquet says.
+        ArchiveError: instead of an error of the disk or of Parquet.
     """
-    kept = "{:,} messages were added before that; the next sync goes on from there."
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
-        failed: Exception = error
-        if not isinstance(error, IMError):  # some of which are timeouts, and so of the system's errors
-            hint = "Nothing that was committed is lost: make room, or mend what is wrong, and sync again."
-            failed = ArchiveError(f"the archive {report.place} cannot be written: {error}", hint=hint)
-        failed.add_note(kept.format(report.rows_added))
-        raise failed from error
     except Exception as error:
-        error.add_note(kept.format(report.rows_added))
-        raise
+        failure = error
+        # Some IMErrors are timeouts, and so they are OSErrors too.
+        if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, IMError):
+            hint = "Nothing that was committed is lost. Free some space or repair the disk, and sync again."
+            failure = ArchiveError(f"the archive {report.place} cannot be written: {error}", hint=hint)
+        failure.add_note(f"{report.rows_added:,} messages were added before that; the next sync goes on from there.")
+        if failure is error:
+            raise
+        raise failure from error
 
 
-def note_groups(report: SyncReport, ledger: Ledger, plans: Mapping[str, Planned]) -> None:
-    """Report whether groups had new messages of their own: only reading them tells."""
+def report_groups(report: SyncReport, catalogue: CatalogueWriter, plans: Mapping[str, ReadPlan]) -> None:
+    """Report which groups had new messages of their own: only reading them tells."""
     for plan in plans.values():
         if plan.known.kind == "group" and plan.known.synced_at:
-            if ledger.state.conversations[plan.known.id].newest_id == plan.known.newest_id:
+            if catalogue.state.conversations[plan.known.id].newest_id == plan.known.newest_id:
                 report.unchanged += 1
             else:
                 report.changed.append(plan.known.id)
 
 
-def note_lost(report: SyncReport, ledger: Ledger, failed: Mapping[str, str]) -> None:
-    """Report what could not be read any more while it was being read."""
-    for target_id, reason in failed.items():
-        report.lose(ledger.state.conversations[target_id], reason)
+def report_unreadable(report: SyncReport, catalogue: CatalogueWriter, unreadable: Mapping[str, str]) -> None:
+    """Report the conversations that the service refused to show while they were being read."""
+    for target_id, reason in unreadable.items():
+        report.add_unreadable(catalogue.state.conversations[target_id], reason)
 
 
 def check_app(state: State, app_key: str, place: str) -> None:
     """Refuse to mix the messages of two apps.
 
     Raises:
-        InvalidMessage: the archive holds another app's.
+        InvalidMessage: the archive holds messages of another app.
     """
     if state.app_key and state.app_key != app_key:
-        hint = "Give each app an archive of its own."
+        hint = "Use a separate archive for each app."
         raise InvalidMessage(f"the archive {place} holds messages of {state.app_key}, not of {app_key}", hint=hint)
 
 
 async def sync(
     account: Account,
     storage: Storage,
-    of: Wanted,
+    of: SyncTargets,
     *,
     path: str,
     since: int | None,
@@ -130,75 +137,76 @@ async def sync(
     client: Any,
     token: TokenSource | None,
 ) -> SyncReport:
-    """Bring an archive up to date; see `Archive.sync`. Times in ms since the epoch, `lookback` in ms."""
-    report, began, asked = SyncReport(storage.place), time.monotonic(), account.rest.requests
+    """Update an archive; see `Archive.sync`. `since` is in ms since the epoch, `lookback` in ms."""
+    report, began, requests_before = SyncReport(storage.place), time.monotonic(), account.rest.requests
     now = int(time.time() * 1000)
-    crew = None if client is None else Crew(client)
-    async with ledger_of(storage, timeout) as ledger:
-        check_app(ledger.state, account.app.app_key, storage.place)
-        plan = await Planner(account, ledger.state, since, lookback, now, report).plan(of)
+    pool = None if client is None else DaskPool(client)
+    async with locked_catalogue(storage, timeout) as catalogue:
+        check_app(catalogue.state, account.app.app_key, storage.place)
+        plan = await Planner(account, catalogue.state, since, lookback, now, report).plan(of)
 
-        async def settle(piece: Piece) -> None:
-            report.count(await in_thread(settle_piece, storage, ledger, piece, now, account.app.app_key))
+        async def commit(batch: CommitBatch) -> None:
+            report.add_rows(await in_thread(commit_batch, storage, catalogue, batch, now, account.app.app_key))
 
-        with told_what_is_kept(report):
-            # What is to be read is written down first, so that an archive knows of itself what it lacks.
-            beginning = {target_id: one.known for target_id, one in plan.reading.items()}
-            await settle(Piece(conversations={**plan.settled, **beginning}))
-            if crew is None:
-                await _read(account, plan.reading, settle, workers, progress, now, report, ledger)
-            elif plan.reading:
-                split = shares(path, account.app, account.user, token, plan.reading, workers, now, crew.processes)
-                await _have_read(crew, list(split), settle, progress, report, ledger)
-            note_groups(report, ledger, plan.reading)
+        with errors_tell_what_is_kept(report):
+            # First commit which conversations there are: if this sync is stopped, the archive knows what it lacks.
+            planned = {target_id: one.known for target_id, one in plan.to_read.items()}
+            await commit(CommitBatch(conversations={**plan.skipped, **planned}))
+            if pool is None:
+                await _read_here(account, plan.to_read, commit, workers, progress, now, report, catalogue)
+            elif plan.to_read:
+                whole = Task(path, account.app, account.user, token, plan.to_read, workers, now)
+                tasks = split_into_tasks(whole, pool.processes)
+                await _read_on_workers(pool, tasks, commit, progress, report, catalogue)
+            report_groups(report, catalogue, plan.to_read)
             if with_attachments:
-                targets = [*plan.reading, *plan.settled]
-                kept = await attachments.keep(account, storage, ledger, targets, now)
-                report.attachments_kept, report.attachments_failed = kept.kept, kept.failed
-            await in_thread(compact, storage, ledger, _FILES_A_DAY)
-    report.requests += account.rest.requests - asked
+                targets = [*plan.to_read, *plan.skipped]
+                fetched = await fetch_attachments(account, storage, catalogue, targets, now)
+                report.attachments_kept, report.attachments_failed = fetched.kept, fetched.failed
+            await in_thread(compact, storage, catalogue, FILES_A_DAY)
+    report.requests += account.rest.requests - requests_before
     report.seconds = time.monotonic() - began
     return report
 
 
-async def _read(
+async def _read_here(
     account: Account,
-    plans: Mapping[str, Planned],
-    settle: Callable[[Piece], Awaitable[None]],
+    plans: Mapping[str, ReadPlan],
+    commit: Commit,
     workers: int,
     progress: Progress | None,
     now: int,
     report: SyncReport,
-    ledger: Ledger,
+    catalogue: CatalogueWriter,
 ) -> None:
     """Read in this process."""
-    intake = Intake(plans, settle, now)
+    batcher = Batcher(plans, commit, now)
     try:
-        report.reasons += await intake.read(account, workers, progress)
+        report.reasons += await batcher.read(account, workers, progress)
     finally:
-        await intake.flush()
-    note_lost(report, ledger, intake.failed)
+        await batcher.flush()
+    report_unreadable(report, catalogue, batcher.unreadable)
 
 
-async def _have_read(
-    crew: Crew,
-    split: Sequence[Share],
-    settle: Callable[[Piece], Awaitable[None]],
+async def _read_on_workers(
+    pool: DaskPool,
+    tasks: Sequence[Task],
+    commit: Commit,
     progress: Progress | None,
     report: SyncReport,
-    ledger: Ledger,
+    catalogue: CatalogueWriter,
 ) -> None:
-    """Have Dask workers read; each share is committed when it is done."""
-    teller = Worker("imkit-progress")
-    found = crew.brought(split)
+    """Read on Dask workers, and commit each result when it comes."""
+    progress_thread = Worker("imkit-progress")
+    results = pool.run(tasks)
     try:
-        while (brought := await in_thread(next, found, None, stop=crew.stop)) is not None:
-            await settle(brought.piece)
-            note_lost(report, ledger, brought.failed)
-            report.reasons += brought.reasons
-            report.requests += brought.requests
+        while (result := await in_thread(next, results, None, stop=pool.cancel)) is not None:
+            await commit(result.batch)
+            report_unreadable(report, catalogue, result.unreadable)
+            report.reasons += result.reasons
+            report.requests += result.requests
             if progress is not None:
-                await teller.run(progress, report.rows_added, None)
+                await progress_thread.run(progress, report.rows_added, None)
     finally:
-        await in_thread(found.close)
-        teller.close()
+        await in_thread(results.close)
+        progress_thread.close()

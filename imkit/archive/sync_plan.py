@@ -1,7 +1,9 @@
-"""What a sync is to read: what has changed since the last one, found out with few requests.
+"""The plan of a sync: which time ranges of which conversations must be read, found with few requests.
 
-What nobody has written to costs one request for each 20 threads. What has changed is read from where the last sync
-ended, and again over the recent past, so that edits and recalls show.
+Threads without new messages cost one request for each 20 of them. A thread with new messages is read from where the
+last sync ended. If it was active in the recent past, this is read again, so that edits and recalls show.
+
+Source: docs/protocol.md#thread-calls, docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -11,47 +13,48 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imkit.archive.batching import Planned, lost
-from imkit.archive.catalogue import Conversation, Room, State
+from imkit.archive.batching import ReadPlan, unreadable_state
+from imkit.archive.catalogue import ConversationKind, ConversationState, State
 from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.paging import collected
 from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages
 from imkit.errors import Forbidden, IMError, InvalidMessage, NotFound
-from imkit.history.time_ranges import missing
+from imkit.history.time_ranges import Bounds, missing
 from imkit.messages import Message
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.times import to_milliseconds
 
-_ASKED_AT_ONCE = 8
+_REQUESTS_AT_ONCE = 8
 
-Wanted = Session | Thread | Group | Iterable[Thread | Group]
+SyncTargets = Session | Thread | Group | Iterable[Thread | Group]
 
 
 @dataclass(slots=True)
-class Plan:
-    """What a sync has to do.
+class SyncPlan:
+    """What a sync must do.
 
     Attributes:
-        reading: what is to be read.
-        settled: what need not be read: unchanged, vanished or forbidden.
+        to_read: conversation id → what must be read of it.
+        skipped: conversation id → its new state, for those that need not or cannot be read: unchanged, vanished or
+            forbidden.
     """
 
-    reading: dict[str, Planned] = field(default_factory=dict)
-    settled: dict[str, Conversation] = field(default_factory=dict)
+    to_read: dict[str, ReadPlan] = field(default_factory=dict)
+    skipped: dict[str, ConversationState] = field(default_factory=dict)
 
 
 class Planner:
-    """Finds out what is to be read, with as few requests as it takes.
+    """Makes the plan of a sync.
 
     Args:
-        account: who asks.
-        state: the archive as it is.
-        since: nothing older is wanted; ms since the epoch, or `None`.
-        lookback: what is younger is read again; ms.
-        now: ms since the epoch.
-        report: told what is found.
+        account: the login that reads.
+        state: the archive before the sync.
+        since: the start of the time range that the user asked for, in ms since the epoch, or `None`.
+        lookback: how much of the recent past is read again, in ms.
+        now: in ms since the epoch.
+        report: gets what the planner finds.
     """
 
     def __init__(
@@ -63,83 +66,99 @@ class Planner:
         self._recent = now - lookback if lookback else None
         self._now = now
         self._report = report
-        self._rooms: dict[str, Conversation] = {}
-        self._plan = Plan()
+        self._conversations: dict[str, ConversationState] = {}
+        self._plan = SyncPlan()
 
-    async def plan(self, of: Wanted) -> Plan:
-        """Return what is to be done for what was asked for."""
-        for room in await self._resolved(of):
-            if isinstance(room, Group):
-                await self._add_group(room)
+    async def plan(self, of: SyncTargets) -> SyncPlan:
+        """Return the plan for what the user asked for."""
+        for target in await self._targets(of):
+            if isinstance(target, Group):
+                await self._add_group(target)
             else:
-                self._add(room.id, "thread", room.name, room.group_id)
-        threads = [room.id for room in self._rooms.values() if room.kind == "thread"]
-        newest = await self._newest(threads)
-        for conversation in self._rooms.values():
-            if conversation.id not in self._plan.settled:
-                self._decide(conversation, newest.get(conversation.id))
+                self._add(target.id, "thread", target.name, target.group_id)
+        newest = await self._newest_messages()
+        for conversation in self._conversations.values():
+            if conversation.id not in self._plan.skipped:
+                self._plan_conversation(conversation, newest.get(conversation.id))
         return self._plan
 
-    async def _resolved(self, of: Wanted) -> list[Thread | Group]:
+    # ------------------------------------------------------- which conversations
+
+    async def _targets(self, of: SyncTargets) -> list[Thread | Group]:
         if isinstance(of, Session):
             return list(await collected(of.groups()))
-        rooms: list[Any] = [of] if isinstance(of, Thread | Group) else await collected(of)
-        for room in rooms:
-            if not isinstance(room, Thread | Group):
+        targets: list[Any] = [of] if isinstance(of, Thread | Group) else await collected(of)
+        for target in targets:
+            if not isinstance(target, Thread | Group):
                 hint = "Give a session, groups, threads, or a list of them such as group.threads()."
-                raise InvalidMessage(f"a {type(room).__name__} cannot be synced", hint=hint)
-            if room.account.app != self._account.app:
-                raise InvalidMessage(f"{room!r} is of another app than the session")
-        return rooms
+                raise InvalidMessage(f"a {type(target).__name__} cannot be synced", hint=hint)
+            if target.account.app != self._account.app:
+                raise InvalidMessage(f"{target!r} belongs to another app than the session")
+        return targets
 
-    def _add(self, target_id: str, kind: Room, name: str | None, group_id: str | None) -> None:
-        known = self._state.conversations.get(target_id) or Conversation(target_id)
-        self._rooms[target_id] = replace(known, kind=kind, name=name or known.name, group_id=group_id or known.group_id)
+    def _add(self, target_id: str, kind: ConversationKind, name: str | None, group_id: str | None) -> None:
+        known = self._state.conversations.get(target_id) or ConversationState(target_id)
+        self._conversations[target_id] = replace(
+            known, kind=kind, name=name or known.name, group_id=group_id or known.group_id
+        )
 
     async def _add_group(self, group: Group) -> None:
-        """Add a group and its threads; those that its list does not name any more are asked after."""
+        """Add a group and its threads, also those that the archive has and the service no longer lists."""
         self._add(group.id, "group", group.name, None)
-        known = [
+        known_threads = [
             each for each in self._state.conversations.values() if each.group_id == group.id and each.kind == "thread"
         ]
-        account = self._account
         try:
-            threads = await collected(Group(account, group.id).threads())
+            listed = await collected(Group(self._account, group.id).threads())
         except (NotFound, Forbidden) as error:
-            for each in (self._rooms[group.id], *known):
-                self._lose(each, error)
+            for each in (self._conversations[group.id], *known_threads):
+                self._skip_unreadable(each, error)
             return
-        for thread in threads:
+        for thread in listed:
             self._add(thread.id, "thread", thread.name, group.id)
-        for each in known:
-            if each.id in self._rooms or each.status == "vanished":
-                continue
-            try:
-                await Thread(account, each.id).refresh.aio()
-                self._add(each.id, "thread", None, None)
-            except (NotFound, Forbidden) as error:
-                self._lose(each, error)
+        for each in known_threads:
+            if each.id not in self._conversations and each.status != "vanished":
+                await self._add_unlisted_thread(each)
 
-    def _lose(self, known: Conversation, error: IMError) -> None:
-        gone = lost(known, error, self._now)
-        self._rooms[known.id] = self._plan.settled[known.id] = gone
-        self._report.lose(gone, str(error))
+    async def _add_unlisted_thread(self, known: ConversationState) -> None:
+        """Ask the service what became of a thread that it does not list any more."""
+        try:
+            await Thread(self._account, known.id).refresh.aio()
+            self._add(known.id, "thread", None, None)
+        except (NotFound, Forbidden) as error:
+            self._skip_unreadable(known, error)
 
-    async def _newest(self, thread_ids: Sequence[str]) -> dict[str, Message | None]:
-        """Ask for the newest message of many threads; one that cannot be read does not spoil its batch."""
-        ids = [thread_id for thread_id in thread_ids if thread_id not in self._plan.settled]
-        ids.sort(key=lambda thread_id: self._rooms[thread_id].status != "ok")  # one that is lost spoils its batch
+    def _skip_unreadable(self, known: ConversationState, error: IMError) -> None:
+        unreadable = unreadable_state(known, error, self._now)
+        self._conversations[known.id] = self._plan.skipped[known.id] = unreadable
+        self._report.add_unreadable(unreadable, str(error))
+
+    # ---------------------------------------------------------- newest messages
+
+    async def _newest_messages(self) -> dict[str, Message | None]:
+        """Return the newest message of each thread; threads that cannot be read are skipped.
+
+        The service answers for 20 threads at once, and refuses the whole batch if one of them cannot be read. Such a
+        batch is asked again in halves.
+        """
+        ids = [
+            each.id
+            for each in self._conversations.values()
+            if each.kind == "thread" and each.id not in self._plan.skipped
+        ]
+        # Threads that could not be read last time come last, together: fewer batches are refused.
+        ids.sort(key=lambda thread_id: self._conversations[thread_id].status != "ok")
         batches = [ids[start : start + LAST_MESSAGES_BATCH] for start in range(0, len(ids), LAST_MESSAGES_BATCH)]
-        lanes = asyncio.Semaphore(_ASKED_AT_ONCE)
-        found: dict[str, Message | None] = {}
+        slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+        newest: dict[str, Message | None] = {}
 
         async def ask(batch: Sequence[str]) -> None:
             try:
-                async with lanes:
-                    found.update(await last_messages(self._account, batch))
+                async with slots:
+                    newest.update(await last_messages(self._account, batch))
             except (NotFound, Forbidden) as error:
                 if len(batch) == 1:
-                    self._lose(self._rooms[batch[0]], error)
+                    self._skip_unreadable(self._conversations[batch[0]], error)
                     return
                 middle = len(batch) // 2
                 await ask(batch[:middle])
@@ -148,29 +167,55 @@ class Planner:
         async with asyncio.TaskGroup() as group:
             for batch in batches:
                 group.create_task(ask(batch))
-        return found
+        return newest
 
-    def _decide(self, room: Conversation, message: Message | None) -> None:
-        """Say what of a conversation is to be read."""
-        newest_id, newest_at = ("", 0) if message is None else (message.id, to_milliseconds(message.time))
-        holes = missing(room.covered, self._since)
-        tail, holes = holes[-1][0], holes[:-1]
-        is_known = bool(room.covered) and room.status == "ok"
-        same = room.kind == "thread" and is_known and newest_id == room.newest_id
-        active = self._recent is not None and max(newest_at, room.newest_at) >= self._recent
-        if same:
+    # -------------------------------------------------------- which time ranges
+
+    def _plan_conversation(self, conversation: ConversationState, newest: Message | None) -> None:
+        """Put a conversation into the plan: to read, with its time ranges, or skipped because nothing is new."""
+        newest_id, newest_at = ("", 0) if newest is None else (newest.id, to_milliseconds(newest.time))
+        *gaps, tail = missing(conversation.covered, self._since)
+        is_known = bool(conversation.covered) and conversation.status == "ok"
+        is_unchanged = conversation.kind == "thread" and is_known and newest_id == conversation.newest_id
+        is_active = self._recent is not None and max(newest_at, conversation.newest_at) >= self._recent
+        self._report_change(conversation, is_unchanged)
+        if is_unchanged and not gaps and not is_active:
+            self._plan.skipped[conversation.id] = replace(conversation, synced_at=self._now)
+            return
+        start = tail[0]
+        if is_known and start is not None:
+            start = self._earlier_start(start, newest_at if newest_id else None, is_active)
+        bounds = (*_before(gaps, start), (start, None))
+        self._plan.to_read[conversation.id] = ReadPlan(conversation, bounds, newest_id, newest_at)
+
+    def _report_change(self, conversation: ConversationState, is_unchanged: bool) -> None:
+        if is_unchanged:
             self._report.unchanged += 1
-            if not holes and not active:
-                self._plan.settled[room.id] = replace(room, synced_at=self._now)
-                return
-        elif not room.synced_at:
-            self._report.new.append(room.id)
-        elif room.kind == "thread":
-            self._report.changed.append(room.id)
-        start = tail
-        if is_known and newest_id and start is not None:
-            start = min(start, newest_at)  # earlier than what is known: newer ones have been recalled
-        if is_known and active and start is not None and self._recent is not None:
+        elif not conversation.synced_at:
+            self._report.new.append(conversation.id)
+        elif conversation.kind == "thread":
+            self._report.changed.append(conversation.id)
+
+    def _earlier_start(self, start: int, newest_at: int | None, is_active: bool) -> int:
+        """Return where to begin reading: at `start`, where the last sync ended, or earlier.
+
+        Earlier, if the newest message is older than that: the messages after it have been recalled. Earlier too, if the
+        conversation was active in the recent past, which is read again.
+
+        Args:
+            start: in ms since the epoch.
+            newest_at: the time of the newest message, if the service told it.
+            is_active: whether the conversation was active in the recent past.
+        """
+        if newest_at is not None:
+            start = min(start, newest_at)
+        if is_active and self._recent is not None:
             start = max(min(start, self._recent), self._since or 0)
-        bounds = [(low, min(high or 0, start)) for low, high in holes if start is not None and (low or 0) < start]
-        self._plan.reading[room.id] = Planned(room, (*bounds, (start, None)), newest_id, newest_at)
+        return start
+
+
+def _before(gaps: Sequence[Bounds], start: int | None) -> list[Bounds]:
+    """Return the parts of some gaps that lie before `start`."""
+    if start is None:
+        return []
+    return [(low, min(high or 0, start)) for low, high in gaps if (low or 0) < start]

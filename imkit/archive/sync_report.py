@@ -1,11 +1,11 @@
-"""What a sync reports: what it has found and done, and why not all of it."""
+"""`SyncReport`: what a sync has found and done, and why something is missing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from imkit.archive.catalogue import Conversation
-from imkit.archive.merge import Folded
+from imkit.archive.catalogue import ConversationState
+from imkit.archive.merge import MergeResult
 from imkit.escape import for_html, for_terminal
 
 _SHOWN = 5
@@ -16,16 +16,20 @@ class SyncReport:
     """What a sync has found and done.
 
     Attributes:
-        new, changed: ids of threads and groups that were not in the archive; that had new messages.
-        unchanged: how many had none.
-        vanished, forbidden: what can be read no more, and why; what was read of it is kept.
-        rows_added, rows_changed, rows_gone: messages that are new; that read differently now; that are gone from the
-            service and marked so.
-        attachments_kept: how many files were fetched.
-        attachments_failed: message id → why its file could not be had.
-        requests: how many it took.
-        seconds: how long.
-        reasons: why not everything has been read; empty where it has.
+        place: path or URL of the archive.
+        new: ids of threads and groups that the archive did not have before.
+        changed: ids of threads and groups with new messages.
+        unchanged: number of threads and groups without new messages.
+        vanished: id → why, for threads and groups that no longer exist. The archive keeps their messages.
+        forbidden: id → why, for those that this user may not read. The archive keeps their messages.
+        rows_added: number of new messages.
+        rows_changed: number of messages that were edited or reacted to since they were stored.
+        rows_gone: number of messages that the service no longer has; they are marked.
+        attachments_kept: number of attachments that were fetched.
+        attachments_failed: message id → why its attachment could not be fetched.
+        requests: number of requests that the sync made.
+        seconds: how long the sync took.
+        reasons: why messages are missing; empty if none are.
     """
 
     place: str
@@ -45,20 +49,18 @@ class SyncReport:
 
     def _lines(self) -> list[str]:
         rows = f"{self.rows_added:,} messages added, {self.rows_changed:,} changed, {self.rows_gone:,} gone"
-        found = [
+        lines = [
             f"synced {self.place}: {rows}",
             f"conversations: {len(self.new):,} new, {len(self.changed):,} changed, {self.unchanged:,} unchanged; "
             f"{self.requests:,} requests in {self.seconds:,.1f} s",
         ]
         if self.attachments_kept or self.attachments_failed:
-            found.append(
-                f"attachments: {self.attachments_kept:,} fetched, {len(self.attachments_failed):,} not to be had"
-            )
-        for what, which in (("vanished", self.vanished), ("forbidden", self.forbidden)):
-            some = [f"{target_id} ({reason})" for target_id, reason in list(which.items())[:_SHOWN]]
-            more = f" and {len(which) - _SHOWN:,} more" if len(which) > _SHOWN else ""
-            found += [f"{what}, and kept: {'; '.join(some)}{more}"] if some else []
-        return found + [f"not complete: {reason}" for reason in self.reasons]
+            lines.append(f"attachments: {self.attachments_kept:,} fetched, {len(self.attachments_failed):,} failed")
+        for status, reasons in (("vanished", self.vanished), ("forbidden", self.forbidden)):
+            shown = [f"{target_id} ({reason})" for target_id, reason in list(reasons.items())[:_SHOWN]]
+            more = f" and {len(reasons) - _SHOWN:,} more" if len(reasons) > _SHOWN else ""
+            lines += [f"{status}, and kept: {'; '.join(shown)}{more}"] if shown else []
+        return lines + [f"not complete: {reason}" for reason in self.reasons]
 
     def __repr__(self) -> str:
         return "\n".join(for_terminal(line) for line in self._lines())
@@ -67,15 +69,16 @@ class SyncReport:
         first, *others = map(for_html, self._lines())
         return f"<b>{first}</b>" + "".join(f"<br><small>{line}</small>" for line in others)
 
-    def count(self, done: Folded) -> None:
-        """Add what a piece has brought."""
-        self.rows_added += done.added
-        self.rows_changed += done.changed
-        self.rows_gone += done.gone
+    def add_rows(self, result: MergeResult) -> None:
+        """Add the numbers of one merge."""
+        self.rows_added += result.added
+        self.rows_changed += result.changed
+        self.rows_gone += result.gone
 
-    def lose(self, conversation: Conversation, reason: str) -> None:
-        """Add what can be read no more, whatever was expected of it."""
-        (self.forbidden if conversation.status == "forbidden" else self.vanished)[conversation.id] = reason
-        for which in (self.new, self.changed):
-            if conversation.id in which:
-                which.remove(conversation.id)
+    def add_unreadable(self, conversation: ConversationState, reason: str) -> None:
+        """Report a conversation as vanished or forbidden, and no longer as new or changed."""
+        reasons = self.forbidden if conversation.status == "forbidden" else self.vanished
+        reasons[conversation.id] = reason
+        for ids in (self.new, self.changed):
+            if conversation.id in ids:
+                ids.remove(conversation.id)

@@ -1,10 +1,10 @@
-"""Checking an archive: every file that the catalogue names is there, is whole, and holds each message once."""
+"""Verifying an archive: every file that the catalogue names exists, is undamaged, and no message is stored twice."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from imkit.archive import catalogue, parquet
 from imkit.archive.attachments import content_name
 from imkit.archive.catalogue import State, StoredFile
-from imkit.archive.read import unread
+from imkit.archive.read import why_incomplete
 from imkit.archive.storage import Storage
 from imkit.errors import ArchiveError
 from imkit.escape import for_html, for_terminal
@@ -23,7 +23,13 @@ from imkit.history.columns import SCHEMA_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong with an archive: where, what, and what to do."""
+    """Something that is wrong with an archive, or worth knowing.
+
+    Attributes:
+        where: the file, day or conversation.
+        what: what is wrong.
+        do: what the user can do about it.
+    """
 
     where: str
     what: str
@@ -35,9 +41,12 @@ class Verification:
     """What `Archive.verify` has found.
 
     Attributes:
+        place: path or URL of the archive.
+        files: number of files.
+        rows: number of messages.
+        conversations: number of threads and groups.
         problems: what is wrong; empty for a sound archive.
-        notes: what is not wrong, but worth knowing: conversations not read to their end, remains of a killed writer.
-        files, rows, conversations: how many there are.
+        notes: what is not wrong but worth knowing: conversations not read completely, files that a killed writer left.
     """
 
     place: str
@@ -56,8 +65,8 @@ class Verification:
         verdict = "sound" if self.ok else f"{len(self.problems):,} problems"
         counts = f"{self.rows:,} messages of {self.conversations:,} conversations in {self.files:,} files"
         yield f"archive {self.place}: {verdict}; {counts}"
-        for mark, found in (("!", self.problems), ("·", self.notes)):
-            yield from (f"{mark} {one.where}: {one.what}. {one.do}" for one in found)
+        for mark, findings in (("!", self.problems), ("·", self.notes)):
+            yield from (f"{mark} {one.where}: {one.what}. {one.do}" for one in findings)
 
     def __repr__(self) -> str:
         return "\n".join(for_terminal(line) for line in self._lines())
@@ -68,49 +77,44 @@ class Verification:
         return f"<b>{first}</b>" + (f"<ul>{points}</ul>" if points else "")
 
 
-_RESTORE = "Copy it back from a backup; or delete the archive and sync it anew, as far as the service still has it."
+_RESTORE = "Copy it back from a backup. Or delete the archive and sync again what the service still has."
 
 
 def verify(storage: Storage) -> Verification:
     """Read everything, and say what is wrong."""
-    found = Verification(storage.place)
+    result = Verification(storage.place)
     try:
         state = catalogue.load(storage)
     except (ArchiveError, FileNotFoundError) as error:
-        found.problems.append(Problem("catalogue", str(error), "Nothing else can be told without it."))
-        return found
-    found.conversations = len(state.conversations)
-    days: defaultdict[str, list[pa.ChunkedArray]] = defaultdict(list)
+        result.problems.append(Problem("catalogue", str(error), "Nothing else can be checked without it."))
+        return result
+    result.conversations = len(state.conversations)
+    keys_by_day: defaultdict[str, list[pa.ChunkedArray]] = defaultdict(list)
     for kind, schema in parquet.SCHEMAS.items():
-        for file in state.of(kind):
-            found.files += 1
+        for file in state.files_of(kind):
+            result.files += 1
             try:
-                table = _checked(storage, file, schema)
+                table = _checked_rows(storage, file, schema)
             except (ValueError, OSError, pa.ArrowException) as error:
-                if catalogue.load(storage).files.get(file.name) == file:  # else a writer has merged it away meanwhile
-                    found.problems.append(Problem(file.name, str(error), _RESTORE))
+                if catalogue.load(storage).files.get(file.name) == file:  # no writer has removed it meanwhile
+                    result.problems.append(Problem(file.name, str(error), _RESTORE))
                 continue
             if kind == "messages":
-                found.rows += file.rows
-                days[file.day].append(parquet.keys(table))
+                result.rows += file.rows
+                keys_by_day[file.day].append(parquet.row_keys(table))
             elif kind == "attachments":
-                _check_contents(storage, table, found)
-    for day, parts in days.items():
-        keys = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
-        twice = len(keys) - pc.count_distinct(keys).as_py()
-        if twice:
-            what, do = f"{twice:,} messages stand in it twice", "Please report it: imkit never writes that."
-            found.problems.append(Problem(f"messages/day={day}", what, do))
-    _note(storage, state, found)
-    return found
+                result.problems += _attachment_problems(storage, table)
+    result.problems += _duplicate_problems(keys_by_day)
+    result.notes += _notes(storage, state)
+    return result
 
 
-def _checked(storage: Storage, file: StoredFile, schema: pa.Schema) -> pa.Table:
-    """Return the rows of a file that is as the catalogue says.
+def _checked_rows(storage: Storage, file: StoredFile, schema: pa.Schema) -> pa.Table:
+    """Return the rows of a file that matches its entry in the catalogue.
 
     Raises:
-        ValueError: it is not.
-        OSError: it cannot be read.
+        ValueError: the file does not match.
+        OSError: the file cannot be read.
     """
     try:
         data = storage.read(file.name)
@@ -124,32 +128,41 @@ def _checked(storage: Storage, file: StoredFile, schema: pa.Schema) -> pa.Table:
         raise ValueError(f"its columns are those of schema {version}, not {SCHEMA_VERSION}")
     if table.num_rows != file.rows:
         raise ValueError(f"it has {table.num_rows:,} rows, not {file.rows:,}")
-    moments = (parquet.milliseconds(table["time"]).min(), file.first, file.last)
-    days = {parquet.day_name(int(moment)) for moment in moments}
+    times = (parquet.milliseconds(table["time"]).min(), file.first, file.last)
+    days = {parquet.utc_day(int(time)) for time in times}
     if days != {file.day}:
-        raise ValueError(f"its rows are of {', '.join(sorted(days))}, not of {file.day} alone")
+        raise ValueError(f"its rows belong to {', '.join(sorted(days))}, not to {file.day} alone")
     return table
 
 
-def _check_contents(storage: Storage, table: pa.Table, found: Verification) -> None:
+def _attachment_problems(storage: Storage, table: pa.Table) -> Iterator[Problem]:
     for sha256 in pc.unique(table["sha256"].drop_null()).to_pylist():
         name = content_name(sha256)
         try:
-            whole = hashlib.sha256(storage.read(name)).hexdigest() == sha256
+            intact = hashlib.sha256(storage.read(name)).hexdigest() == sha256
         except OSError:
-            whole = False
-        if not whole:
-            found.problems.append(Problem(name, "the attachment is missing or damaged", _RESTORE))
+            intact = False
+        if not intact:
+            yield Problem(name, "the attachment is missing or damaged", _RESTORE)
 
 
-def _note(storage: Storage, state: State, found: Verification) -> None:
+def _duplicate_problems(keys_by_day: Mapping[str, Sequence[pa.ChunkedArray]]) -> Iterator[Problem]:
+    for day, keys_of_files in keys_by_day.items():
+        keys = pa.chunked_array([chunk for one in keys_of_files for chunk in one.chunks], pa.string())
+        duplicates = len(keys) - pc.count_distinct(keys).as_py()
+        if duplicates:
+            what = f"{duplicates:,} messages are stored twice"
+            yield Problem(f"messages/day={day}", what, "Please report this: imkit never writes a message twice.")
+
+
+def _notes(storage: Storage, state: State) -> Iterator[Problem]:
     for conversation in state.conversations.values():
         where = f"{conversation.kind} {conversation.id}"
-        lack = unread(conversation, None, None)
-        if lack and conversation.status == "ok":
-            found.notes.append(Problem(where, lack.partition(": ")[2], "The next sync goes on with it."))
+        reason = why_incomplete(conversation, None, None)
+        if reason and conversation.status == "ok":
+            yield Problem(where, reason.partition(": ")[2], "The next sync goes on with it.")
         elif conversation.status != "ok":
-            since = parquet.day_name(conversation.status_since)
-            found.notes.append(Problem(where, f"{conversation.status} since {since}", "What was read of it is kept."))
+            since = parquet.utc_day(conversation.status_since)
+            yield Problem(where, f"{conversation.status} since {since}", "The archive keeps its messages.")
     for name in catalogue.orphans(storage, state):
-        found.notes.append(Problem(name, "no part of the archive", "The next sync removes it."))
+        yield Problem(name, "not part of the archive", "The next sync removes it.")

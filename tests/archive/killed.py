@@ -1,13 +1,14 @@
-"""Kills a writer of an archive at every step it takes on the disk, and looks at what it leaves behind.
+"""Kills a writer of an archive at every step that it takes on the disk, and checks what it leaves behind.
 
-A process of its own, which forks before anything in it has a thread:
+This runs in a process of its own, which forks before any thread is started:
 
-    python -m tests.archive.killed fold
+    python -m tests.archive.killed merge
     python -m tests.archive.killed sync '{"rest_url": …, "base": …, "group": …}'
 
-For n = 1, 2, 3 … a child writes and ends by SIGKILL just before the n-th time that it creates, renames or removes a
-file; half of the times, what was written last is cut in half first, as a power cut would. Another child then looks at
-what there is, and goes on. The first child that finishes ends the series. One line for each n says how it went.
+For n = 1, 2, 3 … a child process writes, and ends by SIGKILL just before it creates, renames or removes a file for the
+n-th time. For every second n, the file written last is first cut in half, as after a power cut. A second child then
+checks the archive and goes on with the work. The series ends with the first child that finishes. One line is printed
+for each n.
 """
 
 from __future__ import annotations
@@ -22,23 +23,25 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
-import duckdb  # noqa: F401  # here, not in each child
+import duckdb  # noqa: F401  # imported here and not in each child
+import pyarrow as pa
 
 import imkit
 from imkit.archive import Archive, batching, catalogue, compact, merge, parquet, sync
-from imkit.archive.catalogue import Conversation, Ledger
+from imkit.archive.catalogue import CatalogueWriter, ConversationState
 from imkit.archive.merge import Reread
 from imkit.archive.storage import storage_at
 from imkit.history.columns import batch_of
-from imkit.history.frames import frame_of  # noqa: F401  # this too
+from imkit.history.frames import frame_of  # noqa: F401  # imported here and not in each child
 from imkit.messages import Message, Text
 from imkit.sandbox.process import SandboxAddress
 from imkit.times import from_milliseconds
 from imkit.whole_files import PART
 
-# In memory, where that can be: what is tested is the order of steps, and a disk is slow to say that it is done.
+# A folder in memory, if there is one: the test is about the order of the steps, and fsync on a disk is slow.
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 HOUR = 3_600_000
 START = 1_795_392_000_000  # midnight
@@ -46,7 +49,7 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 def die_at(step: int, folder: Path) -> None:
-    """End this process by SIGKILL before it changes the folder for the n-th time."""
+    """Make this process end by SIGKILL before it changes the folder for the n-th time."""
     steps = itertools.count(1)
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -66,7 +69,7 @@ def die_at(step: int, folder: Path) -> None:
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Run something in a fork, and return its exit code, or minus the signal that ended it."""
+    """Run a function in a fork, and return its exit code, or minus the signal that ended it."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -81,7 +84,8 @@ def in_child(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def series(write: Callable[[Path], None], look: Callable[[Path, int], None], base: Path | None) -> None:
+def kill_at_each_step(write: Callable[[Path], None], check: Callable[[Path, int], None], base: Path | None) -> None:
+    """Run `write` and kill it at step 1, 2, 3 …, each time on a copy of `base`, and `check` what is left."""
     for step in itertools.count(1):
         with tempfile.TemporaryDirectory(dir=MEMORY) as home:
             folder = Path(home) / "archive"
@@ -95,8 +99,8 @@ def series(write: Callable[[Path], None], look: Callable[[Path, int], None], bas
             ended = in_child(child)
             if ended not in (0, -signal.SIGKILL):
                 sys.exit(f"step {step}: the writer failed ({ended})")
-            if in_child(lambda step=step, folder=folder: look(folder, step)):
-                sys.exit(f"step {step}: what it left behind is not as it should be")
+            if in_child(partial(check, folder, step)):
+                sys.exit(f"step {step}: what the writer left behind is wrong")
             print(f"step {step}: {'killed' if ended else 'finished'}", flush=True)
             if ended == 0:
                 return
@@ -111,77 +115,82 @@ def message(number: int, text: str = "") -> Message:
     )
 
 
-def table(*messages: Message) -> object:
-    return parquet.stored(batch_of(messages), "42", START)
+def table(*messages: Message) -> pa.Table:
+    return parquet.archive_rows(batch_of(messages), "42", START)
 
 
-def fold_all(folder: Path) -> None:
-    """Two days of messages, in several folds: new, read again, edited, gone; then merged."""
+def merge_all(folder: Path) -> None:
+    """Write two days of messages in several merges (new, read again, edited, gone), then compact them."""
     storage = storage_at(folder)
     with storage.writing(0):
-        ledger = Ledger(storage)
-        if not ledger.state.number:
+        writer = CatalogueWriter(storage)
+        if not writer.state.number:
             first = [table(*map(message, range(20)))]
-            merge.fold(storage, ledger, first, [], {}, [covered(19)], 1)
-        if ledger.state.number == 1:
-            again = [table(*(message(n, "edited" if n == 15 else "") for n in range(10, 20) if n != 12))]
+            merge.merge_rows(storage, writer, first, [], {}, [covered(19)], 1)
+        if writer.state.number == 1:
+            second = [table(*map(message, range(20, 40)))]
+            maybe_changed = [table(*(message(n, "edited" if n == 15 else "") for n in range(10, 20) if n != 12))]
             reread = {"42": Reread(((START + 10 * HOUR, START + 19 * HOUR),), frozenset())}
-            merge.fold(storage, ledger, [table(*map(message, range(20, 40)))], again, reread, [covered(39)], 2)
-        if ledger.state.number == 2:
-            merge.fold(storage, ledger, [table(*map(message, range(40, 48)))], [], {}, [covered(47)], 3)
-        compact.compact(storage, ledger, at_least=2)
+            merge.merge_rows(storage, writer, second, maybe_changed, reread, [covered(39)], 2)
+        if writer.state.number == 2:
+            third = [table(*map(message, range(40, 48)))]
+            merge.merge_rows(storage, writer, third, [], {}, [covered(47)], 3)
+        compact.compact(storage, writer, at_least=2)
 
 
-def covered(last: int) -> Conversation:
-    return Conversation("42", covered=((0, START + last * HOUR),), newest_id=str(10**18 + last), synced_at=1)
+def covered(last: int) -> ConversationState:
+    """The state of the conversation when messages 0 to `last` have been read."""
+    return ConversationState("42", covered=((0, START + last * HOUR),), newest_id=str(10**18 + last), synced_at=1)
 
 
-def look_at_fold(folder: Path, step: int) -> None:
+def check_merge(folder: Path, step: int) -> None:
     archive = Archive(folder)
     if (folder / "catalogue").exists():
-        sound(archive)
+        assert_sound(archive)
         known = archive.frame(gone=True)
-        # What the catalogue says to be covered is there, all of it and once; nothing else is.
-        state = catalogue.load(archive._storage)
+        # All messages in the covered range are stored once, and no others.
+        state = catalogue.load(storage_at(folder))
         last = max((last for each in state.conversations.values() for _, last in each.covered), default=START - HOUR)
         assert list(known.message_id) == [str(10**18 + n) for n in range((last - START) // HOUR + 1)], step
-    fold_all(folder)
+    merge_all(folder)
     whole = archive.frame(gone=True)
     assert list(whole.message_id) == [str(10**18 + n) for n in range(48)]
     assert whole.text[15] == "edited"
     assert list(whole.index[whole.gone_at.notna()]) == [12]
     assert list(archive.sql("select text from versions").text) == ["15"]
-    sound(archive, tidy=True)
+    assert_sound(archive, tidy=True)
     assert len(archive.files()) == 2
 
 
-def sound(archive: Archive, tidy: bool = False) -> None:
-    found = archive.verify()
-    assert found.ok, found
-    assert not tidy or not found.notes, found
+def assert_sound(archive: Archive, tidy: bool = False) -> None:
+    """Assert that nothing is wrong with an archive; `tidy`: and that nothing is missing or left over."""
+    verification = archive.verify()
+    assert verification.ok, verification
+    assert not tidy or not verification.notes, verification
 
 
 # ----------------------------------------------------------------- with a service
 
 
-def sync_all(folder: Path, told: dict[str, str]) -> None:
-    app = SandboxAddress(told["app_key"], told["rest_url"], told["ws_url"], told["secret"]).app
-    with imkit.login(told["user"], app=app) as session:
-        Archive(folder, timeout=0).sync(session, session.group(told["group"]), lookback=timedelta(hours=1))
+def sync_all(folder: Path, settings: dict[str, str]) -> None:
+    app = SandboxAddress(settings["app_key"], settings["rest_url"], settings["ws_url"], settings["secret"]).app
+    with imkit.login(settings["user"], app=app) as session:
+        Archive(folder, timeout=0).sync(session, session.group(settings["group"]), lookback=timedelta(hours=1))
 
 
-def look_at_sync(folder: Path, told: dict[str, str]) -> None:
+def check_sync(folder: Path, settings: dict[str, str]) -> None:
     archive = Archive(folder)
-    sound(archive)
+    assert_sound(archive)
     before = archive.frame(gone=True)
-    sync_all(folder, told)
-    sound(archive, tidy=True)
+    sync_all(folder, settings)
+    assert_sound(archive, tidy=True)
     whole = archive.frame(gone=True)
     assert set(before.message_id) <= set(whole.message_id)
-    assert digest(archive) == told["digest"], "the rows are not those of a writer that was never killed"
+    assert digest(archive) == settings["digest"], "the rows are not those of a writer that was never killed"
 
 
 def digest(archive: Archive) -> str:
+    """Return the rows of an archive as text, without the times at which it was written."""
     whole = archive.frame(gone=True)
     whole["gone_at"] = whole.gone_at.notna()
     versions = archive.sql("select message_id, text from versions order by all")
@@ -189,13 +198,16 @@ def digest(archive: Archive) -> str:
 
 
 def main() -> None:
-    what = sys.argv[1]
-    catalogue.CHECKPOINT_EVERY, sync._FILES_A_DAY, batching.ROWS_A_PIECE = 2, 2, 5
-    if what == "fold":
-        series(fold_all, look_at_fold, None)
+    catalogue.CHECKPOINT_EVERY, sync.FILES_A_DAY, batching.ROWS_A_COMMIT = 2, 2, 5
+    if sys.argv[1] == "merge":
+        kill_at_each_step(merge_all, check_merge, None)
     else:
-        told = json.loads(sys.argv[2])
-        series(lambda folder: sync_all(folder, told), lambda folder, _: look_at_sync(folder, told), Path(told["base"]))
+        settings = json.loads(sys.argv[2])
+        kill_at_each_step(
+            lambda folder: sync_all(folder, settings),
+            lambda folder, _: check_sync(folder, settings),
+            Path(settings["base"]),
+        )
 
 
 if __name__ == "__main__":

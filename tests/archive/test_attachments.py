@@ -1,4 +1,4 @@
-"""Attachments are kept by what is in them, and no secret with them; one that cannot be had does not stop the rest."""
+"""Attachments are stored by their content and without secrets; one that cannot be fetched does not stop the others."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from tests.archive.conftest import Tea
 LEAF, NOTE = b"leaf" * 100, b"note"
 
 
-def test_files_are_kept_once_and_without_their_secrets(tea: Tea, archive: Archive, tmp_path: Path) -> None:
+def test_files_are_stored_once_and_without_their_secrets(tea: Tea, archive: Archive, tmp_path: Path) -> None:
     thread = tea.thread("Oolong", "a")
     sent = [
         thread.send(imkit.File(LEAF, file_name="../../leaf.txt")),
@@ -38,36 +38,37 @@ def test_files_are_kept_once_and_without_their_secrets(tea: Tea, archive: Archiv
     whole = b"".join(path.read_bytes() for path in (tmp_path / "archive").rglob("*") if path.is_file())
     texts = "".join(archive.sql(f"select * from {view}").to_csv() for view in ("all_messages", "attachments"))
     assert [secret for secret in secrets if secret and (secret.encode() in whole or secret in texts)] == []
-    again = archive.sync(tea.alice, tea.group, attachments=True, lookback=timedelta(0))
-    assert again.attachments_kept == 0
+    second = archive.sync(tea.alice, tea.group, attachments=True, lookback=timedelta(0))
+    assert second.attachments_kept == 0
 
 
-def test_one_that_cannot_be_had_is_noted_and_tried_again(
+def test_a_file_that_cannot_be_fetched_is_noted_and_tried_again_unless_it_expired(
     tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thread = tea.thread("Oolong")
     lost, late, fine = [thread.send(imkit.File(data, file_name="f")) for data in (b"lost", b"late", b"fine")]
     content = attachments.attachment_content
-    troubles: dict[str, imkit.IMError] = {lost.id: NotFound("past its life"), late.id: imkit.ServiceBusy("busy")}
+    errors: dict[str, imkit.IMError] = {lost.id: NotFound("expired"), late.id: imkit.ServiceBusy("busy")}
 
     async def fail(account: Account, message: imkit.Message, most: int) -> bytes:
-        if message.id in troubles:
-            raise troubles[message.id]
+        if message.id in errors:
+            raise errors[message.id]
         return await content(account, message, most)
 
     monkeypatch.setattr(attachments, "attachment_content", fail)
     report = archive.sync(tea.alice, thread, attachments=True)
     assert report.attachments_kept == 1
     assert report.attachments_failed.keys() == {lost.id, late.id}
-    assert "1 fetched, 2 not to be had" in repr(report)
-    troubles.clear()
-    assert archive.sync(tea.alice, thread, attachments=True).attachments_kept == 1  # what is past its life stays so
+    assert "1 fetched, 2 failed" in repr(report)
+    errors.clear()
+    second = archive.sync(tea.alice, thread, attachments=True)
+    assert second.attachments_kept == 1  # the expired file is not tried again
     table = archive.sql("select message_id, sha256, reason from attachments").set_index("message_id")
-    assert "past its life" in table.reason[lost.id]
+    assert "expired" in table.reason[lost.id]
     assert table.sha256[[late.id, fine.id]].notna().all()
 
 
-def test_a_thread_that_cannot_be_asked_now_says_why(
+def test_a_thread_whose_history_is_refused_now_is_tried_again(
     tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     thread = tea.thread("Oolong")
@@ -85,7 +86,7 @@ def test_a_thread_that_cannot_be_asked_now_says_why(
     assert archive.sync(tea.alice, thread, attachments=True).attachments_kept == 1
 
 
-def test_a_damaged_file_is_found(tea: Tea, archive: Archive, tmp_path: Path) -> None:
+def test_verify_finds_a_damaged_attachment(tea: Tea, archive: Archive, tmp_path: Path) -> None:
     thread = tea.thread("Oolong")
     thread.send(imkit.File(LEAF, file_name="f"))
     archive.sync(tea.alice, thread, attachments=True)

@@ -1,4 +1,4 @@
-"""The catalogue: commits, checkpoints; what is damaged is told, what is left behind goes."""
+"""The catalogue: commits and checkpoints, errors for damaged files, and removal of files that a killed writer left."""
 
 import json
 from pathlib import Path
@@ -6,25 +6,25 @@ from pathlib import Path
 import pytest
 
 from imkit.archive import catalogue
-from imkit.archive.catalogue import Commit, Conversation, Ledger, StoredFile, load
+from imkit.archive.catalogue import CatalogueWriter, Commit, ConversationState, StoredFile, load
 from imkit.archive.storage import storage_at
 from imkit.errors import ArchiveError
 
 
-def stored(number: int) -> StoredFile:
+def stored_file(number: int) -> StoredFile:
     return StoredFile(f"messages/day=2026-11-24/{number}.parquet", "messages", "2026-11-24", 1, 1, "", 0, 0)
 
 
 def test_commits_and_checkpoints_lead_to_the_same_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "CHECKPOINT_EVERY", 3)
     storage = storage_at(tmp_path)
-    ledger = Ledger(storage)
+    writer = CatalogueWriter(storage)
     for number in range(1, 12):
-        removed = (stored(number - 2).name,) if number > 2 else ()
-        conversation = Conversation(str(number % 4), covered=((0, number),))
-        ledger.commit(Commit((stored(number),), removed, (conversation,), "org#app"))
-        assert load(storage) == ledger.state
-        assert set(ledger.state.files) == {stored(n).name for n in (number - 1, number) if n > 0}
+        removed = (stored_file(number - 2).name,) if number > 2 else ()
+        conversation = ConversationState(str(number % 4), covered=((0, number),))
+        writer.commit(Commit((stored_file(number),), removed, (conversation,), "org#app"))
+        assert load(storage) == writer.state
+        assert set(writer.state.files) == {stored_file(n).name for n in (number - 1, number) if n > 0}
     names = [name.rpartition("/")[2] for name in storage.names("catalogue")]
     assert [name for name in names if "checkpoint" in name] == [
         "000000000006.checkpoint.json",
@@ -34,62 +34,62 @@ def test_commits_and_checkpoints_lead_to_the_same_state(tmp_path: Path, monkeypa
     assert load(storage).app_key == "org#app"
 
 
-def test_a_damaged_checkpoint_is_made_good_by_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "CHECKPOINT_EVERY", 2)
     storage = storage_at(tmp_path)
-    ledger = Ledger(storage)
+    writer = CatalogueWriter(storage)
     for number in range(1, 6):
-        ledger.commit(Commit((stored(number),)))
+        writer.commit(Commit((stored_file(number),)))
     newest = tmp_path / "catalogue" / "000000000004.checkpoint.json"
     whole = newest.read_bytes()
     for damaged in (b"", whole[:-20], whole.replace(b'"rows": 1', b'"rows": 2', 1)):
         newest.write_bytes(damaged)
-        assert load(storage) == ledger.state
+        assert load(storage) == writer.state
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '{"sha256": "", "content": {}}', "\x00"])
-def test_a_damaged_commit_is_told(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_commit_raises_an_error_that_names_it(tmp_path: Path, damage: str) -> None:
     storage = storage_at(tmp_path)
-    Ledger(storage).commit(Commit((stored(1),)))
+    CatalogueWriter(storage).commit(Commit((stored_file(1),)))
     (tmp_path / "catalogue" / "000000000001.commit.json").write_text(damage)
     with pytest.raises(ArchiveError, match=r"000000000001\.commit\.json.*is damaged"):
         load(storage)
 
 
-def test_a_missing_commit_is_told(tmp_path: Path) -> None:
+def test_a_missing_commit_raises_an_error_that_names_it(tmp_path: Path) -> None:
     storage = storage_at(tmp_path)
-    ledger = Ledger(storage)
+    writer = CatalogueWriter(storage)
     for number in range(1, 4):
-        ledger.commit(Commit((stored(number),)))
+        writer.commit(Commit((stored_file(number),)))
     (tmp_path / "catalogue" / "000000000002.commit.json").unlink()
     with pytest.raises(ArchiveError, match="commit 2 is missing"):
         load(storage)
 
 
-def test_a_later_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = storage_at(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(catalogue, "FORMAT", 2)
-        Ledger(storage).commit(Commit((stored(1),)))
+        CatalogueWriter(storage).commit(Commit((stored_file(1),)))
     with pytest.raises(ArchiveError, match="later version"):
         load(storage)
 
 
-def test_what_a_later_version_has_added_to_a_thread_is_left_out() -> None:
+def test_unknown_fields_of_a_conversation_are_left_out() -> None:
     entry = {"id": "42", "covered": [[1, 2]], "mood": "good"}
-    assert Conversation.read(json.loads(json.dumps(entry))) == Conversation("42", covered=((1, 2),))
+    assert ConversationState.from_json(json.loads(json.dumps(entry))) == ConversationState("42", covered=((1, 2),))
 
 
-def test_a_writer_removes_what_nobody_names(tmp_path: Path) -> None:
+def test_a_writer_removes_files_that_no_commit_names(tmp_path: Path) -> None:
     storage = storage_at(tmp_path)
-    Ledger(storage).commit(Commit((stored(1),)))
-    storage.write(stored(1).name, b"1")
-    left = ["messages/day=2026-11-24/x.parquet", "versions/day=2026-11-24/.x.part", "catalogue/.1.part"]
+    CatalogueWriter(storage).commit(Commit((stored_file(1),)))
+    storage.write(stored_file(1).name, b"1")
+    left_behind = ["messages/day=2026-11-24/x.parquet", "versions/day=2026-11-24/.x.part", "catalogue/.1.part"]
     kept = ["attachments/ab/abc", "live/day=2026-11-24/1.json"]
-    for name in (*left, *kept):
+    for name in (*left_behind, *kept):
         storage.write(name, b"")
-    assert catalogue.orphans(storage, load(storage)) == [left[2], left[0], left[1]]
-    Ledger(storage)
+    assert catalogue.orphans(storage, load(storage)) == [left_behind[2], left_behind[0], left_behind[1]]
+    CatalogueWriter(storage)
     assert [name for name in kept if not (tmp_path / name).exists()] == []
-    assert [name for name in left if (tmp_path / name).exists()] == []
-    assert (tmp_path / stored(1).name).exists()
+    assert [name for name in left_behind if (tmp_path / name).exists()] == []
+    assert (tmp_path / stored_file(1).name).exists()

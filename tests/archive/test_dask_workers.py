@@ -1,8 +1,9 @@
-"""A sync over Dask workers brings the same rows as one process, and takes no more of the rate limit."""
+"""A sync over Dask workers gives the same rows as one process, and keeps within the app's rate limit."""
 
 import pickle
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,10 +11,9 @@ import pytest
 
 import imkit
 from imkit.archive import Archive
-from imkit.archive.batching import Planned
-from imkit.archive.catalogue import Conversation
-from imkit.archive.dask_workers import Crew, shares
-from imkit.sandbox.process import Sandbox
+from imkit.archive.batching import ReadPlan
+from imkit.archive.catalogue import ConversationState
+from imkit.archive.dask_workers import DaskPool, Task, split_into_tasks
 from tests.archive.conftest import Tea
 
 
@@ -30,15 +30,15 @@ def client() -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_two_processes_bring_the_same_rows_as_one(client: Any, tea: Tea, archive: Archive, tmp_path: Any) -> None:
+def test_two_processes_give_the_same_rows_as_one(client: Any, tea: Tea, archive: Archive, tmp_path: Path) -> None:
     threads = [tea.thread(f"Tea {number}", *map(str, range(number))) for number in range(10)]
     one = Archive(tmp_path / "one")
     alone = one.sync(tea.alice, tea.group)
-    told: list[int] = []
-    together = archive.sync(tea.alice, tea.group, client=client, progress=lambda done, _: told.append(done))
+    reported: list[int] = []
+    together = archive.sync(tea.alice, tea.group, client=client, progress=lambda done, _: reported.append(done))
     assert (together.rows_added, set(together.new)) == (alone.rows_added, set(alone.new))
     assert together.requests >= alone.requests
-    assert told[-1] == 55
+    assert reported[-1] == 55
     pd.testing.assert_frame_equal(archive.frame(), one.frame())
     assert archive.verify().notes == []
     assert archive.verify().ok
@@ -52,22 +52,23 @@ def test_two_processes_bring_the_same_rows_as_one(client: Any, tea: Tea, archive
     assert archive.sync(tea.alice, tea.group, client=client, lookback=timedelta(0)).unchanged == 10
 
 
-def test_the_limit_is_split_and_nothing_secret_travels(tea: Tea) -> None:
+def test_the_rate_limit_is_divided_and_tasks_hold_no_secret(tea: Tea) -> None:
     app = imkit.App("org#app", rest_url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1", max_requests_per_second=90)
-    plans = {str(number): Planned(Conversation(str(number)), ((None, None),)) for number in range(20)}
-    split = list(shares("archive", app, "ann", fetch_token, plans, 8, 0, 3))
-    assert {share.app.max_requests_per_second for share in split} == {30}
+    plans = {str(number): ReadPlan(ConversationState(str(number)), ((None, None),)) for number in range(20)}
+    tasks = split_into_tasks(Task("archive", app, "ann", fetch_token, plans, 8, 0), 3)
+    assert {task.app.max_requests_per_second for task in tasks} == {30}
     assert app.max_requests_per_second == 90
-    assert sorted(name for share in split for name in share.plans) == sorted(plans)
-    assert b"s3cret" not in pickle.dumps(split)
+    assert sorted(name for task in tasks for name in task.plans) == sorted(plans)
+    assert b"s3cret" not in pickle.dumps(tasks)
 
 
 def fetch_token() -> str:
     return "".join(["s3", "cret"])
 
 
-def test_what_cannot_be_spread_is_refused(tea: Tea, archive: Archive, sandbox: Sandbox) -> None:
+def test_wrong_arguments_are_refused(tea: Tea, archive: Archive) -> None:
     with pytest.raises(imkit.InvalidMessage, match=r"distributed\.Client"):
-        Crew("tcp://127.0.0.1:1")
+        DaskPool("tcp://127.0.0.1:1")
+    not_callable: Any = "t0ken"
     with pytest.raises(imkit.InvalidMessage, match="a function"):
-        archive.sync(tea.alice, tea.group, token="t0ken")
+        archive.sync(tea.alice, tea.group, token=not_callable)

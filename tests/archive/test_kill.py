@@ -1,4 +1,4 @@
-"""Killed at any moment, an archive is as it was before a commit or as it is after; nothing is lost, nothing twice."""
+"""A writer killed at any moment leaves the archive before or after a commit: no message is lost or stored twice."""
 
 import json
 import shutil
@@ -19,18 +19,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 def killed(*arguments: str) -> list[str]:
     command = [sys.executable, "-m", "tests.archive.killed", *arguments]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == 0, said.stdout + said.stderr
-    return said.stdout.splitlines()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
 
 
-def test_at_every_step_of_writing_rewriting_merging_and_checkpoints() -> None:
-    steps = killed("fold")
+def test_a_kill_at_every_step_of_merging_compacting_and_checkpoints() -> None:
+    steps = killed("merge")
     assert len(steps) > 40
     assert steps[-1].endswith("finished")
 
 
-def test_at_every_step_of_a_sync(tea: Tea, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_kill_at_every_step_of_a_sync(tea: Tea, sandbox: Sandbox, tmp_path: Path) -> None:
     oolong, sencha = tea.thread("Oolong", *"abc"), tea.thread("Sencha", *"de")
     base = Archive(tmp_path / "base")
     base.sync(tea.alice, tea.group)
@@ -43,7 +43,7 @@ def test_at_every_step_of_a_sync(tea: Tea, sandbox: Sandbox, tmp_path: Path) -> 
     whole = Archive(tmp_path / "whole")
     report = whole.sync(tea.alice, tea.group)
     assert (report.rows_added, report.rows_changed, report.rows_gone) == (7, 1, 1)
-    told = {
+    settings = {
         "app_key": sandbox.app_key,
         "rest_url": sandbox.rest_url,
         "ws_url": sandbox.ws_url,
@@ -53,4 +53,4 @@ def test_at_every_step_of_a_sync(tea: Tea, sandbox: Sandbox, tmp_path: Path) -> 
         "base": base.path,
         "digest": digest(whole),
     }
-    assert len(killed("sync", json.dumps(told))) > 10
+    assert len(killed("sync", json.dumps(settings))) > 10

@@ -1,4 +1,4 @@
-"""The live log: what was said and then recalled or edited, and only where somebody asked for it."""
+"""The live log: edits and recalls that a session sees, logged only after `Archive.watch`."""
 
 import json
 import threading
@@ -8,41 +8,46 @@ import pytest
 
 import imkit
 from imkit.archive import Archive
+from imkit.archive.storage import Storage, storage_at
 from tests.archive.conftest import Tea
 
 
-def test_said_then_recalled(tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_edits_and_recalls_are_logged_with_the_text(
+    tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     thread = tea.thread("Oolong")
     tea.bob.thread(thread.id).join()
     events = tea.bob.events(imkit.MessageReceived)
-    written, write = threading.Semaphore(0), archive._storage.write
+    storage = type(storage_at(archive.path))
+    written, write = threading.Semaphore(0), storage.write
 
-    def told(name: str, data: bytes) -> None:
-        write(name, data)
+    def write_and_signal(self: Storage, name: str, data: bytes) -> None:
+        write(self, name, data)
         written.release()
 
-    monkeypatch.setattr(archive._storage, "write", told)
+    monkeypatch.setattr(storage, "write", write_and_signal)
     watch = archive.watch(tea.bob)
     sent = thread.send("<b>oops</b>")
-    while events.next(timeout=10).message.id != sent.id:
-        pass
+    received = events.next(timeout=10)
+    assert isinstance(received, imkit.MessageReceived)
+    assert received.message.id == sent.id
     thread.edit(sent, "ouch")
     thread.recall(sent)
     assert written.acquire(timeout=10)
     assert written.acquire(timeout=10)
     watch.close()
-    found = archive.live()
-    assert found.event.tolist() == ["edited", "recalled"]
-    assert found.text.tolist() == ["ouch", "ouch"]
-    assert found.target_id.tolist() == [thread.id] * 2
-    assert found.message_id.tolist() == [sent.id] * 2
-    assert found.seconds_after.notna().tolist() == [False, True]
+    frame = archive.live()
+    assert frame.event.tolist() == ["edited", "recalled"]
+    assert frame.text.tolist() == ["ouch", "ouch"]
+    assert frame.target_id.tolist() == [thread.id] * 2
+    assert frame.message_id.tolist() == [sent.id] * 2
+    assert frame.seconds_after.notna().tolist() == [False, True]
     by_sql = archive.sql("select event, operator from live where message_id = ?", [sent.id])
     assert by_sql.operator.tolist() == [tea.alice.user] * 2
     assert f"live log of {tea.bob.user}" in repr(watch)
 
 
-def test_nothing_is_logged_unasked(tea: Tea, archive: Archive, tmp_path: Path) -> None:
+def test_nothing_is_logged_without_watch(tea: Tea, archive: Archive, tmp_path: Path) -> None:
     thread = tea.thread("Oolong")
     archive.sync(tea.alice, thread)
     thread.recall(thread.send("oops"))
@@ -50,7 +55,7 @@ def test_nothing_is_logged_unasked(tea: Tea, archive: Archive, tmp_path: Path) -
     assert not (tmp_path / "archive" / "live").exists()
 
 
-def test_a_damaged_entry_costs_nothing_but_itself(archive: Archive, tmp_path: Path) -> None:
+def test_a_damaged_entry_is_left_out(archive: Archive, tmp_path: Path) -> None:
     folder = tmp_path / "archive" / "live" / "day=2026-11-24"
     folder.mkdir(parents=True)
     whole = {"event": "recalled", "at": 5, "operator": "ann", "message_id": "1", "later": "unknown"}

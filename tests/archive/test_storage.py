@@ -1,4 +1,4 @@
-"""A folder and a store: whole files or none, one writer."""
+"""A folder and an fsspec store: a file is whole or absent, and one process writes at a time."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from imkit.archive.storage import Storage, storage_at
 from imkit.errors import ArchiveError, ArchiveLocked
 from tests.archive.conftest import Tea
 
-HOLD = """
+HOLD_THE_LOCK = """
 import sys
 from imkit.archive.storage import storage_at
 with storage_at(sys.argv[1]).writing(0):
@@ -37,7 +37,7 @@ def storage(place: str) -> Storage:
     return storage_at(place)
 
 
-def test_files_come_back_as_they_were(storage: Storage) -> None:
+def test_a_file_reads_back_and_cannot_be_written_twice(storage: Storage) -> None:
     storage.write("messages/day=2026-11-24/a.parquet", b"tea")
     assert storage.read("messages/day=2026-11-24/a.parquet") == b"tea"
     assert storage.names("messages") == ["messages/day=2026-11-24/a.parquet"]
@@ -52,7 +52,7 @@ def test_files_come_back_as_they_were(storage: Storage) -> None:
         storage.read("messages/day=2026-11-24/a.parquet")
 
 
-def test_one_writes_and_the_other_is_refused_or_waits(storage: Storage, place: str) -> None:
+def test_a_second_writer_is_refused_or_waits(storage: Storage, place: str) -> None:
     other = storage_at(place)
     with storage.writing(0):
         with pytest.raises(ArchiveLocked, match=r"written to by process \d+ of .+ on .+, since 20"), other.writing(0):
@@ -70,7 +70,7 @@ def test_one_writes_and_the_other_is_refused_or_waits(storage: Storage, place: s
     assert entered.is_set()
 
 
-def test_a_lock_left_behind_on_a_store_can_be_taken_away(place: str) -> None:
+def test_unlock_removes_the_lock_that_a_dead_writer_left_on_a_store(place: str) -> None:
     archive = Archive(place, timeout=0)
     held = storage_at(place).writing(0)
     held.__enter__()
@@ -78,16 +78,16 @@ def test_a_lock_left_behind_on_a_store_can_be_taken_away(place: str) -> None:
         archive.unlock()
         assert archive.compact() == 0
     else:
-        archive.unlock()  # no change: the lock of a folder ends with its process
+        archive.unlock()  # does nothing: the lock of a folder ends with its process
         with pytest.raises(ArchiveLocked):
             archive.compact()
     held.__exit__(None, None, None)
 
 
-def test_two_processes_on_one_folder(tmp_path: Path, tea: Tea) -> None:
+def test_a_killed_process_frees_the_lock_of_a_folder(tmp_path: Path, tea: Tea) -> None:
     path = tmp_path / "archive"
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD_THE_LOCK, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with holder:
         assert holder.stdout is not None
@@ -95,13 +95,13 @@ def test_two_processes_on_one_folder(tmp_path: Path, tea: Tea) -> None:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(ArchiveLocked, match=f"process {holder.pid}"):
             Archive(path, timeout=0).sync(tea.alice, tea.group)
-        assert Archive(path).frame().empty  # a reader asks nobody
+        assert Archive(path).frame().empty  # reading needs no lock
         holder.kill()
         holder.wait()
         assert Archive(path, timeout=10).sync(tea.alice, tea.group).rows_added == 0
 
 
-def test_an_archive_in_a_store_is_an_archive(tea: Tea) -> None:
+def test_an_archive_in_a_store_works_as_in_a_folder(tea: Tea) -> None:
     place = f"memory://archive-{uuid.uuid4()}"
     archive = Archive(place)
     thread = tea.thread("Oolong", *"abc")
@@ -117,7 +117,7 @@ def test_an_archive_in_a_store_is_an_archive(tea: Tea) -> None:
     MemoryFileSystem.store.clear()
 
 
-def test_places_that_are_none() -> None:
+def test_paths_that_cannot_be_opened() -> None:
     with pytest.raises(InvalidMessage):
         Archive("")
     with pytest.raises(ArchiveError, match="cannot be opened"):

@@ -1,4 +1,4 @@
-"""A sync against the sandbox: what it brings, what it costs, and what it survives."""
+"""A sync against the sandbox: which rows it brings, how many requests it makes, and which failures it survives."""
 
 import asyncio
 import errno
@@ -12,33 +12,35 @@ import pytest
 
 import imkit
 from imkit.archive import Archive, batching
-from imkit.archive.storage import _Folder
+from imkit.archive.catalogue import load
+from imkit.archive.storage import Storage, storage_at
+from imkit.archive.sync import check_app
 from imkit.errors import ArchiveError
 from imkit.history import fetch
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from tests.archive.conftest import Tea
 
-NOT = timedelta(0)
+NO_LOOKBACK = timedelta(0)
 
 
-def same(archive: Archive, session: imkit.Session, rooms: list[Any]) -> None:
-    """The archive gives what the service gives."""
+def assert_same(archive: Archive, session: imkit.Session, conversations: list[Any]) -> None:
+    """Assert that the archive gives the same frame as the service."""
     assert archive.verify().ok
-    pd.testing.assert_frame_equal(archive.frame(), session.history(rooms), check_categorical=False)
+    pd.testing.assert_frame_equal(archive.frame(), session.history(conversations), check_categorical=False)
 
 
-def test_brings_everything_and_then_nothing(tea: Tea, archive: Archive) -> None:
+def test_the_first_sync_brings_everything_and_the_second_nothing(tea: Tea, archive: Archive) -> None:
     threads = [tea.thread("Oolong", *"abc"), tea.thread("Sencha"), tea.thread("Pu'er", "d")]
     report = archive.sync(tea.alice, tea.group)
     assert (report.rows_added, report.unchanged, report.reasons) == (7, 0, [])
     assert set(report.new) == {tea.group.id, *(thread.id for thread in threads)}
-    same(archive, tea.alice, [tea.group, *threads])
+    assert_same(archive, tea.alice, [tea.group, *threads])
     frame = archive.frame()
     assert frame.im.source["complete"]
-    again = archive.sync(tea.alice, tea.group)
-    assert (again.rows_added, again.rows_changed, again.rows_gone) == (0, 0, 0)
-    assert (again.new, again.changed, again.unchanged) == ([], [], 4)
+    second = archive.sync(tea.alice, tea.group)
+    assert (second.rows_added, second.rows_changed, second.rows_gone) == (0, 0, 0)
+    assert (second.new, second.changed, second.unchanged) == ([], [], 4)
     assert "7 messages added" in repr(report)
     assert archive.threads().messages.tolist() == [3, 3, 0, 1]
 
@@ -46,42 +48,42 @@ def test_brings_everything_and_then_nothing(tea: Tea, archive: Archive) -> None:
 def test_unchanged_threads_cost_a_request_for_each_twenty(tea: Tea, archive: Archive) -> None:
     threads = [tea.thread(f"Tea {number}", "hello") for number in range(45)]
     archive.sync(tea.alice, tea.group)
-    assert archive.sync(tea.alice, threads, lookback=NOT).requests == 3
-    whole = archive.sync(tea.alice, tea.group, lookback=NOT)
-    assert whole.requests <= 2 + 3 + 1  # the list and its empty end, the newest messages, the group's own history
+    assert archive.sync(tea.alice, threads, lookback=NO_LOOKBACK).requests == 3
+    whole = archive.sync(tea.alice, tea.group, lookback=NO_LOOKBACK)
+    assert whole.requests <= 2 + 3 + 1  # two pages of the list, the newest messages, the group's own history
     assert whole.unchanged == 46
 
 
 def test_new_messages_and_new_threads_on_old_messages(tea: Tea, archive: Archive) -> None:
     old = tea.group.send("an old message")
     quiet, busy = tea.thread("Quiet", "a"), tea.thread("Busy", "b")
-    archive.sync(tea.alice, tea.alice)  # a session stands for all its groups
+    archive.sync(tea.alice, tea.alice)  # a session means all its groups
     busy.send("c")
     late = tea.group.create_thread("Late", old)
     late.send("d")
-    report = archive.sync(tea.alice, tea.group, lookback=NOT)
+    report = archive.sync(tea.alice, tea.group, lookback=NO_LOOKBACK)
     assert (report.new, report.changed, report.rows_added) == ([late.id], [busy.id], 2)
-    same(archive, tea.alice, [tea.group, quiet, busy, late])
+    assert_same(archive, tea.alice, [tea.group, quiet, busy, late])
 
 
-def test_edits_and_recalls_of_the_recent_past_show_and_nothing_is_deleted(tea: Tea, archive: Archive) -> None:
+def test_recent_edits_and_recalls_show_and_nothing_is_deleted(tea: Tea, archive: Archive) -> None:
     thread = tea.thread("Oolong")
     first, second, third, _ = [thread.send(text) for text in "abcd"]
     archive.sync(tea.alice, thread)
     thread.edit(first, "A")
     thread.recall(second)
-    untouched = archive.sync(tea.alice, thread, lookback=NOT)
+    untouched = archive.sync(tea.alice, thread, lookback=NO_LOOKBACK)
     assert (untouched.unchanged, untouched.rows_changed, untouched.rows_gone) == (1, 0, 0)
     report = archive.sync(tea.alice, thread)
     assert (report.rows_added, report.rows_changed, report.rows_gone) == (0, 1, 1)
-    same(archive, tea.alice, [thread])
+    assert_same(archive, tea.alice, [thread])
     whole = archive.frame(gone=True)
     assert whole.text.tolist() == ["A", "b", "c", "d"]
     assert whole.gone_at.notna().tolist() == [False, True, False, False]
     versions = archive.sql("select text, superseded_at from versions")
     assert versions.text.tolist() == ["a"]
-    settled = archive.sync(tea.alice, thread)
-    assert (settled.rows_changed, settled.rows_gone) == (0, 0)
+    unchanged = archive.sync(tea.alice, thread)
+    assert (unchanged.rows_changed, unchanged.rows_gone) == (0, 0)
     thread.edit(first, "AA")
     archive.sync(tea.alice, thread)
     assert archive.sql("select text from versions order by superseded_at").text.tolist() == ["a", "A"]
@@ -93,11 +95,11 @@ def test_the_newest_message_recalled_shows_without_a_lookback(tea: Tea, archive:
     newest = thread.send("b")
     archive.sync(tea.alice, thread)
     thread.recall(newest)
-    assert archive.sync(tea.alice, thread, lookback=NOT).rows_gone == 1
+    assert archive.sync(tea.alice, thread, lookback=NO_LOOKBACK).rows_gone == 1
     assert archive.frame().text.tolist() == ["a"]
 
 
-def test_a_vanished_thread_is_kept_and_the_rest_goes_on(tea: Tea, archive: Archive) -> None:
+def test_a_vanished_thread_is_kept_and_the_sync_goes_on(tea: Tea, archive: Archive) -> None:
     threads = [tea.thread(f"Tea {number}", "hello") for number in range(5)]
     archive.sync(tea.alice, tea.group)
     threads[2].destroy()
@@ -115,11 +117,11 @@ def test_a_vanished_thread_is_kept_and_the_rest_goes_on(tea: Tea, archive: Archi
     assert archive.sync(tea.alice, threads).vanished.keys() == {threads[1].id, threads[2].id}
 
 
-def test_what_is_closed_to_the_user_is_kept_and_goes_on_when_it_opens(tea: Tea, archive: Archive) -> None:
+def test_a_forbidden_thread_is_kept_and_synced_when_the_user_joins(tea: Tea, archive: Archive) -> None:
     thread = tea.thread("Oolong", "a")
     theirs = tea.bob.group(tea.group.id)
     outside = archive.sync(tea.bob, theirs)
-    assert (list(outside.forbidden), outside.rows_added) == ([thread.id], 1)  # only who is in a thread may read it
+    assert (list(outside.forbidden), outside.rows_added) == ([thread.id], 1)  # only members of a thread may read it
     tea.bob.thread(thread.id).join()
     assert archive.sync(tea.bob, theirs).rows_added == 1
     tea.group.remove(tea.bob.user)
@@ -134,7 +136,7 @@ def test_what_is_closed_to_the_user_is_kept_and_goes_on_when_it_opens(tea: Tea, 
     assert set(archive.threads().status) == {"ok"}
 
 
-def test_since_bounds_the_first_sync_and_the_rest_can_be_had_later(tea: Tea, archive: Archive) -> None:
+def test_since_bounds_the_first_sync_and_a_later_one_reads_the_rest(tea: Tea, archive: Archive) -> None:
     thread = tea.thread("Oolong", "a", "b")
     middle = thread.send("c")
     thread.send("d")
@@ -143,39 +145,38 @@ def test_since_bounds_the_first_sync_and_the_rest_can_be_had_later(tea: Tea, arc
     bounded = len(archive.frame())
     assert not archive.frame().im.source["complete"]
     assert archive.frame(since=middle.time).im.source["complete"]
-    assert archive.sync(tea.alice, thread, since=middle.time, lookback=NOT).unchanged == 1
-    archive.sync(tea.alice, thread, lookback=NOT)
+    assert archive.sync(tea.alice, thread, since=middle.time, lookback=NO_LOOKBACK).unchanged == 1
+    archive.sync(tea.alice, thread, lookback=NO_LOOKBACK)
     assert bounded <= 4
-    same(archive, tea.alice, [thread])
+    assert_same(archive, tea.alice, [thread])
     assert archive.frame().im.source["complete"]
 
 
 @pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "ROWS_A_PIECE", 20)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "ROWS_A_COMMIT", 20)
     monkeypatch.setattr(fetch, "ROWS_A_PART", 10)
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_batches")
 def test_a_stopped_sync_goes_on_from_where_it_was(tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = [tea.thread(f"Tea {number}", *map(str, range(15))) for number in range(6)]
-    settled = batching.Intake.flush
-    pieces = itertools.count(1)
+    flush = batching.Batcher.flush
+    flushes = itertools.count(1)
+    syncs: list[asyncio.Task[Any]] = []
 
-    async def stop_after_two(self: batching.Intake) -> None:
-        await settled(self)
-        if next(pieces) == 2:
-            work.cancel()
+    async def stop_after_two(self: batching.Batcher) -> None:
+        await flush(self)
+        if next(flushes) == 2:
+            syncs[0].cancel()
 
     async def stopped() -> None:
-        nonlocal work
-        work = asyncio.create_task(archive.sync.aio(tea.alice, tea.group, workers=1))
+        syncs.append(asyncio.create_task(archive.sync.aio(tea.alice, tea.group, workers=1)))
         with pytest.raises(asyncio.CancelledError):
-            await work
+            await syncs[0]
 
-    work: asyncio.Task[Any]
     with monkeypatch.context() as patch:
-        patch.setattr(batching.Intake, "flush", stop_after_two)
+        patch.setattr(batching.Batcher, "flush", stop_after_two)
         portal().call(stopped())
     kept = len(archive.frame())
     assert 20 <= kept < 96
@@ -183,35 +184,38 @@ def test_a_stopped_sync_goes_on_from_where_it_was(tea: Tea, archive: Archive, mo
     assert not archive.frame().im.source["complete"]
     report = archive.sync(tea.alice, tea.group)
     assert report.rows_added == 96 - kept
-    same(archive, tea.alice, [tea.group, *threads])
+    assert_same(archive, tea.alice, [tea.group, *threads])
 
 
-@pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("room_for", [0, 1, 2, 3])
-def test_a_full_disk_loses_nothing(tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch, room_for: int) -> None:
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("files_that_fit", [0, 1, 2, 3])
+def test_a_full_disk_loses_nothing(
+    tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch, files_that_fit: int
+) -> None:
     thread = tea.thread("Oolong", *map(str, range(70)))
     written = itertools.count()
-    write = _Folder.write
+    storage = type(storage_at(archive.path))
+    write = storage.write
 
-    def full(self: _Folder, name: str, data: bytes) -> None:
-        if next(written) >= room_for:
+    def full(self: Storage, name: str, data: bytes) -> None:
+        if next(written) >= files_that_fit:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(self, name, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Folder, "write", full)
+        patch.setattr(storage, "write", full)
         with pytest.raises(ArchiveError, match="No space left") as caught:
             archive.sync(tea.alice, thread)
     assert "the next sync goes on" in caught.value.__notes__[0]
     assert archive.verify().ok
     archive.sync(tea.alice, thread)
-    same(archive, tea.alice, [thread])
+    assert_same(archive, tea.alice, [thread])
     assert archive.verify().notes == []
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("small_pieces")
-def test_storms_of_refusals_and_cut_connections_lose_nothing(archive: Archive, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_batches")
+def test_refusals_and_cut_connections_lose_nothing(archive: Archive, tmp_path: Path) -> None:
     path = tmp_path / "server.db"
     with Sandbox(path) as sandbox, imkit.login("alice", app=sandbox.app) as alice:
         group = alice.create_group("tea")
@@ -223,15 +227,16 @@ def test_storms_of_refusals_and_cut_connections_lose_nothing(archive: Archive, t
         group, threads = alice.group(group.id), [alice.thread(thread.id) for thread in threads]
         report = archive.sync(alice, group, workers=16)
         assert report.reasons == []
-        same(archive, alice, [group, *threads])
+        assert_same(archive, alice, [group, *threads])
 
 
-def test_what_cannot_be_is_refused(tea: Tea, archive: Archive) -> None:
+def test_wrong_arguments_are_refused(tea: Tea, archive: Archive) -> None:
     for wrong in ({"workers": 0}, {"lookback": timedelta(-1)}, {"lookback": 2}, {"since": "tea"}, {"client": 3}):
         with pytest.raises(imkit.InvalidMessage):
             archive.sync(tea.alice, tea.group, **wrong)
+    ids: Any = ["42"]
     with pytest.raises(imkit.InvalidMessage, match="cannot be synced"):
-        archive.sync(tea.alice, ["42"])
+        archive.sync(tea.alice, ids)
     with Sandbox() as other, imkit.login("alice", app=other.app) as stranger:
         with pytest.raises(imkit.InvalidMessage, match="another app"):
             archive.sync(tea.alice, stranger.group(tea.group.id))
@@ -241,18 +246,15 @@ def test_what_cannot_be_is_refused(tea: Tea, archive: Archive) -> None:
         archive.sync(tea.alice, tea.group)
 
 
-def test_two_apps_do_not_mix(tea: Tea, archive: Archive) -> None:
+def test_an_archive_refuses_the_messages_of_another_app(tea: Tea, archive: Archive) -> None:
     archive.sync(tea.alice, tea.group)
     app = imkit.App("tea#shop", rest_url="http://127.0.0.1:1", ws_url="ws://127.0.0.1:1")
-    from imkit.archive.catalogue import load
-    from imkit.archive.sync import check_app
-
     with pytest.raises(imkit.InvalidMessage, match=r"imkit#sandbox, not of tea#shop"):
-        check_app(load(archive._storage), app.app_key, archive.path)
+        check_app(load(storage_at(archive.path)), app.app_key, archive.path)
 
 
-def test_progress_is_told(tea: Tea, archive: Archive) -> None:
+def test_progress_is_reported(tea: Tea, archive: Archive) -> None:
     thread = tea.thread("Oolong", *"abc")
-    told: list[int] = []
-    archive.sync(tea.alice, thread, progress=lambda done, _: told.append(done))
-    assert told[-1] == 3
+    reported: list[int] = []
+    archive.sync(tea.alice, thread, progress=lambda done, _: reported.append(done))
+    assert reported[-1] == 3
