@@ -110,10 +110,26 @@ def modules() -> Iterator[ModuleType]:
             yield importlib.import_module(found.name)
 
 
-def test_the_examples_in_docstrings_are_true() -> None:
+@pytest.fixture
+def live_objects(tmp_path: Path) -> Iterator[dict[str, object]]:
+    """Two users in a group with a thread, and an archive: the names that an example of a public call may use."""
+    with (
+        imkit.Sandbox() as sandbox,
+        imkit.login("alice", app=sandbox.app) as alice,
+        imkit.login("bob", app=sandbox.app) as bob,
+    ):
+        group = alice.create_group("tea", members=["bob"])
+        thread = group.create_thread("Oolong", group.send("Which oolong?"))
+        bob.thread(thread.id).join()
+        archive = imkit.Archive(tmp_path / "archive")
+        names = {"imkit": imkit, "alice": alice, "bob": bob, "session": alice, "archive": archive}
+        yield {**names, "group": group, "thread": thread}
+
+
+def test_the_examples_in_docstrings_are_true(live_objects: dict[str, object]) -> None:
     tried = failed = 0
     for module in modules():
-        result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+        result = doctest.testmod(module, extraglobs=live_objects, optionflags=doctest.NORMALIZE_WHITESPACE)
         tried, failed = tried + result.attempted, failed + result.failed
     assert failed == 0
     assert tried > 30

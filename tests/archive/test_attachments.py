@@ -47,7 +47,7 @@ def test_a_file_that_cannot_be_fetched_is_noted_and_tried_again_unless_it_expire
 ) -> None:
     thread = tea.thread("Oolong")
     lost, late, fine = [thread.send(imkit.File(data, file_name="f")) for data in (b"lost", b"late", b"fine")]
-    content = attachments.attachment_content
+    content = attachments.fetch_attachment
     errors: dict[str, imkit.IMError] = {lost.id: NotFound("expired"), late.id: imkit.ServiceBusy("busy")}
 
     async def fail(account: Account, message: imkit.Message, most: int) -> bytes:
@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_fetched_is_noted_and_tried_again_unless_it_expire
             raise errors[message.id]
         return await content(account, message, most)
 
-    monkeypatch.setattr(attachments, "attachment_content", fail)
+    monkeypatch.setattr(attachments, "fetch_attachment", fail)
     report = archive.sync(tea.alice, thread, attachments=True)
     assert report.attachments_kept == 1
     assert report.attachments_failed.keys() == {lost.id, late.id}
