@@ -45,7 +45,7 @@ def pack(app_key: str, messages: Sequence[Message]) -> bytes:
     for message in messages:
         meta = _encode_meta(app_key, message)
         packed += len(meta).to_bytes(_LENGTH_BYTES, "big") + meta
-    packed.append(_check_byte(packed))
+    packed.append(check_byte(packed))
     return bytes(packed)
 
 
@@ -57,7 +57,7 @@ def unpack(data: bytes) -> list[Message]:
     """
     if not data.startswith(_MAGIC) or len(data) < len(_MAGIC) + 1:
         raise ProtocolError("this file is not a bundle of messages")
-    if _check_byte(data[:-1]) != data[-1]:
+    if check_byte(data[:-1]) != data[-1]:
         raise ProtocolError("the bundle is damaged: its check byte is wrong", hint="Download it again.")
     return [message for meta in _metas(data) if (message := decode_roamed(meta)) is not None]
 
@@ -72,7 +72,8 @@ def _metas(data: bytes) -> Iterator[bytes]:
         yield data[start:offset]
 
 
-def _check_byte(data: bytes | bytearray) -> int:
+def check_byte(data: bytes | bytearray) -> int:
+    """Return the last byte of a bundle's file, from all bytes before it."""
     return reduce(xor, data[3::2], 0)
 
 

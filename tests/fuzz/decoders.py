@@ -1,8 +1,8 @@
-"""Everything a stranger's bytes reach, fuzzed with atheris: `make fuzz`, FUZZ_SECONDS long.
+"""Fuzzes, with atheris, every decoder that gets bytes from the service or from other clients.
 
-The first byte of an input picks the decoder. What may come out is a value, or the errors imkit promises; and what came
-out must show itself. Anything else is a finding: libFuzzer writes the input to a file, and
-`python -m tests.fuzz.decoders FILE` plays it again.
+`make fuzz` runs it for FUZZ_SECONDS. The first byte of an input selects the decoder. A decoder must return a value that
+can be shown, or raise one of imkit's documented errors. Otherwise libFuzzer writes the input to a file, and
+`python -m tests.fuzz.decoders FILE` runs it again.
 """
 
 import base64
@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import atheris
 
@@ -35,13 +36,14 @@ with atheris.instrument_imports(include=["imkit"]):
     from imkit.messages import Attachment, Message
     from imkit.wire import bundle, schema
     from imkit.wire.downlink import decode_meta, decode_roamed
+    from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
     from imkit.wire.envelope import Identity
     from imkit.wire.protocol import ClientProtocol, Deliver
     from imkit.wire.roaming_page import parse_page
 
 
-def look_at(message: Message | None) -> None:
-    """Show a message everywhere a reader might see it."""
+def check_message(message: Message | None) -> None:
+    """Show a message, and convert it, in each way that imkit does."""
     if message is None:
         return
     repr(message).encode()
@@ -54,102 +56,110 @@ def look_at(message: Message | None) -> None:
         assert not set(name) & {"/", "\\", "\0"}
 
 
-def look_at_event(event: Event) -> None:
+def check_event(event: Event) -> None:
     repr(event).encode()
     for name in ("message", "last_message"):
-        look_at(getattr(event, name, None))
+        check_message(getattr(event, name, None))
 
 
-def done(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run what never waits."""
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine that never waits."""
     try:
-        work.send(None)
+        coroutine.send(None)
     except StopIteration as stop:
         return stop.value
-    raise AssertionError("it waits")
+    raise AssertionError("the coroutine waits")
+
+
+def chunks(data: bytes) -> Iterator[bytes]:
+    """Yield the chunks in `data`. Each has its length before it, as two bytes."""
+    offset = 0
+    while offset < len(data):
+        size = int.from_bytes(data[offset : offset + 2], "big")
+        yield data[offset + 2 : offset + 2 + size]
+        offset += 2 + size
+
+
+def chunk(data: bytes) -> bytes:
+    return len(data).to_bytes(2, "big") + data
 
 
 # ---------------------------------------------------------------- the decoders
 
 LOGIN = schema.MSync(
-    command=3, payload=schema.Provision(status=schema.Status(errorCode=0), resource="web").SerializeToString()
+    command=FrameCommand.PROVISION,
+    payload=schema.Provision(status=schema.Status(errorCode=StatusCode.OK), resource="web").SerializeToString(),
 ).SerializeToString()
 
 
-def frames(data: bytes) -> None:
-    """Frames, one behind the other, each with its length in front; then time passes."""
+def fuzz_frames(data: bytes) -> None:
+    """Receive frames, with 7 s between them. The first byte of `data` says whether the login comes before them."""
     protocol = ClientProtocol(Identity("org#app", "alice", "web"), wall_clock=lambda: 1_795_390_333.0)
     protocol.connect("token", now=0.0)
     if data[:1] != b"\0":
         protocol.receive(LOGIN, now=0.0)
-    place, now = 1, 0.0
-    while place < len(data):
-        size = int.from_bytes(data[place : place + 2], "big")
-        for output in protocol.receive(data[place + 2 : place + 2 + size], now):
+    now = 0.0
+    for frame in chunks(data[1:]):
+        for output in protocol.receive(frame, now):
             if isinstance(output, Deliver):
                 for event in output.events:
-                    look_at_event(event)
-        place += 2 + size
+                    check_event(event)
         now += 7.0
         protocol.tick(now)
 
 
-def metas(data: bytes) -> None:
+def fuzz_meta(data: bytes) -> None:
     event = decode_meta(data)
     if isinstance(event, Event):
-        look_at_event(event)
+        check_event(event)
 
 
-def notices(data: bytes) -> None:
-    metas(bytes(schema.Meta(id=7, ns=5, payload=data).SerializeToString()))
+def fuzz_notice(data: bytes) -> None:
+    fuzz_meta(schema.Meta(id=7, ns=NameSpace.NOTIFY, payload=data).SerializeToString())
 
 
-def bodies(data: bytes) -> None:
-    for space in (1, 2, 0):
-        metas(bytes(schema.Meta(id=7, ns=space, payload=data).SerializeToString()))
+def fuzz_payload(data: bytes) -> None:
+    for namespace in (NameSpace.CHAT, NameSpace.MUC, NameSpace.STATISTIC):
+        fuzz_meta(schema.Meta(id=7, ns=namespace, payload=data).SerializeToString())
 
 
-def roamed(data: bytes) -> None:
-    look_at(decode_roamed(data))
+def fuzz_roamed(data: bytes) -> None:
+    check_message(decode_roamed(data))
 
 
-def together(data: bytes) -> None:
-    """Metas, each with its length in front: many at once are read as one by one."""
-    some, place = [], 0
-    while place < len(data):
-        size = int.from_bytes(data[place : place + 2], "big")
-        some.append(data[place + 2 : place + 2 + size])
-        place += 2 + size
-    quick = columns.to_batch(some)
-    quick.validate(full=True)
-    slow = columns.batch_of(message for meta in some if (message := decode_roamed(meta)) is not None)
-    assert repr(quick.to_pydict()) == repr(slow.to_pydict())
+def fuzz_bulk(data: bytes) -> None:
+    """Decode Metas in bulk and one by one, and compare the results."""
+    metas = list(chunks(data))
+    in_bulk = columns.to_batch(metas)
+    in_bulk.validate(full=True)
+    one_by_one = columns.batch_of(message for meta in metas if (message := decode_roamed(meta)) is not None)
+    assert repr(in_bulk.to_pydict()) == repr(one_by_one.to_pydict())
 
 
-def page(content: bytes) -> None:
+def check_page(content: bytes) -> None:
     with contextlib.suppress(ProtocolError):
         for entry in parse_page(content).entries:
-            look_at(decode_roamed(entry))
+            check_message(decode_roamed(entry))
 
 
-def pages(data: bytes) -> None:
-    """Roaming pages: these bytes, and one whose entries hold them."""
-    page(data)
+def fuzz_page(data: bytes) -> None:
+    """Parse the bytes as a page of roaming history, and as the two entries of a valid page."""
+    check_page(data)
     halves = [data[: len(data) // 2], data[len(data) // 2 :]]
     entries = [{"msg": base64.b64encode(half).decode()} for half in halves]
-    page(json.dumps({"data": {"msgs": entries, "next_key": "7"}}).encode())
+    check_page(json.dumps({"data": {"msgs": entries, "next_key": "7"}}).encode())
 
 
-def bundles(data: bytes) -> None:
-    packed = b"cm" + data
-    for candidate in (data, packed, packed + bytes([bundle._check_byte(packed)])):
+def fuzz_bundle(data: bytes) -> None:
+    with_magic = b"cm" + data
+    for candidate in (data, with_magic, with_magic + bytes([bundle.check_byte(with_magic)])):
         with contextlib.suppress(ProtocolError):
             for message in bundle.unpack(candidate):
-                look_at(message)
+                check_message(message)
 
 
 class FuzzedHttpClient:
-    """Stands for an HTTP client whose every answer is these bytes."""
+    """An HTTP client that answers each request with `data`."""
 
     data = b""
 
@@ -166,10 +176,10 @@ class FuzzedHttpClient:
         return Answer(200, {}, self.data)
 
 
-def hosts(data: bytes) -> None:
+def fuzz_discovery(data: bytes) -> None:
     FuzzedHttpClient.data = data
     try:
-        found = done(discover("org#app"))
+        found = run(discover("org#app"))
     except ConnectionLost:
         return
     assert isinstance(found, Hosts)
@@ -177,7 +187,7 @@ def hosts(data: bytes) -> None:
     assert found.ws_url.startswith("wss://")
 
 
-def refusals(data: bytes) -> None:
+def fuzz_rest_refusal(data: bytes) -> None:
     body = json_object(data)
     for status in (200, 400, 401, 403, 404, 429, 500, 503):
         error = refusal("GET /x", status, body, ("chatgroups",))
@@ -186,27 +196,37 @@ def refusals(data: bytes) -> None:
         str(error).encode()
 
 
-def wire(data: bytes) -> None:
+def fuzz_wire_log(data: bytes) -> None:
     for direction in ("up", "down"):
-        command, said = decode_frame(data, direction)
-        json.dumps([command, redacted(said)]).encode()
+        command, content = decode_frame(data, direction)
+        json.dumps([command, redacted(content)]).encode()
 
 
 DECODERS: list[Callable[[bytes], None]] = [
-    frames, metas, notices, bodies, roamed, pages, bundles, hosts, refusals, wire, together,
-]  # fmt: skip
+    fuzz_frames,
+    fuzz_meta,
+    fuzz_notice,
+    fuzz_payload,
+    fuzz_roamed,
+    fuzz_page,
+    fuzz_bundle,
+    fuzz_discovery,
+    fuzz_rest_refusal,
+    fuzz_wire_log,
+    fuzz_bulk,
+]
 
 
-def one(data: bytes) -> None:
+def fuzz_one(data: bytes) -> None:
     if data:
         DECODERS[data[0] % len(DECODERS)](data[1:])
 
 
-# ------------------------------------------------------------------- the start
+# ------------------------------------------------------------------- the first inputs
 
 
 def recorded(value: Any) -> Iterator[bytes]:
-    """Yield the bytes of every frame in a record, wherever they stand."""
+    """Yield the bytes of every frame in a recording, at any depth."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         if key == "hex":
             yield bytes.fromhex(item)
@@ -214,49 +234,54 @@ def recorded(value: Any) -> Iterator[bytes]:
             yield from recorded(item)
 
 
-def seeds(folder: Path) -> None:
-    """Write the recorded frames of the official SDK as the first inputs."""
-    inputs: list[bytes] = []
+def seeds() -> Iterator[tuple[Callable[[bytes], None], bytes]]:
+    """Yield decoders with valid inputs: the recorded frames of the official SDK, and three REST answers."""
     for path in sorted(GOLDEN.glob("*.json")):
         for data in recorded(json.loads(path.read_text())):
             if data.startswith(b"cm"):
-                inputs.append(bytes([6]) + data)
-                continue
-            inputs += [b"\0\1" + len(data).to_bytes(2, "big") + data, bytes([9]) + data]
-            frame = schema.MSync.FromString(data)
-            if frame.command:
-                continue
-            found = [bytes(meta) for meta in schema.LooseSyncDL.FromString(frame.payload).metas]
-            found.append(schema.CommSyncUL.FromString(frame.payload).meta.SerializeToString())
-            for meta in filter(None, found):
-                parsed = schema.Meta.FromString(meta)
-                inputs += [bytes([number]) + meta for number in (1, 4, 5)]
-                inputs.append(bytes([10]) + len(meta).to_bytes(2, "big") + meta)
-                inputs.append(bytes([2 if parsed.ns == 5 else 3]) + parsed.payload)
+                yield fuzz_bundle, data
+            else:
+                yield fuzz_frames, b"\1" + chunk(data)
+                yield fuzz_wire_log, data
+                yield from seeds_of_metas(schema.MSync.FromString(data))
     host = {"protocol": "https", "domain": "a1.easemob.com", "port": 443}
-    told = {"rest": {"hosts": [host]}, "msync-wx": {"hosts": [{**host, "ip": "10.0.0.1"}]}}
-    inputs.append(bytes([7]) + json.dumps(told).encode())
-    inputs.append(
-        bytes([5]) + json.dumps({"data": {"msgs": [{"msg": "AA=="}], "is_last": True, "next_key": ""}}).encode()
-    )
-    inputs.append(
-        bytes([8]) + json.dumps({"error": "invalid_grant", "error_code": 40011, "error_description": "x"}).encode()
-    )
-    for number, data in enumerate(inputs):
-        (folder / f"seed-{number:03}").write_bytes(data)
+    hosts = {"rest": {"hosts": [host]}, "msync-wx": {"hosts": [{**host, "ip": "10.0.0.1"}]}}
+    yield fuzz_discovery, json.dumps(hosts).encode()
+    page = {"data": {"msgs": [{"msg": "AA=="}], "is_last": True, "next_key": ""}}
+    yield fuzz_page, json.dumps(page).encode()
+    refused = {"error": "invalid_grant", "error_code": 40011, "error_description": "x"}
+    yield fuzz_rest_refusal, json.dumps(refused).encode()
+
+
+def seeds_of_metas(frame: Any) -> Iterator[tuple[Callable[[bytes], None], bytes]]:
+    if frame.command != FrameCommand.SYNC:
+        return
+    metas = [bytes(meta) for meta in schema.LooseSyncDL.FromString(frame.payload).metas]
+    metas.append(schema.CommSyncUL.FromString(frame.payload).meta.SerializeToString())
+    for meta in filter(None, metas):
+        for decoder in (fuzz_meta, fuzz_roamed, fuzz_page):
+            yield decoder, meta
+        yield fuzz_bulk, chunk(meta)
+        parsed = schema.Meta.FromString(meta)
+        yield fuzz_notice if parsed.ns == NameSpace.NOTIFY else fuzz_payload, parsed.payload
+
+
+def write_seeds(folder: Path) -> None:
+    for number, (decoder, data) in enumerate(seeds()):
+        (folder / f"seed-{number:03}").write_bytes(bytes([DECODERS.index(decoder)]) + data)
 
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
     columns._MIN_BULK_METAS = bulk_decode._MIN_BULK_EXTS = 0
-    discovery.HttpClient = FuzzedHttpClient
+    mock.patch.object(discovery, "HttpClient", FuzzedHttpClient).start()
     arguments = sys.argv[1:]
     if not any(not argument.startswith("-") for argument in arguments):
         corpus = Path(os.environ.get("FUZZ_CORPUS") or tempfile.mkdtemp(prefix="imkit-fuzz-"))
         corpus.mkdir(parents=True, exist_ok=True)
-        seeds(corpus)
+        write_seeds(corpus)
         arguments = [str(corpus), "-max_len=8192", "-timeout=20", "-print_final_stats=1", *arguments]
-    atheris.Setup([sys.argv[0], *arguments], one)
+    atheris.Setup([sys.argv[0], *arguments], fuzz_one)
     atheris.Fuzz()
 
 
