@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "pictures" / "layers.svg"
 
-# What stands beside a module's name. A module without a caption shares the box of its layer, by name only.
+# What stands beside a module's name; each module must have an entry, which may be empty.
 CAPTIONS = {
     "__main__": "python -m imkit",
     "cli": "imkit lab, sandbox, export",
@@ -29,6 +29,15 @@ CAPTIONS = {
     "sandbox": "starts and finds the server",
     "client": "one login: socket, REST, tokens, pace",
     "wire": "bytes ⇄ messages, without I/O",
+    "events": "what a session is told",
+    "messages": "Message and its bodies",
+    "cards": "HTML of a card",
+    "errors": "one tree of errors",
+    "tutorials": "copies notebooks",
+    "escape": "safe text",
+    "portal": "event loop",
+    "times": "ms ⇄ dates",
+    "whole_files": "",
 }
 
 WIDTH, MARGIN, GAP = 860, 20, 8
@@ -79,18 +88,19 @@ def picture() -> str:
     top = MARGIN
     for number, row in enumerate(rows):
         if number == ground_begins:
+            parts += _arrow(top - 2 * GAP)
             top += GAP
             parts.append(_text(MARGIN, top + 14, "ground", "note"))
-            parts.append(_text(MARGIN, top + 30, "plain data, no I/O", "note"))
+            parts.append(_text(MARGIN, top + 30, "used everywhere", "note"))
         parts += _row(row, top, is_ground=number >= ground_begins)
         top += ROW_HEIGHT + GAP
-    layers_end = top - GAP
-    parts += _arrow(layers_end)
     top += GAP
     parts.append(f'<rect class="server" x="{LEFT}" y="{top}" width="{WIDTH - LEFT - MARGIN}" height="52" rx="5"/>')
     parts.append(_text(LEFT + 12, top + 21, "sandbox.server", "name"))
     parts.append(_text(LEFT + 142, top + 21, "a process of its own; tests/peer judges it with the official SDK"))
-    parts.append(_text(LEFT + 12, top + 41, f"imports {_allowed_to_server(rows)}; never client", "note"))
+    parts.append(
+        _text(LEFT + 12, top + 41, "imports wire, the ground, and the settings in sandbox; never client", "note")
+    )
     height = top + 52 + MARGIN
     return "\n".join(
         [
@@ -116,21 +126,16 @@ def _row(modules: list[str], top: int, *, is_ground: bool) -> list[str]:
         box = f'x="{left:.0f}" y="{top}" width="{width:.0f}" height="{ROW_HEIGHT}"'
         parts.append(f'<rect class="{kind}" {box} rx="5"/>')
         parts.append(_text(left + 12, top + 22, module, "name"))
-        if module in CAPTIONS:
-            parts.append(_text(left + 30 + 8 * len(module), top + 22, CAPTIONS[module]))
+        if CAPTIONS[module]:
+            begin = 30 + 8 * len(module)
+            assert begin + 7 * len(CAPTIONS[module]) < width, f"the caption of {module} is too long for its box"
+            parts.append(_text(left + begin, top + 22, CAPTIONS[module]))
     return parts
 
 
-def _allowed_to_server(rows: list[list[str]]) -> str:
-    """Return what the sandbox's server may import: the layers from the wire down, and the sandbox's settings."""
-    below = [module for row in rows[rows.index(["wire"]) :] for module in row]
-    return f"{below[0]}, the ground, and the settings in sandbox"
-
-
-def _arrow(bottom: int) -> list[str]:
+def _arrow(end: int) -> list[str]:
     """Return the arrow on the left: imports lead down."""
     x, top = 60, MARGIN + 50
-    end = bottom - 4 * (ROW_HEIGHT + GAP) - 2 * GAP
     return [
         _text(MARGIN, MARGIN + 18, "imports", "note"),
         _text(MARGIN, MARGIN + 34, "lead down", "note"),

@@ -10,8 +10,9 @@ import pytest
 
 import imkit
 from imkit.history.arguments import query
-from imkit.messages import Attachment, Body, Unknown
-from imkit.widgets import labels
+from imkit.messages import Attachment, Body, Command, Unknown
+from imkit.sandbox.server.message_record import kind_of
+from imkit.widgets import history_form, labels
 from imkit.wire.codec import encode_content
 from tests.history import test_frames
 from tests.test_repository import ROOT
@@ -76,7 +77,9 @@ def test_each_message_type_is_known_everywhere(kind: type[Body]) -> None:
     assert kind in {type(body) for body in test_frames.BODIES}
     assert encode_content(kind()).HasField("type")
     assert query(types=[kind.type]).types == {kind.type}
+    assert kind_of(encode_content(kind())) == kind.type  # in the sandbox's server
     assert f"type_{kind.type}" in labels.CATALOGUE
+    assert kind.type in history_form._TYPES or kind is Command  # the service does not keep commands
 
 
 def test_each_form_is_tested_for_leaks() -> None:
