@@ -49,7 +49,7 @@ class Demo:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is true of every demo community of about 3,000 messages or more, whatever its seed.
+    """Facts that hold for every demo community of about 3,000 messages or more, whatever its seed.
 
     Attributes:
         reader: the user who is in every group and thread and has written nothing.

@@ -12,7 +12,7 @@ from imkit.whole_files import whole_file
 
 @dataclass(frozen=True)
 class State:
-    """What the running shared server wrote about itself.
+    """The description that the running shared server wrote of itself.
 
     Attributes:
         app_key: the app that it serves.

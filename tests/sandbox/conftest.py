@@ -1,11 +1,11 @@
-"""A group with a thread and three people in the run's sandbox."""
+"""A group with a thread and three users, in the sandbox of the whole run."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from imkit.sandbox.process import Sandbox
-from tests.sandbox.server.raw_client import TeaGroup, close_everything
+from tests.sandbox.server.raw_client import Api, TeaGroup, close_everything
 
 
 @pytest.fixture(autouse=True)
@@ -16,5 +16,11 @@ def _closed_afterwards() -> Iterator[None]:
 
 @pytest.fixture
 def tea(sandbox: Sandbox) -> TeaGroup:
-    """Alice owns the group and the thread, Bob is in both, Carol in the group alone."""
+    """A new group with a thread; see `TeaGroup`."""
     return TeaGroup(sandbox)
+
+
+@pytest.fixture
+def nobody(sandbox: Sandbox) -> Api:
+    """REST calls without a token."""
+    return Api(sandbox)

@@ -1,4 +1,4 @@
-"""What all REST handlers share: the reply envelope, the errors, and `Call`, one checked request.
+"""The parts that all REST handlers share: the reply envelope, the errors, and `Call`, one checked request.
 
 Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.md#limits.
 """

@@ -1,4 +1,4 @@
-"""A client of a few lines: the sandbox's tests must not stand on the client that is tested against the sandbox."""
+"""A minimal client for the sandbox's tests. They must not use imkit's client, which is tested against the sandbox."""
 
 import itertools
 import socket
@@ -12,11 +12,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from imkit.wire import schema
+from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
 WAIT = 10.0
-NO_TLS = ssl.create_default_context()  # made once: httpx would read the certificates anew for every client
+NO_TLS = ssl.create_default_context()  # made once: httpx would read the certificates for each client
 SYNC, UNREAD, NOTICE, PROVISION, LOGOUT = range(5)
-ROOMS, PEOPLE = "conference.easemob.com", "easemob.com"
+
 THREAD_MARK = '{"thread":{}}'
 _numbers = itertools.count(1)
 _names = itertools.count(1)
@@ -24,7 +25,7 @@ _opened: list[Any] = []
 
 
 def close_everything() -> None:
-    """Close what a test has opened."""
+    """Close the sockets and HTTP clients that a test has opened."""
     while _opened:
         _opened.pop().close()
 
@@ -41,12 +42,12 @@ class Server(Protocol):
 
 
 def new_name(prefix: str = "user") -> str:
-    """A user id nobody has had in this run."""
+    """Return a user id that is new in this run."""
     return f"{prefix}-{next(_names)}-{time.time_ns() % 10**9}"
 
 
 class Api:
-    """REST calls as one user, or as the app."""
+    """Makes REST calls as one user, or as the app."""
 
     def __init__(self, server: Server, token: str | None = None, user: str = "") -> None:
         self.server = server
@@ -72,7 +73,7 @@ class Api:
         assert {"error", "error_description", "exception", "timestamp", "duration"} <= body.keys()
         return body
 
-    # -------------------------------------------------------- what tests need often
+    # -------------------------------------------------------- calls that many tests make
 
     def group(self, *members: str, **more: Any) -> str:
         body = {"owner": self.user, "groupname": "tea", "members": list(members), **more}
@@ -89,13 +90,13 @@ class Api:
     def join(self, thread: str) -> Any:
         return self.ok("POST", f"/thread/{thread}/user/{self.user}/join")
 
-    def page(self, tea: str, **filters: Any) -> Any:
-        body = {"queue": f"{tea}@{ROOMS}", "start": -1, "end": -1, **filters}
+    def page(self, conversation: str, **filters: Any) -> Any:
+        body = {"queue": f"{conversation}@{GROUP_DOMAIN}", "start": -1, "end": -1, **filters}
         return self.ok("POST", f"/users/{self.user}/messageroaming", json=body)["data"]
 
 
 def token_of(server: Server, user: str) -> str:
-    """A token from the sandbox's app server, which makes the user too."""
+    """Return a token from the sandbox's app server, which also creates the user."""
     reply = httpx.post(
         f"{server.rest_url}/imkit/app-server/token",
         json={"user": user},
@@ -111,7 +112,7 @@ def token_of(server: Server, user: str) -> str:
 
 
 def app_api(server: Server) -> Api:
-    """REST calls as the app itself."""
+    """Return an `Api` that calls as the app."""
     body = {"grant_type": "client_credentials", "client_id": "any", "client_secret": server.secret}
     return Api(server, Api(server).ok("POST", "/token", json=body)["access_token"])
 
@@ -124,7 +125,7 @@ def frame(command: int, payload: Any = None, **more: Any) -> bytes:
 
 
 def provision(app_key: str, user: str, token: str, resource: str = "phone") -> bytes:
-    guid = schema.JID(appKey=app_key, name=user, domain=PEOPLE, clientResource=resource)
+    guid = schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN, clientResource=resource)
     return frame(
         PROVISION, schema.Provision(resource=resource, sessionId="1795390332417:"), guid=guid, auth=f"$t${token}"
     )
@@ -135,7 +136,10 @@ def text_body(text: str, **more: Any) -> Any:
 
 
 class Device:
-    """One login: sends, and does what the SDK does with notices, pages and keys (fact sheet section 3)."""
+    """One login. It sends, and handles notices, pages and keys as the SDK does.
+
+    Source: docs/protocol.md#queues-and-synchronisation.
+    """
 
     def __init__(
         self, server: Server, user: str, resource: str = "phone", *, unread: bool = True, acknowledge: bool = True
@@ -150,7 +154,7 @@ class Device:
         self.notices: list[str] = []
         self.pages: list[Any] = []
         self.replies: dict[int, Any] = {}
-        self.draining: set[str] = set()  # asked for and not seen empty yet: to ask again would bring it twice
+        self.draining: set[str] = set()  # queues that are fetched and not empty yet; a second fetch would repeat items
         self.socket = open_socket(server)
         self.socket.send(provision(server.app_key, user, self.token, resource))
         self.provision = schema.Provision.FromString(self.next(PROVISION).payload)
@@ -160,7 +164,7 @@ class Device:
     # -------------------------------------------------------- frames
 
     def next(self, command: int, wait: float = WAIT) -> Any:
-        """The next frame of a kind; what comes before it is taken in."""
+        """Return the next frame with this command; handle the frames before it."""
         end = time.monotonic() + wait
         while True:
             message = schema.MSync.FromString(self.socket.recv(timeout=max(0, end - time.monotonic())))
@@ -187,8 +191,8 @@ class Device:
         self.metas += sync.metas
         if sync.isLast:
             self.draining.discard(sync.queue.name)
-        sent_away = any(meta.ns == 0 for meta in sync.metas)  # the socket is about to close
-        if sync.metas and self.acknowledge and not sent_away:
+        kicked = any(meta.ns == 0 for meta in sync.metas)  # the socket is about to close
+        if sync.metas and self.acknowledge and not kicked:
             self.fetch(sync.queue, sync.nextKey)
 
     def fetch(self, queue: Any, key: int | None = None) -> None:
@@ -207,7 +211,7 @@ class Device:
             self.fetch(queue)
 
     def until(self, found: Callable[[Any], object], what: str = "a Meta") -> Any:
-        """Take frames in until a Meta fits; return it."""
+        """Handle frames until a Meta satisfies `found`; return the Meta."""
         end = time.monotonic() + WAIT
         seen = 0
         while True:
@@ -219,15 +223,15 @@ class Device:
             assert left > 0, f"{self.user} never saw {what}"
             self._take(schema.MSync.FromString(self.socket.recv(timeout=left)))
 
-    def settle(self) -> None:
-        """Take in all that the server has for this device now."""
+    def receive_all(self) -> None:
+        """Handle everything that the server has for this device now."""
         while self.ask_unread().unread or self.draining:
             while self.draining:
                 self._take(schema.MSync.FromString(self.socket.recv(timeout=WAIT)))
 
     # -------------------------------------------------------- sending
 
-    def post(self, to: str, body: Any, *, domain: str = ROOMS, **more: Any) -> int:
+    def post(self, to: str, body: Any, *, domain: str = GROUP_DOMAIN, **more: Any) -> int:
         number = next(_numbers)
         meta = schema.Meta(
             id=number,
@@ -245,7 +249,7 @@ class Device:
         return self.replies[number]
 
     def send(self, to: str, body: Any, **more: Any) -> int:
-        """Send and be accepted; return the message's id."""
+        """Send a message that the server must accept; return its id."""
         reply = self.reply_to(self.post(to, text_body(body) if isinstance(body, str) else body, **more))
         assert reply.status.errorCode == 0, reply
         assert reply.HasField("status")
@@ -255,7 +259,7 @@ class Device:
         return server_id
 
     def refused(self, to: str, body: Any, **more: Any) -> tuple[int, str]:
-        """Send and be refused; return code and reason."""
+        """Send a message that the server refuses; return the status code and the reason."""
         reply = self.reply_to(self.post(to, text_body(body) if isinstance(body, str) else body, **more))
         return reply.status.errorCode, reply.status.reason
 
@@ -263,10 +267,10 @@ class Device:
         body = schema.MessageBody(type=6, ackMessageId=message, contents=[schema.Content()], meta=THREAD_MARK)
         return self.reply_to(self.post(to, body)).status
 
-    # -------------------------------------------------------- the end
+    # -------------------------------------------------------- end of the connection
 
     def closed(self) -> int:
-        """Take in everything up to the close; return its code."""
+        """Handle everything until the server closes the socket; return the close code."""
         end = time.monotonic() + WAIT
         try:
             while True:
@@ -276,12 +280,12 @@ class Device:
             return error.rcvd.code if error.rcvd else 1006
 
     def cut(self) -> None:
-        """End without a word, as a lost network does."""
+        """End the connection without a close frame, as a lost network does."""
         self.socket.socket.shutdown(socket.SHUT_RDWR)
         self.await_gone()
 
     def leave(self) -> None:
-        """Close, and wait until the server has seen it."""
+        """Close, and wait until the server knows."""
         self.socket.close()
         self.await_gone()
 
@@ -292,14 +296,14 @@ class Device:
 
 
 def open_socket(server: Server) -> ClientConnection:
-    # Entered by hand: from 17.1 on, websockets wants a `with`, and a device here lives from test to test.
+    # `__enter__` by hand: websockets 17.1 wants a `with`, but a connection here outlives the function.
     connection = connect(server.ws_url, compression=None, proxy=None, open_timeout=WAIT).__enter__()
     _opened.append(connection)
     return connection
 
 
 def texts(metas: list[Any]) -> list[str]:
-    """The texts of the messages among Metas."""
+    """Return the texts of the messages among Metas."""
     bodies = [schema.MessageBody.FromString(meta.payload) for meta in metas if meta.ns == 1]
     return [body.contents[0].text for body in bodies if body.contents and body.contents[0].text]
 
@@ -319,7 +323,10 @@ def is_text(text: str) -> Callable[[Any], bool]:
 
 
 class TeaGroup:
-    """A group of three with a thread that two of them are in."""
+    """Devices of three users in a group with a thread.
+
+    Alice owns the group and the thread, Bob is in both, and Carol is in the group alone.
+    """
 
     def __init__(self, server: Server) -> None:
         self.alice = Device(server, new_name("alice"))
@@ -330,6 +337,6 @@ class TeaGroup:
         self.thread = self.alice.api.thread(self.group, self.parent)
         self.bob.api.join(self.thread)
         for device in (self.alice, self.bob, self.carol):
-            device.settle()
+            device.receive_all()
             device.metas.clear()
             device.notices.clear()

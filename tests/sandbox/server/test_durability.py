@@ -1,4 +1,4 @@
-"""What survives a server that is killed: fact sheet section 3, and the house's promise that an ack means stored."""
+"""Data after the server is killed: every message that it has acknowledged is stored."""
 
 import base64
 import threading
@@ -49,7 +49,7 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
         tea = TeaGroup(sandbox)
         before = tea.alice.send(tea.thread, "seen before")
         tea.bob.until(lambda meta: meta.id == before)
-        tea.bob.settle()
+        tea.bob.receive_all()
         tea.bob.acknowledge = False
         started = threading.Event()
 
@@ -74,7 +74,7 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
         assert flow[: len(acknowledged)] == acknowledged
         assert len(flow) <= sent
         bob.until(lambda meta: "after" in texts([meta]))
-        bob.settle()
+        bob.receive_all()
         assert texts(bob.metas) == [*flow, "after"]
         overview = alice.api.ok("POST", "/thread/message", json={"threadIds": [tea.thread]})["entities"][0]
         assert overview["last_message"]["payload"]["bodies"][0]["msg"] == "after"
@@ -83,7 +83,7 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
         sandbox.kill()
         sandbox.start()
         again = Device(sandbox, tea.bob.user)
-        again.settle()
+        again.receive_all()
         assert texts(again.metas) == []
         close_everything()
 

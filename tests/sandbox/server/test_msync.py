@@ -1,4 +1,7 @@
-"""The socket itself: the handshake, what ends it, and that one client's garbage is nobody else's trouble."""
+"""The socket: the login, the reasons for which it ends, and frames that cannot be read.
+
+Source: docs/protocol.md#login-handshake, docs/protocol.md#kicked-off, docs/protocol.md#socket-transport.
+"""
 
 import base64
 import json
@@ -48,10 +51,10 @@ def refusal(sandbox: Sandbox, user: str, token: str, app_key: str | None = None)
         return status.errorCode, status.reason
 
 
-# ---------------------------------------------------------------- the handshake
+# ---------------------------------------------------------------- login
 
 
-def test_a_login_is_answered_with_its_resource_and_the_life_of_its_token(sandbox: Sandbox) -> None:
+def test_the_reply_to_a_login_has_the_resource_and_the_tokens_expiry(sandbox: Sandbox) -> None:
     device = Device(sandbox, new_name(), resource="webim_random_web_1")
     assert device.provision.resource == "webim_random_web_1"
     assert device.provision.sessionId == "1795390332417:"
@@ -62,7 +65,7 @@ def test_a_login_is_answered_with_its_resource_and_the_life_of_its_token(sandbox
     assert abs(device.unread.timestamp - time.time_ns() // 1_000_000) < 60_000
 
 
-def test_user_ids_are_one_in_any_case(sandbox: Sandbox) -> None:
+def test_user_ids_do_not_depend_on_case(sandbox: Sandbox) -> None:
     user = new_name()
     token = token_of(sandbox, user.upper())
     with open_socket(sandbox) as connection:
@@ -71,7 +74,7 @@ def test_user_ids_are_one_in_any_case(sandbox: Sandbox) -> None:
         assert schema.Provision.FromString(message.payload).status.errorCode == 0
 
 
-def test_a_login_is_refused_for_its_reason(sandbox: Sandbox) -> None:
+def test_a_login_is_refused_with_a_reason(sandbox: Sandbox) -> None:
     user, other = new_name(), new_name()
     token, foreign = token_of(sandbox, user), token_of(sandbox, other)
     mismatch = (1, "Sorry, token or password does not match login info")
@@ -81,7 +84,7 @@ def test_a_login_is_refused_for_its_reason(sandbox: Sandbox) -> None:
     assert refusal(sandbox, user, token, app_key="other#app") == (1, "Sorry, user not found")
 
 
-def test_an_expired_token_is_told_apart() -> None:
+def test_an_expired_token_is_refused_with_its_own_reason() -> None:
     with Sandbox(token_seconds=0) as sandbox:
         assert refusal(sandbox, "alice", token_of(sandbox, "alice")) == (1, "Sorry, token expired")
 
@@ -92,7 +95,7 @@ def test_a_logout_is_answered(sandbox: Sandbox) -> None:
     assert schema.Logout.FromString(device.next(LOGOUT).payload).status.errorCode == 0
 
 
-def test_statistics_are_taken_without_an_answer(sandbox: Sandbox) -> None:
+def test_statistics_get_no_answer(sandbox: Sandbox) -> None:
     device = Device(sandbox, new_name())
     payload = schema.StatisticsBody(operation=0).SerializeToString()
     device.socket.send(frame(SYNC, schema.CommSyncUL(meta=schema.Meta(id=1, ns=0, payload=payload))))
@@ -100,7 +103,7 @@ def test_statistics_are_taken_without_an_answer(sandbox: Sandbox) -> None:
     assert not device.replies
 
 
-# ---------------------------------------------------------------- garbage
+# ---------------------------------------------------------------- frames that cannot be read
 
 
 def test_a_text_message_is_refused(sandbox: Sandbox) -> None:
@@ -109,20 +112,20 @@ def test_a_text_message_is_refused(sandbox: Sandbox) -> None:
         assert close_code(connection) == 1003
 
 
-def test_what_is_no_frame_is_refused(sandbox: Sandbox) -> None:
+def test_bytes_that_are_not_a_frame_close_the_socket(sandbox: Sandbox) -> None:
     with open_socket(sandbox) as connection:
         connection.send(b"\xff" * 20)
         assert close_code(connection) == 1007
 
 
-def test_what_is_too_large_is_refused(sandbox: Sandbox) -> None:
+def test_a_too_large_frame_closes_the_socket(sandbox: Sandbox) -> None:
     with open_socket(sandbox) as connection:
-        # The head of a frame alone, by hand: with the body behind it, the close could drown in a reset.
+        # Only the head of a WebSocket frame: with the body sent too, a TCP reset could arrive before the close frame.
         connection.socket.sendall(struct.pack("!BBQ4s", 0x82, 0xFF, 100_000_000, b"mask"))
         assert close_code(connection) == 1009
 
 
-def test_nothing_goes_before_the_login(sandbox: Sandbox) -> None:
+def test_a_frame_before_the_login_closes_the_socket(sandbox: Sandbox) -> None:
     with open_socket(sandbox) as connection:
         connection.send(frame(UNREAD))
         assert close_code(connection) == 1008
@@ -134,14 +137,14 @@ def test_an_empty_frame_is_an_empty_sync(tea: TeaGroup) -> None:
 
 
 @pytest.mark.parametrize("payload", [b"\xff\xff\xff", b"\x12\x02\xff\xfe", b"\x22\x7f"])
-def test_a_message_that_cannot_be_read_is_refused_and_the_session_goes_on(tea: TeaGroup, payload: bytes) -> None:
+def test_a_message_that_cannot_be_read_is_refused_and_the_session_continues(tea: TeaGroup, payload: bytes) -> None:
     meta = schema.Meta(id=77, to=schema.JID(name=tea.thread), ns=1, payload=payload)
     tea.alice.socket.send(frame(SYNC, schema.CommSyncUL(meta=meta)))
     assert tea.alice.reply_to(77).status.errorCode == 10
     assert tea.alice.send(tea.thread, "still here")
 
 
-def test_one_clients_garbage_is_nobody_elses_trouble(tea: TeaGroup) -> None:
+def test_random_bytes_of_other_sockets_do_not_disturb_a_session(tea: TeaGroup) -> None:
     for number in range(20):
         connection = open_socket(tea.alice.server)
         connection.send(os.urandom(1 + 50 * number))
@@ -149,11 +152,11 @@ def test_one_clients_garbage_is_nobody_elses_trouble(tea: TeaGroup) -> None:
     tea.bob.until(is_text("as if nothing were"))
 
 
-# ---------------------------------------------------------------- being sent away
+# ---------------------------------------------------------------- kicks
 
 
 def kick_of(device: Device) -> tuple[int, str]:
-    meta = device.until(lambda meta: meta.ns == 0, "being sent away")
+    meta = device.until(lambda meta: meta.ns == 0, "a kick")
     body = schema.StatisticsBody.FromString(meta.payload)
     return body.operation, body.reason
 
@@ -167,7 +170,7 @@ def test_a_second_login_of_one_device_replaces_the_first(sandbox: Sandbox) -> No
     second.ask_unread()
 
 
-def test_a_fifth_device_sends_the_earliest_away(sandbox: Sandbox) -> None:
+def test_a_fifth_device_kicks_the_earliest(sandbox: Sandbox) -> None:
     user = new_name()
     devices = [Device(sandbox, user, resource=f"device-{number}") for number in range(5)]
     assert kick_of(devices[0])[0] == 2
@@ -184,7 +187,7 @@ def test_a_new_password_ends_every_login(sandbox: Sandbox) -> None:
     device.api.refused("GET", f"/users/{device.user}", 401)
 
 
-def test_the_app_can_send_a_user_away_and_remove_one(sandbox: Sandbox) -> None:
+def test_the_app_can_disconnect_and_remove_a_user(sandbox: Sandbox) -> None:
     app = app_api(sandbox)
     device = Device(sandbox, new_name())
     device.api.refused("POST", f"/users/{device.user}/disconnect", 401, 40001)
@@ -196,11 +199,11 @@ def test_the_app_can_send_a_user_away_and_remove_one(sandbox: Sandbox) -> None:
     app.refused("GET", f"/users/{device.user}", 404)
 
 
-# ---------------------------------------------------------------- without a WebSocket library at the other end
+# ---------------------------------------------------------------- without a WebSocket library
 
 
 def test_the_framing_is_rfc_6455(sandbox: Sandbox) -> None:
-    """A handshake, a masked frame in two fragments with a ping in between, and a close, by hand."""
+    """Written by hand: a handshake, a masked frame in two fragments with a ping in between, and a close."""
     user = new_name()
     login = provision(sandbox.app_key, user, token_of(sandbox, user))
     parts = urlsplit(sandbox.ws_url)

@@ -1,4 +1,7 @@
-"""Groups and threads over REST: rights, consequences, pages, and who is told (fact sheet sections 7, 9, 10 and 12)."""
+"""Threads over REST: rights, notices, lists and pages.
+
+Source: docs/protocol.md#thread-calls, docs/protocol.md#thread-rights, docs/protocol.md#thread-notices.
+"""
 
 import json
 from typing import Any
@@ -11,12 +14,12 @@ from tests.sandbox.server.raw_client import Api, Device, TeaGroup, app_api, new_
 
 
 def notices(device: Device) -> list[Any]:
-    device.settle()
+    device.receive_all()
     return [json.loads(meta.payload)["data"] for meta in device.metas if meta.ns == 5]
 
 
 def events(device: Device) -> list[tuple[int, str, bool]]:
-    device.settle()
+    device.receive_all()
     bodies = [schema.MUCBody.FromString(meta.payload) for meta in device.metas if meta.ns == 2]
     return [(body.operation, body.mucId.name, body.isThread) for body in bodies]
 
@@ -24,7 +27,7 @@ def events(device: Device) -> list[tuple[int, str, bool]]:
 # ---------------------------------------------------------------- the life of a thread
 
 
-def test_creating_tells_the_group_and_makes_the_creator_a_member(tea: TeaGroup, sandbox: Sandbox) -> None:
+def test_a_new_thread_is_told_to_the_group_and_has_its_creator_as_member(tea: TeaGroup, sandbox: Sandbox) -> None:
     tablet = Device(sandbox, tea.bob.user, resource="tablet")
     parent = tea.alice.send(tea.group, "another parent")
     body = {"name": "新", "msg_id": str(parent), "group_id": tea.group, "owner": tea.bob.user}
@@ -41,7 +44,7 @@ def test_creating_tells_the_group_and_makes_the_creator_a_member(tea: TeaGroup, 
     assert tea.alice.api.ok("GET", f"/thread/{thread}/users")["data"]["affiliations"] == [tea.bob.user]
 
 
-def test_creating_is_refused_for_its_reason(tea: TeaGroup, sandbox: Sandbox) -> None:
+def test_creating_a_thread_is_refused_with_the_right_code(tea: TeaGroup, sandbox: Sandbox) -> None:
     stranger = Device(sandbox, new_name("dave")).api
     body = {"name": "x", "msg_id": str(tea.parent), "group_id": tea.group, "owner": tea.alice.user}
     tea.alice.api.refused("POST", "/thread", 400, 40002, json=body)
@@ -81,7 +84,7 @@ def test_joining_leaving_and_lists(tea: TeaGroup, sandbox: Sandbox) -> None:
     stranger.refused("GET", f"/threads/chatgroups/{tea.group}", 401, 40001)
 
 
-def test_renaming_and_removing_are_for_those_who_may(tea: TeaGroup) -> None:
+def test_renaming_removing_and_destroying_need_the_right(tea: TeaGroup) -> None:
     path = f"/thread/{tea.thread}"
     alice, bob = tea.alice.api, tea.bob.api
     bob.refused("PUT", path, 401, 40001, json={"name": "mine"})
@@ -101,68 +104,8 @@ def test_renaming_and_removing_are_for_those_who_may(tea: TeaGroup) -> None:
     assert [data["id"] for data in notices(tea.carol) if data["operation"] == "delete"] == [tea.thread]
     alice.refused("GET", path, 404, 40011)
     assert alice.ok("GET", f"/threads/chatgroups/{tea.group}")["entities"] == []
-    # Its message can carry another.
+    # Its parent message can have a new thread.
     alice.thread(tea.group, tea.parent)
-
-
-def test_the_end_of_a_group_is_the_end_of_its_threads(tea: TeaGroup) -> None:
-    tea.bob.api.refused("DELETE", f"/chatgroups/{tea.group}", 403)
-    tea.alice.api.ok("DELETE", f"/chatgroups/{tea.group}?version=v3")
-    tea.alice.api.refused("GET", f"/thread/{tea.thread}", 404, 40011)
-    tea.alice.api.refused("GET", f"/chatgroups/{tea.group}", 404)
-    assert tea.alice.refused(tea.thread, "anyone?") == (1, "group not found")
-    assert [data["operation"] for data in notices(tea.bob)] == ["delete"]
-    assert events(tea.bob) == [(1, tea.group, False)]
-    assert tea.bob.api.ok("GET", f"/users/{tea.bob.user}/joined_chatgroups")["data"] == []
-
-
-def test_who_leaves_the_group_leaves_its_threads(tea: TeaGroup) -> None:
-    tea.alice.api.ok("DELETE", f"/chatgroups/{tea.group}/users/{tea.bob.user}")
-    assert tea.alice.api.ok("GET", f"/thread/{tea.thread}")["data"]["affiliations_count"] == 1
-    assert tea.bob.refused(tea.thread, "psst") == (1, "not in group or chatroom")
-    assert events(tea.bob) == [(10, tea.group, False)]
-    assert events(tea.carol) == [(18, tea.group, False)]
-    tea.carol.api.ok("DELETE", f"/chatgroups/{tea.group}/quit")
-    tea.alice.api.refused("DELETE", f"/chatgroups/{tea.group}/quit", 403)
-    assert tea.alice.api.ok("GET", f"/chatgroups/{tea.group}")["data"][0]["affiliations_count"] == 1
-
-
-# ---------------------------------------------------------------- groups
-
-
-def test_a_group_has_members_who_are_told(tea: TeaGroup, sandbox: Sandbox) -> None:
-    dave, erin = Device(sandbox, new_name("dave")), Device(sandbox, new_name("erin"))
-    tea.bob.api.ok("POST", f"/chatgroups/{tea.group}/invite", json={"usernames": [dave.user]})
-    assert events(dave) == [(19, tea.group, False)]
-    assert events(tea.carol) == [(17, tea.group, False)]
-    erin.api.ok("POST", f"/chatgroups/{tea.group}/apply", json={"message": "hi"})
-    erin.api.refused("POST", f"/chatgroups/{tea.group}/apply", 403, json={"message": "again"})
-    names: list[str] = []
-    cursor = "undefined"
-    while cursor:
-        page = erin.api.ok("GET", f"/chatgroups/{tea.group}/users?cursor={cursor}&limit=2&joined_time=true")
-        names += [each.get("owner") or each["member"] for each in page["data"]]
-        assert len(page["data"]) <= 2
-        cursor = page["cursor"]
-    assert sorted(names) == sorted(device.user for device in (tea.alice, tea.bob, tea.carol, dave, erin))
-    joined = erin.api.ok("GET", f"/users/{erin.user}/joined_chatgroups?pagenum=0&pagesize=20&version=v3")
-    assert "joined_chatgroups" in joined["uri"]
-    assert [group["id"] for group in joined["data"]] == [tea.group]
-    tea.alice.api.ok("PUT", f"/chatgroups/{tea.group}", json={"groupname": "coffee"})
-    assert tea.alice.api.ok("GET", f"/chatgroups/{tea.group}?joined_time=true")["data"][0]["name"] == "coffee"
-    assert (14, tea.group, False) in events(erin)
-
-
-def test_a_full_group_is_full(sandbox: Sandbox) -> None:
-    alice = Device(sandbox, new_name("alice")).api
-    group = alice.group(maxusers=1)
-    Device(sandbox, new_name()).api.refused("POST", f"/chatgroups/{group}/apply", 403, 40005, json={})
-
-
-def test_a_group_of_unknown_people_is_refused(sandbox: Sandbox) -> None:
-    alice = Device(sandbox, new_name("alice")).api
-    alice.refused("POST", "/chatgroups", 404, json={"groupname": "g", "members": ["nobody-of-that-name"]})
-    assert alice.ok("GET", f"/users/{alice.user}/joined_chatgroups")["data"] == []
 
 
 # ---------------------------------------------------------------- pages and batches
@@ -170,7 +113,7 @@ def test_a_group_of_unknown_people_is_refused(sandbox: Sandbox) -> None:
 
 @pytest.fixture
 def crowd(tea: TeaGroup) -> list[str]:
-    """Seven threads of one group, oldest first, the tea's own among them."""
+    """Seven threads of one group, the oldest first; the first is the thread of `tea`."""
     parents = [tea.alice.send(tea.group, f"parent {number}") for number in range(6)]
     return [tea.thread, *(tea.alice.api.thread(tea.group, parent, "t") for parent in parents)]
 
@@ -188,13 +131,13 @@ def listed(api: Api, path: str, limit: int) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 50])
-def test_lists_page_without_gap_or_repetition(tea: TeaGroup, crowd: list[str], limit: int) -> None:
+def test_pages_of_lists_have_no_gap_and_no_repetition(tea: TeaGroup, crowd: list[str], limit: int) -> None:
     alice = tea.alice.api
     for path in (f"/threads/user/{alice.user}", f"/threads/chatgroups/{tea.group}"):
         assert listed(alice, path, limit) == crowd[::-1]
 
 
-def test_the_app_lists_every_thread_both_ways(tea: TeaGroup, crowd: list[str], sandbox: Sandbox) -> None:
+def test_the_app_lists_all_threads_in_both_directions(tea: TeaGroup, crowd: list[str], sandbox: Sandbox) -> None:
     app = app_api(sandbox)
     rising = [each for each in listed(app, "/thread", 5) if each in crowd]
     falling = [each for each in listed(app, "/thread?sort=desc", 5) if each in crowd]
@@ -202,7 +145,7 @@ def test_the_app_lists_every_thread_both_ways(tea: TeaGroup, crowd: list[str], s
     tea.alice.api.refused("GET", "/thread", 401, 40001)
 
 
-def test_last_messages_come_for_twenty_threads_at_most(tea: TeaGroup, crowd: list[str]) -> None:
+def test_last_messages_are_for_at_most_twenty_threads(tea: TeaGroup, crowd: list[str]) -> None:
     sent = tea.alice.send(crowd[3], schema.MessageBody(contents=[schema.Content(type=1, remotePath="u", fileLength=2)]))
     found = tea.carol.api.ok("POST", "/thread/message", json={"threadIds": crowd})["entities"]
     assert [each["thread_id"] for each in found] == crowd
@@ -217,7 +160,7 @@ def test_last_messages_come_for_twenty_threads_at_most(tea: TeaGroup, crowd: lis
     tea.carol.api.refused("POST", "/thread/message", 404, 40011, json={"threadIds": ["1"]})
 
 
-def test_the_app_puts_people_into_a_thread_and_out_of_it(tea: TeaGroup, sandbox: Sandbox) -> None:
+def test_the_app_adds_and_removes_members_of_a_thread(tea: TeaGroup, sandbox: Sandbox) -> None:
     app, path = app_api(sandbox), f"/thread/{tea.thread}/users"
     tea.alice.api.refused("POST", path, 401, 40001, json={"usernames": [tea.carol.user]})
     assert app.ok("POST", path, json={"usernames": [tea.carol.user]})["data"] == {"status": "ok"}

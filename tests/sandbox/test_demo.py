@@ -25,7 +25,7 @@ from imkit.sandbox.server.store import Store, id_time, now_ms
 from imkit.sandbox.server.users import Users
 from tests.sandbox.server.raw_client import WAIT
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SMALL = Demo(threads=12, messages=900)
 
 
