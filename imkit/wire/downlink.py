@@ -83,7 +83,7 @@ def parse_meta(data: bytes) -> Any:
 
 
 def decode_meta(data: bytes, meta: Any = None) -> Event | Kicked | None:
-    """Return what one Meta reports: an event, the end of this login, or `None` for a Meta without an event here.
+    """Return what one Meta reports: an event, the end of this login, or `None` if the Meta reports neither.
 
     A Meta that cannot be decoded becomes a `MessageReceived` whose body is `Unknown` and keeps the bytes, so that the
     Metas before and after it are not lost.

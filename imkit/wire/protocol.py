@@ -33,6 +33,7 @@ UNREAD_SECONDS = 120.0  # send UNREAD at least so often, also on a busy connecti
 SILENCE_SECONDS = 15.0  # after so long without an answer to the heartbeat, the connection is dead
 STALL_SECONDS = 10.0  # after so long without a page, ask for the queue again
 REMEMBERED_IDS = 20_000  # the ids that are kept to drop repeated messages; the official SDK keeps about 100
+_FAR_FUTURE = 2**63  # a time in ms
 _CLIENT_ID_EPOCH = 1_264_982_400_000  # ms: client ids count from 2010-02-01, as in the official SDK
 
 
@@ -113,15 +114,15 @@ class _SocketState:
 
     session_id: str
     token: str = field(repr=False)
-    last_downlink: float = 0.0
-    heartbeat_at: float | None = None
+    last_downlink: float = 0.0  # when the last frame came from the service
+    heartbeat_at: float | None = None  # when the heartbeat was sent that is not answered yet
     logged_in: bool = False
     unread_answered: bool = False  # the first UNREAD was answered
     service_time: int | None = None  # in ms: the time that the service gave in that answer
     unread_asked_at: float = 0.0  # when UNREAD was sent last
     abandoned_at: float | None = None  # when a queue was left before it was empty; the next UNREAD finds the rest
     active: _Drain | None = None
-    waiting: dict[_QueueName, Any] = field(default_factory=dict)
+    waiting: dict[_QueueName, Any] = field(default_factory=dict)  # the queues to empty after the active one
 
 
 class ClientProtocol:
@@ -150,8 +151,8 @@ class ClientProtocol:
         self._last_client_id = 0
         self._last_trace_id = 0
         self._socket = _SocketState("", "")
-        self._previous_login_time: int | None = 2**63
-        self._delivered: dict[tuple[int, int], None] = {}
+        self._previous_login_time: int | None = _FAR_FUTURE
+        self._delivered: dict[tuple[int, int], None] = {}  # (namespace, id) of each Meta, the oldest first
 
     # ------------------------------------------------------------------ uplink
 
@@ -160,19 +161,19 @@ class ClientProtocol:
         self._previous_login_time = self.login_time
         self._socket = _SocketState(f"{self._milliseconds()}:", token, last_downlink=now)
         try:
-            frame = self._envelope.provision(token, session_id=self._socket.session_id, trace_id=self._trace_id())
+            frame = self._envelope.provision(token, session_id=self._socket.session_id, trace_id=self._next_trace_id())
         except (TypeError, ValueError):  # do not chain it: its text may contain the token
             return [LoginRefused(AuthError("the app key, the user, the resource and the token must be valid text"))]
         return [Transmit(frame)]
 
     def send(self, meta: Any) -> Transmit:
         """Return the frame that sends a Meta, which `imkit.wire.uplink` built."""
-        return Transmit(self._envelope.send(meta, trace_id=self._trace_id()))
+        return Transmit(self._envelope.send(meta, trace_id=self._next_trace_id()))
 
     def logout(self) -> Transmit:
         """Return the frame that ends the login."""
         socket = self._socket
-        frame = self._envelope.logout(socket.token, session_id=socket.session_id, trace_id=self._trace_id())
+        frame = self._envelope.logout(socket.token, session_id=socket.session_id, trace_id=self._next_trace_id())
         return Transmit(frame)
 
     @property
@@ -238,7 +239,7 @@ class ClientProtocol:
         if socket.heartbeat_at is None and is_due:
             socket.heartbeat_at = socket.unread_asked_at = now
             socket.abandoned_at = None
-            outputs.append(Transmit(self._envelope.unread(trace_id=self._trace_id())))
+            outputs.append(self._unread())
         return outputs
 
     # ------------------------------------------------------------------- login
@@ -255,14 +256,16 @@ class ClientProtocol:
             return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
         self._socket.logged_in = True
         self._socket.unread_asked_at = self._socket.last_downlink
-        return [
-            LoggedIn(_token_end(reply.authToken)),
-            Transmit(self._envelope.unread(trace_id=self._trace_id())),
-            self._statistics(),
-        ]
+        return [LoggedIn(_token_end(reply.authToken)), self._unread(), self._statistics()]
+
+    def _unread(self) -> Transmit:
+        return Transmit(self._envelope.unread(trace_id=self._next_trace_id()))
+
+    def _fetch(self, queue: Any) -> Transmit:
+        return Transmit(self._envelope.fetch(queue, trace_id=self._next_trace_id()))
 
     def _statistics(self) -> Transmit:
-        return Transmit(self._envelope.statistics(self.next_client_id(), trace_id=self._trace_id()))
+        return Transmit(self._envelope.statistics(self.next_client_id(), trace_id=self._next_trace_id()))
 
     # ------------------------------------------------------------------ queues
 
@@ -297,7 +300,7 @@ class ClientProtocol:
             return []
         queue = socket.waiting.pop(next(iter(socket.waiting)))
         socket.active = _Drain(queue, now)
-        return [Transmit(self._envelope.fetch(queue, trace_id=self._trace_id()))]
+        return [self._fetch(queue)]
 
     def _finish_drain(self, drain: _Drain, now: float, *, early: bool = False) -> list[Output]:
         """Go on to the next queue. `early`: this one may still hold items, so ask UNREAD again soon."""
@@ -313,7 +316,7 @@ class ClientProtocol:
         if drain.asked_again:
             return self._finish_drain(drain, now, early=True)
         drain.asked_again, drain.asked_at, drain.last_key = True, now, None
-        return [Transmit(self._envelope.fetch(drain.queue, trace_id=self._trace_id()))]
+        return [self._fetch(drain.queue)]
 
     def _handle_sync(self, reply: Any, now: float) -> list[Output]:
         """Handle a SYNC frame: the answer to a send, a page of a queue, or both in one."""
@@ -346,7 +349,7 @@ class ClientProtocol:
         if key is None or key == drain.last_key or _status_code(page.status) != StatusCode.OK:
             return outputs + self._finish_drain(drain, now, early=True)
         drain.last_key, drain.asked_at, drain.asked_again = key, now, False
-        outputs.append(Transmit(self._envelope.acknowledge(page.queue, key, trace_id=self._trace_id())))
+        outputs.append(Transmit(self._envelope.acknowledge(page.queue, key, trace_id=self._next_trace_id())))
         return outputs + (self._finish_drain(drain, now) if page.isLast else [])
 
     def _decode_new(self, metas: Any) -> list[Output]:
@@ -362,9 +365,7 @@ class ClientProtocol:
                 outputs.append(decoded)
             elif decoded is not None:
                 events.append(decoded)
-            if isinstance(
-                decoded, MessageRecalled
-            ):  # so that a late page does not deliver the message after its recall
+            if isinstance(decoded, MessageRecalled):  # a later page must not deliver the recalled message
                 self._remember((NameSpace.CHAT, int(decoded.message_id)))
         if events:
             outputs.insert(0, Deliver(events))
@@ -389,7 +390,7 @@ class ClientProtocol:
     def _milliseconds(self) -> int:
         return int(self._wall_clock() * 1000)
 
-    def _trace_id(self) -> int:
+    def _next_trace_id(self) -> int:
         self._last_trace_id = max(self._last_trace_id + 1, self._milliseconds() << 22)
         return self._last_trace_id
 
