@@ -126,7 +126,7 @@ def busy_month(path: Path, messages: int) -> None:
     from imkit.archive import parquet
     from imkit.archive.batching import ROWS_A_COMMIT
     from imkit.archive.catalogue import CatalogueWriter
-    from imkit.archive.merge import merge_rows
+    from imkit.archive.merge import CommitBatch, merge_batch
     from imkit.archive.storage import storage_at
     from imkit.history.columns import SCHEMA
 
@@ -158,7 +158,7 @@ def busy_month(path: Path, messages: int) -> None:
             }
             arrays = [pa.array(columns.get(field.name, [None] * count)).cast(field.type) for field in SCHEMA]
             table = parquet.archive_rows(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA), "210000000000001", start)
-            merge_rows(storage, writer, [table], [], {}, [], start)
+            merge_batch(storage, writer, CommitBatch([table]), start)
 
 
 def sizes(path: Path) -> dict[str, float]:

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from imkit.archive import parquet
-from imkit.archive.catalogue import ConversationState, Status, StoredFile
-from imkit.archive.merge import Reread
+from imkit.archive.catalogue import ConversationState, Status
+from imkit.archive.merge import CommitBatch, Reread
 from imkit.archive.parquet import BoolArray, IntArray
 from imkit.client.account import Account
 from imkit.client.roaming import Progress, Query
@@ -36,41 +36,15 @@ class ReadPlan:
     """A conversation that must be read, and which time ranges of it.
 
     Args:
-        known: its state in the catalogue, with the name and group that the service told in this sync.
+        known: its state in the catalogue, with the name and group that the service gave in this sync.
         bounds: the time ranges, in ms since the epoch: start included, end excluded.
-        newest_id, newest_at: its newest message as the service told before the reading; "" and 0 if it told none.
+        newest_id, newest_at: its newest message, as the service gave it before the reading; "" and 0 if it gave none.
     """
 
     known: ConversationState
     bounds: tuple[Bounds, ...]
     newest_id: str = ""
     newest_at: int = 0
-
-
-@dataclass(slots=True)
-class CommitBatch:
-    """Rows that are committed together, and how far their conversations have been read with them.
-
-    Args:
-        new_rows: rows that no file holds.
-        maybe_changed: rows of which a file may hold an earlier version.
-        reread: conversation id → the ranges in which a stored row that was not found again is gone.
-        conversations: the new state of each conversation.
-        written: files of new rows that a Dask worker has written, and that are not part of the archive yet.
-        rows: number of rows in `new_rows` and `maybe_changed`.
-    """
-
-    new_rows: list[pa.Table] = field(default_factory=list)
-    maybe_changed: list[pa.Table] = field(default_factory=list)
-    reread: dict[str, Reread] = field(default_factory=dict)
-    conversations: dict[str, ConversationState] = field(default_factory=dict)
-    written: list[StoredFile] = field(default_factory=list)
-    rows: int = 0
-
-    def add(self, tables: list[pa.Table], table: pa.Table) -> None:
-        """Add rows to one of this batch's two lists."""
-        tables.append(table)
-        self.rows += table.num_rows
 
 
 @dataclass(slots=True)
@@ -114,6 +88,7 @@ class Batcher:
         self._commit = commit
         self._now = now
         self._batch = CommitBatch()
+        self._rows_in_batch = 0
         self._reading = {target_id: _ReadingState() for target_id in plans}
         self._committing = asyncio.Lock()
         self.unreadable: dict[str, str] = {}
@@ -146,7 +121,7 @@ class Batcher:
         )
         if part.finished:
             self._finish(plan, reading, covered)
-        if self._batch.rows >= ROWS_A_COMMIT:
+        if self._rows_in_batch >= ROWS_A_COMMIT:
             await self.flush()
 
     def _add_covered_rows(
@@ -171,20 +146,21 @@ class Batcher:
         maybe_changed = is_covered & (_within(times, plan.known.covered) | no_id)
         is_new = is_covered & ~maybe_changed
         if is_new.any():
-            self._batch.add(self._batch.new_rows, self._rows(plan, batch, is_new))
+            self._batch.new_rows.append(self._archive_rows(plan, batch, is_new))
         if maybe_changed.any():
-            rows = self._rows(plan, batch, maybe_changed)
-            self._batch.add(self._batch.maybe_changed, rows)
+            rows = self._archive_rows(plan, batch, maybe_changed)
+            self._batch.maybe_changed.append(rows)
             reading.maybe_changed_keys.update(parquet.row_keys(rows).to_pylist())
+        self._rows_in_batch += int(is_covered.sum())
         reading.note_times(batch, times, is_covered & ~no_id)
 
-    def _rows(self, plan: ReadPlan, batch: pa.RecordBatch, mask: BoolArray) -> pa.Table:
+    def _archive_rows(self, plan: ReadPlan, batch: pa.RecordBatch, mask: BoolArray) -> pa.Table:
         return parquet.archive_rows(batch.filter(pa.array(mask)), plan.known.id, self._now)
 
     def _finish(self, plan: ReadPlan, reading: _ReadingState, covered: tuple[Range, ...]) -> None:
         """Note the newest message of a conversation that has been read to its end, and where rows may be gone."""
         newest_id, newest_at = plan.newest_id, plan.newest_at
-        if plan.known.kind == "group":  # the service tells the newest message of threads only
+        if plan.known.kind == "group":  # the service gives the newest message of threads only
             newest_at, _, newest_id = max(reading.newest, (plan.known.newest_at, 0, plan.known.newest_id))
         conversation = self._batch.conversations[plan.known.id]
         self._batch.conversations[plan.known.id] = replace(conversation, newest_id=newest_id, newest_at=newest_at)
@@ -227,8 +203,8 @@ class Batcher:
     async def flush(self) -> None:
         """Commit what has been collected."""
         async with self._committing:
-            batch, self._batch = self._batch, CommitBatch()
-            if batch.rows or batch.conversations:
+            batch, self._batch, self._rows_in_batch = self._batch, CommitBatch(), 0
+            if batch.conversations:  # a batch with rows has their conversations
                 await self._commit(batch)
 
 

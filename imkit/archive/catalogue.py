@@ -66,9 +66,9 @@ class ConversationState:
     Args:
         id: of the thread or group.
         kind: thread or group.
-        name: the last name that the service told.
+        name: the last name that the service gave.
         group_id: the group of a thread; "" for a group.
-        newest_id: the newest message, as the service told it when the history was last read to its end; "" if none.
+        newest_id: the newest message, as the service gave it when the history was last read to its end; "" if none.
         newest_at: the time of that message, in ms since the epoch.
         covered: time ranges that have been read: the archive holds every message in them.
         status: "ok"; "vanished": the service has no such thread any more; "forbidden": this user may no longer read it.

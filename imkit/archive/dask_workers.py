@@ -16,8 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from imkit.archive import parquet
-from imkit.archive.batching import Batcher, CommitBatch, ReadPlan
+from imkit.archive.batching import Batcher, ReadPlan
 from imkit.archive.catalogue import StoredFile
+from imkit.archive.merge import CommitBatch
 from imkit.archive.storage import INSTALL, storage_at
 from imkit.client.account import Account
 from imkit.client.app import App

@@ -2,7 +2,7 @@
 
 The files of `messages` never hold a message twice, so DuckDB, Dask and pandas can read them as they are. When a message
 differs from its stored version (it was edited, reacted to or recalled), its file is rewritten and the stored version
-goes to `versions`. That is cheap, because only recent days are read again (two days, unless told otherwise), and most
+goes to `versions`. That is cheap, because only recent days are read again (two days by default), and most
 of the rows read again are unchanged.
 
 The alternative is to append every version and to let each reader choose the newest. Then every query would need a
@@ -11,8 +11,8 @@ window function over the whole archive.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,25 @@ class Reread:
 
 
 @dataclass(slots=True)
+class CommitBatch:
+    """Rows that are committed together, and how far their conversations have been read with them.
+
+    Args:
+        new_rows: rows that no file holds.
+        maybe_changed: rows of which a file may hold an earlier version.
+        reread: conversation id → the ranges in which a stored row that was not found again is gone.
+        conversations: the new state of each conversation.
+        written: files of new rows that a Dask worker has written, and that are not part of the archive yet.
+    """
+
+    new_rows: list[pa.Table] = field(default_factory=list)
+    maybe_changed: list[pa.Table] = field(default_factory=list)
+    reread: dict[str, Reread] = field(default_factory=dict)
+    conversations: dict[str, ConversationState] = field(default_factory=dict)
+    written: list[StoredFile] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class MergeResult:
     """How many rows a merge has added, changed and marked as gone."""
 
@@ -67,41 +86,27 @@ class _Change:
         return self.replacement >= 0
 
 
-def merge_rows(
-    storage: Storage,
-    catalogue: CatalogueWriter,
-    new_rows: Sequence[pa.Table],
-    maybe_changed: Sequence[pa.Table],
-    reread: Mapping[str, Reread],
-    conversations: Iterable[ConversationState],
-    now: int,
-    *,
-    written: Iterable[StoredFile] = (),
-    app_key: str = "",
+def merge_batch(
+    storage: Storage, catalogue: CatalogueWriter, batch: CommitBatch, now: int, app_key: str = ""
 ) -> MergeResult:
-    """Put rows into the archive, together with the new state of their conversations, as one commit.
+    """Put a batch into the archive, as one commit.
 
     Args:
         storage: the archive's storage; the caller holds its lock.
         catalogue: the writer of the archive's catalogue.
-        new_rows: rows that no file holds, because they lie in time ranges that were not read before.
-        maybe_changed: rows of which a file may hold an earlier version.
-        reread: conversation id → the ranges in which a stored row that was not found again is gone.
-        conversations: the new state of each conversation.
+        batch: the rows, and the new state of their conversations.
         now: in ms since the epoch.
-        written: files of new rows that a Dask worker has written already.
         app_key: the app that the messages belong to.
     """
-    written = list(written)
     result = MergeResult()
-    added, removed = [*written], []
-    rows_to_add = list(new_rows)
-    if maybe_changed or reread:
-        candidates = _without_duplicates(maybe_changed)
+    added, removed = [*batch.written], []
+    rows_to_add = [*batch.new_rows]
+    if batch.maybe_changed or batch.reread:
+        candidates = _without_duplicates(batch.maybe_changed)
         is_stored = np.zeros(candidates.num_rows, dtype=bool)
-        for file in _files_to_compare(catalogue, candidates, reread):
+        for file in _files_to_compare(catalogue, candidates, batch.reread):
             table = parquet.read(storage, [file])
-            change = _compare(table, candidates, reread, is_stored)
+            change = _compare(table, candidates, batch.reread, is_stored)
             if change is not None:
                 added += _rewrite(storage, table, candidates, change, now)
                 removed.append(file.name)
@@ -109,10 +114,10 @@ def merge_rows(
                 result.gone += int(change.gone.sum())
         if not is_stored.all():
             rows_to_add.append(candidates.filter(pa.array(~is_stored)))
-    result.added = sum(file.rows for file in written) + sum(table.num_rows for table in rows_to_add)
+    result.added = sum(file.rows for file in batch.written) + sum(table.num_rows for table in rows_to_add)
     if rows_to_add:
         added += parquet.write(storage, "messages", pa.concat_tables(rows_to_add))
-    commit = Commit(tuple(added), tuple(removed), tuple(conversations), app_key)
+    commit = Commit(tuple(added), tuple(removed), tuple(batch.conversations.values()), app_key)
     if commit != Commit():
         catalogue.commit(commit)
     return result
@@ -153,7 +158,7 @@ def _compare(
     Args:
         table: the rows of the file.
         candidates: rows of which the file may hold an earlier version.
-        reread: as for `merge_rows`.
+        reread: as in `CommitBatch`.
         is_stored: set to true here for each candidate that the file holds.
     """
     targets = pa.array(sorted({*pc.unique(candidates["target_id"]).to_pylist(), *reread}), pa.string())
@@ -204,7 +209,7 @@ def _gone_rows(table: pa.Table, keys: pa.ChunkedArray, unmatched: BoolArray, rer
         table: the stored rows.
         keys: their keys.
         unmatched: the rows that have no candidate with the same key.
-        reread: as for `merge_rows`.
+        reread: as in `CommitBatch`.
     """
     gone = np.zeros(table.num_rows, dtype=bool)
     if not reread:

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from imkit.archive.attachments import fetch_attachments
-from imkit.archive.batching import Batcher, CommitBatch, ReadPlan
+from imkit.archive.batching import Batcher, ReadPlan
 from imkit.archive.catalogue import CatalogueWriter, State
 from imkit.archive.compact import compact
 from imkit.archive.dask_workers import DaskPool, Task, split_into_tasks
-from imkit.archive.merge import MergeResult, merge_rows
+from imkit.archive.merge import CommitBatch, merge_batch
 from imkit.archive.storage import Storage
 from imkit.archive.sync_plan import Planner, SyncTargets
 from imkit.archive.sync_report import SyncReport
@@ -57,23 +57,6 @@ async def locked_catalogue(storage: Storage, timeout: float) -> AsyncGenerator[C
         await in_thread(stack.close)
 
 
-def commit_batch(
-    storage: Storage, catalogue: CatalogueWriter, batch: CommitBatch, now: int, app_key: str
-) -> MergeResult:
-    """Put a batch into the archive."""
-    return merge_rows(
-        storage,
-        catalogue,
-        batch.new_rows,
-        batch.maybe_changed,
-        batch.reread,
-        batch.conversations.values(),
-        now,
-        written=batch.written,
-        app_key=app_key,
-    )
-
-
 @contextmanager
 def errors_tell_what_is_kept(report: SyncReport) -> Iterator[None]:
     """Add a note to each error that says how many messages were committed before it.
@@ -96,7 +79,7 @@ def errors_tell_what_is_kept(report: SyncReport) -> Iterator[None]:
 
 
 def report_groups(report: SyncReport, catalogue: CatalogueWriter, plans: Mapping[str, ReadPlan]) -> None:
-    """Report which groups had new messages of their own: only reading them tells."""
+    """Report which groups had new messages of their own: only reading them shows that."""
     for plan in plans.values():
         if plan.known.kind == "group" and plan.known.synced_at:
             if catalogue.state.conversations[plan.known.id].newest_id == plan.known.newest_id:
@@ -146,7 +129,7 @@ async def sync(
         plan = await Planner(account, catalogue.state, since, lookback, now, report).plan(of)
 
         async def commit(batch: CommitBatch) -> None:
-            report.add_rows(await in_thread(commit_batch, storage, catalogue, batch, now, account.app.app_key))
+            report.add_rows(await in_thread(merge_batch, storage, catalogue, batch, now, account.app.app_key))
 
         with errors_tell_what_is_kept(report):
             # First commit which conversations there are: if this sync is stopped, the archive knows what it lacks.

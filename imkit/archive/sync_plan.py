@@ -204,7 +204,7 @@ class Planner:
 
         Args:
             start: in ms since the epoch.
-            newest_at: the time of the newest message, if the service told it.
+            newest_at: the time of the newest message, if the service gave it.
             is_active: whether the conversation was active in the recent past.
         """
         if newest_at is not None:

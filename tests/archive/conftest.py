@@ -9,7 +9,7 @@ import pytest
 import imkit
 from imkit.archive import Archive, parquet
 from imkit.archive.catalogue import CatalogueWriter, ConversationState
-from imkit.archive.merge import Reread, merge_rows
+from imkit.archive.merge import CommitBatch, Reread, merge_batch
 from imkit.archive.storage import storage_at
 from imkit.history.columns import batch_of
 from imkit.messages import Message, Text, ThreadRef
@@ -72,13 +72,13 @@ def fill(path: str | Path, count: int = 72) -> Archive:
             parquet.archive_rows(batch_of([each for each in messages if each.thread]), "42", 1),
             parquet.archive_rows(batch_of([each for each in messages if not each.thread]), "7", 1),
         ]
-        conversations = [
-            ConversationState("42", "thread", HOSTILE, "7", covered=covered, synced_at=1),
-            ConversationState("7", "group", "tea", covered=covered, synced_at=1),
-        ]
-        merge_rows(storage, writer, tables, [], {}, conversations, 1, app_key="org#app")
+        conversations = {
+            "42": ConversationState("42", "thread", HOSTILE, "7", covered=covered, synced_at=1),
+            "7": ConversationState("7", "group", "tea", covered=covered, synced_at=1),
+        }
+        merge_batch(storage, writer, CommitBatch(tables, conversations=conversations), 1, "org#app")
         at = MIDNIGHT + GONE * HOUR
-        merge_rows(storage, writer, [], [], {"42": Reread(((at, at),), frozenset())}, [], 2)
+        merge_batch(storage, writer, CommitBatch(reread={"42": Reread(((at, at),), frozenset())}), 2)
     return Archive(path)
 
 

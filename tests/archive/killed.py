@@ -30,9 +30,9 @@ import duckdb  # noqa: F401  # imported here and not in each child
 import pyarrow as pa
 
 import imkit
-from imkit.archive import Archive, batching, catalogue, compact, merge, parquet, sync
+from imkit.archive import Archive, batching, catalogue, compact, parquet, sync
 from imkit.archive.catalogue import CatalogueWriter, ConversationState
-from imkit.archive.merge import Reread
+from imkit.archive.merge import CommitBatch, Reread, merge_batch
 from imkit.archive.storage import storage_at
 from imkit.history.columns import batch_of
 from imkit.history.frames import frame_of  # noqa: F401  # imported here and not in each child
@@ -126,21 +126,23 @@ def merge_all(folder: Path) -> None:
         writer = CatalogueWriter(storage)
         if not writer.state.number:
             first = [table(*map(message, range(20)))]
-            merge.merge_rows(storage, writer, first, [], {}, [covered(19)], 1)
+            merge_batch(storage, writer, CommitBatch(first, conversations=covered(19)), 1)
         if writer.state.number == 1:
             second = [table(*map(message, range(20, 40)))]
             maybe_changed = [table(*(message(n, "edited" if n == 15 else "") for n in range(10, 20) if n != 12))]
             reread = {"42": Reread(((START + 10 * HOUR, START + 19 * HOUR),), frozenset())}
-            merge.merge_rows(storage, writer, second, maybe_changed, reread, [covered(39)], 2)
+            batch = CommitBatch(second, maybe_changed, reread, covered(39))
+            merge_batch(storage, writer, batch, 2)
         if writer.state.number == 2:
             third = [table(*map(message, range(40, 48)))]
-            merge.merge_rows(storage, writer, third, [], {}, [covered(47)], 3)
+            merge_batch(storage, writer, CommitBatch(third, conversations=covered(47)), 3)
         compact.compact(storage, writer, at_least=2)
 
 
-def covered(last: int) -> ConversationState:
-    """The state of the conversation when messages 0 to `last` have been read."""
-    return ConversationState("42", covered=((0, START + last * HOUR),), newest_id=str(10**18 + last), synced_at=1)
+def covered(last: int) -> dict[str, ConversationState]:
+    """Return the state of the conversation when messages 0 to `last` have been read."""
+    ranges = ((0, START + last * HOUR),)
+    return {"42": ConversationState("42", covered=ranges, newest_id=str(10**18 + last), synced_at=1)}
 
 
 def check_merge(folder: Path, step: int) -> None:

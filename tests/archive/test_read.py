@@ -8,7 +8,7 @@ import pytest
 
 from imkit.archive import Archive, catalogue, parquet
 from imkit.archive.catalogue import CatalogueWriter, State
-from imkit.archive.merge import Reread, merge_rows
+from imkit.archive.merge import CommitBatch, Reread, merge_batch
 from imkit.archive.storage import Storage, storage_at
 from imkit.history.columns import batch_of
 from imkit.history.frames import COLUMNS
@@ -76,7 +76,7 @@ def test_a_reader_tries_again_when_a_writer_removes_its_files(
         with storage.writing(0):
             table = parquet.archive_rows(batch_of([message(100)]), "7", 3)
             first_is_gone = Reread(((0, MIDNIGHT),), frozenset())
-            merge_rows(storage, CatalogueWriter(storage), [table], [], {"7": first_is_gone}, [], 3)
+            merge_batch(storage, CatalogueWriter(storage), CommitBatch([table], reread={"7": first_is_gone}), 3)
         return state
 
     monkeypatch.setattr(catalogue, "load", load_then_rewrite_a_file)
