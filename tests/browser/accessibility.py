@@ -1,8 +1,8 @@
-"""Forms are for everybody: contrast, names for screen readers, the order of the Tab key; in every theme and width."""
+"""Accessibility checks of forms: contrast, names for screen readers, order of the Tab key, in all themes and widths."""
 
 from playwright.sync_api import Locator, Page
 
-from tests.browser.forms import picture
+from tests.browser.forms import screenshot
 
 
 def set_theme(page: Page, name: str) -> None:
@@ -12,8 +12,8 @@ def set_theme(page: Page, name: str) -> None:
     page.wait_for_function("() => !document.querySelector('#jupyterlab-splash')")
 
 
-# The contrast of every text in a form against what lies behind it; what fails AA, by its words.
-CONTRAST = """
+# Texts in a form whose contrast with their background is below WCAG AA (4.5:1), each with its ratio.
+LOW_CONTRAST = """
 root => {
     const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
     const parse = colour => {
@@ -43,8 +43,8 @@ root => {
     return poor;
 }
 """
-# Controls that a screen reader could not name.
-NAMELESS = """
+# Controls without a name for screen readers.
+UNNAMED_CONTROLS = """
 root => [...root.querySelectorAll('input:not([type=hidden]):not([aria-hidden]), textarea, select, button')]
     .filter(node => node.getBoundingClientRect().width)
     .filter(node => !(node.labels?.length && [...node.labels].some(label => label.textContent.trim()))
@@ -53,8 +53,8 @@ root => [...root.querySelectorAll('input:not([type=hidden]):not([aria-hidden]), 
 """
 
 
-# How a screen reader calls what has the focus.
-FOCUSED = """
+# The name, for screen readers, of the element that has the focus.
+FOCUSED_NAME = """
 () => {
     const node = document.activeElement;
     const label = node.labels?.[0]?.textContent.trim() || node.getAttribute('aria-label');
@@ -64,15 +64,14 @@ FOCUSED = """
 
 
 def check(page: Page) -> None:
-    """Every form: enough contrast, a name for each control, and nothing that sticks out to the right."""
+    """Check all forms: contrast, a name for each control, nothing wider than the form."""
     for form in page.locator(".imkit-form:not(.imkit-form *)").all():
-        found = [*form.evaluate(CONTRAST), *form.evaluate(NAMELESS)]
-        assert not found, found
-        assert form.evaluate("form => form.scrollWidth - form.clientWidth") <= 2, "it sticks out"
+        assert [*form.evaluate(LOW_CONTRAST), *form.evaluate(UNNAMED_CONTROLS)] == []
+        assert form.evaluate("form => form.scrollWidth - form.clientWidth") <= 2, "something is wider than the form"
 
 
-def check_in_every_light(page: Page, name: str, top: str = ".imkit-form") -> None:
-    """`check` in light and dark, in a wide and a narrow window; a picture of each, with `top` at the upper edge."""
+def check_in_all_themes_and_widths(page: Page, name: str, top: str = ".imkit-form") -> None:
+    """Run `check` in both themes and two widths, and take a screenshot of each, with `top` at the upper edge."""
     before = page.viewport_size
     for theme in ("Dark", "Light"):
         set_theme(page, f"JupyterLab {theme}")
@@ -80,15 +79,15 @@ def check_in_every_light(page: Page, name: str, top: str = ".imkit-form") -> Non
             page.set_viewport_size({"width": width, "height": before["height"]})
             page.locator(top).first.evaluate("node => node.scrollIntoView()")
             check(page)
-            picture(page, f"{name}-{width}-{theme.lower()}")
+            screenshot(page, f"{name}-{width}-{theme.lower()}")
     page.set_viewport_size(before)
 
 
 def tab_through(page: Page, start: Locator, steps: int) -> list[str]:
-    """What the Tab key comes to, one after the other."""
+    """Return the names of the elements that the Tab key reaches, in order."""
     start.focus()
-    names = [page.evaluate(FOCUSED)]
+    names = [page.evaluate(FOCUSED_NAME)]
     for _ in range(steps):
         page.keyboard.press("Tab")
-        names.append(page.evaluate(FOCUSED))
+        names.append(page.evaluate(FOCUSED_NAME))
     return names

@@ -1,6 +1,6 @@
-"""Chromium for the browser tests: the machine's own, else Debian's package; nothing is downloaded from elsewhere.
+"""Chromium for the browser tests: the installed one, else Debian's package. Nothing is downloaded from elsewhere.
 
-`python tests/browser/chromium.py` prepares it; `make test` calls that.
+`python tests/browser/chromium.py` installs what is missing; `make test` calls it.
 """
 
 import os
@@ -14,26 +14,26 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ELSEWHERE = (
+MAC_PATHS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
 )
-# Without them 中文 and 🍵 are drawn as empty boxes. Per font: a character that only such a font has.
+# Packages of fonts, each with a character to look for. Without them 中文 and 🍵 are drawn as empty boxes.
 FONTS = {"fonts-noto-cjk": 0x8336, "fonts-noto-color-emoji": 0x1F375}
-_QUIET = (
+_FLAGS = (
     *("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
     *("disable-component-update", "disable-sync", "disable-dev-shm-usage", "no-sandbox"),
 )
 
 
 class ChromiumMissing(RuntimeError):
-    """There is no Chromium here, and none could be installed."""
+    """There is no Chromium on this machine, and none could be installed."""
 
 
 def find() -> str:
-    """The path of the browser: `$CHROMIUM`, else the first on the PATH, else macOS's usual places."""
+    """Return the path of the browser: `$CHROMIUM`, else the first on the PATH, else macOS's usual paths."""
     named = os.environ.get("CHROMIUM")
-    for candidate in [named] if named else [*map(shutil.which, NAMES), *ELSEWHERE]:
+    for candidate in [named] if named else [*map(shutil.which, NAMES), *MAC_PATHS]:
         if candidate and Path(candidate).exists():
             return candidate
     raise ChromiumMissing(
@@ -44,22 +44,22 @@ def find() -> str:
 
 @contextmanager
 def running() -> Iterator[Browser]:
-    """The browser, for as long as the block lasts; by itself it asks nobody for anything."""
+    """Run the browser during the block, with flags that keep it from making requests of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find(), args=[f"--{flag}" for flag in _QUIET])
+        browser = playwright.chromium.launch(executable_path=find(), args=[f"--{flag}" for flag in _FLAGS])
         yield browser
         browser.close()
 
 
-def lacking() -> list[str]:
-    """The Debian packages that would complete this machine."""
+def missing_packages() -> list[str]:
+    """Return the Debian packages that this machine still needs."""
     packages = []
     try:
         find()
     except ChromiumMissing:
         packages.append("chromium")
     if shutil.which("fc-list") is None:
-        # No fontconfig: a Mac, whose own fonts have both, or a bare Debian, which lacks everything.
+        # Without fontconfig this is macOS, which has both fonts, or a minimal Debian, which has none.
         return packages + (list(FONTS) if shutil.which("apt-get") else [])
     for package, character in FONTS.items():
         found = subprocess.run(["fc-list", f":charset={character:x}"], capture_output=True, text=True, check=False)
@@ -69,20 +69,20 @@ def lacking() -> list[str]:
 
 
 def install() -> None:
-    """Install what is lacking, with apt; raise `ChromiumMissing` where that leaves no browser."""
-    packages = lacking()
+    """Install the missing packages with apt; raise `ChromiumMissing` if there is still no browser."""
+    packages = missing_packages()
     if not packages:
         return
     become_root = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if shutil.which("apt-get") and (not become_root or shutil.which("sudo")):
         print(f"installing {' '.join(packages)} with apt", flush=True)
-        quietly = [*become_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
-        # The lists of a fresh machine are empty or old. A mirror that fails here fails below too, with a clear message.
-        subprocess.run([*quietly, "update"], check=False, stdout=subprocess.DEVNULL)
-        wanted = [*quietly, "install", "-y", "--no-install-recommends", *packages]
-        subprocess.run(wanted, check=False, stdout=subprocess.DEVNULL)
+        apt = [*become_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+        # Package lists of a new machine are empty or old. If the update fails, so does the installation, and says why.
+        subprocess.run([*apt, "update"], check=False, stdout=subprocess.DEVNULL)
+        install_command = [*apt, "install", "-y", "--no-install-recommends", *packages]
+        subprocess.run(install_command, check=False, stdout=subprocess.DEVNULL)
     find()
-    for package in lacking():
+    for package in missing_packages():
         print(f"note: no font of {package} here; some characters in screenshots will be boxes", flush=True)
 
 

@@ -1,4 +1,7 @@
-"""One JupyterLab for the run, one browser a module, one page a test, and no way out of 127.0.0.1."""
+"""Fixtures: one JupyterLab for the whole run, one browser for each module, one page for each test.
+
+Requests of a page to anything but 127.0.0.1 are refused and fail the test.
+"""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -17,13 +20,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(autouse=True)
-def _no_kernel_outlives_its_test(lab: Lab) -> Iterator[None]:
+def _end_kernels_after_each_test(lab: Lab) -> Iterator[None]:
     yield
     lab.end_kernels()
 
 
-# Not for the whole session: as long as Playwright is up, an event loop counts as running in the main thread, and
-# every later test that starts one of its own would fail.
+# Scope "module": while Playwright runs, the main thread has a running event loop, so tests in other modules could not
+# start their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium.running() as running:
@@ -31,23 +34,23 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def asked_outside() -> list[str]:
-    """What the page asked for that is not on this machine; it got none of it."""
+def outside_requests() -> list[str]:
+    """URLs outside this machine that the page requested; all were refused."""
     return []
 
 
 @pytest.fixture
-def page(browser: Browser, asked_outside: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that fails its test when it asks for anything outside this machine, or when its scripts throw.
+def page(browser: Browser, outside_requests: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page that fails its test if it requests anything outside this machine, or if a script throws.
 
-    It speaks English; a test may ask for another language by parametrizing it.
+    Its language is English; a test sets another one by indirect parametrization.
     """
     context = browser.new_context(
         viewport={"width": 1100, "height": 900},
         locale=getattr(request, "param", "en-US"),
         timezone_id="Asia/Shanghai",
     )
-    thrown: list[str] = []
+    script_errors: list[str] = []
 
     def is_foreign(url: str) -> bool:
         address = urlsplit(url)
@@ -55,7 +58,7 @@ def page(browser: Browser, asked_outside: list[str], request: pytest.FixtureRequ
 
     def note(request: Request) -> None:
         if is_foreign(request.url):
-            asked_outside.append(request.url)
+            outside_requests.append(request.url)
 
     def refuse(route: Route) -> None:
         if is_foreign(route.request.url):
@@ -66,8 +69,8 @@ def page(browser: Browser, asked_outside: list[str], request: pytest.FixtureRequ
     context.on("request", note)
     context.route(is_foreign, refuse)
     opened = context.new_page()
-    opened.on("pageerror", lambda error: thrown.append(str(error)))
+    opened.on("pageerror", lambda error: script_errors.append(str(error)))
     yield opened
     context.close()
-    assert not asked_outside, f"the page asked for what is not on this machine: {asked_outside}"
-    assert not thrown, f"scripts of the page threw: {thrown}"
+    assert not outside_requests, f"the page requested URLs outside this machine: {outside_requests}"
+    assert not script_errors, f"errors in scripts of the page: {script_errors}"

@@ -1,47 +1,47 @@
-"""What the journeys through the forms share: a notebook made of cells, and what a person does with a form."""
+"""Helpers of the tests of forms: make and run a notebook, log in, save, reload, take a screenshot."""
 
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page
 
-from tests.browser.jupyter import PATIENCE, READY, SCREENSHOTS, Lab, OpenNotebook
+from tests.browser.jupyter import NOTEBOOK_IS_READY, SCREENSHOTS, TIMEOUT_SECONDS, Lab, OpenNotebook
 
-# Whatever a stranger may call a thread, a file or a person; each would be seen if it did something.
+# A name for threads, files and users. If it were used as markup, it would change the title of the page.
 HOSTILE = "<img src=x onerror=\"document.title='stolen'\"><script>document.title='stolen'</script>"
 
 
 def open_cells(lab: Lab, page: Page, name: str, *cells: str, width: int = 1280, height: int = 1000) -> OpenNotebook:
-    """A notebook of these cells, open in the page, with nothing beside it."""
+    """Open a new notebook with these code cells in the page, without the side bar."""
     page.set_viewport_size({"width": width, "height": height})
     opened = OpenNotebook(page, lab, lab.write(f"{name}.ipynb", *cells))
-    opened.alone()
+    opened.collapse_sidebar()
     return opened
 
 
-def run(notebook: OpenNotebook, *indexes: int) -> None:
+def run_cells(notebook: OpenNotebook, *indexes: int) -> None:
     for index in indexes:
         ran = notebook.run_cell(index)
         assert ran is not None
         assert ran.error is None, ran.error
 
 
-def begin(page: Page, index: int) -> None:
-    """Run a cell without waiting for its end; `ended` does that."""
+def start_cell(page: Page, index: int) -> None:
+    """Start a cell; `wait_for_cell` waits for its end."""
     page.evaluate(
         """index => {
             const app = window.jupyterapp;
             app.shell.currentWidget.content.activeCellIndex = index;
-            window.begun = app.commands.execute('notebook:run-cell');
+            window.cellEnd = app.commands.execute('notebook:run-cell');
         }""",
         index,
     )
 
 
-def ended(page: Page) -> None:
-    page.evaluate("() => window.begun")
+def wait_for_cell(page: Page) -> None:
+    page.evaluate("() => window.cellEnd")
 
 
-def picture(page: Page, name: str) -> Path:
+def screenshot(page: Page, name: str) -> Path:
     SCREENSHOTS.mkdir(exist_ok=True)
     page.evaluate("() => new Promise(requestAnimationFrame)")
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
@@ -52,12 +52,12 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
-def prepare(me: str, other: str) -> str:
-    """A cell with two people and two threads. Each journey has people of its own: the sandbox is everybody's."""
+def setup_cell(user: str, other_user: str) -> str:
+    """Return a cell that logs `me` in and makes two threads. Tests share a sandbox, so each uses its own users."""
     return f"""
 import imkit
-me, other = imkit.login({me!r}), imkit.login({other!r}, resource="setup")
-group = me.create_group("tea 茶", members=[{other!r}])
+me, other = imkit.login({user!r}), imkit.login({other_user!r}, resource="setup")
+group = me.create_group("tea 茶", members=[{other_user!r}])
 thread = group.create_thread("Oolong 乌龙", group.send("Which oolong should we order?"))
 hostile = group.create_thread({HOSTILE!r}[:64], group.send({HOSTILE!r}))
 other.thread(thread.id).join(); other.thread(hostile.id).join()
@@ -75,7 +75,7 @@ def save(page: Page) -> None:
 
 
 def reload(page: Page) -> None:
-    """Reload the page, as a browser does; the kernel goes on."""
+    """Save the notebook and reload the page; the kernel keeps running."""
     save(page)
     page.reload()
-    page.wait_for_function(READY, timeout=PATIENCE * 1000)
+    page.wait_for_function(NOTEBOOK_IS_READY, timeout=TIMEOUT_SECONDS * 1000)

@@ -1,7 +1,7 @@
-"""A real JupyterLab in a real browser, driven through the application object it exposes.
+"""A real JupyterLab in a real browser, controlled through its application object, `window.jupyterapp`.
 
-Clicks and keys are not used to run cells: the toolbar says "idle" before there is a session, and clicks then go
-nowhere without an error. The application knows when it is ready, and its commands return when a cell is done.
+Cells are not run by clicks: the toolbar shows "idle" before there is a session, and a click then does nothing. The
+application object knows when the notebook is ready, and its commands return when a cell has ended.
 """
 
 import json
@@ -26,24 +26,24 @@ from tests.started_lab import private_folders, until_it_answers
 
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE / "screenshots"
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 _OUTPUT = ":scope > .jp-OutputArea-output"
-# A notebook is open, with its kernel and all its cells.
-READY = """() => {
+# Whether a notebook is open, with an idle kernel and all its cells.
+NOTEBOOK_IS_READY = """() => {
     const panel = window.jupyterapp?.shell?.currentWidget;
     return panel?.context?.isReady && panel.sessionContext?.session?.kernel?.status === 'idle'
         && panel.content.widgets.length === panel.content.model.cells.length;
 }"""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    # All cells are in the page, also those out of view.
+    # Keep cells in the page that are out of view.
     "notebook-extension/tracker": {"windowingMode": "none"},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 
 
 class Lab:
-    """A JupyterLab of its own: own port, own configuration, own imkit home, own notebooks folder."""
+    """A JupyterLab process with a port, a configuration, an imkit home and a notebooks folder of its own."""
 
     def __init__(self, place: Path) -> None:
         self.root = place / "notebooks"
@@ -66,7 +66,7 @@ class Lab:
             "LabApp.extension_manager": "readonly",
             "LabApp.news_url": "None",
         }
-        # What the machine's owner has configured is none of a test's business, and no picture's: it may be a real app.
+        # The user's own IMKIT_ variables may name a real app; tests and screenshots must not use it.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("IMKIT_")}
         self._process = subprocess.Popen(
             [
@@ -77,14 +77,14 @@ class Lab:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # kernels stay in its group, so the end reaches them and nothing else
+            start_new_session=True,  # kernels are in its process group, so that `close` can end them too
         )
         self._log: deque[str] = deque(maxlen=60)
         self._running = threading.Event()
         self.url = ""
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()
-        if not self._running.wait(PATIENCE) or not self.url:
+        if not self._running.wait(TIMEOUT_SECONDS) or not self.url:
             self.close()
             raise RuntimeError(f"JupyterLab did not start:\n{''.join(self._log)}")
         until_it_answers(self.url)
@@ -105,12 +105,12 @@ class Lab:
         self.close()
 
     def end_kernels(self) -> None:
-        """Shut every kernel down: one left running keeps its users logged in, and takes what is meant for others."""
+        """Shut all kernels down; a kernel of an earlier test would keep its users logged in and take their messages."""
         for kernel in json.load(self._ask("GET", "kernels")):
             self._ask("DELETE", f"kernels/{kernel['id']}")
 
     def close(self) -> None:
-        """Kernels first, by the server's own word, then the sandbox that they started, then the process group."""
+        """End the kernels through JupyterLab's API, then the sandbox that they started, then the process group."""
         if self.url:
             self.end_kernels()
         end_shared_sandbox(self.imkit_home)
@@ -125,26 +125,28 @@ class Lab:
         self._process.stderr.close()
 
     def _ask(self, method: str, path: str) -> Any:
-        # Closing without reading: a DELETE has nothing to say.
-        return urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/{path}", method=method), timeout=PATIENCE)
+        # The caller may ignore the reply: that of a DELETE is empty.
+        return urllib.request.urlopen(
+            urllib.request.Request(f"{self.url}/api/{path}", method=method), timeout=TIMEOUT_SECONDS
+        )
 
     def add(self, notebook: Path) -> str:
-        """Copy a notebook where JupyterLab sees it; runs never write into the repository."""
+        """Copy a notebook into the notebooks folder, so that runs do not write into the repository; return its name."""
         shutil.copyfile(notebook, self.root / notebook.name)
         return notebook.name
 
     def write(self, name: str, *cells: str) -> str:
-        """Write a notebook of these code cells there."""
+        """Write a notebook with these code cells into the notebooks folder; return its name."""
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-        # Without it JupyterLab asks the reader which kernel to start, and waits.
+        # Without a kernelspec JupyterLab asks the user to choose a kernel.
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, self.root / name)
         return name
 
 
 @dataclass
-class Ran:
-    """What running one code cell gave."""
+class CellResult:
+    """Source and outputs of a code cell that was run."""
 
     index: int
     source: str
@@ -159,89 +161,96 @@ class Ran:
 
     @property
     def text(self) -> str:
-        """Everything the cell printed or showed as plain text."""
+        """All printed text and all outputs as plain text."""
         parts = []
         for output in self.outputs:
-            said = output.get("text", output.get("data", {}).get("text/plain", ""))
-            parts.append("".join(said) if isinstance(said, list) else said)
+            text = output.get("text", output.get("data", {}).get("text/plain", ""))
+            parts.append("".join(text) if isinstance(text, list) else text)
         return "".join(parts)
 
     @property
     def kinds(self) -> set[str]:
-        """The MIME types that the cell's outputs offer."""
+        """MIME types of the outputs."""
         return {kind for output in self.outputs for kind in output.get("data", {})}
 
 
 class OpenNotebook:
-    """A notebook open in the page, with its kernel ready."""
+    """A notebook that is open in the page, with its kernel ready."""
 
     def __init__(self, page: Page, lab: Lab, name: str) -> None:
         self.page = page
         self.name = name
-        # `reset` forgets the workspace of the test before.
-        page.goto(f"{lab.url}/lab/tree/{name}?reset", timeout=PATIENCE * 1000)
-        page.wait_for_function(READY, timeout=PATIENCE * 1000)
+        # `reset` discards the workspace of the test before.
+        page.goto(f"{lab.url}/lab/tree/{name}?reset", timeout=TIMEOUT_SECONDS * 1000)
+        page.wait_for_function(NOTEBOOK_IS_READY, timeout=TIMEOUT_SECONDS * 1000)
 
-    def run(self, patience: float = PATIENCE) -> list[Ran]:
-        """Run the cells one by one; stop after the first that raises, or that is not done in time."""
+    def run(self, timeout: float = TIMEOUT_SECONDS) -> list[CellResult]:
+        """Run the cells one by one and stop after the first that raises.
+
+        Args:
+            timeout: of one cell, in seconds.
+
+        Raises:
+            playwright.sync_api.Error: a cell did not end in time.
+        """
         count = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.content.widgets.length")
         ran = []
         for index in range(count):
-            done = self.run_cell(index, patience)
+            done = self.run_cell(index, timeout)
             if done is not None:
                 ran.append(done)
                 if done.error:
                     break
         return ran
 
-    def run_to_the_end(self) -> list[Ran]:
-        """Run the cells one by one, and raise what one of them raises."""
+    def run_to_the_end(self) -> list[CellResult]:
+        """Run all cells; raise if one of them raises."""
         ran = self.run()
         for cell in ran:
             if cell.error:
                 raise RuntimeError(f"{self.name}: {cell.error}")
         return ran
 
-    def alone(self) -> None:
-        """Have nothing beside it."""
+    def collapse_sidebar(self) -> None:
+        """Hide the file browser on the left."""
         self.page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
 
-    def run_cell(self, index: int, patience: float = PATIENCE) -> Ran | None:
-        """Run one cell and wait until its kernel has finished it; None for prose."""
+    def run_cell(self, index: int, timeout: float = TIMEOUT_SECONDS) -> CellResult | None:
+        """Run one cell and wait for its end; `None` for a Markdown cell."""
         result = self.page.evaluate(
-            """async ([index, patience]) => {
+            """async ([index, timeout]) => {
                 const app = window.jupyterapp;
                 const notebook = app.shell.currentWidget.content;
                 const cell = notebook.model.cells.get(index);
                 if (cell.type !== 'code') return null;
                 notebook.activeCellIndex = index;
                 const late = new Promise((_, reject) => setTimeout(
-                    () => reject(new Error(`cell ${index} is not done after ${patience} s`)), patience * 1000));
+                    () => reject(new Error(`cell ${index} is not done after ${timeout} s`)), timeout * 1000));
                 await Promise.race([app.commands.execute('notebook:run-cell'), late]);
                 return { source: cell.sharedModel.getSource(), outputs: cell.outputs.toJSON() };
             }""",
-            [index, patience],
+            [index, timeout],
         )
-        return None if result is None else Ran(index, result["source"], result["outputs"])
+        return None if result is None else CellResult(index, result["source"], result["outputs"])
 
     def shown(self, index: int) -> str:
-        """What a reader sees under a cell, widgets included."""
-        return "\n".join(self._places(index).locator(_OUTPUT).all_inner_texts())
+        """Return the visible text of a cell's outputs, widgets included."""
+        return "\n".join(self._output_rows(index).locator(_OUTPUT).all_inner_texts())
 
     def output(self, index: int, number: int) -> Locator:
-        """One of the outputs under a cell."""
-        return self._places(index).nth(number).locator(_OUTPUT)
+        """Return one of a cell's outputs."""
+        return self._output_rows(index).nth(number).locator(_OUTPUT)
 
-    def _places(self, index: int) -> Locator:
-        """What is under a cell: outputs, each with its prompt."""
+    def _output_rows(self, index: int) -> Locator:
+        """Return a cell's outputs, each with its prompt."""
         cell = self.page.locator(".jp-Notebook .jp-Cell").nth(index)
-        # The cell's own area alone: an Output widget inside it has one too.
+        # `first`: an Output widget inside the output has an output area too.
         return cell.locator(".jp-Cell-outputArea").first.locator(":scope > .jp-OutputArea-child")
 
-    def picture(self) -> Path:
-        """A screenshot of the whole notebook, for people to look at; the folder is not in git."""
+    def screenshot(self) -> Path:
+        """Take a screenshot of the whole notebook, for developers to look at; git ignores the folder."""
         SCREENSHOTS.mkdir(exist_ok=True)
-        # JupyterLab scrolls inside the page, so the page is made as tall as the cells, and then scrolled to their top.
+        # JupyterLab scrolls inside the page: make the page as high as the cells, then scroll to their top.
         height = self.page.evaluate(
             """() => {
                 const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-Cell')];

@@ -1,7 +1,6 @@
-"""The README's pictures, taken in a real JupyterLab: `make pictures`.
+"""Take the README's pictures in a real JupyterLab: `make pictures`.
 
-One is a window on the quickstart after its run; the others are forms over the demo community, used by mouse as their
-readers would.
+One shows the quickstart notebook after a run; the others show forms with the demo community, after some clicks.
 """
 
 import tempfile
@@ -13,9 +12,9 @@ from playwright.sync_api import Browser, Locator, Page
 
 from tests.browser import chromium
 from tests.browser.accessibility import set_theme
-from tests.browser.forms import button, open_cells, run
+from tests.browser.forms import button, open_cells, run_cells
 from tests.browser.jupyter import Lab, OpenNotebook
-from tests.browser.tutorials import settle
+from tests.browser.tutorials import wait_until_quiet
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
@@ -27,20 +26,20 @@ reader = imkit.login("jiang.nan", app=demo.app)
 
 
 def quickstart(page: Page, lab: Lab) -> Page:
-    """The quickstart, run, from its history on."""
+    """Run the quickstart and scroll to its history."""
     page.set_viewport_size({"width": 1000, "height": 930})
     opened = OpenNotebook(page, lab, lab.add(ROOT / "notebooks" / "01-quickstart.ipynb"))
     opened.run_to_the_end()
-    opened.alone()
+    opened.collapse_sidebar()
     heading = page.get_by_role("heading", name="The history, as a DataFrame")
     heading.evaluate("heading => heading.scrollIntoView({block: 'start'})")
     return page
 
 
 def explorer(page: Page, lab: Lab) -> Locator:
-    """The explorer: a thread with pictures, a message of one's own that may still be recalled."""
+    """Open the explorer on a thread with pictures and send a message that can still be recalled."""
     shown = "imkit.explore(session=reader, lang='en')"
-    run(open_cells(lab, page, "explorer", _DEMO, shown, width=1100, height=1500), 0, 1)
+    run_cells(open_cells(lab, page, "explorer", _DEMO, shown, width=1100, height=1500), 0, 1)
     form = page.locator(".imkit-form").first
     form.locator(".imkit-conversation.thread", has_text="Photo wall").first.click()
     feed = form.locator(".imkit-feed")
@@ -48,16 +47,16 @@ def explorer(page: Page, lab: Lab) -> Locator:
     form.locator(".imkit-box textarea").first.fill("The light on the terrace! 📷")
     button(page, "Send").first.click()
     feed.get_by_text("The light on the terrace!").wait_for()
-    # It is on top of its group now.
+    # The new message moved the thread to the top of its group.
     form.locator(".imkit-conversation[aria-selected=true]").first.scroll_into_view_if_needed()
     return form
 
 
 def history(page: Page, lab: Lab) -> Locator:
-    """The history form in 中文 and in the dark: all of a thread is loaded, and said as code."""
+    """Load a thread in the history form, in 中文 and in a dark theme, and show the code."""
     thread = "next(one for one in reader.threads() if one.name.startswith('Photo wall'))"
     shown = f"imkit.widgets.HistoryForm(reader, [{thread}], lang='zh')"
-    run(open_cells(lab, page, "history", _DEMO, shown, width=1100, height=1500), 0, 1)
+    run_cells(open_cells(lab, page, "history", _DEMO, shown, width=1100, height=1500), 0, 1)
     set_theme(page, "JupyterLab Dark")
     button(page, "加载").click()
     form = page.locator(".imkit-form").first
@@ -68,19 +67,19 @@ def history(page: Page, lab: Lab) -> Locator:
     return form
 
 
-WANTED: tuple[Callable[[Page, Lab], Page | Locator], ...] = (quickstart, explorer, history)
+PICTURES_TO_TAKE: tuple[Callable[[Page, Lab], Page | Locator], ...] = (quickstart, explorer, history)
 
 
-def take(browser: Browser, lab: Lab, wanted: Callable[[Page, Lab], Page | Locator]) -> Path:
+def take(browser: Browser, lab: Lab, open_form: Callable[[Page, Lab], Page | Locator]) -> Path:
     context = browser.new_context(timezone_id="Asia/Shanghai", locale="en-US")
     page = context.new_page()
-    shown = wanted(page, lab)
-    settle(page)
-    file = PICTURES / f"{wanted.__name__}.png"
+    shown = open_form(page, lab)
+    wait_until_quiet(page)
+    file = PICTURES / f"{open_form.__name__}.png"
     shown.screenshot(path=file)
     context.close()
     lab.end_kernels()
-    # A page has few colours: a palette makes a third of the bytes of it, and no difference to the eye.
+    # A screenshot has few colours: with a palette the file has a third of the bytes and looks the same.
     Image.open(file).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
     return file
 
@@ -88,8 +87,8 @@ def take(browser: Browser, lab: Lab, wanted: Callable[[Page, Lab], Page | Locato
 def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Lab(Path(folder)) as lab, chromium.running() as browser:
-        for wanted in WANTED:
-            file = take(browser, lab, wanted)
+        for open_form in PICTURES_TO_TAKE:
+            file = take(browser, lab, open_form)
             print(file, f"{file.stat().st_size / 1000:.0f} kB")
 
 

@@ -1,6 +1,6 @@
-"""The forms as a person uses them: real JupyterLab, real mouse and keys, another person in another kernel.
+"""The forms in a real JupyterLab, with mouse and keys, and with another user in another kernel.
 
-Each journey leaves pictures in `screenshots/`, for people to look at.
+Each test leaves screenshots in `screenshots/`, for developers to look at.
 """
 
 import re
@@ -16,8 +16,20 @@ from PIL import Image as Picture
 from playwright.sync_api import Page, expect
 
 from imkit.sandbox.process import Sandbox
-from tests.browser.accessibility import CONTRAST, check, check_in_every_light, set_theme, tab_through
-from tests.browser.forms import HOSTILE, begin, button, ended, log_in, open_cells, picture, prepare, reload, run, save
+from tests.browser.accessibility import LOW_CONTRAST, check, check_in_all_themes_and_widths, set_theme, tab_through
+from tests.browser.forms import (
+    HOSTILE,
+    button,
+    log_in,
+    open_cells,
+    reload,
+    run_cells,
+    save,
+    screenshot,
+    setup_cell,
+    start_cell,
+    wait_for_cell,
+)
 from tests.browser.jupyter import Lab, OpenNotebook
 from tests.stand_ins import Answer, Asked, http_stand_in, register, token_of
 
@@ -32,18 +44,18 @@ def notebook(lab: Lab, page: Page) -> Open:
     return partial(open_cells, lab, page)
 
 
-def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path: Path) -> None:
-    """Log in, make a group and a thread, send each type, recall, edit, load, export: with the mouse and keys alone."""
+def test_all_forms_in_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path: Path) -> None:
+    """Log in, make a group and a thread, send each type, recall, edit, load and export, with mouse and keys only."""
     opened = notebook("forms-explorer", "import imkit", "explorer = imkit.explore(lang='en')\nexplorer", height=1150)
-    run(opened, 0, 1)
-    picture(page, "forms-1-login")
+    run_cells(opened, 0, 1)
+    screenshot(page, "forms-1-login")
     page.get_by_label("Where").select_option(label="An Easemob app")
     page.get_by_label("App key").fill("no key")
     log_in(page, "ann")
     expect(page.get_by_text("InvalidMessage")).to_be_visible()
-    check_in_every_light(page, "forms-2-login-refused")
+    check_in_all_themes_and_widths(page, "forms-2-login-refused")
     page.get_by_label("Where").select_option(label="Local sandbox, no account needed")
-    # The kernel has taken it. A click may come to it by another of its threads, and before what was done before.
+    # Wait until the kernel has handled the choice: it may handle a later click first, in another thread.
     expect(page.get_by_label("App key")).to_have_count(0)
     log_in(page, "ann")
     expect(page.get_by_text("ann is logged in")).to_be_visible()
@@ -76,7 +88,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
     expect(oops.get_by_text("ann recalled this")).to_be_visible()
     first = feed.locator(".imkit-message", has_text="please 🍵")
     first.get_by_role("button", name="Edit").click()
-    picture(page, "forms-3-edit")
+    screenshot(page, "forms-3-edit")
     page.get_by_role("textbox", name="New text").fill("Dong Ding, two bags 🍵🍵")
     page.get_by_role("textbox", name="New text").press("Enter")
     expect(feed.get_by_text("(edited)")).to_be_visible()
@@ -91,7 +103,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
     button(page, "Attributes …").click()
     page.get_by_label("Attributes (JSON)").fill('{"mood": ')
     expect(page.get_by_text("No JSON object yet")).to_be_visible()
-    check_in_every_light(page, "forms-4-file", ".imkit-composer")
+    check_in_all_themes_and_widths(page, "forms-4-file", ".imkit-composer")
     page.get_by_label("Attributes (JSON)").fill('{"mood": "好"}')
     expect(page.get_by_text("JSON is fine: 1 key")).to_be_visible()
     send = page.locator(".imkit-form .jupyter-button:visible", has_text="Send")
@@ -112,12 +124,12 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
     feed.get_by_role("button", name="Open").click()
     expect(feed.locator(".imkit-inner")).to_contain_text("Lugu 鹿谷")
     expect(page.get_by_role("option", name="Oolong 乌龙")).to_contain_text(re.compile(r"\d messages"))
-    check_in_every_light(page, "forms-5-chat")
+    check_in_all_themes_and_widths(page, "forms-5-chat")
 
-    # When, in the reader's zone: that of the browser.
-    said_at = feed.locator(".imkit-message time").last
-    at = datetime.fromisoformat(said_at.get_attribute("datetime"))
-    expect(said_at).to_have_text(at.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%H:%M"))
+    # Times are shown in the browser's time zone.
+    sent_at = feed.locator(".imkit-message time").last
+    at = datetime.fromisoformat(sent_at.get_attribute("datetime"))
+    expect(sent_at).to_have_text(at.astimezone(ZoneInfo("Asia/Shanghai")).strftime("%H:%M"))
 
     page.get_by_role("tab", name="History", exact=True).click()
     page.get_by_label("From", exact=True).fill("2020-01-01T08:00")
@@ -133,17 +145,17 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
     assert pd.read_parquet(lab.root / "history.parquet").text[0] == "Dong Ding, two bags 🍵🍵"
     assert len(pd.read_json(lab.root / "history.jsonl", lines=True)) == len(pd.read_csv(lab.root / "history.csv")) == 5
     assert "Dong Ding, two bags 🍵🍵" in (lab.root / "history.html").read_text(encoding="utf-8")
-    check_in_every_light(page, "forms-6-history")
+    check_in_all_themes_and_widths(page, "forms-6-history")
     button(page, "Put it in the next cell").click()
     page.wait_for_function("() => window.jupyterapp.shell.currentWidget.content.widgets.length === 3")
-    run(opened, 2)
+    run_cells(opened, 2)
     assert "5 messages of" in opened.shown(2)
 
     page.get_by_role("tab", name="Wire", exact=True).click()
     expect(page.locator(".imkit-wire-list summary").last).to_be_visible()
     page.locator(".imkit-wire-list summary", has_text="messageroaming").first.click()
     check(page)
-    picture(page, "forms-7-wire")
+    screenshot(page, "forms-7-wire")
     button(page, "Log out").click()
     expect(page.get_by_text("Logged out.")).to_be_visible()
     expect(page.locator(".imkit-feed")).to_have_count(0)
@@ -152,7 +164,7 @@ def test_everything_from_one_cell(notebook: Open, page: Page, lab: Lab, tmp_path
 SECRET = "correct horse battery"
 
 
-def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Page, lab: Lab, sandbox: Sandbox) -> None:
+def test_credentials_log_in_and_are_not_saved(notebook: Open, page: Page, lab: Lab, sandbox: Sandbox) -> None:
     register(sandbox, "forms-carol", SECRET)
     tokens = []
 
@@ -161,10 +173,10 @@ def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Pag
         return Answer(200, {"token": tokens[-1]})
 
     opened = notebook("forms-login", "import imkit.widgets\nform = imkit.widgets.LoginForm(lang='en')\nform")
-    # What the forms hold is saved too, as JupyterLab does where the reader has asked for it.
+    # Switch on JupyterLab's option to save the widgets' state with the notebook.
     save_state = "() => window.jupyterapp.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState')"
     page.evaluate(save_state)
-    run(opened, 0)
+    run_cells(opened, 0)
     page.get_by_label("Where").select_option(label="An Easemob app")
     fields = ["App key", "REST URL", "WebSocket URL", "User", "Log in with", "Password"]
     expect(page.get_by_label("Password", exact=True)).to_be_visible()
@@ -187,15 +199,15 @@ def test_real_credentials_log_in_and_are_saved_nowhere(notebook: Open, page: Pag
             expect(page.get_by_text("Logged out.")).to_be_visible()
         page.get_by_label("Log in with").select_option(label="Password")
         expect(page.get_by_label("Password", exact=True)).to_have_value("")
-        page.get_by_label("Password", exact=True).fill("typed and never sent")
+        page.get_by_label("Password", exact=True).fill("typed but not used")
         save(page)
     saved = (lab.root / "forms-login.ipynb").read_text()
-    assert "forms-carol" in saved  # the state is there, what is secret is not
-    assert [secret for secret in (SECRET, "typed and never sent", *filter(None, tokens)) if secret in saved] == []
+    assert "forms-carol" in saved  # the widgets' state is saved, without the secrets
+    assert [secret for secret in (SECRET, "typed but not used", *filter(None, tokens)) if secret in saved] == []
     page.evaluate(save_state)
 
 
-# Every state that the list of sent messages was in, as the page showed it.
+# Collect each text that the list of sent messages shows.
 WATCH = """
 () => {
     window.shown = [];
@@ -205,26 +217,26 @@ WATCH = """
 """
 
 
-def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(notebook: Open, page: Page) -> None:
+def test_a_dropped_file_a_retried_message_and_the_end_of_the_recall_time(notebook: Open, page: Page) -> None:
     opened = notebook(
         "forms-composer",
-        prepare("fei", "feng"),
+        setup_cell("fei", "feng"),
         "import imkit.widgets\nfrom ipywidgets import VBox\n"
         "feed = imkit.widgets.LiveFeed(me, thread, recall_seconds=12, lang='en', height=300)\n"
         "VBox([feed, imkit.widgets.Composer(thread, lang='en')])",
         "thread.leave()",
         "thread.join()",
     )
-    run(opened, 0, 1)
+    run_cells(opened, 0, 1)
     feed, sent_list = page.locator(".imkit-feed"), page.locator(".imkit-sent-list li")
     box = page.get_by_role("textbox", name="Message", exact=True)
     box.fill("茶" * 2000)
     expect(page.get_by_text("bytes: too large")).to_be_visible()
     expect(button(page, "Send").locator("visible=true")).to_be_disabled()
     box.press("Enter")
-    expect(box).to_have_value("茶" * 2000)  # it stays where it is
+    expect(box).to_have_value("茶" * 2000)  # not sent
     check(page)
-    picture(page, "forms-composer-1-too-large")
+    screenshot(page, "forms-composer-1-too-large")
     box.fill("short enough")
     expect(button(page, "Send").locator("visible=true")).to_be_enabled()
     assert tab_through(page, box, 2) == ["Message", "Send", "Attributes …"]
@@ -236,7 +248,7 @@ def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(
     page.get_by_role("tab", name="Image or file").click()
     page.evaluate(WATCH)
     zone = page.locator(".imkit-drop-zone")
-    # A picture of noise is as large as a photograph; the page makes it, as a file from the reader's desktop.
+    # The page makes a picture of noise, which is as large as a photograph, and drops it like a file of the desktop.
     dragged = page.evaluate_handle(
         """async () => {
             const canvas = new OffscreenCanvas(1000, 800), pen = canvas.getContext('2d');
@@ -256,7 +268,7 @@ def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(
     expect(zone).not_to_have_class(re.compile("over"))
     expect(page.locator(".imkit-drop-chosen img")).to_be_visible()
     expect(page.get_by_label("Send as")).to_have_value("Image")
-    expect(page.locator(".imkit-drop-chosen progress")).to_have_count(0)  # all of it has been read
+    expect(page.locator(".imkit-drop-chosen progress")).to_have_count(0)  # the file is complete
     page.locator(".imkit-form .jupyter-button:visible", has_text="Send").click()
     expect(sent_list.filter(has_text="龙井.png").get_by_text("✓ sent")).to_be_visible()
     percents = re.findall(r"uploading (\d+)", " ".join(page.evaluate("() => window.shown")))
@@ -264,25 +276,25 @@ def test_a_file_is_dropped_a_failure_is_tried_again_and_a_recall_comes_too_late(
     expect(feed.locator(".imkit-bubble img")).to_be_visible()
 
     page.get_by_role("tab", name="Text", exact=True).click()
-    run(opened, 2)
+    run_cells(opened, 2)
     box.fill("am I still in?")
     box.press("Enter")
     failed = sent_list.filter(has_text="am I still in?")
     expect(failed.get_by_text("✕ failed")).to_be_visible()
     expect(failed.get_by_text("NotAMember")).to_be_visible()
-    check_in_every_light(page, "forms-composer-2-failed", ".imkit-feed")
-    run(opened, 3)
+    check_in_all_themes_and_widths(page, "forms-composer-2-failed", ".imkit-feed")
+    run_cells(opened, 3)
     failed.get_by_role("button", name="Try again").click()
     expect(failed.get_by_text("✓ sent")).to_be_visible()
     expect(feed.get_by_text("am I still in?")).to_be_visible()
-    expect(mine.get_by_role("button")).to_have_count(0)  # its time is over
+    expect(mine.get_by_role("button")).to_have_count(0)  # it can no longer be recalled
 
 
-def test_what_another_kernel_says_comes_and_stays_inert(notebook: Open, page: Page, lab: Lab) -> None:
-    """Two kernels; live while a cell blocks; hostile words everywhere; the page reloaded; dark and light."""
+def test_messages_from_another_kernel_arrive_and_are_never_markup(notebook: Open, page: Page, lab: Lab) -> None:
+    """Messages arrive while a cell blocks; hostile texts in all fields; both themes; a reload."""
     opened = notebook(
         "forms-live",
-        prepare("mei", "lei"),
+        setup_cell("mei", "lei"),
         "import imkit.widgets\nfeed = imkit.widgets.LiveFeed(me, hostile, lang='en', height=430)\nfeed",
         "import time\nend = time.monotonic() + 40\n"
         "while len(feed._rows) < 5 and time.monotonic() < end: time.sleep(0.1)",
@@ -290,7 +302,7 @@ def test_what_another_kernel_says_comes_and_stays_inert(notebook: Open, page: Pa
         "imkit.widgets.HistoryForm(me, [hostile], lang='en')",
         "imkit.widgets.Composer(hostile, lang='en')",
     )
-    run(opened, 0, 1)
+    run_cells(opened, 0, 1)
     other = f"""
 import imkit, io
 from PIL import Image
@@ -306,8 +318,8 @@ thread.send(imkit.Text("\\u202eright to left\\x1b[2J"))
 other.close()
 """
     (lab.root / "other.py").write_text(other)
-    # The cell in front blocks its kernel until the messages are there: the feed moves meanwhile, on its own loop.
-    begin(page, 2)
+    # The cell blocks its kernel until the feed has the messages: the feed works on imkit's own event loop.
+    start_cell(page, 2)
     page.evaluate(
         """async source => {
             const kernel = await window.jupyterapp.serviceManager.kernels.startNew({ name: 'python3' });
@@ -318,13 +330,13 @@ other.close()
     )
     feed = page.locator(".imkit-feed")
     expect(feed.locator(".imkit-message")).to_have_count(7)
-    ended(page)
+    wait_for_cell(page)
     expect(feed.get_by_text("The picture cannot be shown")).to_be_visible()
     expect(feed.get_by_text("\\u202eright to left")).to_be_visible()
     feed.locator("summary").first.click()
-    run(opened, 3)
+    run_cells(opened, 3)
     expect(page.get_by_role("option", name="<img src=x")).to_be_visible()
-    run(opened, 4, 5)
+    run_cells(opened, 4, 5)
     button(page, "Load").click()
     expect(page.get_by_text("7 messages · complete")).to_be_visible()
     expect(page.locator("table.dataTable tbody tr")).to_have_count(7)
@@ -337,30 +349,30 @@ other.close()
     expect(page.locator(".imkit-sent-list li").get_by_text("✓ sent")).to_be_visible()
     expect(feed.locator(".imkit-message")).to_have_count(8)
     assert page.title() != "stolen"
-    # What a stranger wrote is on the page eight times and more, and each time as words.
+    # The hostile text is on the page more than eight times, always as text.
     assert page.locator(".imkit-form").get_by_text("<script>").count() > 8
     assert page.locator(".imkit-form img[src='x'], .imkit-form script").count() == 0
     page.locator("table.dataTable").first.scroll_into_view_if_needed()
-    picture(page, "forms-live-hostile-history")
+    screenshot(page, "forms-live-hostile-history")
     page.locator(".imkit-feed").scroll_into_view_if_needed()
     for theme in ("Light", "Dark"):
         set_theme(page, f"JupyterLab {theme}")
         for form in range(4):
-            assert page.locator(".imkit-form").nth(form).evaluate(CONTRAST) == [], theme
-        picture(page, f"forms-live-{theme.lower()}")
+            assert page.locator(".imkit-form").nth(form).evaluate(LOW_CONTRAST) == [], theme
+        screenshot(page, f"forms-live-{theme.lower()}")
     set_theme(page, "JupyterLab Light")
     reload(page)
     expect(page.locator(".imkit-message")).to_have_count(8, timeout=60_000)
-    assert "images.invalid" not in (lab.root / "forms-live.ipynb").read_text()  # no message is saved with a notebook
+    assert "images.invalid" not in (lab.root / "forms-live.ipynb").read_text()  # the notebook file contains no messages
 
 
 def test_in_chinese(notebook: Open, page: Page) -> None:
-    opened = notebook("forms-zh", prepare("hua", "hong"), "import imkit.widgets\nimkit.explore(lang='zh')")
-    run(opened, 0, 1)
+    opened = notebook("forms-zh", setup_cell("hua", "hong"), "import imkit.widgets\nimkit.explore(lang='zh')")
+    run_cells(opened, 0, 1)
     page.get_by_label("登录到").select_option(label="环信应用")
     log_in(page, "hong", "登录", "用户 ID")
     expect(page.get_by_text("InvalidMessage")).to_be_visible()
-    check_in_every_light(page, "forms-zh-1-login")
+    check_in_all_themes_and_widths(page, "forms-zh-1-login")
     page.get_by_label("登录到").select_option(label="本地沙箱（无需账号）")
     expect(page.get_by_label("App Key")).to_have_count(0)
     button(page, "登录").click()
@@ -369,20 +381,20 @@ def test_in_chinese(notebook: Open, page: Page) -> None:
     page.get_by_role("textbox", name="消息", exact=True).press("Enter")
     expect(page.get_by_text("✓ 已发送")).to_be_visible()
     button(page, "改名").click()
-    check_in_every_light(page, "forms-zh-2-chat")
+    check_in_all_themes_and_widths(page, "forms-zh-2-chat")
     page.get_by_role("tab", name="历史消息").click()
     button(page, "加载").click()
     expect(page.get_by_text("1 条消息 · 完整")).to_be_visible()
     button(page, "显示代码").click()
-    check_in_every_light(page, "forms-zh-3-history")
+    check_in_all_themes_and_widths(page, "forms-zh-3-history")
     page.get_by_role("tab", name="协议").click()
     expect(page.locator(".imkit-wire-list summary").last).to_be_visible()
-    check_in_every_light(page, "forms-zh-4-wire")
+    check_in_all_themes_and_widths(page, "forms-zh-4-wire")
     words = page.locator(".imkit-form").first.inner_text()
     assert not re.search(r"\b(Load|Send|Join|Refresh|Recall|Rename|messages|joined)\b", words)
 
 
-def test_a_load_is_stopped_half_way_and_a_flood_is_kept_up_with(notebook: Open, page: Page) -> None:
+def test_a_full_feed_shows_250_messages_a_second_and_a_load_is_stopped(notebook: Open, page: Page) -> None:
     opened = notebook(
         "forms-stop",
         "import imkit, imkit.widgets\nfrom imkit.portal import portal\n"
@@ -390,14 +402,14 @@ def test_a_load_is_stopped_half_way_and_a_flood_is_kept_up_with(notebook: Open, 
         "alice, bob = imkit.login('alice', app=slow.app), imkit.login('bob', app=slow.app)\n"
         "group = alice.create_group('tea', members=['bob'])\n"
         "thread = group.create_thread('flood', group.send('?'))\n"
-        "at_bob = bob.thread(thread.id).join()\n"
+        "bobs_thread = bob.thread(thread.id).join()\n"
         "import asyncio\n"
         "async def flood(count):\n"
         "    async with asyncio.TaskGroup() as sends:\n"
         "        for number in range(count):\n"
-        "            sends.create_task(at_bob.send.aio(f'message {number}'))\n"
+        "            sends.create_task(bobs_thread.send.aio(f'message {number}'))\n"
         "            await asyncio.sleep(1 / 250)",
-        # As full as a feed gets, with messages from long ago.
+        # Fill the feed to its limit with old messages.
         "from imkit.messages import Message\nfrom imkit.times import from_milliseconds\n"
         "def old(n):\n"
         "    at = from_milliseconds(1_700_000_000_000 + n)\n"
@@ -409,32 +421,34 @@ def test_a_load_is_stopped_half_way_and_a_flood_is_kept_up_with(notebook: Open, 
         "form = imkit.widgets.HistoryForm(alice, [thread], lang='en')\nform",
         "source = form.frame.attrs['imkit']\nprint(0 < len(form.frame) < 1400, source['complete'], source['reason'])",
     )
-    run(opened, 0, 1)
+    run_cells(opened, 0, 1)
     feed = page.locator(".imkit-feed")
     expect(feed.get_by_text("old 9999", exact=True)).to_be_in_viewport()
-    run(opened, 2)
+    run_cells(opened, 2)
     expect(feed.get_by_text("message 1499", exact=True)).to_be_in_viewport(timeout=15_000)
     assert opened.shown(2).strip() == "10000"
-    assert feed.locator(".imkit-message").count() <= 400  # the page holds some; the feed holds all
+    assert feed.locator(".imkit-message").count() <= 400  # the page shows only a part
     feed.locator(".imkit-feed-list").evaluate("list => { list.scrollTop = 0; }")
     expect(feed.get_by_text("message 1250", exact=True)).to_be_visible()
-    run(opened, 3)
-    page.get_by_role("spinbutton", name="At most").fill("1400")  # one page after another, so there is time to stop
-    # As in a JupyterLab that keeps its application to itself.
-    page.evaluate("() => { window.kept = window.jupyterapp; window.jupyterapp = undefined; }")
+    run_cells(opened, 3)
+    page.get_by_role("spinbutton", name="At most").fill(
+        "1400"
+    )  # a limit is loaded page by page, which is slow enough to stop
+    # Like a JupyterLab that does not give scripts its application object.
+    page.evaluate("() => { window.savedApp = window.jupyterapp; window.jupyterapp = undefined; }")
     button(page, "Load").click()
     expect(page.get_by_text(re.compile(r"[\d,]+ of (about )?[\d,]+ messages"))).to_be_visible()
-    picture(page, "forms-stop-1-under-way")
+    screenshot(page, "forms-stop-1-under-way")
     button(page, "Stop").click()
     expect(page.get_by_text("not complete: stopped")).to_be_visible()
     expect(page.locator("table.dataTable tbody tr").first).to_be_visible()
-    picture(page, "forms-stop-2-stopped")
+    screenshot(page, "forms-stop-2-stopped")
     button(page, "Show as code").click()
     expect(page.locator(".imkit-code pre")).to_contain_text(".history(limit=1400)")
     expect(button(page, "Copy")).to_be_visible()
     expect(button(page, "Put it in the next cell")).to_be_hidden()
-    page.evaluate("() => { window.jupyterapp = window.kept; }")
+    page.evaluate("() => { window.jupyterapp = window.savedApp; }")
     ran = opened.run_cell(4)
     assert ran is not None
     assert ran.text == "True False stopped\n"
-    run(opened, 4)
+    run_cells(opened, 4)

@@ -1,4 +1,4 @@
-"""What a newcomer does first, by mouse alone: `imkit lab`, a message sent, a message recalled, a DataFrame."""
+"""A new user's first steps, by mouse only: `imkit lab`, send a message, recall it, load a DataFrame."""
 
 import re
 from pathlib import Path
@@ -6,30 +6,30 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.forms import button, picture
-from tests.browser.jupyter import PATIENCE
+from tests.browser.forms import button, screenshot
+from tests.browser.jupyter import TIMEOUT_SECONDS
 from tests.started_lab import started_lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-def test_a_newcomer_gets_to_a_table_by_mouse_alone(page: Page, tmp_path: Path) -> None:
+def test_a_new_user_gets_a_dataframe_by_mouse_only(page: Page, tmp_path: Path) -> None:
     with started_lab(tmp_path) as start_page:
         page.set_viewport_size({"width": 1280, "height": 900})
         page.goto(start_page)
-        go_to_a_table(page)
+        get_a_dataframe(page)
 
 
-def go_to_a_table(page: Page) -> None:
+def get_a_dataframe(page: Page) -> None:
     page.locator(".jp-RenderedMarkdown a", has_text="Forms").click()
     notebook = page.locator(".jp-NotebookPanel:visible", has=page.get_by_role("heading", name="05 · Forms"))
-    page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()  # as one who reads the first lines does
+    page.locator("#jp-main-statusbar").get_by_text("Idle").wait_for()  # a user reads the first lines meanwhile
     run = notebook.locator("[data-jp-item-name=run]").locator("button, jp-button").first
     notebook.locator(".jp-CodeCell .cm-content").first.click()
     run.click()
     run.click()
-    # What the tutorial says is where it says it: nothing had to be searched for or scrolled to.
-    expect(button(page, "Log in").first).to_be_in_viewport(timeout=PATIENCE * 1000)
+    # The form is in view: the user need not scroll.
+    expect(button(page, "Log in").first).to_be_in_viewport(timeout=TIMEOUT_SECONDS * 1000)
     button(page, "Log in").first.click()
     form = notebook.locator(".imkit-form").first
     form.locator(".imkit-conversation.thread", has_text="Oolong 乌龙").first.click()
@@ -46,6 +46,6 @@ def go_to_a_table(page: Page) -> None:
     run.click()
     shown = notebook.locator(".jp-Cell-outputArea", has=page.locator("table.dataframe"))
     shown.get_by_text(re.compile(r"^3 messages of \d+: complete$")).wait_for()
-    # JupyterLab asked for nothing in between, such as whether it may fetch news.
+    # JupyterLab showed no dialog, such as the question whether it may fetch news.
     assert page.locator(".jp-Dialog, .jp-toastContainer .Toastify__toast").count() == 0
-    picture(page, "newcomer")
+    screenshot(page, "newcomer")

@@ -1,9 +1,9 @@
-"""Forms and the page they are on: it speaks another language, it is reloaded, its kernel is restarted."""
+"""Forms on a page in another language, after a reload, and after a restart of the kernel."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.forms import button, open_cells, picture, prepare, reload, run, save
+from tests.browser.forms import button, open_cells, reload, run_cells, save, screenshot, setup_cell
 from tests.browser.jupyter import Lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -11,26 +11,26 @@ expect.set_options(timeout=30_000)
 
 
 @pytest.mark.parametrize("page", ["zh-CN"], indirect=True)
-def test_forms_speak_the_language_of_the_page(lab: Lab, page: Page, browser: Browser) -> None:
+def test_forms_use_the_language_of_the_page(lab: Lab, page: Page, browser: Browser) -> None:
     opened = open_cells(
         lab,
         page,
         "forms-language",
-        prepare("qing", "qiu"),
+        setup_cell("qing", "qiu"),
         "import imkit.widgets\nexplorer = imkit.explore(session=me)\nexplorer",
         "imkit.widgets.LoginForm(lang='en')",
         "import os\nos.environ['IMKIT_LANG'] = 'en'\nimkit.widgets.LoginForm()",
     )
-    run(opened, 0, 1)
+    run_cells(opened, 0, 1)
     expect(button(page, "新建群组")).to_be_visible()
     page.get_by_role("option", name="乌龙").first.click()
     page.get_by_role("textbox", name="消息", exact=True).fill("铁观音！")
-    run(opened, 2, 3)
+    run_cells(opened, 2, 3)
     expect(button(page, "Log in")).to_have_count(2)
     expect(button(page, "登录")).to_have_count(0)
-    picture(page, "pages-chinese")
+    screenshot(page, "pages-chinese")
 
-    # The same forms in the browser of somebody else, with what was said meanwhile.
+    # The same forms in a second, English browser, with the messages sent meanwhile.
     button(page, "发送").locator("visible=true").click()
     page.get_by_role("textbox", name="消息", exact=True).fill("not yet sent")
     save(page)
@@ -45,21 +45,21 @@ def test_forms_speak_the_language_of_the_page(lab: Lab, page: Page, browser: Bro
     button(english, "Send").locator("visible=true").click()
     expect(english.locator(".imkit-sent-list").get_by_text("✓ sent")).to_have_count(2)
     expect(page.get_by_role("textbox", name="Message", exact=True)).to_have_value("not yet sent")
-    expect(button(page, "New group")).to_be_visible()  # one form, one language: that of the page that came last
-    picture(english, "pages-english")
+    expect(button(page, "New group")).to_be_visible()  # a form has one language: that of the page opened last
+    screenshot(english, "pages-english")
     context.close()
 
 
-def test_forms_outlive_a_reload_and_say_when_their_kernel_is_gone(lab: Lab, page: Page) -> None:
+def test_forms_survive_a_reload_and_show_that_their_kernel_has_ended(lab: Lab, page: Page) -> None:
     opened = open_cells(
         lab,
         page,
         "forms-reload",
-        prepare("rui", "rong"),
+        setup_cell("rui", "rong"),
         "import imkit.widgets\nexplorer = imkit.explore(session=me, lang='en')\nexplorer",
         "imkit.widgets.LoginForm('rong', lang='en')",
     )
-    run(opened, 0, 1, 2)
+    run_cells(opened, 0, 1, 2)
     reload(page)
     page.get_by_role("option", name="Oolong 乌龙").first.click()
     page.get_by_role("textbox", name="Message", exact=True).fill("sent after the reload")
@@ -83,9 +83,9 @@ def test_forms_outlive_a_reload_and_say_when_their_kernel_is_gone(lab: Lab, page
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     gone = page.get_by_text("The kernel behind this form has ended. Run the cell again.").locator("visible=true")
     expect(gone).to_have_count(2)
-    picture(page, "pages-kernel-gone")
-    run(opened, 0, 1)
-    expect(gone).to_have_count(1)  # that of the form whose cell was not run again
+    screenshot(page, "pages-kernel-gone")
+    run_cells(opened, 0, 1)
+    expect(gone).to_have_count(1)  # the form whose cell was not run again
     page.get_by_role("option", name="Oolong 乌龙").first.click()
     page.get_by_role("textbox", name="Message", exact=True).fill("sent after the restart")
     button(page, "Send").locator("visible=true").click()

@@ -1,4 +1,4 @@
-"""`make tutorials` on a notebook that has everything which is hard to share: forms, plots, strangers and secrets."""
+"""`make tutorials` with a notebook that has forms, plots, hostile HTML and secrets."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from tests.browser.tutorials import Run, page_of, secrets_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-# Three ways out of a page, and what a script could do in it.
+# Elements that load something from outside, and a script.
 HOSTILE = """<img src="https://cdn.invalid/x.png"><link rel="stylesheet" href="https://cdn.invalid/x.css">
 <iframe src="https://cdn.invalid/"></iframe><script>document.title = "stolen"</script><b>shown all the same</b>"""
 
 
-def test_a_run_becomes_a_page_that_asks_for_nothing(
-    lab: Lab, page: Page, asked_outside: list[str], tmp_path: Path
+def test_the_html_file_loads_nothing_and_has_no_secret(
+    lab: Lab, page: Page, outside_requests: list[str], tmp_path: Path
 ) -> None:
     name = lab.write(
         "to-share.ipynb",
@@ -30,28 +30,28 @@ def test_a_run_becomes_a_page_that_asks_for_nothing(
     run = Run(page, lab, name)
     written = run.notebook
     written.cells.insert(0, nbformat.v4.new_markdown_cell("# To share\n\n[before](00-start.ipynb) `$x$`"))
-    hostile = nbformat.v4.new_output("display_data", {"text/html": HOSTILE, "text/plain": "a stranger's"})
-    written.cells.append(nbformat.v4.new_code_cell("stranger", outputs=[hostile]))
+    hostile = nbformat.v4.new_output("display_data", {"text/html": HOSTILE, "text/plain": "hostile"})
+    written.cells.append(nbformat.v4.new_code_cell("hostile", outputs=[hostile]))
     html = page_of(written, "to-share", [("index.html", "All tutorials")])
-    # Whoever has the file has nothing but it. The kernel knew the app's secret and what opens the attachment.
+    # The kernel knew at least the app's secret and the share-secret of the attachment.
     assert len(run.known) >= 2
     assert secrets_in(html, run.known) == []
     file = tmp_path / "to-share.html"
     file.write_text(html, encoding="utf-8")
 
-    refused: dict[str, str | None] = {}
+    failed_requests: dict[str, str | None] = {}
     shared = page.context.new_page()
 
     def note(request: Request) -> None:
-        refused[request.url] = request.failure
+        failed_requests[request.url] = request.failure
 
     shared.on("requestfailed", note)
     shared.goto(file.as_uri())
     shared.wait_for_load_state("networkidle")
-    # The stranger's two alone were wanted at all, and it was the page's own policy that refused them.
-    assert refused == dict.fromkeys(("https://cdn.invalid/x.png", "https://cdn.invalid/x.css"), "csp")
-    assert sorted(asked_outside) == sorted(refused)
-    asked_outside.clear()
+    # The page requested only two URLs of the hostile output, and its Content-Security-Policy refused them.
+    assert failed_requests == dict.fromkeys(("https://cdn.invalid/x.png", "https://cdn.invalid/x.css"), "csp")
+    assert sorted(outside_requests) == sorted(failed_requests)
+    outside_requests.clear()
     assert shared.title() == "To share"
     assert shared.get_by_text("shown all the same").is_visible()
     assert shared.get_by_role("link", name="before").get_attribute("href") == "index.html"
@@ -64,12 +64,12 @@ def test_a_run_becomes_a_page_that_asks_for_nothing(
     assert "widget-view" not in html
 
 
-def test_a_page_with_a_secret_is_found_out() -> None:
-    # Assembled here, so that no scanner takes this file for one that holds any.
+def test_secrets_in_a_page_are_found() -> None:
+    # Put together here, so that secret scanners do not report this file.
     token, opens = "YW" + "Mt" + "x" * 30, "share-" + "secret"
     cells = [
-        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", name="stdout", text=said)])
-        for said in (
+        nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", name="stdout", text=text)])
+        for text in (
             token,
             f"https://a1.invalid/f?{opens}=abcdefghijk",
             "Bearer abcdef.ghijkl.mnopqr",
@@ -78,5 +78,5 @@ def test_a_page_with_a_secret_is_found_out() -> None:
     ]
     html = page_of(nbformat.v4.new_notebook(cells=cells), "leaky")
     assert secrets_in(html, ["hunter2", "not there"]) == ["hunter…", "YWMtxx…", "share-…", "Bearer…"]
-    # What is found is told without being told again.
+    # The result does not repeat the secret.
     assert token not in str(secrets_in(html, [token]))

@@ -1,7 +1,7 @@
-"""The tutorials as HTML to share: run in a real JupyterLab, pictures, tables and forms included: `make tutorials`.
+"""Run the tutorials in a real JupyterLab and write each as one HTML file to share: `make tutorials`.
 
-A page asks for nothing: no script, no style, no font and no picture from anywhere. Its forms, which need a kernel, are
-pictures of what the reader of the notebook saw. It is written only if nothing secret that its kernel knew is in it.
+The file contains everything it shows and loads nothing. Forms need a kernel, so the file contains screenshots of them.
+A file that would contain a secret of its kernel is not written.
 """
 
 import ast
@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 START = "00-start"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# JupyterLab's own look, without what it loads from other hosts. The policy has the browser itself refuse every script
-# and every request, whatever the outputs hold.
+# nbconvert's template with the style of JupyterLab, without its scripts from other hosts. The Content-Security-Policy
+# makes the browser refuse all scripts and all requests, also those in outputs.
 _TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}
@@ -54,15 +54,15 @@ nav a { color: var(--jp-content-link-color); }
 {%- block body_header -%}
 {{ super() }}
 <nav aria-label="Tutorials">
-{%- for name, words in resources.ways -%}<a href="{{ name }}">{{ words }}</a>{%- endfor -%}
+{%- for name, text in resources.links -%}<a href="{{ name }}">{{ text }}</a>{%- endfor -%}
 </nav>
 {%- endblock -%}
 """
 
-# What no page may hold, known by its shape: tokens of the service, signed calls, what opens an attachment.
+# Secrets with a known form: tokens of the service, Authorization headers, share-secrets of attachments.
 _SHAPES = re.compile(r"YWMt[\w-]{12,}|Bearer\s+[\w.-]{12,}|share-secret[\"']?\s*[=:]\s*[\"']?[\w-]{8,}")
-# Everything secret that imkit's objects in a kernel hold, one a line.
-_KNOWN_THERE = """"\\n".join(
+# An expression that returns all secrets in imkit's objects in a kernel, one a line.
+_SECRETS_IN_KERNEL = """"\\n".join(
     value
     for thing in __import__("gc").get_objects()
     if str(type(thing).__module__).startswith("imkit.")
@@ -72,13 +72,13 @@ _KNOWN_THERE = """"\\n".join(
 )"""
 
 
-def page_of(notebook: Any, name: str, ways: Iterable[tuple[str, str]] = ()) -> str:
-    """Return a notebook that was run as one HTML file that needs nothing else.
+def page_of(notebook: Any, name: str, links: Iterable[tuple[str, str]] = ()) -> str:
+    """Return a notebook with its outputs as the text of one HTML file.
 
     Args:
         notebook: with its outputs.
-        name: the notebook's, without its ending; a first heading makes a better title.
-        ways: links for the top of the page, each an address and its words.
+        name: the notebook's file name without the suffix; the title if the notebook has no heading.
+        links: for the top of the page, each a file name and a text.
     """
     shown = nbformat.from_dict(notebook)
     for cell in shown.cells:
@@ -87,12 +87,12 @@ def page_of(notebook: Any, name: str, ways: Iterable[tuple[str, str]] = ()) -> s
         for output in cell.get("outputs", ()):
             if "metadata" in output:
                 output.metadata.setdefault("alt", "What the cell above draws")
-    # The state of the widgets is as large as the page, and of no use without scripts.
+    # Without scripts the widgets' state is useless, and it is as large as the rest.
     shown.metadata.pop("widgets", None)
     heading = re.match(r"#\s+(.+)", shown.cells[0].source) if shown.cells else None
     shown.metadata["title"] = heading[1] if heading else name
     exporter = HTMLExporter(raw_template=_TEMPLATE, embed_images=True)
-    page, _ = exporter.from_notebook_node(shown, {"ways": list(ways), "metadata": {"name": name}})
+    page, _ = exporter.from_notebook_node(shown, {"links": list(links), "metadata": {"name": name}})
     return page
 
 
@@ -101,14 +101,14 @@ def file_of(name: str) -> str:
 
 
 def secrets_in(page: str, known: Iterable[str]) -> list[str]:
-    """Return what of a page is secret, each cut to a hint of it: those known, and what has the shape of one."""
+    """Return the secrets in a page: those known, and texts with the form of one. Each is cut to a few characters."""
     found = [secret for secret in dict.fromkeys(known) if secret in page]
     found += _SHAPES.findall(page)
     return [f"{secret[:6]}…" for secret in found]
 
 
 def open_the_explorer(page: Page) -> None:
-    """Log in and pick the newest thread, or the picture would show a login and nothing else."""
+    """Log in and pick the newest thread, so that the picture shows more than a login form."""
     form = page.locator(".imkit-form").first
     form.get_by_role("button", name="Log in").click()
     threads = form.locator(".imkit-pane").first.locator(".imkit-conversation.thread", has_text="Oolong 乌龙")
@@ -116,27 +116,27 @@ def open_the_explorer(page: Page) -> None:
     form.locator(".imkit-feed").get_by_text("Both 🍵🍵").wait_for()
 
 
-# What a reader does by mouse in a tutorial before its forms are worth a picture.
-BY_MOUSE = {"05-forms.ipynb": open_the_explorer}
+# By notebook: clicks to make before the screenshots of its forms.
+PREPARE_BY_MOUSE = {"05-forms.ipynb": open_the_explorer}
 
 
 class Run:
-    """A notebook, run from top to bottom in a JupyterLab.
+    """A notebook that was run from top to bottom in JupyterLab.
 
     Attributes:
-        notebook: with its outputs; where a form was, there is its picture.
-        known: what is secret of what its kernel knows.
+        notebook: with its outputs; forms are replaced by screenshots.
+        known: the secrets that its kernel knew.
     """
 
     def __init__(self, page: Page, lab: Lab, name: str) -> None:
         opened = OpenNotebook(page, lab, name)
-        opened.alone()
+        opened.collapse_sidebar()
         ran = opened.run_to_the_end()
-        if by_mouse := BY_MOUSE.get(name):
-            by_mouse(page)
-        settle(page)
-        self.known = _known_there(page)
-        # As it would be saved: what is undefined in the page is not there, and not null.
+        if prepare := PREPARE_BY_MOUSE.get(name):
+            prepare(page)
+        wait_until_quiet(page)
+        self.known = _secrets_in_kernel(page)
+        # JSON.stringify leaves out undefined values, as saving does; evaluate() would make them null.
         saved = page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.content.model)")
         self.notebook = nbformat.reads(saved, as_version=4)
         for cell in ran:
@@ -147,15 +147,15 @@ class Run:
 
 def _put_picture(output: Any, place: Locator) -> None:
     place.scroll_into_view_if_needed()
-    settle(place.page)
+    wait_until_quiet(place.page)
     picture, box = place.screenshot(), place.bounding_box()
     assert box is not None  # it has just been drawn
     output.data = {"image/png": base64.b64encode(picture).decode(), "text/plain": output.data.get("text/plain", "")}
     output.metadata = {"alt": "The form, as it looked in JupyterLab", "image/png": {"width": round(box["width"])}}
 
 
-def settle(page: Page) -> None:
-    """Wait until the page has not changed for half a second: forms draw themselves when there is time for it."""
+def wait_until_quiet(page: Page) -> None:
+    """Wait until the page has not changed for 0.5 s, at most 5 s; forms are drawn some time after their cell."""
     page.wait_for_load_state("networkidle")
     page.evaluate(
         """() => new Promise(done => {
@@ -167,7 +167,7 @@ def settle(page: Page) -> None:
     )
 
 
-def _known_there(page: Page) -> list[str]:
+def _secrets_in_kernel(page: Page) -> list[str]:
     reply = page.evaluate(
         """async expression => {
             const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -175,10 +175,10 @@ def _known_there(page: Page) -> list[str]:
                 code: '', silent: true, store_history: false, user_expressions: { known: expression } });
             return (await asked.done).content.user_expressions.known;
         }""",
-        _KNOWN_THERE,
+        _SECRETS_IN_KERNEL,
     )
     if reply["status"] != "ok":
-        raise RuntimeError(f"the kernel does not say what is secret: {reply}")
+        raise RuntimeError(f"the kernel did not return its secrets: {reply}")
     return ast.literal_eval(reply["data"]["text/plain"]).split("\n")
 
 
@@ -192,14 +192,14 @@ def main(folder: Path) -> None:
         for number, path in enumerate(NOTEBOOKS):
             page = context.new_page()
             run = Run(page, lab, lab.add(path))
-            ways = [("index.html", "All tutorials")] if number else []
-            ways += [(file_of(name), f"← {name}") for name in names[max(number - 1, 0) : number]]
-            ways += [(file_of(name), f"{name} →") for name in names[number + 1 : number + 2]]
-            html = page_of(run.notebook, path.stem, ways)
+            links = [("index.html", "All tutorials")] if number else []
+            links += [(file_of(name), f"← {name}") for name in names[max(number - 1, 0) : number]]
+            links += [(file_of(name), f"{name} →") for name in names[number + 1 : number + 2]]
+            html = page_of(run.notebook, path.stem, links)
             state = read_state(lab.imkit_home / "sandbox.json")
-            secret = [*run.known, *([state.secret] if state else []), str(Path.home()), str(ROOT)]
-            if found := secrets_in(html, secret):
-                raise RuntimeError(f"{path.name}: its page would hold what is not to be shared: {found}")
+            secrets = [*run.known, *([state.secret] if state else []), str(Path.home()), str(ROOT)]
+            if found := secrets_in(html, secrets):
+                raise RuntimeError(f"{path.name}: its page would contain secrets: {found}")
             (folder / file_of(path.stem)).write_text(html, encoding="utf-8")
             print(folder / file_of(path.stem), f"{len(html.encode()) / 1e6:.1f} MB")
             page.close()
