@@ -34,13 +34,13 @@ def frame() -> pd.DataFrame:
 
 @pytest.mark.parametrize("rows", [0, None])
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_each_form_is_written_whole(frame: pd.DataFrame, tmp_path: Path, suffix: str, rows: int | None) -> None:
+def test_each_format_is_written_whole(frame: pd.DataFrame, tmp_path: Path, suffix: str, rows: int | None) -> None:
     path = write(frame.iloc[:rows] if rows == 0 else frame, tmp_path / f"oolong{suffix.upper()}")
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
     assert path.stat().st_size or (suffix, rows) == (".jsonl", 0)
 
 
-def test_parquet_comes_back_as_it_was(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_parquet_keeps_the_frame(frame: pd.DataFrame, tmp_path: Path) -> None:
     back = pd.read_parquet(write(frame, tmp_path / "f.parquet"))
     pd.testing.assert_frame_equal(back, frame, check_categorical=False)
     assert back.attrs["imkit"]["reason"] == "stopped"
@@ -61,12 +61,12 @@ def test_csv_holds_no_formula_and_whole_ids(frame: pd.DataFrame, tmp_path: Path)
     assert [cell for cell in cells if cell[:1] in "=+@\t\r＝" and cell] == []
 
 
-def test_columns_named_by_strangers_are_no_formula(tmp_path: Path) -> None:
+def test_column_names_are_no_formula(tmp_path: Path) -> None:
     path = write(pd.DataFrame({"=1+1": [1], "ok": [True]}), tmp_path / "f.csv")
     assert path.read_text(encoding="utf-8-sig").splitlines() == ["'=1+1,ok", "1,True"]
 
 
-def test_json_lines_are_objects_with_what_json_has(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_json_lines_hold_json_values(frame: pd.DataFrame, tmp_path: Path) -> None:
     lines = write(frame, tmp_path / "f.jsonl").read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]
     assert [row["text"] for row in rows[:10]] == HOSTILE
@@ -76,7 +76,7 @@ def test_json_lines_are_objects_with_what_json_has(frame: pd.DataFrame, tmp_path
     assert rows[0]["time"] == "2026-11-22T23:32:13.491000+00:00"
 
 
-def test_html_runs_nothing_and_says_what_it_is(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_html_runs_nothing_and_has_a_title(frame: pd.DataFrame, tmp_path: Path) -> None:
     page = write(frame, tmp_path / "f.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "default-src 'none'" in page
@@ -84,7 +84,7 @@ def test_html_runs_nothing_and_says_what_it_is(frame: pd.DataFrame, tmp_path: Pa
     assert page.count("<tr>") == 14
 
 
-def test_an_unknown_suffix_is_refused_and_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+def test_an_unknown_suffix_is_refused_and_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidMessage, match="names no format"):
         write(frame_of([]), tmp_path / "f.xlsx")
     before = tmp_path / "f.parquet"

@@ -1,4 +1,4 @@
-"""The history frame: one schema whatever comes, ids to the last digit, nothing that cannot be stored."""
+"""The history frame: the same columns and types for any messages, exact ids, and only values that files can hold."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import imkit
 from imkit.history.columns import batch_of
 from imkit.history.frames import COLUMNS, frame_of, frame_of_table
+from imkit.history.summary import as_html
 from imkit.messages import Body
 from imkit.times import from_milliseconds, to_milliseconds
 
@@ -44,19 +45,27 @@ def message(number: int, body: Body, *, thread: imkit.ThreadRef | None = REF, **
     return imkit.Message(str(1882603211714461700 + number), "alice", to, NOON, body, thread, **more)
 
 
-def everything() -> list[imkit.Message]:
+def one_of_each_type() -> list[imkit.Message]:
     return [message(number, body) for number, body in enumerate(BODIES)]
 
 
-@pytest.mark.parametrize("some", [[], everything()[:1], everything(), [message(0, imkit.Text("x"), thread=None)]])
-def test_the_schema_is_the_same_for_anything(some: list[imkit.Message]) -> None:
-    frame = frame_of(some)
+def opened_ext(frame: pd.DataFrame, *keys: str) -> pd.DataFrame:
+    accessor: Any = frame.im
+    opened: pd.DataFrame = accessor.ext(*keys)
+    return opened
+
+
+@pytest.mark.parametrize(
+    "given_messages", [[], one_of_each_type()[:1], one_of_each_type(), [message(0, imkit.Text("x"), thread=None)]]
+)
+def test_the_schema_is_the_same_for_anything(given_messages: list[imkit.Message]) -> None:
+    frame = frame_of(given_messages)
     assert list(frame.columns) == list(COLUMNS)
     for name, dtype in COLUMNS.items():
         assert frame[name].dtype == dtype, name
     for name in ("sender", "type", "thread_id", "thread_name", "group_id"):
         assert frame[name].cat.categories.dtype == frame["text"].dtype, name
-    assert frame.index.equals(pd.RangeIndex(len(some)))
+    assert frame.index.equals(pd.RangeIndex(len(given_messages)))
     assert isinstance(frame.index, pd.RangeIndex)
 
 
@@ -82,8 +91,8 @@ def test_categories_are_sorted_and_only_those_that_occur() -> None:
     assert many["sender"].tolist() == sorted(many["sender"])
 
 
-def test_what_stands_in_a_row() -> None:
-    frame = frame_of(everything())
+def test_the_values_of_a_row() -> None:
+    frame = frame_of(one_of_each_type())
     text = frame.iloc[0]
     assert text["message_id"] == "1882603211714461700"
     assert text["time"] == pd.Timestamp(NOON)
@@ -97,9 +106,9 @@ def test_what_stands_in_a_row() -> None:
     assert frame["text"].fillna("-").tolist() == [
         *("Dong Ding, please 🍵", "-", "-", "-", "-", "Taipei", "refresh", "order", "Yesterday", "-")
     ]
-    assert frame.loc[1, ["file_name", "file_size", "width", "height"]].tolist() == ["茶.png", 2**33, 640.0, 480.0]
+    assert list(frame.loc[1, ["file_name", "file_size", "width", "height"]]) == ["茶.png", 2**33, 640.0, 480.0]
     assert frame.loc[2:3, "duration"].tolist() == [3, 60]
-    assert frame.loc[5, ["lat", "lng"]].tolist() == [25.03, 121.56]
+    assert list(frame.loc[5, ["lat", "lng"]]) == [25.03, 121.56]
     payloads = {
         kind: json.loads(payload)
         for kind, payload in zip(frame["type"], frame["payload"], strict=True)
@@ -128,36 +137,37 @@ def test_edits_and_reactions() -> None:
 
 
 def test_share_secrets_stay_out() -> None:
-    frame = frame_of(everything())
+    frame = frame_of(one_of_each_type())
     assert "SECRET" not in frame.to_csv()
     assert frame.loc[1, "url"] == "http://h/org/app/chatfiles/uuid"
 
 
 def test_attrs_are_plain_json() -> None:
     source = {"rows": 1, "complete": True, "since": None}
-    frame = frame_of(everything(), source)
+    frame = frame_of(one_of_each_type(), source)
     assert json.loads(json.dumps(frame.attrs)) == frame.attrs == {"imkit": source}
     assert frame.im.source == source
     assert frame_of([]).im.source == {}
 
 
 def test_parquet_and_back(tmp_path: Path) -> None:
-    frame = frame_of(everything(), {"rows": len(BODIES)})
-    for some in (frame, frame.iloc[:0]):
-        some.to_parquet(tmp_path / "frame.parquet")
+    frame = frame_of(one_of_each_type(), {"rows": len(BODIES)})
+    for written in (frame, frame.iloc[:0]):
+        written.to_parquet(tmp_path / "frame.parquet")
         back = pd.read_parquet(tmp_path / "frame.parquet")
-        assert back.attrs == some.attrs
-        assert back["message_id"].tolist() == some["message_id"].tolist()
+        assert back.attrs == written.attrs
+        assert back["message_id"].tolist() == written["message_id"].tolist()
         for name in COLUMNS:
             assert (
-                back[name].astype("object").fillna("NA").tolist() == some[name].astype("object").fillna("NA").tolist()
+                back[name].astype("object").fillna("NA").tolist()
+                == written[name].astype("object").fillna("NA").tolist()
             )
-            assert str(back[name].dtype) == str(some[name].dtype), name
-        assert back.im.ext("mood").equals(some.reset_index(drop=True).im.ext("mood"))
+            assert str(back[name].dtype) == str(written[name].dtype), name
+        assert opened_ext(back, "mood").equals(opened_ext(written.reset_index(drop=True), "mood"))
 
 
 def test_ordinary_pandas_works() -> None:
-    frame = frame_of(everything() * 2)
+    frame = frame_of(one_of_each_type() * 2)
     assert len(frame.drop_duplicates()) == len(BODIES)
     assert frame.groupby("type", observed=True).size().tolist() == [2] * len(BODIES)
     assert frame.set_index("time").resample("1h")["message_id"].count().tolist() == [20]
@@ -172,7 +182,7 @@ def exts(*values: dict[str, Any]) -> pd.DataFrame:
 
 def test_ext_opens_into_typed_columns() -> None:
     frame = exts({"s": "a", "i": 2**62, "f": 0.5, "b": True, "l": [1], "m": 1, "n": 1}, {"m": "x", "n": 0.5}, {})
-    opened = frame.im.ext()
+    opened = opened_ext(frame)
     assert {name: str(dtype) for name, dtype in opened.dtypes.items()} == {
         "s": "string",
         "i": "Int64",
@@ -190,8 +200,8 @@ def test_ext_opens_into_typed_columns() -> None:
 
 def test_ext_of_some_keys_and_of_keys_that_do_not_occur() -> None:
     frame = exts({"a": 1, "b": 2}, {"a": 3})
-    assert frame.im.ext("b", "z").columns.tolist() == ["b", "z"]
-    assert frame.im.ext("z")["z"].isna().all()
+    assert opened_ext(frame, "b", "z").columns.tolist() == ["b", "z"]
+    assert opened_ext(frame, "z")["z"].isna().all()
     assert frame[frame.index > 0].im.ext("a")["a"].tolist() == [3]
     assert frame_of([]).im.ext().empty
     assert frame_of([]).im.ext("a").columns.tolist() == ["a"]
@@ -201,7 +211,7 @@ def test_ext_numbers_beyond_64_bits_stay_whole() -> None:
     assert exts({"n": 2**64 - 1}, {"n": 1}).im.ext("n")["n"].tolist() == [2**64 - 1, 1]
 
 
-def test_local_moves_the_clocks_and_not_the_moments() -> None:
+def test_local_keeps_the_moments() -> None:
     frame = frame_of([message(0, imkit.Text("x"), edited_at=NOON)])
     local = frame.im.local("Asia/Shanghai")
     assert local["time"].dt.hour.tolist() == [20]
@@ -221,13 +231,13 @@ HOSTILE = ["<script>alert(1)</script>", "\x00", "‮", "\x1b[2J", "=1+1", "half 
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_costs_no_row(text: str, tmp_path: Path) -> None:
+def test_hostile_text_loses_no_row(text: str, tmp_path: Path) -> None:
     ref = imkit.ThreadRef("7", text, text, text)
     hostile = imkit.Message("5", text, "7", NOON, imkit.File(url=f"http://{text}?x=1", file_name=text), ref)
     frame = frame_of([hostile, message(0, imkit.Text(text))])
     assert len(frame) == 2
     frame.to_parquet(tmp_path / "frame.parquet")
-    shown = frame._repr_html_()
+    shown = str(as_html(frame))
     assert "<script>" not in shown
     if "\ud800" not in text:
         assert frame.loc[1, "text"] == text
@@ -278,17 +288,18 @@ messages = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(messages, max_size=6))
-def test_any_messages_make_a_frame(some: list[imkit.Message]) -> None:
-    frame = frame_of(some)
+def test_any_messages_make_a_frame(given_messages: list[imkit.Message]) -> None:
+    frame = frame_of(given_messages)
     assert {name: frame[name].dtype == dtype for name, dtype in COLUMNS.items()} == dict.fromkeys(COLUMNS, True)
-    assert frame["message_id"].tolist() == [one.id for one in some]
+    assert frame["message_id"].tolist() == [one.id for one in given_messages]
     assert [to_milliseconds(time.to_pydatetime()) for time in frame["time"]] == [
-        to_milliseconds(one.time) for one in some
+        to_milliseconds(one.time) for one in given_messages
     ]
-    for row, one in zip(frame.itertuples(), some, strict=True):
+    rows: list[Any] = list(frame.itertuples())
+    for row, one in zip(rows, given_messages, strict=True):
         assert (json.loads(row.ext) if isinstance(row.ext, str) else {}) == dict(one.ext)
         assert pd.isna(row.text) if one.text is None else row.text == one.text
-    assert len(frame.im.ext()) == len(some)
+    assert len(opened_ext(frame)) == len(given_messages)
 
 
 def test_many_rows_are_quick_enough_to_wait_for() -> None:

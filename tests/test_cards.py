@@ -1,0 +1,51 @@
+"""Cards run nothing that a message contains, and say what they leave out."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imkit.cards import card, counted, known
+
+HOSTILE = "</div><img src=x onerror=alert(1)>\x1b[2J\u202e\ud83c'\"&"
+
+
+TEXTS = st.text(st.characters(), max_size=60) | st.just(HOSTILE)
+
+
+class Page(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(what=TEXTS, name=TEXTS, fact=TEXTS, state=TEXTS, text=TEXTS)
+def test_a_card_runs_nothing_whatever_it_contains(what: str, name: str, fact: str, state: str, text: str) -> None:
+    shown = card(what, name, [fact, fact], state=state, text=text, struck=True)
+    shown.encode()
+    page = Page(shown)
+    assert set(page.tags) <= {"div", "small", "b", "br", "s", "span"}
+    assert page.attributes == {"style"}
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+def test_a_card_stays_small() -> None:
+    shown = card("Thread", "n" * 500, ["f" * 5000], state="s" * 5000, text="t" * 50_000)
+    assert len(shown) < 4000
+    assert "48,000 characters more" in shown
+
+
+def test_unknown_facts_are_left_out() -> None:
+    assert known("by", None) + known("by", "") + counted(None, "member") == []
+    assert known("by", "alice") + counted(0, "member") == ["by alice", "0 members"]
