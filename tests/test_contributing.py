@@ -83,7 +83,7 @@ def test_each_message_type_is_known_everywhere(kind: type[Body]) -> None:
 
 
 def test_each_form_is_tested_for_leaks() -> None:
-    tested = ast.parse((ROOT / "tests" / "widgets" / "test_life.py").read_text(encoding="utf-8"))
+    tested = ast.parse((ROOT / "tests" / "widgets" / "test_base.py").read_text(encoding="utf-8"))
     used = {node.func.id for node in ast.walk(tested) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     assert set(imkit.widgets.__all__) - {"explore"} <= used
 
