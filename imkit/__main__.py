@@ -1,4 +1,4 @@
-"""`python -m imkit` is the same as `imkit`."""
+"""Make `python -m imkit` do the same as the command `imkit`."""
 
 import sys
 

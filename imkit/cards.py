@@ -1,14 +1,14 @@
-"""Cards: how what has a name shows itself in a notebook, as a small piece of inert HTML.
+"""Cards: the small HTML boxes that show a session, a thread or a message in a notebook.
 
-An object that wants a card calls `card` in its ``_repr_html_``, with plain text in every argument; `card` escapes it:
+An object makes its card in ``_repr_html_`` with `card`. Every argument is plain text, and `card` escapes it:
 
     def _repr_html_(self) -> str:
         facts = [f"{self.rows:,} messages", *known("in", self.folder)]
         return card("Archive", self.name, facts, state="complete", tone="good")
 
-A card shows what the object knows already. A repr asks neither the service nor the disk (an archive is the exception:
-it reads its catalogue), and it loads no picture. The text form of an object is one line, ``<Archive 'tea' …>``, with
-names through `imkit.escape.for_terminal`.
+A card shows only what the object knows already: making it asks neither the service nor the disk (only an archive reads
+its catalogue), and showing it loads no picture. The text form of an object is one line, such as ``<Archive 'tea' …>``,
+in which `imkit.escape.for_terminal` has escaped all names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Literal
 from imkit.escape import for_html
 
 Tone = Literal["good", "busy", "bad", "quiet"]
-# Those of JupyterLab's theme, light or dark; the second is for pages that have no theme.
+# The colours of JupyterLab's theme, light or dark; the second value is for pages without such a theme.
 _EDGES: dict[Tone, str] = {
     "good": "var(--jp-success-color1, #388e3c)",
     "busy": "var(--jp-warn-color1, #f57c00)",
@@ -32,7 +32,7 @@ _CARD = (
     "border: 1px solid var(--jp-border-color2, #8884); border-left: 4px solid"
 )
 _FAINT = "opacity: 0.8"
-# Characters of a text, a name and a fact on a card.
+# The largest number of characters of a text, a name and a fact on a card.
 _TEXT, _NAME, _FACT = 2_000, 80, 200
 
 
@@ -46,16 +46,16 @@ def card(
     text: str | None = None,
     struck: bool = False,
 ) -> str:
-    """Return a small card as HTML: what it is, what it is called, how it is, and the facts below.
+    """Return a small card as HTML: kind, name and state in the first line, the facts in the last.
 
     Args:
-        what: the kind of thing, such as ``"Thread"``.
-        name: what it is called.
+        what: the kind of object, such as ``"Thread"``.
+        name: its name.
         facts: a few words each, such as ``"2 members"``.
-        state: how it is, such as ``"connected"``.
-        tone: colours the edge: ``"good"``, ``"busy"``, ``"bad"`` or ``"quiet"``.
-        text: what was said; of a long one the beginning is shown, and how much there is besides.
-        struck: the text was taken back.
+        state: its state, such as ``"connected"``.
+        tone: the colour of the card's edge: ``"good"``, ``"busy"``, ``"bad"`` or ``"quiet"``.
+        text: the text of a message. A long text is cut, and the card says how many characters are left out.
+        struck: whether the text is struck through, because the message was recalled.
 
     Example:
         >>> "&lt;b&gt;" in card("Thread", "<b>", ["2 members"])
@@ -66,11 +66,11 @@ def card(
     lines = [" ".join(parts)]
     if text is not None:
         shown, more = text[:_TEXT], len(text) - _TEXT
-        said = f'<span style="white-space: pre-wrap">{for_html(shown)}</span>'
-        said = f"<s>{said}</s>" if struck else said
-        lines.append(said + (f" <small>… and {more:,} characters more</small>" if more > 0 else ""))
-    if told := " · ".join(_cut(fact, _FACT) for fact in facts):
-        lines.append(f'<small style="{_FAINT}">{told}</small>')
+        paragraph = f'<span style="white-space: pre-wrap">{for_html(shown)}</span>'
+        paragraph = f"<s>{paragraph}</s>" if struck else paragraph
+        lines.append(paragraph + (f" <small>… and {more:,} characters more</small>" if more > 0 else ""))
+    if joined := " · ".join(_cut(fact, _FACT) for fact in facts):
+        lines.append(f'<small style="{_FAINT}">{joined}</small>')
     return f'<div style="{_CARD} {_EDGES[tone]}">{"<br>".join(lines)}</div>'
 
 
@@ -79,7 +79,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def known(label: str, value: object) -> list[str]:
-    """Return a fact for a card, or none where nobody has told it yet.
+    """Return one fact for a card in a list, or an empty list if the value is not known.
 
     Example:
         >>> known("by", "alice"), known("by", None)
@@ -89,7 +89,7 @@ def known(label: str, value: object) -> list[str]:
 
 
 def counted(number: int | None, one: str) -> list[str]:
-    """Return a count as a fact for a card.
+    """Return a count as one fact for a card in a list, or an empty list if the count is not known.
 
     Example:
         >>> counted(1, "member"), counted(1200, "member"), counted(None, "member")

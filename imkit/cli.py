@@ -1,7 +1,7 @@
 """The command line: `imkit lab`, `imkit sandbox`, `imkit export`.
 
-Exit codes: 0 it is done; 1 the service or the disk said no; 2 it was asked for wrongly; 3 an export is not complete,
-and says why; 130 stopped by Ctrl-C.
+Exit codes: 0 success; 1 the service or the disk refused; 2 an argument or a setting is wrong; 3 the export was written
+but is not complete; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from imkit.sandbox.options import Options
     from imkit.sandbox.server.server import Server
 
-_JUPYTER = Path(__file__).parent / "jupyter"  # settings of JupyterLab, a folder of JUPYTER_CONFIG_PATH
-_MANY = 50_000  # messages of a community, which take a while
+_JUPYTER_SETTINGS = Path(__file__).parent / "jupyter"  # a folder for JUPYTER_CONFIG_PATH
+_SLOW_DEMO = 50_000  # from this many messages on, making the demo community takes long enough to say so
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     Args:
-        arguments: what stands behind `imkit`; None takes it from the process.
+        arguments: the words after `imkit` on the command line; None: those of this process.
     """
     parsed = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
@@ -57,56 +57,61 @@ def _add_lab(commands: Any) -> None:
     parser = commands.add_parser(
         "lab",
         help="open the tutorials in JupyterLab",
-        description="Copy the tutorials into a folder and open JupyterLab on them. What you have changed there stays "
-        "as it is; its new version, if there is one, is put beside it.",
+        description="Copy the tutorials into a folder and open JupyterLab on them. A copy that you have changed is "
+        "never overwritten; a newer version is put beside it.",
     )
     parser.set_defaults(command=_lab)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("imkit-tutorials"), metavar="FOLDER")
-    parser.add_argument("--copy-only", action="store_true", help="copy, and do not open JupyterLab")
-    parser.add_argument("--no-browser", action="store_true", help="do not open a browser; the address is printed")
+    parser.add_argument("--copy-only", action="store_true", help="copy the tutorials, but do not open JupyterLab")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser, only print the address")
     parser.add_argument("--port", type=int, metavar="N", help="JupyterLab's port (8888, or the next free one)")
 
 
 def _lab(parsed: argparse.Namespace) -> int:
-    from imkit.tutorials import START, hand_out
+    from imkit.tutorials import START, copy_tutorials
 
     folder = parsed.folder.expanduser().absolute()
     try:
-        handed = hand_out(folder)
+        copied = copy_tutorials(folder)
     except OSError as error:
-        return _complain(f"the tutorials cannot be put into {folder}: {error}", 1)
-    fresh = sum(one.what in ("new", "updated") for one in handed)
-    print(f"{len(handed)} tutorials in {folder}" + (f", {fresh} of them new or updated" if fresh else ""))
-    for one in handed:
-        if one.outdated:
-            where = f"the new version is {one.beside}" if one.beside else "the new version is left out"
-            print(f"  {one.name}: you have changed it, so it stays; {where}")
-    if parsed.copy_only:
-        return 0
+        return _complain(f"the tutorials cannot be copied into {folder}: {error}", 1)
+    changed = sum(tutorial.outcome in ("new", "updated") for tutorial in copied)
+    print(f"{len(copied)} tutorials in {folder}" + (f", {changed} of them new or updated" if changed else ""))
+    for tutorial in copied:
+        if tutorial.is_outdated:
+            new_version = tutorial.new_version
+            where = f"the new version is {new_version}" if new_version else "the new version was not copied"
+            print(f"  {tutorial.name}: you have changed it, so it stays; {where}")
+    return 0 if parsed.copy_only else _run_jupyterlab(parsed, folder, START)
+
+
+def _run_jupyterlab(parsed: argparse.Namespace, folder: Path, start: str) -> int:
+    """Run JupyterLab in a folder, open at one notebook, until the user ends it; return its exit code."""
     options = [
         f"--ServerApp.root_dir={folder}",
-        f"--LabApp.default_url=/lab/tree/{START}",
-        f"--ServerApp.default_url=/lab/tree/{START}",  # both: the one is opened, the other printed
-        # So that a form can put its code into the next cell. It opens nothing new: a script in the page has the
-        # page's cookie, and with it could do all that the application can; and JupyterLab lets none into it, neither
-        # from outputs of a notebook that its reader has not run nor from Markdown.
+        # JupyterLab opens the first address and prints the second.
+        f"--LabApp.default_url=/lab/tree/{start}",
+        f"--ServerApp.default_url=/lab/tree/{start}",
+        # A form needs this to put its code into the next cell. It gives a script in the page no new power: the script
+        # has the page's cookie, and with the cookie it can do everything that the application can. And JupyterLab runs
+        # no script from Markdown, nor from the outputs of a notebook that the user has not run.
         "--LabApp.expose_app_in_browser=True",
     ]
     if parsed.no_browser:
         options.append("--no-browser")
     if parsed.port is not None:
         options.append(f"--ServerApp.port={parsed.port}")
-    if sys.platform != "win32" and os.geteuid() == 0:  # it refuses otherwise, and in containers all are root
+    if sys.platform != "win32" and os.geteuid() == 0:  # JupyterLab refuses root without it; in containers root is usual
         options.append("--allow-root")
-    # Besides the reader's own settings, for this run alone: JupyterLab asks the network for news and newer versions
-    # only if it may, but whether it may it asks in front of the form one is about to click into.
-    settings = [str(_JUPYTER), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    # These settings apply to this run only, beside the user's own. They switch off JupyterLab's news and update check:
+    # it would ask for permission in a box that covers the form the user is about to use.
+    settings = [str(_JUPYTER_SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(settings)}
     with subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=folder, env=environment) as lab:
         while True:
             try:
                 return lab.wait()
-            except KeyboardInterrupt:  # JupyterLab hears it, too, and asks whether it is meant
+            except KeyboardInterrupt:  # JupyterLab gets Ctrl-C as well, and asks whether to end
                 continue
 
 
@@ -116,36 +121,36 @@ def _lab(parsed: argparse.Namespace) -> int:
 def _add_sandbox(commands: Any) -> None:
     parser = commands.add_parser(
         "sandbox",
-        help="run a local IM server to learn and test with",
-        description="Run a local IM server: REST and MSYNC on one port. Prints one JSON line with app_key, rest_url "
-        "and ws_url when it accepts connections, and serves until SIGINT or SIGTERM. Not for production.",
+        help="run a local IM server, for learning and testing",
+        description="Run a local IM server: REST and MSYNC on one port. It prints one JSON line with app_key, rest_url "
+        "and ws_url when it accepts connections, and runs until SIGINT or SIGTERM. It is not for production.",
     )
     parser.set_defaults(command=_sandbox)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=0, help="port (default: a free one)")
-    kept = parser.add_mutually_exclusive_group()
-    kept.add_argument("--data", type=Path, metavar="FILE", help="keep the data here (default: in IMKIT_HOME)")
-    kept.add_argument("--memory", action="store_true", help="keep nothing")
-    parser.add_argument("--demo", action="store_true", help="fill it with a made-up community, once")
+    storage = parser.add_mutually_exclusive_group()
+    storage.add_argument("--data", type=Path, metavar="FILE", help="where to keep the data (default: in IMKIT_HOME)")
+    storage.add_argument("--memory", action="store_true", help="keep the data in memory only")
+    parser.add_argument("--demo", action="store_true", help="fill the sandbox with a made-up community, once")
     parser.add_argument("--demo-seed", type=int, metavar="N", help="which community (7)")
-    parser.add_argument("--demo-threads", type=int, metavar="N", help="how many threads it has (40)")
-    parser.add_argument("--demo-messages", type=int, metavar="N", help="how many messages (8000)")
+    parser.add_argument("--demo-threads", type=int, metavar="N", help="number of threads of the community (40)")
+    parser.add_argument("--demo-messages", type=int, metavar="N", help="number of messages of the community (8000)")
     parser.add_argument("--open-registration", action="store_true", help="anyone may register users")
-    parser.add_argument("--push", action="store_true", help="send messages unasked instead of a notice first")
-    parser.add_argument("--latency-ms", type=float, default=0, metavar="N", help="delay every reply")
+    parser.add_argument("--push", action="store_true", help="send messages directly, without a notice first")
+    parser.add_argument("--latency-ms", type=float, default=0, metavar="N", help="delay of every reply, in ms")
     parser.add_argument("--recall-seconds", type=float, metavar="N", help="how long a message may be recalled (120)")
-    parser.add_argument("--token-seconds", type=float, metavar="N", help="how long a token lives (60 days)")
-    parser.add_argument("--requests-per-second", type=float, metavar="N", help="refuse REST calls beyond this")
+    parser.add_argument("--token-seconds", type=float, metavar="N", help="how long a token is valid (60 days)")
+    parser.add_argument("--requests-per-second", type=float, metavar="N", help="refuse REST calls above this rate")
     parser.add_argument("--fail", action="append", default=[], metavar="NAME:RATE", help="a fault and its rate, 0 to 1")
     parser.add_argument("--fail-seed", type=int, default=0, metavar="N", help="makes the faults repeatable")
-    parser.add_argument("--idle-exit-minutes", type=float, metavar="N", help="end after so long without a connection")
-    # How another process holds a server: see imkit/sandbox/process.py.
+    parser.add_argument("--idle-exit-minutes", type=float, metavar="N", help="end after this time without a connection")
+    # For a process that starts a sandbox: see imkit/sandbox/process.py.
     parser.add_argument("--parent", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--state", type=Path, help=argparse.SUPPRESS)
 
 
 def _sandbox(parsed: argparse.Namespace) -> int:
-    # Imported here: other commands must not wait for a web server's libraries.
+    # Imported here, because the other commands do not need the libraries of a web server.
     import sqlite3
 
     from filelock import FileLock, Timeout
@@ -162,30 +167,30 @@ def _sandbox(parsed: argparse.Namespace) -> int:
         options, demo = _sandbox_options(parsed), _demo(parsed)
     except ValueError as error:
         return _complain(str(error))
-    os.umask(0o077)  # what people said is for the owner of the files
-    with contextlib.ExitStack() as leave:
+    os.umask(0o077)  # the data hold messages: only the owner of the files may read them
+    with contextlib.ExitStack() as cleanup:
         try:
             path = None if parsed.memory else parsed.data or home() / "sandbox.db"
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # One server for one file. A moment's patience: the one before may be about to end.
-                leave.enter_context(FileLock(f"{path}.lock", timeout=3))
-            listening = leave.enter_context(listen(parsed.host, parsed.port))
+                # Only one server may use a file. Wait up to 3 s, because an earlier server may be ending.
+                cleanup.enter_context(FileLock(f"{path}.lock", timeout=3))
+            listening = cleanup.enter_context(listen(parsed.host, parsed.port))
             idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
             server = Server(options, path, idle_exit_seconds=idle)
             if demo is not None:
                 _add_demo(server, demo)
-        except KeyboardInterrupt:  # while the community was being made: nothing of it is kept
+        except KeyboardInterrupt:  # while the community was being made; nothing of it is kept
             return 130
-        except Timeout as taken:
-            return _complain(f"the data in {taken.lock_file.removesuffix('.lock')} are in use by another sandbox")
+        except Timeout as error:
+            return _complain(f"the data in {error.lock_file.removesuffix('.lock')} are in use by another sandbox")
         except (OSError, OverflowError, sqlite3.Error) as error:
             return _complain(f"the sandbox cannot start (port {parsed.port}): {error}")
         address = _address(options.app_key, parsed.host, listening.getsockname()[1])
         if parsed.parent:
             _stop_with_parent(server.stop)
         if parsed.state is not None:
-            leave.callback(remove_state, parsed.state, server.instance)
+            cleanup.callback(remove_state, parsed.state, server.instance)
 
         def announce() -> None:
             if parsed.state is not None:
@@ -207,7 +212,7 @@ def _sandbox_options(parsed: argparse.Namespace) -> Options:
         if (value := getattr(parsed, name)) is not None
     }
     if parsed.parent and (secret := sys.stdin.readline().strip()):
-        given["secret"] = secret  # the parent's choice: it stays the same when it starts us again
+        given["secret"] = secret  # the parent chooses it, so that it stays the same when it restarts the sandbox
     return Options(
         open_registration=parsed.open_registration,
         push=parsed.push,
@@ -219,7 +224,7 @@ def _sandbox_options(parsed: argparse.Namespace) -> Options:
 
 
 def _add_demo(server: Server, demo: Demo) -> None:
-    if demo.messages >= _MANY and sys.stderr.isatty():
+    if demo.messages >= _SLOW_DEMO and sys.stderr.isatty():
         print(f"imkit: making {demo.messages:,} messages", file=sys.stderr)
     if not server.add_demo(demo):
         print("imkit: the data hold a community already; it stays as it is", file=sys.stderr)
@@ -261,7 +266,11 @@ def _complain(why: str, code: int = 2) -> int:
 
 
 def _stop_with_parent(stop: Callable[[], None]) -> None:
-    """End when the parent does: it holds our standard input, which then ends. True on every system."""
+    """Stop the server when the parent process ends.
+
+    The parent holds the other end of this process's standard input, so standard input ends with the parent. This works
+    on every system.
+    """
 
     def watch() -> None:
         while sys.stdin.buffer.read(4096):
@@ -280,26 +289,29 @@ def _add_export(commands: Any) -> None:
         help="write histories to a file",
         description="Load the roaming history (消息漫游) of threads and groups, and write it to one file. "
         "Credentials come from the environment or a .env file, never from the command line: IMKIT_USER, and "
-        "IMKIT_PASSWORD or IMKIT_TOKEN; the app is IMKIT_APP_KEY's, or else the local sandbox's, which wants neither.",
+        "IMKIT_PASSWORD or IMKIT_TOKEN. The app is the one that IMKIT_APP_KEY names, else the local sandbox, which "
+        "needs neither a password nor a token.",
     )
     parser.set_defaults(command=_export)
     parser.add_argument("threads", nargs="*", metavar="THREAD", help="id of a thread or a group")
     parser.add_argument(
         "--archive",
         metavar="PLACE",
-        help="read an archive (归档) and ask no service; without a THREAD: all that is in it",
+        help="read an archive (归档) and do not ask the service; without a THREAD: the whole archive",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".parquet, .csv, .jsonl or .html")
-    parser.add_argument("--since", metavar="TIME", help='ISO time or date, included: "2026-03-01" is local midnight')
-    parser.add_argument("--until", metavar="TIME", help="ISO time or date, excluded")
-    parser.add_argument("--types", metavar="TYPE,…", help="only these: txt img audio video file loc custom combine")
-    parser.add_argument("--sender", metavar="USER", help="only this user's")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many, counted from the oldest")
+    parser.add_argument("--since", metavar="TIME", help='ISO time or date, inclusive: "2026-03-01" is local midnight')
+    parser.add_argument("--until", metavar="TIME", help="ISO time or date, exclusive")
+    parser.add_argument(
+        "--types", metavar="TYPE,…", help="only of these types: txt img audio video file loc custom combine"
+    )
+    parser.add_argument("--sender", metavar="USER", help="only messages of this user")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N messages, counted from the oldest")
     parser.add_argument("--newest", action="store_true", help="newest first, also for --limit")
-    parser.add_argument("--user", metavar="USER", help="who logs in (IMKIT_USER)")
+    parser.add_argument("--user", metavar="USER", help="the user to log in as (IMKIT_USER)")
     parser.add_argument("--app-key", metavar="ORG#APP", help="the app (IMKIT_APP_KEY)")
-    parser.add_argument("--rest-url", metavar="URL", help="its REST server (IMKIT_REST_URL, or discovered)")
-    parser.add_argument("--ws-url", metavar="URL", help="its WebSocket server (IMKIT_WS_URL, or discovered)")
+    parser.add_argument("--rest-url", metavar="URL", help="the app's REST server (IMKIT_REST_URL, or discovered)")
+    parser.add_argument("--ws-url", metavar="URL", help="the app's WebSocket server (IMKIT_WS_URL, or discovered)")
 
 
 def _export(parsed: argparse.Namespace) -> int:
@@ -307,14 +319,14 @@ def _export(parsed: argparse.Namespace) -> int:
     from imkit.history import export
     from imkit.history.summary import described
 
-    if parsed.out.suffix.lower() not in export.SUFFIXES:  # before anything is loaded, not after
+    if parsed.out.suffix.lower() not in export.SUFFIXES:  # checked before loading, which may take long
         return _complain(f"--out: {parsed.out.name!r} should end with one of {', '.join(export.SUFFIXES)}")
     if not parsed.out.absolute().parent.is_dir():
         return _complain(f"--out: there is no folder {parsed.out.absolute().parent}")
     if not parsed.threads and not parsed.archive:
         return _complain("name a THREAD, or an --archive")
     try:
-        frame = _kept(parsed) if parsed.archive else _loaded(parsed)
+        frame = _history_from_archive(parsed) if parsed.archive else _history_from_service(parsed)
         export.write(frame, parsed.out)
     except KeyboardInterrupt:
         return _complain("stopped; nothing was written", 130)
@@ -329,14 +341,14 @@ def _export(parsed: argparse.Namespace) -> int:
     return 0 if source["complete"] or parsed.limit is not None else 3
 
 
-def _loaded(parsed: argparse.Namespace) -> pd.DataFrame:
-    """Return the histories as the service gives them."""
+def _history_from_service(parsed: argparse.Namespace) -> pd.DataFrame:
+    """Log in, and load the histories that the arguments name."""
     import imkit
 
-    app, user, credential = _who(parsed)
+    app, user, credential = _login_arguments(parsed)
     with imkit.login(user, app=app, **credential) as session, _progress() as progress:
         return session.history(
-            [session.thread(room) for room in parsed.threads],
+            [session.thread(thread_id) for thread_id in parsed.threads],
             parsed.since,
             parsed.until,
             types=parsed.types.split(",") if parsed.types else None,
@@ -347,15 +359,15 @@ def _loaded(parsed: argparse.Namespace) -> pd.DataFrame:
         )
 
 
-def _kept(parsed: argparse.Namespace) -> pd.DataFrame:
-    """Return them as an archive has them."""
+def _history_from_archive(parsed: argparse.Namespace) -> pd.DataFrame:
+    """Read the histories that the arguments name from an archive."""
     import imkit
     from imkit.archive import catalogue
     from imkit.archive.storage import storage_at
     from imkit.history.arguments import query
 
     types = parsed.types.split(",") if parsed.types else None
-    wanted = query(types=types, sender=parsed.sender, limit=parsed.limit)  # refuses what is wrong
+    wanted = query(types=types, sender=parsed.sender, limit=parsed.limit)  # refuses wrong values
     if not catalogue.load(storage_at(parsed.archive)).conversations:
         raise imkit.InvalidMessage(f"there is no archive at {parsed.archive}", hint="archive.sync(…) makes one.")
     frame = imkit.Archive(parsed.archive).frame(parsed.since, parsed.until, thread=parsed.threads or None)
@@ -369,8 +381,8 @@ def _kept(parsed: argparse.Namespace) -> pd.DataFrame:
     return frame
 
 
-def _who(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
-    """Return the app (None: the environment's, or the sandbox), the user, and the credential if there is one."""
+def _login_arguments(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
+    """Return the app (None: `login` finds it in the environment, else the sandbox), the user, and the credential."""
     import imkit
     from imkit.client.environment import settings
 
@@ -378,7 +390,7 @@ def _who(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
     user = parsed.user or found.get("IMKIT_USER")
     if not user:
         hint = "Set IMKIT_USER in the environment or in a .env file, or give --user."
-        raise imkit.InvalidMessage("nobody to log in as", hint=hint)
+        raise imkit.InvalidMessage("there is no user to log in as", hint=hint)
     credential = {
         name: value for name in ("password", "token") if (value := found.get(f"IMKIT_{name.upper()}") or None)
     }
@@ -391,7 +403,7 @@ def _who(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
-    """Keep one line on a terminal up to date; say nothing where standard error is a file."""
+    """Show a progress line if standard error is a terminal; else yield None."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -400,10 +412,10 @@ def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
 
     words = ProgressText()
 
-    def tell(done: int, total: int | None) -> None:
+    def show(done: int, total: int | None) -> None:
         print(f"\r\033[K{words(done, total)}", end="", file=sys.stderr, flush=True)
 
     try:
-        yield tell
+        yield show
     finally:
         print("\r\033[K", end="", file=sys.stderr, flush=True)

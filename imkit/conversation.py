@@ -1,6 +1,7 @@
-"""`Conversation`: what a group and a thread share, an id and messages.
+"""`Conversation`: what a group and a thread have in common, an id and messages.
 
-Source: fact sheet sections 4 to 6 (sends, thread mark, recall) and 8 (roaming).
+Source: docs/protocol.md#sending, docs/protocol.md#thread-marks, docs/protocol.md#recall,
+docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from imkit.client import send as sending
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress
 from imkit.client.paging import Listing
-from imkit.client.roaming import Order, Progress
+from imkit.client.roaming import Order, Progress, Query
 from imkit.errors import InvalidMessage
 from imkit.history.arguments import Moment, query
 from imkit.history.message_pages import PageWalk
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """What a group and a thread share: an id, and messages.
+    """A group or a thread: it has an id, and messages can be sent to it and read from it.
 
     Attributes:
         account: internal, for imkit's own modules: the login that this object belongs to.
@@ -48,73 +49,87 @@ class Conversation:
         """Send a message here.
 
         Args:
-            body: a text, or one of the nine bodies.
-            progress: for an attachment, called with the bytes uploaded and their total.
+            body: a text, or one of the nine bodies: `Text`, `Image`, `Audio`, `Video`, `File`, `Location`, `Command`,
+                `Custom`, `Combine`.
+            progress: for an attachment: is called with the number of bytes uploaded and the total.
 
         Returns:
-            The message as the server took it, with its id and time.
+            The message as the server accepted it, with its id and its time.
 
         Raises:
-            InvalidMessage, TooLarge: refused before it was sent.
-            NotAMember, Muted, Moderated, …: refused by the service.
-            ConnectionLost: `outcome` says whether it may have arrived.
+            InvalidMessage: the body cannot be sent; nothing was sent.
+            TooLarge: the message or its file is too large.
+            NotAMember: this user is not in the group or the thread.
+            Forbidden: the service refuses it; its subclasses `Muted`, `Blocked`, `Moderated` and `GroupDisabled` say
+                why.
+            ConnectionLost: the connection was lost; `outcome` says whether the message may have arrived.
 
         Example:
-            >>> thread.send("Dong Ding, please 🍵")  # doctest: +SKIP
+            >>> sent = thread.send("Dong Ding, please 🍵")
+            >>> sent.id.isdigit(), sent.text
+            (True, 'Dong Ding, please 🍵')
 
-        Source: fact sheet section 4.
+        Source: docs/protocol.md#sending.
         """
         return await sending.send(self.account, self.target(), body, progress)
 
     @blocking
     async def recall(self, message: Message | str, *, ext: str | None = None) -> None:
-        """Take a message back (撤回): it leaves the history, and the others are told.
+        """Recall a message (撤回): it leaves the history, and the other members are told.
 
         Args:
-            message: an own message, or its id.
-            ext: a text for those who see the recall.
+            message: the message, or its id.
+            ext: a text for the users who see the recall.
 
         Raises:
-            RecallExpired: the window (2 minutes unless the app's console says otherwise) is over.
+            RecallExpired: the recall window is over: 2 minutes, unless the app's console says otherwise.
             MessageNotFound: there is no such message here any more.
 
         Example:
-            >>> thread.recall(thread.send("oops"))  # doctest: +SKIP
+            >>> thread.recall(thread.send("oops"))
 
-        Source: fact sheet section 6.
+        Source: docs/protocol.md#recall.
         """
         await sending.recall(self.account, self.target(), message_id(message), ext)
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body) -> Message:
-        """Change what a message says.
+        """Change the content of a message that was sent.
 
         Args:
             message: the message, or its id.
-            body: what it says from now on; a text or a custom body, and for other types their `ext`.
+            body: the new content: a text or a `Custom` body. Of a message of another type only `ext` can change.
 
         Returns:
-            The message as it reads now.
+            The message with its new content.
+
+        Raises:
+            MessageNotFound: there is no such message here any more.
+            Forbidden: this user may not edit it.
 
         Example:
-            >>> thread.edit(sent, "Dong Ding, two bags please")  # doctest: +SKIP
+            >>> thread.edit(sent, "Dong Ding, two bags please").edit_count
+            1
 
-        Source: fact sheet section 4, "Edit".
+        Source: docs/protocol.md#editing.
         """
         return await sending.edit(self.account, self.target(), message_id(message), body)
 
     @blocking
     async def acknowledge(self, message: Message | str, words: str = "") -> None:
-        """Send a read ack (已读回执): tell a message's sender that this user has read it.
+        """Send a read receipt (已读回执): the sender of a message learns that this user has read it.
 
         Args:
             message: the message, or its id.
-            words: a text that goes along.
+            words: a text that goes with the receipt.
+
+        Raises:
+            MessageNotFound: there is no such message here any more.
 
         Example:
-            >>> thread.acknowledge(message)  # doctest: +SKIP
+            >>> bob.thread(thread.id).acknowledge(sent)
 
-        Source: fact sheet section 4, "Read ack".
+        Source: docs/protocol.md#read-receipts.
         """
         await sending.acknowledge(self.account, self.target(), message_id(message), words)
 
@@ -132,43 +147,51 @@ class Conversation:
         progress: Progress | Literal[False] | None = None,
         resume: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
-        """Load the roaming history (消息漫游) into a DataFrame, one row a message.
+        """Load the roaming history (消息漫游) into a DataFrame with one row for each message.
+
+        The time range is fixed when the call starts. If the call is stopped (with the stop button) or fails,
+        `session.stopped` has the rows that arrived.
 
         Args:
-            since: inclusive: an aware datetime, a date (its local midnight) or an ISO string; naive means local.
-            until: exclusive, likewise. The range is fixed when the call starts.
-            types: such as ``["txt", "img"]``; bundles are ``"combine"``, not ``"txt"``.
-            sender: a user id.
-            limit: at most so many, counted from the end that `order` names.
+            since: the start of the time range, inclusive: an aware datetime, a date (its midnight in local time) or an
+                ISO string. A time without a zone is local time. `None`: from the first message.
+            until: the end of the time range, exclusive, in the same forms. `None`: to now.
+            types: only messages of these types, such as ``["txt", "img"]``. A bundle has the type ``"combine"``, not
+                ``"txt"``.
+            sender: only messages of this user (a user id).
+            limit: the largest number of rows, counted from the end that `order` names.
             order: ``"oldest"`` or ``"newest"`` first.
-            parallel: True fetches a long history in pieces, side by side; a number says how many requests at once;
-                False makes one after another.
-            progress: called with how many messages have come and how many there will be: the service's count where it
-                is known, else an estimate by the time gone through, or `None`. Left away, a notebook shows a line
-                where it takes longer than a second; False shows nothing.
-            resume: a frame of the same history that was stopped, such as ``session.stopped``: only what it lacks is
-                fetched, and what is newer where `until` was left open. `since`, `until`, `types` and `sender` are
-                taken from it; there can be no `limit`.
+            parallel: True loads several parts of a long history at the same time. A number says how many requests may
+                be under way at the same time. False makes one request after another.
+            progress: is called with the number of messages that have arrived and the expected total. The total is the
+                service's count if it is known, else an estimate from the time range read so far, or `None`. `None`: a
+                notebook shows a progress line if loading takes longer than a second. False: no progress line.
+            resume: a stopped frame of the same history, such as `session.stopped`. Only the missing rows are loaded,
+                and newer messages if its `until` was open. `since`, `until`, `types` and `sender` come from this
+                frame; `limit` is not allowed.
 
         Returns:
-            A history frame; ``frame.attrs["imkit"]`` says where it comes from, whether it is complete, and which times
-            it covers.
+            A history frame. ``frame.attrs["imkit"]`` says where the rows come from, whether the history is complete,
+            and which time ranges it covers.
 
         Raises:
-            InvalidMessage: an argument is out of bounds, or `resume` is another history.
-            RateLimited, ServiceBusy, ConnectionLost: the service was away for more than two minutes. What came until
-                then, or until a stop, is `session.stopped`.
+            InvalidMessage: an argument is not valid, or `resume` is the frame of another history.
+            RateLimited: the service refused requests for more than two minutes.
+            ServiceBusy: the service gave no answer for more than two minutes.
+            ConnectionLost: the service could not be reached for more than two minutes.
 
         Example:
-            >>> thread.history(since="2026-11-01", types=["txt"]).groupby("sender").size()  # doctest: +SKIP
-            >>> frame = thread.history(resume=session.stopped)  # behind a stop: goes on  # doctest: +SKIP
+            >>> frame = thread.history(since="2026-11-01", types=["txt"])
+            >>> frame[["sender", "type", "text"]]
+              sender type                  text
+            0  alice  txt  Dong Ding, please 🍵
+            >>> frame.attrs["imkit"]["complete"]
+            True
 
-        Source: fact sheet section 8.
+        Source: docs/protocol.md#roaming-history.
         """
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        from imkit.history.load import history_frame  # loads pandas and Arrow
-
-        return await history_frame(self.account, [self._id], wanted, progress, parallel, resume)
+        return await load_history(self.account, [self], wanted, progress, parallel, resume)
 
     def messages(
         self,
@@ -180,17 +203,34 @@ class Conversation:
         limit: int | None = None,
         order: Order = "oldest",
     ) -> Listing[Message]:
-        """Return the roaming history lazily, one `Message` at a time; the arguments are those of `history`.
+        """Return the roaming history (消息漫游) as an iterable of `Message`, loaded page by page.
+
+        Args:
+            since: as in `history`, like the arguments that follow.
+            until: the end of the time range, exclusive.
+            types: only messages of these types.
+            sender: only messages of this user.
+            limit: the largest number of messages.
+            order: ``"oldest"`` or ``"newest"`` first.
+
+        Returns:
+            An iterable for `for` and `async for` that asks the service for one page at a time.
+
+        Raises:
+            InvalidMessage: an argument is not valid.
 
         Example:
-            >>> for message in thread.messages(order="newest", limit=3):  # doctest: +SKIP
+            >>> for message in thread.messages(order="newest", limit=3):
             ...     print(message.text)
+            Dong Ding, please 🍵
+
+        Source: docs/protocol.md#roaming-history.
         """
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         return Listing(lambda: PageWalk(self.account, self._id, wanted).pages(), f"messages of {self.target()}")
 
     async def _write(self, what: str, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Send a REST call that changes something; the service then tells this user's other devices of it."""
+        """Make a REST call that changes something; the service then tells this user's other devices about it."""
         account = self.account
         params = {"resource": account.identity.resource}
         return await account.rest.request(method, *path, what=what, body=body, params=params)
@@ -206,6 +246,21 @@ class Conversation:
 
     def __hash__(self) -> int:
         return hash((type(self), self._id))
+
+
+async def load_history(
+    account: Account,
+    conversations: Sequence[Conversation],
+    wanted: Query,
+    progress: Progress | Literal[False] | None,
+    parallel: bool | int,
+    resume: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Load the history of conversations into one DataFrame: the work of `Thread.history` and `Session.history`."""
+    from imkit.history.load import history_frame  # loads pandas and Arrow
+
+    ids = [conversation.id for conversation in conversations]
+    return await history_frame(account, ids, wanted, progress, parallel, resume)
 
 
 def message_id(message: Message | str) -> str:

@@ -1,7 +1,7 @@
-"""Every error imkit raises, as one tree.
+"""All errors that imkit raises, as one class tree.
 
     IMError
-    ├── AuthError                  the login was refused
+    ├── AuthError                  the service refused the login
     │   ├── TokenExpired           get a new token and log in again
     │   └── KickedOff              the service ended this login
     ├── NotFound
@@ -21,19 +21,19 @@
     ├── InvalidMessage             refused before it was sent; also a ValueError
     ├── RateLimited                has .retry_after
     ├── ServiceBusy
-    ├── ServiceNotEnabled          to be switched on in the console
+    ├── ServiceNotEnabled          the app's console can switch it on
     ├── Unsupported
     ├── TimedOut                   also a TimeoutError
     ├── ConnectionLost             has .outcome: "not sent" or "unknown"
     ├── SessionClosed
-    ├── ProtocolError              the other side said what the protocol does not allow
+    ├── ProtocolError              an answer that the protocol does not allow
     └── ArchiveError               an archive on disk cannot be read or written
-        └── ArchiveLocked          another process writes to it
+        └── ArchiveLocked          another process is writing to the archive
 
-Each carries `code` (the official SDK's error type number), `status` (the HTTP or wire status), `reason`
-(what the service said) and `hint` (what to do next), where they are known.
+Each error has these attributes, as far as they are known: `code` (the official SDK's error type number), `status` (the
+HTTP status or the status in the frame), `reason` (the service's own words) and `hint` (what to do next).
 
-Source: fact sheet sections 2, 4 and 12.
+Source: docs/protocol.md#errors.
 """
 
 from __future__ import annotations
@@ -44,19 +44,23 @@ from imkit.escape import for_terminal
 
 
 class IMError(Exception):
-    """Something went wrong in imkit or at the service it talks to.
+    """The base class of all errors of imkit.
 
     Args:
         message: what happened, and to which thread or message.
-        code: the official SDK's error type number for it, when it has one.
-        status: the HTTP status or the wire status code, when there was an answer.
-        reason: what the service said, in its own words.
-        hint: what to do next; each class has a default.
+        code: the official SDK's error type number, if it has one for this error.
+        status: the HTTP status or the status in the frame, if the service answered.
+        reason: the service's own words.
+        hint: what to do next; `None`: the default of the class.
 
     Example:
-        >>> error = ThreadNotFound("no thread 42", reason="thread not found")
-        >>> error.code, error.hint
-        (1300, 'Check the id with group.threads(); a destroyed thread is gone for good.')
+        >>> try:
+        ...     alice.thread("42").refresh()
+        ... except imkit.IMError as error:
+        ...     print(error.code, error.status, error.hint)
+        1300 404 Check the id with group.threads(); a destroyed thread is gone for good.
+
+    Source: docs/protocol.md#errors.
     """
 
     default_code: ClassVar[int | None] = None
@@ -87,143 +91,148 @@ class IMError(Exception):
 
 
 class AuthError(IMError):
-    """The login was refused: a wrong password, an unknown user, or a token the service does not know."""
+    """The service refused the login: the password is wrong, or the user or the token is unknown."""
 
     default_code = 2
     default_hint = "Check the user, the password or token, and that they belong to this app key."
 
 
 class TokenExpired(AuthError):
-    """The token is past its life."""
+    """The token has expired."""
 
     default_code = 56
     default_hint = "Fetch a new token from your app server; give login() a callable and imkit does it by itself."
 
 
 class KickedOff(AuthError):
-    """The service ended this login: another device, a new password, a removed account."""
+    """The service ended this login: by a login on another device, a new password, or a removed account."""
 
     default_code = 206
-    default_hint = "Log in again; with another resource= two logins of one user can live side by side."
+    default_hint = "Log in again; two logins of one user can be open at the same time if each has its own resource=."
 
 
 class NotFound(IMError):
-    """What was asked for does not exist, or not for this user."""
+    """It does not exist, or this user may not see it."""
 
     default_code = 17
 
 
 class ThreadNotFound(NotFound):
-    """No such chat thread."""
+    """There is no such chat thread, or it was destroyed."""
 
     default_code = 1300
     default_hint = "Check the id with group.threads(); a destroyed thread is gone for good."
 
 
 class GroupNotFound(NotFound):
-    """No such group."""
+    """There is no such group, or this user is not in it."""
 
     default_code = 605
     default_hint = "Check the id with session.groups()."
 
 
 class MessageNotFound(NotFound):
-    """No such message: never sent, recalled, or past the retention of the app's plan."""
+    """There is no such message: never sent, recalled, or older than the app's plan keeps messages."""
 
     default_code = 1302
-    default_hint = "It may have been recalled, or be older than the app keeps messages."
+    default_hint = "It may have been recalled, or it may be older than the app keeps messages."
 
 
 class Forbidden(IMError):
-    """This user may not do that."""
+    """This user is not allowed to do that."""
 
     default_code = 52
-    default_hint = "Renaming takes the creator or an admin of the group; destroying and removing take an admin."
+    default_hint = (
+        "The creator or an admin of the group may rename a thread; only an admin may destroy it or remove members."
+    )
 
 
 class NotAMember(Forbidden):
-    """The user is not in the group or thread."""
+    """The user is not a member of the group or the thread."""
 
     default_code = 602
     default_hint = "Join first: thread.join(), or ask a member to group.invite() you."
 
 
 class Muted(Forbidden):
-    """The user is muted there."""
+    """The user is muted (禁言) in this group or thread."""
 
     default_code = 507
     default_hint = "An admin of the group can lift the mute."
 
 
 class Blocked(Forbidden):
-    """The user is on the block list there."""
+    """The user is on the block list (黑名单) of this group or thread."""
 
     default_code = 603
     default_hint = "An admin of the group can unblock the user."
 
 
 class Moderated(Forbidden):
-    """The service's moderation refused the content."""
+    """The service's moderation (内容审核) refused the content."""
 
     default_code = 508
-    default_hint = "Change the text; the app's console holds the moderation rules."
+    default_hint = "Change the text; the moderation rules are in the app's console."
 
 
 class GroupDisabled(Forbidden):
-    """The group is disabled, and its threads with it."""
+    """The group and its threads are disabled."""
 
     default_code = 608
     default_hint = "The app's console can enable the group again."
 
 
 class RecallExpired(IMError):
-    """The time in which a message can be recalled is over."""
+    """The time in which a message can be recalled (撤回) is over."""
 
     default_code = 504
-    default_hint = "The window is 2 minutes unless the app's console says otherwise."
+    default_hint = "A message can be recalled for 2 minutes, unless the app's console says otherwise."
 
 
 class AlreadyExists(IMError):
-    """It is there already: the thread on this message, the membership, the user."""
+    """It exists already: the thread on this message, the membership, or the user."""
 
     default_code = 1301
-    default_hint = "A message carries one thread at the most; look for it with group.threads()."
+    default_hint = "One message can carry one thread; find it with group.threads()."
 
 
 class LimitReached(IMError):
     """A limit of the app's plan is reached."""
 
     default_code = 50
-    default_hint = "See the limits of the app's plan; old threads can be destroyed."
+    default_hint = "See the limits of the app's plan; destroying old threads can help."
 
 
 class TooLarge(IMError):
-    """A message or an attachment is over the size limit."""
+    """A message or an attachment is larger than the service allows."""
 
     default_code = 511
     default_hint = "A message holds 3 to 5 KB with its ext, an attachment 10 MB: shorten it, or send a file."
 
 
 class InvalidMessage(IMError, ValueError):
-    """The input cannot become a message; it was refused before it was sent."""
+    """An argument is not valid. imkit refused it before anything was sent."""
 
     default_code = -3
 
 
 class RateLimited(IMError):
-    """Too many requests; `retry_after` says how many seconds to wait, when the service told."""
+    """Too many requests in a short time (限流).
+
+    `retry_after` is the number of seconds to wait, or `None` if the service did not tell it.
+    """
 
     default_code = 509
-    default_hint = "Wait, then go on; App(max_requests_per_second=…) keeps below the limit."
+    default_hint = "Wait and try again; App(max_requests_per_second=…) stays below the limit."
 
     retry_after: float | None = None
 
 
 class ServiceBusy(IMError):
-    """The service cannot answer just now."""
+    """The service cannot answer at the moment."""
 
     default_code = 500
-    default_hint = "Try again in a while."
+    default_hint = "Try again later."
 
 
 class ServiceNotEnabled(IMError):
@@ -234,23 +243,29 @@ class ServiceNotEnabled(IMError):
 
 
 class Unsupported(IMError):
-    """The service does not support that here."""
+    """The service, or imkit, does not support that here."""
 
     default_code = 53
 
 
 class TimedOut(IMError, TimeoutError):
-    """No answer came in time."""
+    """No answer or event arrived in time."""
 
     default_code = -1
     default_hint = "Check the network and the URLs of the app, then try again."
 
 
 class ConnectionLost(IMError):
-    """The connection went away under an operation.
+    """The connection was lost while something was being sent or asked.
 
-    `outcome` says what became of it: ``"not sent"`` (it never left, try again), or ``"unknown"`` (it may have
-    arrived; imkit never sends twice, so look at the history first).
+    `outcome` is ``"not sent"`` (nothing was sent: try again) or ``"unknown"`` (it may have arrived: imkit never sends a
+    message twice, so look at the history first).
+
+    Args:
+        message: what happened.
+        outcome: ``"not sent"`` or ``"unknown"``.
+        reason: the reason that the network gave.
+        hint: what to do next; `None`: the default for this `outcome`.
     """
 
     default_code = 510
@@ -271,25 +286,25 @@ class ConnectionLost(IMError):
 
 
 class SessionClosed(IMError):
-    """The session was closed, here or by the service."""
+    """The session is closed: by this program, or by the service."""
 
     default_code = 39
     default_hint = "Log in again with imkit.login(…)."
 
 
 class ProtocolError(IMError):
-    """The other side said something the protocol does not allow."""
+    """The service's answer is not allowed by the protocol."""
 
-    default_hint = "Check that the URLs belong to an Easemob IM service; session.wire() shows what was said."
+    default_hint = "Check that the URLs belong to an Easemob IM service; session.wire() shows the frames and answers."
 
 
 class ArchiveError(IMError):
-    """An archive cannot be read or written: damaged, of a later version, no room on the disk."""
+    """An archive cannot be read or written: it is damaged, a newer imkit wrote it, or the disk is full."""
 
-    default_hint = "archive.verify() says what is wrong with it."
+    default_hint = "archive.verify() says what is wrong with the archive."
 
 
 class ArchiveLocked(ArchiveError):
     """Another process is writing to the archive."""
 
-    default_hint = "Wait until it is done; reading needs no lock."
+    default_hint = "Wait until it has finished; reading needs no lock."

@@ -1,6 +1,7 @@
-"""What a stranger wrote, made harmless at the edge where it is shown or stored.
+"""Escapes for untrusted text, used where imkit shows it in a terminal or on a page, or makes a file name of it.
 
-Message texts, names, file names, attributes and server reasons are hostile input to a terminal and to a page.
+Message texts, names, file names, attributes and the service's reasons come from other people: they may contain control
+characters for a terminal, HTML markup, or a path.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ _REORDERING = frozenset(
 
 
 def for_terminal(text: str, limit: int | None = None) -> str:
-    r"""Return `text` on one line, with what could steer a terminal or reorder a line written as escapes.
+    r"""Return `text` on one line; characters that control a terminal or reorder a line become escape sequences.
 
     Args:
-        text: anything.
-        limit: cut to this many characters, with an ellipsis; `None` keeps all.
+        text: any text.
+        limit: the largest number of characters before escaping; a longer text is cut and ends with an ellipsis. `None`:
+            no limit.
 
     Example:
         >>> for_terminal("a\x1b[2Jb")
@@ -30,34 +32,35 @@ def for_terminal(text: str, limit: int | None = None) -> str:
     if text.isprintable() and text.isascii():
         return text
     return "".join(
-        character if not _steers(character) else character.encode("unicode_escape").decode() for character in text
+        character if not _is_control(character) else character.encode("unicode_escape").decode() for character in text
     )
 
 
-def _steers(character: str) -> bool:
+def _is_control(character: str) -> bool:
+    """Return whether a character controls a terminal, ends a line, hides or reorders text, or is half a character."""
     return ord(character) in _REORDERING or unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
 
 
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
-_NAME_BYTES = 180  # file systems take 255, and a number or a mark may have to be added
+_NAME_BYTES = 180  # file systems allow 255; this leaves space for a number or a mark
 
 
 def file_name_for_disk(name: str, fallback: str) -> str:
-    r"""Return a stranger's file name as one that is safe in a folder, on every system.
+    r"""Return an untrusted file name as a name that is safe in a folder on every system.
 
-    No path, no hidden file, no control or reordering characters, no device name, no more than 180 bytes; the ending
-    stays where it can.
+    The result has no path, no control or reordering characters, no dot at the start (a hidden file), is not a device
+    name of Windows, and has at most 180 bytes. The file name extension is kept if possible.
 
     Args:
-        name: as the sender called it.
-        fallback: what to call it where nothing is left.
+        name: the name that the sender gave.
+        fallback: the result if nothing of `name` is left.
 
     Example:
         >>> file_name_for_disk("../../.ssh/id\x00.txt", fallback="file")
         'id.txt'
     """
     last = name.replace("\\", "/").rpartition("/")[2]
-    kept = "".join("_" if c in '<>:"|?*' else c for c in last if not _steers(c) and unicodedata.category(c) != "Cn")
+    kept = "".join("_" if c in '<>:"|?*' else c for c in last if not _is_control(c) and unicodedata.category(c) != "Cn")
     kept = unicodedata.normalize("NFC", kept).strip(" .")
     stem, dot, ending = kept.rpartition(".")
     if not dot:
@@ -65,13 +68,13 @@ def file_name_for_disk(name: str, fallback: str) -> str:
     if stem.lower() in _RESERVED or kept.lower().partition(".")[0] in _RESERVED:
         stem = f"_{stem}"
     ending = ending[:20]
-    room = _NAME_BYTES - len(f".{ending}".encode())
-    stem = stem.encode()[:room].decode(errors="ignore").strip()
+    stem_bytes = _NAME_BYTES - len(f".{ending}".encode())
+    stem = stem.encode()[:stem_bytes].decode(errors="ignore").strip()
     return (f"{stem}.{ending}" if ending else stem) or fallback
 
 
 def for_html(text: str) -> str:
-    """Return `text` as inert HTML: markup escaped, control and reordering characters made visible.
+    """Return `text` as HTML that shows exactly this text: markup is escaped, control characters become visible.
 
     Example:
         >>> for_html("<b>")

@@ -1,6 +1,6 @@
-"""What a session is told: `Event` and its kinds. Pure data, frozen.
+"""What a session receives besides answers: `Event` and its subclasses. Frozen dataclasses that do no I/O.
 
-Source: the notices of fact sheet sections 6 and 7.
+Source: docs/protocol.md#recall, docs/protocol.md#notices.
 """
 
 from __future__ import annotations
@@ -16,12 +16,21 @@ from imkit.messages import Message, message_card
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something a session was told. Every event below is one."""
+    """The base class of all events that a session receives."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageReceived(Event):
-    """Somebody (or this user, on another device) sent `message`."""
+    """A message arrived: from another user, or from this user on another device.
+
+    Attributes:
+        message: the message.
+
+    Example:
+        >>> event = bob.events(imkit.MessageReceived).next(timeout=10)
+        >>> event.message.sender
+        'alice'
+    """
 
     message: Message
 
@@ -31,7 +40,21 @@ class MessageReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageEdited(Event):
-    """`operator` changed a message; `message` is what it says now, `count` how often it was edited."""
+    """The content of a message was changed (编辑).
+
+    Attributes:
+        message: the message with its new content.
+        operator: the user id of the user who edited it.
+        count: how often the message has been edited.
+        at: when, an aware datetime in UTC.
+
+    Example:
+        >>> _ = thread.edit(sent, "Two bags, please")
+        >>> bob.events(imkit.MessageEdited).next(timeout=10).message.text
+        'Two bags, please'
+
+    Source: docs/protocol.md#editing.
+    """
 
     message: Message
     operator: str
@@ -44,10 +67,26 @@ class MessageEdited(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageRecalled(Event):
-    """`by` took a message back (撤回).
+    """A message was recalled (撤回).
 
-    `message` is what it said, if this session saw it, and `seconds_after` how long it stood; both are `None`
-    otherwise: the protocol tells no more than the id.
+    The service tells only the id. If this session received the message before, imkit adds what it said.
+
+    Attributes:
+        message_id: the id of the recalled message.
+        to: the id of the thread or the group that it was sent to.
+        by: the user id of the user who recalled it.
+        at: when, an aware datetime in UTC.
+        seconds_after: the time between the message and its recall, in seconds; `None` if this session did not receive
+            the message.
+        message: the message, or `None` if this session did not receive it.
+        ext: the text that came with the recall.
+
+    Example:
+        >>> thread.recall(sent)
+        >>> bob.events(imkit.MessageRecalled).next(timeout=10).message.text
+        'Dong Ding, please 🍵'
+
+    Source: docs/protocol.md#recall.
     """
 
     message_id: str
@@ -68,10 +107,30 @@ class MessageRecalled(Event):
 
 @dataclass(frozen=True, slots=True)
 class ThreadChanged(Event):
-    """A thread was created, changed (renamed, or a message came or went) or destroyed, or lost a member.
+    """A thread was created, changed or destroyed, or lost a member. All members of its group receive this.
 
-    Every member of the parent group hears it. `message_count` and `last_message` come with the changes that a
-    message made; `user` is who was removed.
+    A thread changes when it is renamed and when a message is sent to it or recalled in it.
+
+    Attributes:
+        operation: ``"create"``, ``"update"``, ``"destroy"`` or ``"member_removed"``.
+        thread_id: the thread's id.
+        name: the thread's name.
+        group_id: the id of the thread's group.
+        operator: the user id of the user who did it.
+        parent_id: the id of the group message that the thread hangs on (父消息).
+        at: when, an aware datetime in UTC.
+        created: when the thread was created, an aware datetime in UTC.
+        message_count: how many messages the thread has, if a message was sent or recalled.
+        last_message: the newest message, if a message was sent or recalled.
+        user: the user id of the removed member.
+
+    Example:
+        >>> thread.rename("Oolong, spring harvest")
+        >>> changes = bob.events(imkit.ThreadChanged)
+        >>> changes.next(timeout=10, where=lambda event: event.name != "Oolong").operation
+        'update'
+
+    Source: docs/protocol.md#thread-notices.
     """
 
     operation: Literal["create", "update", "destroy", "member_removed"]
@@ -89,7 +148,16 @@ class ThreadChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class DeviceChanged(Event):
-    """This user did something to a thread on another device: `operation` create, destroy, join, leave or rename."""
+    """This user did something to a thread on another device (多设备).
+
+    Attributes:
+        operation: ``"create"``, ``"destroy"``, ``"join"``, ``"leave"`` or ``"rename"``.
+        thread_id: the thread's id.
+        name: the thread's name.
+        group_id: the id of the thread's group.
+
+    Source: docs/protocol.md#notices-to-other-devices.
+    """
 
     operation: Literal["create", "destroy", "join", "leave", "rename"]
     thread_id: str
@@ -99,7 +167,20 @@ class DeviceChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class GroupChanged(Event):
-    """Something changed in a group: `operation` is the SDK's word for it, such as ``directJoined``."""
+    """Something changed in a group.
+
+    Attributes:
+        operation: the official SDK's word for the change, such as ``"directJoined"``.
+        group_id: the group's id.
+        operator: the user id of the user who did it.
+        users: the user ids of the members concerned.
+
+    Example:
+        >>> bob.events(imkit.GroupChanged).next(timeout=10).operation
+        'directJoined'
+
+    Source: docs/protocol.md#group-notices.
+    """
 
     operation: str
     group_id: str
@@ -109,32 +190,59 @@ class GroupChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class Connected(Event):
-    """The connection stands, after a login or again after it was lost."""
+    """The session is connected: after the login, or again after the connection was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected(Event):
-    """The connection is gone; the session tries to get it back unless a `LoggedOut` follows."""
+    """The connection was lost. The session connects again by itself, unless `LoggedOut` follows.
+
+    Attributes:
+        reason: why.
+
+    Source: docs/protocol.md#reconnecting.
+    """
 
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenExpiring(Event):
-    """The token ends at `expires_at`; with a token callable imkit renews it by itself."""
+    """The token expires soon. If `login` got a function for tokens, imkit fetches the next one by itself.
+
+    Attributes:
+        expires_at: when it expires, an aware datetime in UTC.
+
+    Source: docs/protocol.md#token-life.
+    """
 
     expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedOut(Event):
-    """The session is over: closed here, replaced by a later login, or ended by the service."""
+    """The session is over. It is the last event of a session.
+
+    Attributes:
+        reason: why: ``"closed"`` by this program, ``"replaced"`` by a later login, or the reason that the service gave.
+
+    Example:
+        >>> bob.close()
+        >>> bob.events(imkit.LoggedOut).next()
+        LoggedOut(reason='closed')
+
+    Source: docs/protocol.md#kicked-off.
+    """
 
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped(Event):
-    """This consumer fell behind, and `count` events it asked for are gone."""
+    """This event stream read too slowly: the session no longer keeps some of the events it asked for.
+
+    Attributes:
+        count: how many events the stream has missed.
+    """
 
     count: int

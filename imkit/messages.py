@@ -1,6 +1,6 @@
-"""What a message is: `Message`, the nine bodies and `ThreadRef`. Pure data, frozen.
+"""What a message is: `Message`, the nine bodies and `ThreadRef`. Frozen dataclasses that do no I/O.
 
-Source: the content types of fact sheet section 4, the thread mark of section 5.
+Source: docs/protocol.md#content-types, docs/protocol.md#thread-marks.
 """
 
 from __future__ import annotations
@@ -19,24 +19,32 @@ from imkit.escape import for_terminal
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What every body has: `ext`, the application's own attributes, a JSON object."""
+    """The base class of all bodies.
+
+    Args:
+        ext: the application's own attributes (扩展字段), a JSON object that travels with the message.
+    """
 
     type: ClassVar[str] = ""
     ext: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     @property
     def summary_text(self) -> str | None:
-        """What a table or a feed shows of it, or `None`."""
+        """The text that a table or a feed shows for this body, or `None` if it has none."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Text(Body):
-    """Plain text (文本).
+    """A plain text (文本).
+
+    Args:
+        text: the text.
+        ext: the application's own attributes (扩展字段), a JSON object.
 
     Example:
-        >>> Text("hello", ext={"mood": "good"}).text
-        'hello'
+        >>> thread.send(imkit.Text("hello", ext={"mood": "good"})).ext
+        {'mood': 'good'}
     """
 
     type: ClassVar[str] = "txt"
@@ -50,15 +58,15 @@ class Text(Body):
 
 @dataclass(frozen=True, slots=True)
 class Attachment(Body):
-    """What the four attachment bodies share: something to upload, or somewhere to find it.
+    """The base class of the four bodies that carry a file: `Image`, `Audio`, `Video`, `File`.
 
     Args:
-        file: a path or the bytes to upload when it is sent, or the address of what is on the web already; never set
-            on a received message.
-        url: where the file is; set on a received message, or to send what is on the web already.
-        file_name: as the sender called it. Hostile input: `session.download` makes it a safe name.
+        file: to send a file: its path, its bytes, or its URL if it is on the web already. `None` in a received message.
+        url: where the file is: set in a received message, or to send a file that is on the web already.
+        file_name: the name that the sender gave. It is untrusted input; `Session.download` makes a safe name of it.
         file_size: in bytes.
-        secret: the share-secret that opens `url`; kept out of the repr.
+        secret: the share-secret that opens `url`; the repr does not show it.
+        ext: the application's own attributes (扩展字段), a JSON object.
     """
 
     file: str | PathLike[str] | bytes | None = field(default=None, repr=False)
@@ -70,7 +78,24 @@ class Attachment(Body):
 
 @dataclass(frozen=True, slots=True)
 class Image(Attachment):
-    """A picture (图片): `width` and `height` in pixels; `animated` for a GIF."""
+    """A picture (图片).
+
+    Args:
+        file: to send a picture: its path, its bytes, or its URL if it is on the web already.
+        url: where the picture is, in a received message.
+        file_name: the name that the sender gave; untrusted input.
+        file_size: in bytes.
+        secret: the share-secret that opens `url`.
+        width: in pixels; imkit reads it from the file when it sends the picture.
+        height: in pixels, likewise.
+        animated: whether it is a moving GIF.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        ```python
+        thread.send(imkit.Image("cup.png"))
+        ```
+    """
 
     type: ClassVar[str] = "img"
     width: float | None = field(default=None, kw_only=True)
@@ -80,7 +105,22 @@ class Image(Attachment):
 
 @dataclass(frozen=True, slots=True)
 class Audio(Attachment):
-    """A recording (语音): `duration` in seconds."""
+    """A voice recording (语音).
+
+    Args:
+        file: to send a recording: its path, its bytes, or its URL if it is on the web already.
+        url: where the recording is, in a received message.
+        file_name: the name that the sender gave; untrusted input.
+        file_size: in bytes.
+        secret: the share-secret that opens `url`.
+        duration: in seconds.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        ```python
+        thread.send(imkit.Audio("hello.mp3", duration=3))
+        ```
+    """
 
     type: ClassVar[str] = "audio"
     duration: int | None = field(default=None, kw_only=True)
@@ -88,7 +128,24 @@ class Audio(Attachment):
 
 @dataclass(frozen=True, slots=True)
 class Video(Attachment):
-    """A film (视频): `duration` in seconds, and a still picture of it at `thumbnail_url`."""
+    """A video (视频).
+
+    Args:
+        file: to send a video: its path, its bytes, or its URL if it is on the web already.
+        url: where the video is, in a received message.
+        file_name: the name that the sender gave; untrusted input.
+        file_size: in bytes.
+        secret: the share-secret that opens `url`.
+        duration: in seconds.
+        thumbnail_url: where a still picture of the video is.
+        thumbnail_secret: the share-secret that opens `thumbnail_url`.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        ```python
+        thread.send(imkit.Video("kettle.mp4", duration=12))
+        ```
+    """
 
     type: ClassVar[str] = "video"
     duration: int | None = field(default=None, kw_only=True)
@@ -98,14 +155,39 @@ class Video(Attachment):
 
 @dataclass(frozen=True, slots=True)
 class File(Attachment):
-    """Any other file (文件)."""
+    """A file of any other kind (文件).
+
+    Args:
+        file: to send a file: its path, its bytes, or its URL if it is on the web already.
+        url: where the file is, in a received message.
+        file_name: the name that the sender gave; untrusted input.
+        file_size: in bytes.
+        secret: the share-secret that opens `url`.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        >>> thread.send(imkit.File(b"two bags", file_name="order.txt")).body.file_size
+        8
+    """
 
     type: ClassVar[str] = "file"
 
 
 @dataclass(frozen=True, slots=True)
 class Location(Body):
-    """A place (位置): `lat` and `lng` in degrees."""
+    """A place (位置).
+
+    Args:
+        lat: the latitude, in degrees.
+        lng: the longitude, in degrees.
+        address: the address, as text.
+        building_name: the name of the building.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        >>> thread.send(imkit.Location(30.22, 120.12, "Longjing Village, Hangzhou")).text
+        'Longjing Village, Hangzhou'
+    """
 
     type: ClassVar[str] = "loc"
     lat: float = 0.0
@@ -121,7 +203,16 @@ class Location(Body):
 
 @dataclass(frozen=True, slots=True)
 class Command(Body):
-    """A command (透传): an `action` for programs; never shown, not kept in roaming history."""
+    """A command for programs (透传): clients do not show it, and the roaming history does not keep it.
+
+    Args:
+        action: what the receiving program should do.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        >>> thread.send(imkit.Command("refresh")).type
+        'cmd'
+    """
 
     type: ClassVar[str] = "cmd"
     action: str = ""
@@ -134,7 +225,17 @@ class Command(Body):
 
 @dataclass(frozen=True, slots=True)
 class Custom(Body):
-    """An application's own kind (自定义): an `event` name and `params`, text to text."""
+    """A message type of the application's own (自定义).
+
+    Args:
+        event: the name of the type.
+        params: the parameters, text to text.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        >>> thread.send(imkit.Custom("vote", {"tea": "Dong Ding"})).body.params
+        {'tea': 'Dong Ding'}
+    """
 
     type: ClassVar[str] = "custom"
     event: str = ""
@@ -148,14 +249,25 @@ class Custom(Body):
 
 @dataclass(frozen=True, slots=True)
 class Combine(Body):
-    """Several messages forwarded as one (合并消息); `session.unpack` opens a received one.
+    """A bundle: several messages that are forwarded as one (合并消息). `Session.unpack` opens a received one.
 
     Args:
         title: the heading.
-        messages: what to bundle, when sending; a received one holds them in the file at `url`.
+        messages: the messages to bundle, when you send it. Those of a received bundle are in the file at `url`.
         summary: the preview below the heading.
-        fallback: what a client shows that knows no bundles.
-        level: how deep bundles lie within each other here, from 1.
+        fallback: the text that a client shows if it does not support bundles.
+        level: how deep bundles are nested in this one, from 1.
+        url: where the bundle's file is, in a received message.
+        file_name: the name of the bundle's file.
+        file_size: the size of the bundle's file, in bytes.
+        secret: the share-secret that opens `url`.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Example:
+        >>> thread.send(imkit.Combine("What was said", [sent])).text
+        'What was said'
+
+    Source: docs/protocol.md#bundle-files.
     """
 
     type: ClassVar[str] = "combine"
@@ -177,7 +289,13 @@ class Combine(Body):
 
 @dataclass(frozen=True, slots=True)
 class Unknown(Body):
-    """What this version of imkit cannot read: `reason` says why, `data` keeps the bytes as they came."""
+    """A received body that this version of imkit cannot read.
+
+    Args:
+        data: the bytes as they arrived.
+        reason: why imkit cannot read them.
+        ext: the application's own attributes (扩展字段), a JSON object.
+    """
 
     type: ClassVar[str] = "unknown"
     data: bytes = field(default=b"", repr=False)
@@ -185,7 +303,7 @@ class Unknown(Body):
 
     @property
     def summary_text(self) -> str | None:
-        """Nothing: nobody knows what it says."""
+        """`None`: the content is unknown."""
         return None
 
 
@@ -194,9 +312,15 @@ class Unknown(Body):
 
 @dataclass(frozen=True, slots=True)
 class ThreadRef:
-    """Where a thread message belongs: its thread, the group, and the message the thread hangs on.
+    """The thread that a message belongs to.
 
-    Source: the downlink thread mark, fact sheet section 5.
+    Args:
+        thread_id: the thread's id.
+        name: the thread's name.
+        group_id: the id of the thread's group.
+        parent_id: the id of the group message that the thread hangs on (父消息).
+
+    Source: docs/protocol.md#thread-marks.
     """
 
     thread_id: str
@@ -207,7 +331,19 @@ class ThreadRef:
 
 @dataclass(frozen=True, slots=True)
 class ThreadOverview:
-    """What a parent message in the group's history tells of the thread on it (fact sheet section 5, last line)."""
+    """What a parent message, read from the group's history, tells about the thread that hangs on it.
+
+    Args:
+        thread_id: the thread's id.
+        name: the thread's name.
+        group_id: the id of the thread's group.
+        message_count: how many messages the thread has.
+        created: when the thread was created, an aware datetime in UTC.
+        updated: when the thread last changed, an aware datetime in UTC.
+        last_message: the newest message, or `None`.
+
+    Source: docs/protocol.md#thread-overview.
+    """
 
     thread_id: str
     name: str
@@ -223,24 +359,25 @@ class Message:
     """One message, as the server gave it.
 
     Args:
-        id: the server's id, 19 decimal digits: a string, because it is beyond what a float holds.
-        sender: the user id of who sent it.
-        to: the id of the thread or group (or user) it was sent to.
-        time: the server's time, aware, UTC, milliseconds.
+        id: the server's id, 19 decimal digits. It is a string, because a float cannot hold 19 digits.
+        sender: the user id of the sender.
+        to: the id of the thread, the group or the user that it was sent to.
+        time: the server's time, an aware datetime in UTC, in whole milliseconds.
         body: one of the nine bodies, or `Unknown`.
-        thread: its thread, or `None` for a plain group message.
-        edited_at: when it was last edited, or `None`.
-        edit_count: how often.
-        reactions: who reacted how, as the service reports it: objects with `reaction`, `count` and `userList`.
-        translations: of the text, as the service reports them.
-        resource: the device it was sent from.
-        chat: ``"group"`` (groups and threads), ``"user"`` or ``"room"``.
-        overview: on a parent message read from the group's history, the thread on it.
+        thread: the thread that it belongs to, or `None` for a message in the group itself.
+        edited_at: when it was last edited, an aware datetime in UTC, or `None`.
+        edit_count: how often it was edited.
+        reactions: the reactions (回应) as the service reports them: objects with `reaction`, `count` and `userList`.
+        translations: translations of the text, as the service reports them.
+        resource: the device that it was sent from.
+        chat: ``"group"`` (groups and threads), ``"user"`` or ``"room"`` (the service's word for a chat room, 聊天室).
+        overview: on a parent message read from the group's history: the thread that hangs on it.
 
     Example:
-        >>> from datetime import UTC
-        >>> Message("1882603211714461703", "alice", "42", datetime(2026, 11, 22, 9, tzinfo=UTC), Text("tea?"))
-        <Message 1882603211714461703 txt from alice at 2026-11-22 09:00:00 UTC: 'tea?'>
+        >>> sent
+        <Message ... txt from alice at ... UTC: 'Dong Ding, please 🍵'>
+        >>> sent.thread.name
+        'Oolong'
     """
 
     id: str
@@ -259,26 +396,29 @@ class Message:
 
     @property
     def type(self) -> str:
-        """txt, img, audio, video, file, loc, cmd, custom, combine or unknown."""
+        """The type: txt, img, audio, video, file, loc, cmd, custom, combine or unknown."""
         return self.body.type
 
     @property
     def text(self) -> str | None:
-        """What it says in words: a text, a title, a custom event's name, a command's action, an address."""
+        """The text of the message, or `None` if it has none.
+
+        Of a bundle it is the title, of a custom message the event, of a command the action, of a place the address.
+        """
         return self.body.summary_text
 
     @property
     def ext(self) -> Mapping[str, Any]:
-        """The application's own attributes."""
+        """The application's own attributes (扩展字段)."""
         return self.body.ext
 
     def __repr__(self) -> str:
         text = self.text
-        said = f": '{for_terminal(text, 60)}'" if text is not None else ""
+        shown = f": '{for_terminal(text, 60)}'" if text is not None else ""
         edited = f", edited {self.edit_count}x" if self.edit_count else ""
         return (
             f"<Message {for_terminal(self.id)} {self.type} from {for_terminal(self.sender, 64)} "
-            f"at {self.time:%Y-%m-%d %H:%M:%S} UTC{edited}{said}>"
+            f"at {self.time:%Y-%m-%d %H:%M:%S} UTC{edited}{shown}>"
         )
 
     def _repr_html_(self) -> str:
@@ -290,19 +430,25 @@ _KINDS |= {"custom": "Custom", "combine": "Bundle", "unknown": "Unknown"}
 
 
 def message_card(message: Message, state: str, *, struck: bool = False) -> str:
-    """Return a message as a card. Nothing is fetched: of a picture it says what is known of it."""
-    thread, on_it = message.thread, message.overview
+    """Return a message as a card. The card loads nothing: for a picture it shows its name and its size.
+
+    Args:
+        message: the message.
+        state: what happened to it, such as ``"received"``.
+        struck: whether the text is struck through, because it was recalled.
+    """
+    thread, overview = message.thread, message.overview
     facts = known("in", thread.name or thread.thread_id) if thread else known(f"in {message.chat}", message.to)
     facts += [f"{message.time:%Y-%m-%d %H:%M:%S} UTC", *known("id", message.id)]
     facts += known("ext:", ", ".join(map(str, message.ext)))
-    facts += [f"{one.get('reaction')} {one.get('count', '')}" for one in message.reactions[:20]]
-    facts += known("carries thread", on_it.name) + counted(on_it.message_count, "message") if on_it else []
+    facts += [f"{reaction.get('reaction')} {reaction.get('count', '')}" for reaction in message.reactions[:20]]
+    facts += known("carries thread", overview.name) + counted(overview.message_count, "message") if overview else []
     what = _KINDS.get(message.type, "Message")
-    return card(what, message.sender, facts, state=state, text=_said(message.body), struck=struck)
+    return card(what, message.sender, facts, state=state, text=_card_text(message.body), struck=struck)
 
 
-def _said(body: Body) -> str:
-    """Return what a card shows of a body."""
+def _card_text(body: Body) -> str:
+    """Return the text that a card shows for a body."""
     match body:
         case Image() if body.width and body.height:
             parts = [body.file_name, f"{body.width:g} × {body.height:g} pixels", *counted(body.file_size, "byte")]
@@ -317,7 +463,7 @@ def _said(body: Body) -> str:
         case Combine():
             parts = [body.title, body.summary]
         case Unknown():
-            parts = ["what this version of imkit cannot read", body.reason]
+            parts = ["this version of imkit cannot read it", body.reason]
         case _:
             parts = [body.summary_text]
     return " · ".join(part for part in parts if part)

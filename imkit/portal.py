@@ -1,8 +1,8 @@
-"""The one event loop imkit owns, in its own thread, and what gives each async method its plain face.
+"""imkit's own event loop, and the decorator that makes an async method callable without `await`.
 
-A notebook's kernel has a loop of its own, and which thread a widget callback runs in depends on the kernel's
-version. A loop that imkit owns is the one shape that works on all of them: sockets, locks and queues are born and
-used on it, and everybody else hands it coroutines.
+A notebook's kernel has an event loop of its own, and the kernel's version decides which thread runs a widget callback.
+So imkit runs one event loop of its own in a daemon thread. That works on every kernel. All sockets, locks and queues
+of imkit are created and used on this loop; every other thread only submits coroutines to it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import os
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 
-# A wait with no timeout cannot be interrupted on Windows; one that wakes now and then can, everywhere.
+# On Windows an interrupt cannot end a wait without a timeout. So a wait wakes up this often, on every system.
 _WAKE_SECONDS = 0.2
 
 
 class Portal:
-    """An event loop in a daemon thread.
+    """An event loop in a daemon thread, to which other threads submit coroutines.
 
     Example:
         >>> async def answer() -> int:
@@ -40,7 +41,7 @@ class Portal:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._work: set[asyncio.Task[Any]] = set()
-        self._farewells: dict[Callable[[], Coroutine[Any, Any, None]], None] = {}
+        self._closers: dict[Callable[[], Coroutine[Any, Any, None]], None] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name="imkit-loop", daemon=True)
         self._thread.start()
@@ -48,9 +49,9 @@ class Portal:
         atexit.register(self.close)
 
     def _main(self) -> None:
-        # Not asyncio.Runner: it waits for the loop's executor in a new thread, and when the interpreter ends there are
-        # none to be had any more.
-        loop = asyncio.new_event_loop()  # noqa: TID251  # this is the one
+        # Not asyncio.Runner: it starts a new thread to wait for the loop's executor, and an interpreter that is ending
+        # cannot start threads.
+        loop = asyncio.new_event_loop()  # noqa: TID251  # the one loop that imkit may make
         self._loop = loop
         self._stop = asyncio.Event()
         try:
@@ -72,19 +73,19 @@ class Portal:
             raise RuntimeError("imkit's event loop has ended with the interpreter")
 
     def submit(self, work: Coroutine[Any, Any, R]) -> concurrent.futures.Future[R]:
-        """Start a coroutine on the loop and return its future; for callbacks, which must not wait."""
+        """Start a coroutine on the loop and return its future, without waiting; for callbacks, which must not wait."""
         self._check_alive(work)
         future: concurrent.futures.Future[R] = concurrent.futures.Future()
         self._loop.call_soon_threadsafe(self._start, work, future)
         return future
 
     def _start(self, work: Coroutine[Any, Any, R], future: concurrent.futures.Future[R]) -> None:
-        """Run a coroutine as a task whose outcome `future` takes, and whose cancelling `future` brings about."""
+        """Run a coroutine as a task. Its result goes to `future`, and cancelling `future` cancels the task."""
         if future.cancelled():
             work.close()
             return
         task = self._loop.create_task(work)
-        self._work.add(task)  # asyncio itself holds tasks weakly, and the garbage collector would take them
+        self._work.add(task)  # asyncio holds tasks only weakly: without this the garbage collector could take one
 
         def done(task: asyncio.Task[R]) -> None:
             self._work.discard(task)
@@ -106,16 +107,16 @@ class Portal:
         future.add_done_callback(cancelled)
 
     def call(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine on the loop and wait for it; an interrupt (the stop button) cancels it.
+        """Run a coroutine on the loop and wait for its result; an interrupt (the stop button) cancels it.
 
         Raises:
-            RuntimeError: called on the loop itself, where waiting would stop everything.
+            RuntimeError: the caller runs on the loop itself, where waiting would block the loop.
         """
         if self.is_current:
             work.close()
-            raise RuntimeError("a plain call inside imkit's own loop would wait for itself: use `await ….aio(…)`")
+            raise RuntimeError("a blocking call on imkit's own loop would wait for itself: use `await ….aio(…)`")
         self._check_alive(work)
-        # The future is there before the work begins, so that an interrupt at any moment finds what to cancel.
+        # The future exists before the work begins, so an interrupt can cancel the work at any moment.
         future: concurrent.futures.Future[R] = concurrent.futures.Future()
         try:
             self._loop.call_soon_threadsafe(self._start, work, future)
@@ -123,14 +124,14 @@ class Portal:
                 try:
                     return future.result(_WAKE_SECONDS)
                 except TimeoutError:
-                    if future.done():  # the work's own TimeoutError
+                    if future.done():  # the coroutine itself raised the TimeoutError
                         return future.result()
         except BaseException:
             future.cancel()
             raise
 
     def run(self, function: Callable[[], R]) -> R:
-        """Run a plain, quick function on the loop's thread, where imkit's state lives, and return its result."""
+        """Run a quick function on the loop's thread, which owns imkit's state, and return its result."""
         if self.is_current:
             return function()
 
@@ -140,25 +141,25 @@ class Portal:
         return self.call(work())
 
     async def wait(self, work: Coroutine[Any, Any, R]) -> R:
-        """Run a coroutine on the loop and await it from any other; cancelling the await cancels the work."""
+        """Run a coroutine on the loop and await it from any event loop; cancelling the await cancels the work."""
         if self.is_current:
             return await work
         return await asyncio.wrap_future(self.submit(work))
 
-    def before_close(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have an async function run before the loop ends, so that the other side is told and not cut off."""
-        self._farewells[farewell] = None
+    def before_close(self, closer: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Register an async function to run before the loop ends, such as one that logs sessions out."""
+        self._closers[closer] = None
 
-    async def _say_farewell(self) -> None:
+    async def _run_closers(self) -> None:
         async with asyncio.timeout(2):
-            for farewell in self._farewells:
-                await farewell()
+            for closer in self._closers:
+                await closer()
 
     def close(self) -> None:
-        """End the loop; what is left on it is cancelled. Runs by itself when the interpreter ends."""
+        """End the loop and cancel the tasks that are left on it. Runs by itself when the interpreter ends."""
         if self._thread.is_alive() and self.pid == os.getpid():
             with contextlib.suppress(TimeoutError):
-                self.call(self._say_farewell())
+                self.call(self._run_closers())
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(3)
 
@@ -175,7 +176,7 @@ _portal_lock = threading.Lock()
 
 
 def portal() -> Portal:
-    """Return the process's one portal, made on first use (and anew in a forked child)."""
+    """Return this process's portal. It is made at the first call; a forked child process makes its own."""
     global _portal
     with _portal_lock:
         if _portal is None or _portal.pid != os.getpid():
@@ -183,33 +184,47 @@ def portal() -> Portal:
         return _portal
 
 
-class Blocking(Generic[P, R]):
-    """A callable with two faces: called plainly it blocks, through `.aio` it is awaited."""
+class Blocking(Protocol[P, R_co]):
+    """The type of a blocking call: a function that also has an awaitable form, `.aio`."""
 
-    def __init__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> None:
-        self._function = function
-        functools.update_wrapper(self, function)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run the call and wait for its result."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "__signature__":  # worked out when somebody looks: a method is looked up at each call
-            return inspect.signature(self._function)
-        raise AttributeError(name)
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Run the same call and await its result."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run it and wait for the result; the stop button of a notebook cancels it."""
+
+def blocking_function(function: Callable[P, Coroutine[Any, Any, R]]) -> Blocking[P, R]:
+    """Return a function that runs an async function and blocks until it is done, and that has an `.aio`.
+
+    The stop button of a notebook cancels a call that blocks. `.aio` can be awaited on any event loop; cancelling the
+    await cancels the work.
+
+    Both are plain functions with the name, the signature and the docstring of `function`, because Shift+Tab in
+    JupyterLab shows functions best: of another callable it shows the class and its `__call__` as well.
+
+    Example:
+        >>> async def brew(minutes: int) -> str:
+        ...     return f"{minutes} min"
+        >>> blocking_function(brew)(3)
+        '3 min'
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True
-        return portal().call(self._function(*args, **kwargs))
+        return portal().call(function(*args, **kwargs))
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do the same for who awaits it, on any event loop; cancelling the await cancels the work."""
-        return await portal().wait(self._function(*args, **kwargs))
+    @functools.wraps(function)
+    async def aio(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await portal().wait(function(*args, **kwargs))
 
-    def __repr__(self) -> str:
-        return f"<{self.__qualname__}: call it, or await .aio(…)>"
+    call.aio = aio  # type: ignore[attr-defined]  # functions may have attributes
+    return cast("Blocking[P, R]", call)
 
 
 class blocking(Generic[S, P, R]):
-    """Give an async method a plain face: `thing.method()` blocks, `await thing.method.aio()` does not.
+    """Make an async method callable without `await`: `thing.method()` blocks, `await thing.method.aio()` does not.
 
     Example:
         >>> class Tea:
@@ -223,31 +238,26 @@ class blocking(Generic[S, P, R]):
     def __init__(self, method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None:
         self._method = method
         self.__doc__ = method.__doc__
-        self.__wrapped__ = method
 
     @overload
-    def __get__(self, instance: None, owner: type) -> blocking[S, P, R]: ...
+    def __get__(self, instance: None, owner: type) -> Blocking[Concatenate[S, P], R]: ...
 
     @overload
     def __get__(self, instance: S, owner: type) -> Blocking[P, R]: ...
 
-    def __get__(self, instance: S | None, owner: type) -> blocking[S, P, R] | Blocking[P, R]:
+    def __get__(self, instance: S | None, owner: type) -> Blocking[Concatenate[S, P], R] | Blocking[P, R]:
         if instance is None:
-            return self
+            return blocking_function(self._method)
         bound: Callable[P, Coroutine[Any, Any, R]] = self._method.__get__(instance, owner)
-        return Blocking(bound)
-
-    def __call__(self, instance: S, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call it as a function of the class: `Tea.brew(tea, 3)`."""
-        return portal().call(self._method(instance, *args, **kwargs))
+        return blocking_function(bound)
 
 
 async def to_its_end(work: Coroutine[Any, Any, R], stop: Callable[[], None] | None = None) -> R:
-    """Await what is done as a whole or not at all: a cancelling, or several, take effect when it is over.
+    """Await work that must not be cut off half-way: a cancellation takes effect only when the work is over.
 
     Args:
-        work: what is done.
-        stop: called at each cancelling, to have it over soon.
+        work: the work that must run to its end.
+        stop: called at each cancellation, so that the work can end soon.
 
     Raises:
         asyncio.CancelledError: the caller was cancelled meanwhile.
@@ -264,15 +274,15 @@ async def to_its_end(work: Coroutine[Any, Any, R], stop: Callable[[], None] | No
     if cancelled is None:
         return task.result()
     if not task.cancelled():
-        task.exception()  # has been seen
+        task.exception()  # marks it as retrieved, or asyncio would log it
     raise cancelled
 
 
 class Worker:
-    """A daemon thread that runs users' plain functions, one after another, in the order given.
+    """A daemon thread that runs the functions users give to imkit, one after another, in the order given.
 
-    They may block and may use the plain face of imkit; a thread of their own keeps the connection alive meanwhile,
-    and a daemon one lets the interpreter end although one of them never returns.
+    A user's function may block and may make blocking calls of imkit: it does not run on the loop, so the connection
+    stays alive meanwhile. The thread is a daemon thread, so the interpreter can end although a function never returns.
     """
 
     def __init__(self, name: str) -> None:
@@ -282,7 +292,7 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     async def run(self, function: Callable[..., Awaitable[R] | R], *args: Any) -> R:
-        """Run a function: a plain one on this thread, an async one on the portal; return its result."""
+        """Run a function and return its result: a plain one on this thread, an async one on the portal's loop."""
         if inspect.iscoroutinefunction(function):
             return await _contained(function(*args))
         if self._thread is None:
@@ -294,7 +304,7 @@ class Worker:
         return await _contained(result) if inspect.isawaitable(result) else cast(R, result)
 
     def close(self) -> None:
-        """Let the thread end when it has done what it was given."""
+        """End the thread after the functions that were given to it so far."""
         self._jobs.put(None)
 
     def _main(self) -> None:
@@ -313,7 +323,7 @@ class Worker:
 
 
 async def _contained(work: Awaitable[R]) -> R:
-    """Await a user's work; `sys.exit()` in it must not end the loop of everybody."""
+    """Await a user's coroutine; a `sys.exit()` in it must not end imkit's loop."""
     try:
         return await work
     except (SystemExit, KeyboardInterrupt) as error:
@@ -321,7 +331,7 @@ async def _contained(work: Awaitable[R]) -> R:
 
 
 def _uncaught(error: BaseException) -> RuntimeError:
-    """Return what stands for an exception that a future cannot carry, or that would end a loop."""
+    """Return a RuntimeError in place of an exception that a future cannot carry or that would end a loop."""
     wrapped = RuntimeError(f"{type(error).__name__} was raised in a function called by imkit")
     wrapped.__cause__ = error
     return wrapped

@@ -1,16 +1,15 @@
-"""`login` and `Session`: the front door."""
+"""`login` and `Session`: where a program that uses imkit begins."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import weakref
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from urllib.parse import urlsplit
 
 from imkit.cards import Tone, card, counted
@@ -25,27 +24,27 @@ from imkit.client.event_store import EventStream, checked_kinds
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress
 from imkit.client.thread_queries import last_messages
+from imkit.conversation import load_history
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.events import Event
 from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message
-from imkit.portal import Blocking, blocking, portal
+from imkit.portal import blocking, blocking_function, portal
 from imkit.threads import Group, Thread, thread_pages
-from imkit.wire.untrusted_json import mapping, text
+from imkit.wire.untrusted_json import mapping, objects, text
 
 if TYPE_CHECKING:
     import pandas as pd
-
-logger = logging.getLogger("imkit.session")
 
 E = TypeVar("E", bound=Event)
 _GROUPS_PAGE = 20
 
 _accounts: weakref.WeakValueDictionary[tuple[App, str, str], Account] = weakref.WeakValueDictionary()
-_doors: defaultdict[tuple[App, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+_login_locks: defaultdict[tuple[App, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
 
-async def _login(
+@blocking_function
+async def login(
     user: str,
     *,
     password: str | None = None,
@@ -53,30 +52,40 @@ async def _login(
     app: App | None = None,
     resource: str | None = None,
 ) -> Session:
-    """Log in, and return the session.
+    """Log in as a user and return the session.
 
-    With no app in the arguments or the environment this is the local sandbox, started where none runs; users are
-    made there on demand, and no credential is needed.
+    Without an `app` argument, and without an app in the environment, this is the local sandbox (沙箱). imkit starts the
+    sandbox if none is running. A sandbox makes users on demand and needs no password and no token.
 
     Args:
-        user: the user id; the service knows it in lower case.
+        user: the user id. The service turns it into lower case.
         password: the user's password.
-        token: a token from your app server, or a function (plain or async, without arguments) that fetches a fresh
-            one; it is called again when the token expires.
-        app: the app; `None`: from the environment (`App.from_env`), else the sandbox.
-        resource: names this device; the default is one for each process. Logging in again as the same user, app and
-            resource (a cell run twice) closes the earlier session once the new one is up.
+        token: a token from your app server. Or a function without arguments, plain or async, that fetches a fresh
+            token; imkit calls it again before the token expires.
+        app: the app; `None`: the app in the environment (see `App.from_env`), else the local sandbox.
+        resource: the name of this device (设备); `None`: one name for each process. A second login with the same user,
+            app and resource (a cell that you run twice) closes the earlier session as soon as the new one is connected.
+
+    Returns:
+        The session, connected.
 
     Raises:
-        AuthError: the login was refused.
-        ConnectionLost: the service could not be reached.
+        AuthError: the service refuses the login.
+        ConnectionLost: the service cannot be reached.
         InvalidMessage: an argument is malformed.
 
     Example:
-        >>> alice = login("alice")  # doctest: +SKIP
-        >>> alice = login("alice", app=App("org#app"), password="…")  # doctest: +SKIP
+        >>> alice = imkit.login("alice")
+        >>> alice
+        <Session alice at imkit#sandbox, connected>
 
-    Source: fact sheet section 2.
+        With an app of your own:
+
+        ```python
+        alice = imkit.login("alice", app=imkit.App("org#app"), password="…")
+        ```
+
+    Source: docs/protocol.md#login-handshake.
     """
     user = user_id(user)
     portal().before_close(_close_all)
@@ -84,9 +93,9 @@ async def _login(
         app = app_in_environment() or await _sandbox_app()
     hosts = await app.hosts()
     account = Account(user, app, hosts, password=password, token=token, resource=resource)
-    place = (app, user, account.identity.resource)
-    async with _doors[app, user]:
-        earlier = _accounts.get(place)
+    device = (app, user, account.identity.resource)
+    async with _login_locks[app, user]:
+        earlier = _accounts.get(device)
         if earlier is not None:
             earlier.connection.pause_reconnecting()
         try:
@@ -96,14 +105,14 @@ async def _login(
                 earlier.connection.allow_reconnecting()
             await account.close("the login failed")
             raise
-        _accounts[place] = account
+        _accounts[device] = account
         if earlier is not None:
             await earlier.close("replaced")
     return Session(account)
 
 
 async def _sandbox_app() -> App:
-    """Return the app of the sandbox that all notebooks of this user share; it is started where none runs."""
+    """Return the app of the sandbox that all notebooks of this user share, and start that sandbox if needed."""
     from imkit.sandbox.process import shared
 
     return (await asyncio.to_thread(shared)).app
@@ -114,22 +123,24 @@ async def _close_all() -> None:
         await account.close("the program ended")
 
 
-login = Blocking(_login)
-login.__name__ = login.__qualname__ = "login"  # type: ignore[attr-defined]  # its public name
-
-
 class Session:
-    """A logged-in user: what they can do, and what they are told.
+    """A logged-in user: sends and reads messages, finds groups and threads, receives events.
+
+    `imkit.login` returns one. Use it as a context manager to log out at the end of a block. A session that no variable
+    refers to any more closes itself.
+
+    Attributes:
+        account: internal, for imkit's own modules: the connection, the REST client and the events of this login.
 
     Example:
-        >>> with login("alice") as alice:  # doctest: +SKIP
-        ...     alice.create_group("tea")
+        >>> with imkit.login("alice") as alice:
+        ...     group = alice.create_group("tea")
+        >>> alice.connected
+        False
     """
 
     def __init__(self, account: Account) -> None:
         self.account = account
-
-    # ------------------------------------------------------------- who and how
 
     @property
     def user(self) -> str:
@@ -138,39 +149,60 @@ class Session:
 
     @property
     def app(self) -> App:
-        """The app."""
+        """The app that this session is logged in to."""
         return self.account.app
 
     @property
     def connected(self) -> bool:
-        """Whether the connection stands just now."""
+        """Whether the session is connected to the service at this moment."""
         return self.account.connection.state == "connected"
 
-    # --------------------------------------------------------- groups, threads
+    # ------------------------------------------------------ groups and threads
 
     def thread(self, thread_id: str) -> Thread:
-        """Return the thread with this id, without asking the service; `refresh()` asks.
+        """Return the thread (子区) with this id. This does not ask the service; `Thread.refresh` does.
+
+        Args:
+            thread_id: a string of digits.
 
         Raises:
-            InvalidMessage: this is no id.
+            InvalidMessage: `thread_id` is not an id.
+
+        Example:
+            >>> bob.thread(thread.id).refresh().name
+            'Oolong'
         """
         return Thread(self.account, thread_id)
 
     def group(self, group_id: str) -> Group:
-        """Return the group with this id, without asking the service.
+        """Return the group (群组) with this id. This does not ask the service.
+
+        Args:
+            group_id: a string of digits.
 
         Raises:
-            InvalidMessage: this is no id.
+            InvalidMessage: `group_id` is not an id.
+
+        Example:
+            >>> bob.group(group.id).id == group.id
+            True
         """
         return Group(self.account, group_id)
 
     def threads(self, group: Group | str | None = None) -> Listing[Thread]:
-        """Return the threads this user joined: all, or those of one group.
+        """Return the threads that this user has joined: all of them, or those of one group.
 
         Args:
-            group: a group or its id.
+            group: a group or its id; `None`: all groups.
 
-        Source: fact sheet section 9, getJoinedChatThreads.
+        Returns:
+            An iterable that asks the service for one page at a time.
+
+        Example:
+            >>> [thread.name for thread in bob.threads(group)]
+            ['Oolong']
+
+        Source: docs/protocol.md#thread-calls, getJoinedChatThreads.
         """
         account = self.account
         group_id = None if group is None else (group if isinstance(group, Group) else self.group(group)).id
@@ -182,61 +214,56 @@ class Session:
 
     @blocking
     async def last_messages(self, threads: Iterable[Thread | str]) -> dict[str, Message | None]:
-        """Return the newest message of any number of threads, by thread id; one request for each 20.
+        """Return the newest message of each thread, with one request for every 20 threads.
 
         Args:
             threads: threads, or their ids.
 
-        Example:
-            >>> alice.last_messages(group.threads())  # doctest: +SKIP
+        Returns:
+            The messages by thread id; `None` for a thread without messages.
 
-        Source: fact sheet section 9, getChatThreadLastMessage.
+        Example:
+            >>> newest = alice.last_messages(group.threads())
+            >>> newest[thread.id].text
+            'Dong Ding, please 🍵'
+
+        Source: docs/protocol.md#thread-calls, getChatThreadLastMessage.
         """
         wanted = await collected(threads)
         ids = [(thread if isinstance(thread, Thread) else self.thread(thread)).id for thread in wanted]
         return await last_messages(self.account, ids)
 
     def groups(self) -> Listing[Group]:
-        """Return the groups this user is in.
+        """Return the groups that this user is a member of.
 
-        Source: fact sheet section 10, joined groups.
+        Returns:
+            An iterable that asks the service for one page at a time.
+
+        Example:
+            >>> "tea" in [group.name for group in bob.groups()]
+            True
+
+        Source: docs/protocol.md#group-calls, joined groups.
         """
-        account = self.account
-
-        async def pages() -> AsyncGenerator[list[Group], None]:
-            what = f"asking for the groups of {account.user}"
-            number = 0
-            while True:
-                params = {"pagenum": number, "pagesize": _GROUPS_PAGE, "version": "v3"}
-                answer = await account.rest.get("users", account.user, "joined_chatgroups", what=what, params=params)
-                entries = answer.get("data")
-                found = [entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict)]
-                groups = []
-                for entry in found:
-                    group_id = text(entry, "groupid") or text(entry, "groupId") or text(entry, "id")
-                    if group_id:
-                        name = text(entry, "groupname") or text(entry, "groupName") or text(entry, "name")
-                        account.known.group_names[group_id] = name
-                        groups.append(Group(account, group_id))
-                yield groups
-                if len(found) < _GROUPS_PAGE:
-                    return
-                number += 1
-
-        return Listing(pages, f"groups of {account.user}")
+        return Listing(lambda: _group_pages(self.account), f"groups of {self.user}")
 
     @blocking
     async def create_group(self, name: str, members: Iterable[str] = ()) -> Group:
-        """Create a group with this user as its owner; the members are in it at once.
+        """Create a group (群组). This user owns it, and the members are in it at once.
 
         Args:
             name: the group's name.
-            members: user ids, of users there are: in the sandbox, who has logged in once.
+            members: user ids. The users must exist; in the sandbox a user exists after the first login.
+
+        Raises:
+            InvalidMessage: the name is empty, or `members` is not a list of user ids.
 
         Example:
-            >>> group = alice.create_group("tea", members=["bob"])  # doctest: +SKIP
+            >>> group = alice.create_group("tea", members=["bob"])
+            >>> sorted(group.members())
+            ['alice', 'bob']
 
-        Source: fact sheet section 10, createGroup.
+        Source: docs/protocol.md#group-calls, createGroup.
         """
         account = self.account
         if not isinstance(name, str) or not name.strip():
@@ -266,43 +293,78 @@ class Session:
 
     @blocking
     async def send(self, to: Thread | Group, body: str | Body, *, progress: BytesProgress | None = None) -> Message:
-        """Send a message to a thread or a group; see `Thread.send`.
+        """Send a message to a thread or a group, as `Thread.send` does.
+
+        Args:
+            to: the thread or the group.
+            body: as in `Thread.send`.
+            progress: as in `Thread.send`.
+
+        Raises:
+            InvalidMessage: `to` is not a thread or a group, or the body cannot be sent. Others: as in `Thread.send`.
 
         Example:
-            >>> alice.send(thread, "hello")  # doctest: +SKIP
+            >>> alice.send(thread, "hello").text
+            'hello'
+
+        Source: docs/protocol.md#sending.
         """
-        return await sending.send(self.account, _room(to).target(), body, progress)
+        return await sending.send(self.account, _checked_conversation(to).target(), body, progress)
 
     @blocking
     async def recall(self, message: Message | str, *, to: Thread | Group | None = None, ext: str | None = None) -> None:
-        """Take a message back; see `Thread.recall`.
+        """Recall a message (撤回), as `Thread.recall` does.
 
         Args:
-            message: the message, or its id; an id needs `to`.
-            to: where it was sent.
-            ext: a text for those who see the recall.
+            message: the message, or its id. An id needs `to` as well.
+            to: the thread or the group that the message was sent to; `None`: where `message` says.
+            ext: a text for the users who see the recall.
+
+        Raises:
+            RecallExpired: the recall window is over.
+            MessageNotFound: there is no such message any more.
+            InvalidMessage: `message` is an id, and `to` is missing.
+
+        Example:
+            >>> alice.recall(sent)
+
+        Source: docs/protocol.md#recall.
         """
-        target, message_id = self._sent(message, to)
+        target, message_id = self._target_and_id(message, to)
         await sending.recall(self.account, target, message_id, ext)
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body, *, to: Thread | Group | None = None) -> Message:
-        """Change what a message says; see `Thread.edit`.
+        """Change the content of a message that was sent, as `Thread.edit` does.
 
         Args:
-            message: the message, or its id; an id needs `to`.
-            body: what it says from now on.
-            to: where it was sent.
+            message: the message, or its id. An id needs `to` as well.
+            body: the new content; as in `Thread.edit`.
+            to: the thread or the group that the message was sent to; `None`: where `message` says.
+
+        Returns:
+            The message with its new content.
+
+        Raises:
+            MessageNotFound: there is no such message any more.
+            InvalidMessage: `message` is an id, and `to` is missing.
+
+        Example:
+            >>> alice.edit(sent, "Two bags, please").text
+            'Two bags, please'
+
+        Source: docs/protocol.md#editing.
         """
-        target, message_id = self._sent(message, to)
+        target, message_id = self._target_and_id(message, to)
         return await sending.edit(self.account, target, message_id, body)
 
-    def _sent(self, message: Message | str, to: Thread | Group | None) -> tuple[sending.Target, str]:
+    def _target_and_id(self, message: Message | str, to: Thread | Group | None) -> tuple[sending.Target, str]:
+        """Return where a message was sent and its id, from the arguments of `recall` and `edit`."""
         if isinstance(message, Message):
-            return (sending.target_of(message) if to is None else _room(to).target()), message.id
+            return (sending.target_of(message) if to is None else _checked_conversation(to).target()), message.id
         if to is None:
             raise InvalidMessage("a message id alone does not say where it was sent", hint="Add to=thread.")
-        return _room(to).target(), message
+        return _checked_conversation(to).target(), message
 
     @blocking
     async def history(
@@ -319,26 +381,54 @@ class Session:
         progress: Progress | Literal[False] | None = None,
         resume: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
-        """Load the roaming history of one or several threads and groups into one DataFrame; see `Thread.history`.
+        """Load the roaming history (消息漫游) of one or several threads and groups into one DataFrame.
+
+        Args:
+            of: a thread, a group, or a list of them.
+            since: as in `Thread.history`, like the arguments that follow.
+            until: the end of the time range, exclusive.
+            types: only messages of these types.
+            sender: only messages of this user.
+            limit: the largest number of rows, over all threads and groups.
+            order: ``"oldest"`` or ``"newest"`` first.
+            parallel: how many requests are under way at the same time.
+            progress: is called with the number of messages that have arrived.
+            resume: a stopped history of the same threads and groups, such as `session.stopped`.
+
+        Returns:
+            A history frame, as `Thread.history` gives it.
+
+        Raises:
+            InvalidMessage: an argument is not valid. Others: as in `Thread.history`.
 
         Example:
-            >>> alice.history(group.threads(), since="2026-11-01")  # doctest: +SKIP
-        """
-        rooms = await collected(of) if isinstance(of, Iterable) else [of]
-        wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        ids = [_room(room).id for room in rooms]
-        from imkit.history.load import history_frame  # loads pandas and Arrow
+            >>> frame = alice.history([group, thread], since="2026-11-01")
+            >>> frame.text.to_list()
+            ['Which oolong should we order?', 'Dong Ding, please 🍵']
 
-        return await history_frame(self.account, ids, wanted, progress, parallel, resume)
+        Source: docs/protocol.md#roaming-history.
+        """
+        conversations = await collected(of) if isinstance(of, Iterable) else [of]
+        wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
+        checked = [_checked_conversation(conversation) for conversation in conversations]
+        return await load_history(self.account, checked, wanted, progress, parallel, resume)
 
     @property
     def stopped(self) -> pd.DataFrame | None:
-        """What the `history()` that was stopped last, or ended in an error, had brought; `None` without one.
+        """The rows of the `history()` call that was last stopped or ended in an error, or `None`.
 
-        Give it to ``history(resume=…)`` to go on. Gone once that has come to its end.
+        Pass the frame to ``history(resume=…)`` to load what is missing. It is `None` again as soon as that call is
+        complete.
 
         Example:
-            >>> frame = thread.history(resume=alice.stopped)  # doctest: +SKIP
+            >>> alice.stopped is None
+            True
+
+            After a stop:
+
+            ```python
+            frame = thread.history(resume=alice.stopped)
+            ```
         """
         if self.account.stopped is None and not self.account.load_tasks:
             return None
@@ -350,25 +440,27 @@ class Session:
     async def download(
         self, message: Message, folder: str | os.PathLike[str], *, progress: BytesProgress | None = None
     ) -> Path:
-        """Save a message's attachment to a folder, under a safe name; nothing that exists is replaced.
+        """Save the attachment of a message to a folder, under a safe name. An existing file is never replaced.
 
         Args:
-            message: one with an attachment (图片, 语音, 视频, 文件) or a bundle.
-            folder: is made where it does not exist.
-            progress: called with the bytes received, and their total if the service tells it.
+            message: a message with an attachment (图片, 语音, 视频, 文件) or a bundle (合并消息).
+            folder: the folder; it is made if it does not exist.
+            progress: is called with the number of bytes received and the total, `None` if the service does not tell it.
 
         Returns:
-            Where the file is.
+            The path of the new file.
 
         Raises:
             InvalidMessage: the message has no attachment.
-            Unsupported: its file is not at the app's own server.
-            NotFound: it is past its life, 7 days by default.
+            Unsupported: the file is not on the app's own server.
+            NotFound: the file has expired; the service keeps files for 7 days by default.
 
         Example:
-            >>> alice.download(message, "downloads")  # doctest: +SKIP
+            >>> note = thread.send(imkit.File(b"two bags", file_name="order.txt"))
+            >>> alice.download(note, "downloads").read_bytes()
+            b'two bags'
 
-        Source: fact sheet section 11.
+        Source: docs/protocol.md#download.
         """
         return await attachments.download(self.account, message, folder, progress)
 
@@ -376,14 +468,19 @@ class Session:
     async def unpack(self, message: Message) -> list[Message]:
         """Open a bundle (合并消息) and return the messages in it.
 
+        Args:
+            message: a message whose body is a `Combine`.
+
         Raises:
-            InvalidMessage: the message is no bundle.
-            ProtocolError: its file is damaged.
+            InvalidMessage: the message is not a bundle.
+            ProtocolError: the bundle's file is damaged.
 
         Example:
-            >>> [inner.text for inner in alice.unpack(message)]  # doctest: +SKIP
+            >>> bundle = thread.send(imkit.Combine("What was said", [sent]))
+            >>> [inner.text for inner in alice.unpack(bundle)]
+            ['Dong Ding, please 🍵']
 
-        Source: fact sheet section 11, "Bundle file".
+        Source: docs/protocol.md#bundle-files.
         """
         return await attachments.unpack(self.account, message)
 
@@ -394,60 +491,90 @@ class Session:
     @overload
     def events(self, kind: type[E], /, *kinds: type[E], replay: bool = True) -> EventStream[E]: ...
     def events(self, *kinds: type[E], replay: bool = True) -> EventStream[E]:
-        """Return a new consumer of what this session is told: for `for`, `async for`, or `.next(timeout=…)`.
+        """Return a stream of this session's events, for `for`, `async for` or `.next(timeout=…)`.
+
+        Each stream reads the events at its own pace and takes nothing from other streams.
 
         Args:
-            *kinds: which events, such as `MessageReceived`; none means all.
-            replay: begin with the events that are kept (the last 10,000); False: with what comes from now on.
+            *kinds: event classes, such as `MessageReceived`; none means all events.
+            replay: True begins with the events that the session has kept (the last 10,000). False begins with the next
+                event.
+
+        Raises:
+            InvalidMessage: one of `kinds` is not an event class.
 
         Example:
-            >>> bob.events(imkit.MessageReceived).next(timeout=10).message.text  # doctest: +SKIP
+            >>> received = bob.events(imkit.MessageReceived)
+            >>> received.next(timeout=10, where=lambda event: event.message.id == sent.id).message.text
+            'Dong Ding, please 🍵'
         """
         return EventStream(self.account.events, checked_kinds(kinds), replay, owner=self.account)
 
     def on(
         self, kind: type[E], callback: Callable[[E], Awaitable[object] | object], replay: bool = True
     ) -> Subscription:
-        """Call a function with each event of a kind, until `.off()` on what this returns, or the session's end.
+        """Call a function with each event of one kind, until `.off()` or the end of the session.
 
         Args:
-            kind: such as `MessageReceived`.
-            callback: a plain function runs on a thread of the session's own, in order, and may block and use the
-                plain face; an async one runs on imkit's loop. An exception in it is logged, and the session goes on.
-            replay: begin with the events that are kept.
+            kind: an event class, such as `MessageReceived`.
+            callback: a function with one argument, the event. A plain function runs on a thread of the session, one
+                event after another; it may block and may use blocking calls of imkit. An async function runs on
+                imkit's event loop. An exception in it is logged, and the session goes on.
+            replay: True begins with the events that the session has kept; False begins with the next event.
+
+        Returns:
+            The subscription; its `.off()` ends the calls.
+
+        Raises:
+            InvalidMessage: `kind` is not an event class.
+            SessionClosed: the session is over.
 
         Example:
-            >>> alice.on(imkit.MessageReceived, lambda event: print(event.message.text))  # doctest: +SKIP
+            >>> texts = []
+            >>> subscription = bob.on(imkit.MessageReceived, lambda event: texts.append(event.message.text))
+            >>> subscription.off()
         """
         self.account.check_open()
-        # The stream does not hold the account: a session that nobody holds closes itself, callbacks or not.
+        # The stream must not refer to the account: a session that no variable refers to closes itself, even if it has
+        # callbacks.
         return Subscription(self.account, EventStream(self.account.events, checked_kinds((kind,)), replay), callback)
 
     def wire(self, n: int = 200) -> pd.DataFrame:
-        """Return what was last said on the wire, frames and REST calls, decoded, without tokens and secrets.
+        """Return the last frames and REST calls of this session, decoded, without tokens and secrets.
 
-        Nothing is noted until this is asked for the first time; from then on the last 2,000 entries are kept.
+        The first call begins to record and returns an empty frame. From then on the last 2,000 entries are kept.
 
         Args:
-            n: how many entries at the most; the oldest comes first.
+            n: the largest number of entries; the newest `n`, the oldest of them first.
 
         Returns:
-            A DataFrame: `time` (UTC), `direction` (up, down), `command`, `decoded` (JSON text), `bytes`.
+            A DataFrame with the columns `time` (UTC), `direction` (up, down), `command`, `decoded` (JSON text) and
+            `bytes`.
 
         Example:
-            >>> alice.wire()  # begins to note  # doctest: +SKIP
-            >>> thread.send("hello")  # doctest: +SKIP
-            >>> alice.wire(4)[["direction", "command", "decoded"]]  # doctest: +SKIP
+            >>> len(alice.wire())
+            0
+            >>> _ = thread.send("hello")
+            >>> "up" in alice.wire().direction.to_list()
+            True
         """
         log = self.account.wire_log
         log.is_on = True
         return log.to_dataframe(n)
 
-    # -------------------------------------------------------------------- life
+    # ------------------------------------------------------------- log out, show
 
     @blocking
     async def close(self) -> None:
-        """Log out. What waits for events ends; sends that wait fail with `SessionClosed`."""
+        """Log out. Event streams end, and sends that are still queued fail with `SessionClosed`.
+
+        Example:
+            >>> alice.close()
+            >>> alice
+            <Session alice at imkit#sandbox, closed>
+
+        Source: docs/protocol.md#logout.
+        """
         await self.account.close()
 
     def __enter__(self) -> Session:
@@ -468,7 +595,7 @@ class Session:
 
     def _state(self) -> str:
         connection = self.account.connection
-        if connection.state == "closed" and connection.end_reason != "closed":  # by somebody else
+        if connection.state == "closed" and connection.end_reason != "closed":  # not by this session's own `close`
             return f"closed ({connection.end_reason})"
         return connection.state
 
@@ -484,9 +611,34 @@ class Session:
         return card("Session", self.user, facts, state=self._state(), tone=tones.get(account.connection.state, "busy"))
 
 
-def _room(room: object) -> Thread | Group:
-    if not isinstance(room, Thread | Group):
-        raise InvalidMessage(
-            f"a {type(room).__name__} is no thread or group", hint="Get one with session.thread(id) or group(id)."
-        )
-    return room
+async def _group_pages(account: Account) -> AsyncGenerator[list[Group], None]:
+    """Yield the groups that the account's user is in, page by page."""
+    what = f"asking for the groups of {account.user}"
+    page = 0
+    while True:
+        params = {"pagenum": page, "pagesize": _GROUPS_PAGE, "version": "v3"}
+        answer = await account.rest.get("users", account.user, "joined_chatgroups", what=what, params=params)
+        entries = objects(answer, "data")
+        yield [group for entry in entries if (group := _learn_group(account, entry)) is not None]
+        if len(entries) < _GROUPS_PAGE:
+            return
+        page += 1
+
+
+def _learn_group(account: Account, entry: dict[str, Any]) -> Group | None:
+    """Keep the name in one entry of the group list, and return the group; `None` for an entry without an id."""
+    group_id = text(entry, "groupid") or text(entry, "groupId") or text(entry, "id")
+    if not group_id:
+        return None
+    name = text(entry, "groupname") or text(entry, "groupName") or text(entry, "name")
+    account.known.group_names[group_id] = name
+    return Group(account, group_id)
+
+
+def _checked_conversation(conversation: object) -> Thread | Group:
+    """Return a thread or a group, or refuse anything else."""
+    if not isinstance(conversation, Thread | Group):
+        kind = type(conversation).__name__
+        hint = "Get one with session.thread(id) or session.group(id)."
+        raise InvalidMessage(f"a thread or a group is needed here, not a {kind}", hint=hint)
+    return conversation

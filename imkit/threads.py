@@ -1,15 +1,15 @@
-"""`Group` and `Thread`: what users hold.
+"""`Group` and `Thread`: the objects for a group (群组) and for a chat thread (子区).
 
-Attributes never do I/O: they tell what calls and events have brought, and are `None` until then.
+An attribute never asks the service. It holds what earlier calls and events told, and is `None` until then.
 
-Source: fact sheet sections 9 (thread REST) and 10 (group REST); the rights and limits of sections 9 and 12.
+Source: docs/protocol.md#thread-calls, docs/protocol.md#thread-rights, docs/protocol.md#group-calls,
+docs/protocol.md#limits.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from imkit.cards import card, counted, known
 from imkit.client import send as sending
@@ -24,19 +24,22 @@ from imkit.escape import for_terminal
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
+from imkit.times import to_milliseconds
 from imkit.wire.untrusted_json import mapping, objects, text
 
-if TYPE_CHECKING:
-    pass
-
-NAME_LENGTH = 64
+NAME_LENGTH = 64  # characters of a thread's name
+_ROLES = ("owner", "admin", "member")
 
 
 class Group(Conversation):
-    """A group: the room in which threads live.
+    """A group (群组): its members, its messages and its threads.
+
+    `Session.create_group`, `Session.group` and `Session.groups` return one.
 
     Example:
-        >>> group = alice.create_group("tea", members=["bob"])  # doctest: +SKIP
+        >>> group = alice.create_group("tea", members=["bob"])
+        >>> group
+        <Group 'tea' ...>
     """
 
     def target(self) -> sending.Target:
@@ -45,25 +48,29 @@ class Group(Conversation):
 
     @property
     def name(self) -> str | None:
-        """The group's name, if a call has told it."""
+        """The group's name; `None` until a call has told it."""
         return self.account.known.group_names.get(self._id)
 
     @blocking
     async def create_thread(self, name: str, parent: Message | str) -> Thread:
-        """Create a chat thread (子区) on a message of this group; its creator is in it.
+        """Create a chat thread (子区) on a message of this group. This user becomes its owner and first member.
 
         Args:
-            name: up to 64 characters.
-            parent: the group message it hangs on, or its id; a message carries one thread at the most.
+            name: the name, up to 64 characters.
+            parent: the group message that the thread hangs on (父消息), or its id. One message can carry one thread.
 
         Raises:
-            AlreadyExists: the message carries a thread.
+            AlreadyExists: the message already carries a thread.
+            MessageNotFound: there is no such message in this group.
             ServiceNotEnabled: threads are not switched on for the app.
+            LimitReached: the name is too long, or the group has too many threads.
 
         Example:
-            >>> thread = group.create_thread("Oolong", group.send("Which oolong?"))  # doctest: +SKIP
+            >>> thread = group.create_thread("Puer", group.send("Which puer?"))
+            >>> thread.name
+            'Puer'
 
-        Source: fact sheet section 9, createChatThread.
+        Source: docs/protocol.md#thread-calls, createChatThread.
         """
         account, parent_id = self.account, message_id(parent)
         body = {"name": _checked_name(name), "msg_id": parent_id, "group_id": self._id, "owner": account.user}
@@ -75,13 +82,16 @@ class Group(Conversation):
         return Thread(account, thread_id)
 
     def threads(self) -> Listing[Thread]:
-        """Return every thread of the group, whether this user is in it or not.
+        """Return all threads of the group, including those that this user has not joined.
+
+        Returns:
+            An iterable that asks the service for one page at a time.
 
         Example:
-            >>> [thread.name for thread in group.threads()]  # doctest: +SKIP
+            >>> [thread.name for thread in group.threads()]
             ['Oolong']
 
-        Source: fact sheet section 9, getChatThreads.
+        Source: docs/protocol.md#thread-calls, getChatThreads.
         """
         what = f"threads of group {self._id}"
         return Listing(lambda: thread_pages(self.account, what, "threads", "chatgroups", self._id), what)
@@ -89,21 +99,22 @@ class Group(Conversation):
     def members(self) -> Listing[str]:
         """Return the user ids of the group's members.
 
-        Source: fact sheet section 10, members.
+        Returns:
+            An iterable that asks the service for one page at a time.
+
+        Example:
+            >>> sorted(group.members())
+            ['alice', 'bob']
+
+        Source: docs/protocol.md#group-calls, members.
         """
 
         async def pages() -> AsyncGenerator[list[str], None]:
-            async for answer in cursor_pages(
-                self.account, f"the members of group {self._id}", "chatgroups", self._id, "users"
-            ):
-                entries = answer.get("data")
-                roles = ("owner", "admin", "member")
-                yield [
-                    text(entry, role)
-                    for entry in (entries if isinstance(entries, list) else ())
-                    for role in roles
-                    if isinstance(entry, dict) and text(entry, role)
-                ]
+            what = f"the members of group {self._id}"
+            async for answer in cursor_pages(self.account, what, "chatgroups", self._id, "users"):
+                # Each entry is an object with one user id, at the key that names the user's role.
+                users = [text(entry, role) for entry in objects(answer, "data") for role in _ROLES]
+                yield [user for user in users if user]
 
         return Listing(pages, f"members of group {self._id}")
 
@@ -111,28 +122,54 @@ class Group(Conversation):
     async def invite(self, *users: str) -> None:
         """Add users to the group.
 
-        Source: fact sheet section 10, invite.
+        Args:
+            *users: user ids. The users must exist.
+
+        Raises:
+            Forbidden: this user may not add members.
+            InvalidMessage: one of `users` is not a user id.
+
+        Example:
+            >>> group.invite("carol")
+            >>> sorted(group.members())
+            ['alice', 'bob', 'carol']
+
+        Source: docs/protocol.md#group-calls, invite.
         """
         body = {"usernames": [user_id(user) for user in users]}
         await self._write(f"inviting to group {self._id}", "POST", "chatgroups", self._id, "invite", body=body)
 
     @blocking
     async def remove(self, user: str) -> None:
-        """Remove a member from the group, and with it from the group's threads.
+        """Remove a member from the group and from all threads of the group.
+
+        Args:
+            user: a user id.
 
         Raises:
-            Forbidden: only the owner and admins may.
+            Forbidden: this user is neither the group's owner nor an admin.
 
-        Source: fact sheet sections 9 (consequences) and 10 (remove).
+        Example:
+            >>> group.remove("bob")
+            >>> list(group.members())
+            ['alice']
+
+        Source: docs/protocol.md#group-calls, remove.
         """
         what = f"removing {user} from group {self._id}"
         await self._write(what, "DELETE", "chatgroups", self._id, "users", user_id(user))
 
     @blocking
     async def destroy(self) -> None:
-        """Destroy the group, and its threads with it.
+        """Destroy the group and all its threads.
 
-        Source: fact sheet sections 9 (consequences) and 10 (destroy).
+        Raises:
+            Forbidden: this user is not the group's owner.
+
+        Example:
+            >>> alice.create_group("for a day").destroy()
+
+        Source: docs/protocol.md#group-calls, destroy.
         """
         account = self.account
         params = {"version": "v3", "resource": account.identity.resource}
@@ -147,22 +184,25 @@ class Group(Conversation):
         threads = sum(facts.group_id == self._id for facts in list(self.account.known.threads.values()))
         facts = [
             self._id,
-            *(f"{told} known" for told in counted(threads or None, "thread")),
+            *(f"{count} known" for count in counted(threads or None, "thread")),
             f"as {self.account.user}",
         ]
         return card("Group", self.name or self._id, facts)
 
 
 class Thread(Conversation):
-    """A chat thread (子区): a side conversation on one message of a group.
+    """A chat thread (子区): a conversation that hangs on one message of a group.
+
+    `Group.create_thread`, `Session.thread` and `Session.threads` return one.
 
     Example:
-        >>> bob.thread(thread.id).join().send("I'm in")  # doctest: +SKIP
+        >>> thread.send("I'm in")
+        <Message ... txt from alice at ... UTC: 'I'm in'>
     """
 
     @property
     def facts(self) -> ThreadFacts:
-        """Internal: what calls and events have told of the thread so far."""
+        """Internal: what calls and events have told about the thread so far."""
         return self.account.known.threads.get(self._id) or ThreadFacts()
 
     def target(self) -> sending.Target:
@@ -173,43 +213,49 @@ class Thread(Conversation):
 
     @property
     def name(self) -> str | None:
-        """The thread's name."""
+        """The thread's name; `None` until a call or an event has told it."""
         return self.facts.name
 
     @property
     def group_id(self) -> str | None:
-        """The id of the group it lives in."""
+        """The id of the thread's group; `None` until a call or an event has told it."""
         return self.facts.group_id
 
     @property
     def parent_id(self) -> str | None:
-        """The id of the message it hangs on."""
+        """The id of the message that the thread hangs on (父消息); `None` until a call or an event has told it."""
         return self.facts.parent_id
 
     @property
     def owner(self) -> str | None:
-        """Who created it."""
+        """The user id of the thread's creator; `None` until a call has told it."""
         return self.facts.owner
 
     @property
     def created(self) -> datetime | None:
-        """When it was created, aware, UTC."""
+        """When the thread was created, an aware datetime in UTC; `None` until a call or an event has told it."""
         return self.facts.created
 
     @property
     def member_count(self) -> int | None:
-        """How many are in it, when last asked."""
+        """How many members the thread had when a call last told it; `None` until then."""
         return self.facts.member_count
 
     @blocking
     async def join(self) -> Thread:
-        """Join the thread, and return it with what the service told of it.
+        """Join the thread and return it, with its attributes filled in.
 
         Raises:
-            AlreadyExists: this user is in it already.
-            NotAMember, Forbidden: this user is not in the group.
+            AlreadyExists: this user is already in the thread.
+            Forbidden: this user is not in the group; also as its subclass `NotAMember`.
+            ThreadNotFound: there is no such thread.
 
-        Source: fact sheet section 9, joinChatThread.
+        Example:
+            >>> puer = group.create_thread("Puer", group.send("Which puer?"))
+            >>> bob.thread(puer.id).join().name
+            'Puer'
+
+        Source: docs/protocol.md#thread-calls, joinChatThread.
         """
         what = f"joining thread {self._id}"
         answer = await self._write(what, "POST", "thread", self._id, "user", self.account.user, "join")
@@ -218,21 +264,36 @@ class Thread(Conversation):
 
     @blocking
     async def leave(self) -> None:
-        """Leave the thread; its messages come no more.
+        """Leave the thread: this user no longer receives its messages.
 
-        Source: fact sheet section 9, leaveChatThread.
+        Raises:
+            ThreadNotFound: there is no such thread.
+
+        Example:
+            >>> bob.thread(thread.id).leave()
+
+        Source: docs/protocol.md#thread-calls, leaveChatThread.
         """
         what = f"leaving thread {self._id}"
         await self._write(what, "DELETE", "thread", self._id, "user", self.account.user, "quit")
 
     @blocking
     async def rename(self, name: str) -> None:
-        """Give the thread another name, of up to 64 characters; the group is told.
+        """Give the thread another name. The service tells the members of the group.
+
+        Args:
+            name: the new name, up to 64 characters.
 
         Raises:
-            Forbidden: only its creator and the group's owner and admins may.
+            Forbidden: this user is neither the thread's creator nor the group's owner or an admin.
+            LimitReached: the name is too long.
 
-        Source: fact sheet section 9, changeChatThreadName.
+        Example:
+            >>> thread.rename("Oolong, spring harvest")
+            >>> thread.name
+            'Oolong, spring harvest'
+
+        Source: docs/protocol.md#thread-calls, changeChatThreadName.
         """
         body = {"name": _checked_name(name)}
         answer = await self._write(f"renaming thread {self._id}", "PUT", "thread", self._id, body=body)
@@ -240,39 +301,55 @@ class Thread(Conversation):
 
     @blocking
     async def destroy(self) -> None:
-        """Destroy the thread and its messages; the group is told.
+        """Destroy the thread and its messages. The service tells the members of the group.
 
         Raises:
-            Forbidden: only the group's owner and admins may.
+            Forbidden: this user is neither the group's owner nor an admin.
 
-        Source: fact sheet section 9, destroyChatThread.
+        Example:
+            >>> thread.destroy()
+            >>> list(group.threads())
+            []
+
+        Source: docs/protocol.md#thread-calls, destroyChatThread.
         """
         await self._write(f"destroying thread {self._id}", "DELETE", "thread", self._id)
         self.account.known.threads.pop(self._id, None)
 
     @blocking
     async def refresh(self) -> Thread:
-        """Ask the service for the thread's name, owner, time and number of members, and return it with them.
+        """Ask the service for the thread's attributes, fill them in, and return the thread.
 
         Raises:
-            ThreadNotFound: there is no such thread (any more).
+            ThreadNotFound: there is no such thread, or it was destroyed.
+            Forbidden: this user is not in the group.
 
-        Source: fact sheet section 9, getChatThreadDetail.
+        Example:
+            >>> thread.refresh().member_count
+            2
+
+        Source: docs/protocol.md#thread-calls, getChatThreadDetail.
         """
         answer = await self.account.rest.get("thread", self._id, what=f"asking for thread {self._id}")
         learn_thread(self.account, mapping(answer, "data"))
         return self
 
     def members(self) -> Listing[str]:
-        """Return the user ids of who is in the thread.
+        """Return the user ids of the thread's members.
 
-        Source: fact sheet section 9, getChatThreadMembers.
+        Returns:
+            An iterable that asks the service for one page at a time.
+
+        Example:
+            >>> sorted(thread.members())
+            ['alice', 'bob']
+
+        Source: docs/protocol.md#thread-calls, getChatThreadMembers.
         """
 
         async def pages() -> AsyncGenerator[list[str], None]:
-            async for answer in cursor_pages(
-                self.account, f"the members of thread {self._id}", "thread", self._id, "users"
-            ):
+            what = f"the members of thread {self._id}"
+            async for answer in cursor_pages(self.account, what, "thread", self._id, "users"):
                 users = mapping(answer, "data").get("affiliations")
                 yield [user for user in (users if isinstance(users, list) else ()) if isinstance(user, str)]
 
@@ -282,62 +359,88 @@ class Thread(Conversation):
     async def remove(self, user: str) -> None:
         """Remove a member from the thread.
 
-        Raises:
-            Forbidden: only the group's owner and admins may.
+        Args:
+            user: a user id.
 
-        Source: fact sheet section 9, removeChatThreadMember.
+        Raises:
+            Forbidden: this user is neither the group's owner nor an admin.
+
+        Example:
+            >>> thread.remove("bob")
+            >>> list(thread.members())
+            ['alice']
+
+        Source: docs/protocol.md#thread-calls, removeChatThreadMember.
         """
         what = f"removing {user} from thread {self._id}"
         await self._write(what, "DELETE", "thread", self._id, "users", user_id(user))
 
     @blocking
     async def last_message(self) -> Message | None:
-        """Return the newest message of the thread, or `None` where there is none.
+        """Return the newest message of the thread, or `None` if the thread has no messages.
 
-        Source: fact sheet section 9, getChatThreadLastMessage.
+        Raises:
+            ThreadNotFound: there is no such thread.
+
+        Example:
+            >>> thread.last_message().text
+            'Dong Ding, please 🍵'
+
+        Source: docs/protocol.md#thread-calls, getChatThreadLastMessage.
         """
         return (await last_messages(self.account, [self._id])).get(self._id)
 
     @blocking
     async def parent(self) -> Message | None:
-        """Return the group message that the thread hangs on, or `None` where it is gone from the group's history.
+        """Return the group message that the thread hangs on (父消息), or `None` if the history no longer has it.
 
-        Source: fact sheet section 8; no call gives a message by its id, so the group's history is looked through.
+        The service has no call that returns a message by its id. So imkit reads the group's history backwards, from the
+        time at which the thread was created.
+
+        Raises:
+            ThreadNotFound: there is no such thread.
+
+        Example:
+            >>> thread.parent().text
+            'Which oolong should we order?'
+
+        Source: docs/protocol.md#roaming-history.
         """
         if self.parent_id is None or self.group_id is None:
             await self.refresh.aio()
         facts = self.facts
         if not facts.parent_id or not facts.group_id:
             return None
-        until = None if facts.created is None else int(facts.created.timestamp() * 1000) + 60_000
+        # The parent is older than the thread; a minute more allows for clocks that differ.
+        until = None if facts.created is None else to_milliseconds(facts.created) + 60_000
         walk = PageWalk(self.account, facts.group_id, Query(until=until, order="newest"))
         async for messages in walk.pages():
             for message in messages:
                 if message.id == facts.parent_id:
                     return message
-            if messages and int(messages[-1].id or 0) < int(facts.parent_id):  # ids grow with time
+            if messages and int(messages[-1].id or 0) < int(facts.parent_id):  # ids grow with time: it cannot follow
                 return None
         return None
 
     def __repr__(self) -> str:
         named = f" {for_terminal(self.name, NAME_LENGTH)!r}" if self.name else ""
         group = f" in group {self.group_id}" if self.group_id else ""
-        members = "".join(f", {told}" for told in counted(self.member_count, "member"))
+        members = "".join(f", {count}" for count in counted(self.member_count, "member"))
         return f"<Thread{named} {self._id}{group}{members}>"
 
     def _repr_html_(self) -> str:
         facts = self.facts
         group = self.account.known.group_names.get(facts.group_id or "", facts.group_id)
-        told = [f"id {self._id}", *known("in group", group), *known("by", facts.owner)]
-        told += counted(facts.member_count, "member") + counted(facts.message_count, "message")
-        return card("Thread", self.name or self._id, [*told, f"as {self.account.user}"])
+        lines = [f"id {self._id}", *known("in group", group), *known("by", facts.owner)]
+        lines += counted(facts.member_count, "member") + counted(facts.message_count, "message")
+        return card("Thread", self.name or self._id, [*lines, f"as {self.account.user}"])
 
 
 async def thread_pages(account: Account, what: str, *path: str) -> AsyncGenerator[list[Thread], None]:
-    """Yield the threads of a list, page by page."""
+    """Yield the threads that a REST list names, page by page, and keep what the list tells about them."""
     async for answer in cursor_pages(account, what, *path):
-        found = [learn_thread(account, entry) for entry in objects(answer, "entities")]
-        yield [Thread(account, thread_id) for thread_id in found if thread_id]
+        ids = [learn_thread(account, entry) for entry in objects(answer, "entities")]
+        yield [Thread(account, thread_id) for thread_id in ids if thread_id]
 
 
 def _checked_name(name: object) -> str:

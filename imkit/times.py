@@ -1,15 +1,15 @@
-"""Times: milliseconds since the epoch, as the service counts, to `datetime` and ISO text, and back."""
+"""Conversions between the service's times (milliseconds since the epoch), `datetime` and ISO text."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, where datetime ends
+LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, the last time that datetime can hold
 
 
 def from_milliseconds(milliseconds: int) -> datetime:
-    """Return the aware UTC time of `milliseconds` since the epoch, clamped to what `datetime` can hold.
+    """Return an aware UTC datetime. A number that `datetime` cannot hold becomes the nearest one that it can.
 
     Example:
         >>> from_milliseconds(1_795_390_333_491).isoformat()
@@ -19,7 +19,7 @@ def from_milliseconds(milliseconds: int) -> datetime:
 
 
 def to_milliseconds(time: datetime) -> int:
-    """Return the milliseconds since the epoch of an aware `time`.
+    """Return the milliseconds from the epoch to an aware `time`, rounded down.
 
     Example:
         >>> to_milliseconds(from_milliseconds(1_795_390_333_491))
@@ -29,7 +29,7 @@ def to_milliseconds(time: datetime) -> int:
 
 
 def iso(milliseconds: int | None) -> str | None:
-    """Return a moment in ms since the epoch as a frame's ``attrs`` tell it, in UTC; `None` stays `None`.
+    """Return a time in ms since the epoch as UTC text, the form of ``DataFrame.attrs``; `None` stays `None`.
 
     Example:
         >>> iso(1_795_390_333_491)

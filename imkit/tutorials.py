@@ -1,7 +1,7 @@
-"""The tutorials: where they are, and copies of them where a reader may edit them.
+"""The tutorials: find them, and copy them to a folder where the reader may edit them.
 
-Nothing a reader has changed is ever written over. What was handed out is remembered by its hash, in a small file
-beside the copies: a copy that still has that hash is the reader's no more than ours, and follows the next version.
+A copy that the reader has changed is never overwritten. A small file beside the copies records the hash of each copy as
+imkit wrote it. A copy that still has this hash is unchanged, and the next version replaces it.
 """
 
 from __future__ import annotations
@@ -19,83 +19,87 @@ _RECORD = ".imkit-tutorials.json"
 
 
 @dataclass(frozen=True)
-class Handed:
-    """What became of one tutorial.
+class Copied:
+    """What `copy_tutorials` did with one tutorial.
 
     Attributes:
         name: the file's name.
-        what: "new" (copied), "updated" (an untouched copy replaced), "same" (nothing to do), "kept" (the reader has
-            changed it, and it stays).
-        beside: where the new version of a kept one is; None if there is none, or the reader has changed that, too.
-        outdated: it is kept, and there is a newer version.
+        outcome: "new" (copied), "updated" (an unchanged copy was replaced), "same" (nothing to do) or "kept" (the
+            reader has changed the copy, so it stays).
+        new_version: the name of the file that holds the new version of a kept copy; None if there is no new version, or
+            if the reader has changed that file as well.
+        is_outdated: whether the copy is kept although there is a newer version.
     """
 
     name: str
-    what: Literal["new", "updated", "same", "kept"]
-    beside: str | None = None
-    outdated: bool = False
+    outcome: Literal["new", "updated", "same", "kept"]
+    new_version: str | None = None
+    is_outdated: bool = False
 
 
 def folder_of_tutorials() -> Path:
-    """Return where the tutorials are: in the package, or beside it in a checkout.
+    """Return the folder of the tutorials: in the installed package, or beside the package in a checkout.
 
     Raises:
-        FileNotFoundError: neither; this imkit was installed in parts.
+        FileNotFoundError: there is no such folder: the installation is not complete.
     """
     package = Path(__file__).parent
     for folder in (package / "notebooks", package.parent / "notebooks"):
         if (folder / START).is_file():
             return folder
-    raise FileNotFoundError(f"the tutorials are not where they should be: {package / 'notebooks'}")
+    raise FileNotFoundError(f"the tutorials are missing from the installation: {package / 'notebooks'}")
 
 
-def hand_out(folder: Path) -> list[Handed]:
-    """Copy the tutorials into a folder, made if need be, and leave alone what its reader has changed there.
+def copy_tutorials(folder: Path) -> list[Copied]:
+    """Copy the tutorials into a folder, but leave the copies alone that the reader has changed.
+
+    Args:
+        folder: where the copies go; it is made if it does not exist.
+
+    Returns:
+        What happened to each tutorial, in the order of their names.
 
     Raises:
-        OSError: the folder cannot be made, or not be written to.
-
-    Example:
-        >>> [one.what for one in hand_out(Path("imkit-tutorials"))]  # doctest: +SKIP
-        ['new', 'new', 'new', 'new', 'new']
+        OSError: the folder cannot be made, or nothing can be written there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shelf = folder_of_tutorials()
-    tutorials = sorted(shelf.glob("*.ipynb"))
-    if folder.samefile(shelf):  # a checkout, whose owner works on the tutorials themselves
-        return [Handed(tutorial.name, "same") for tutorial in tutorials]
+    originals = folder_of_tutorials()
+    tutorials = sorted(originals.glob("*.ipynb"))
+    if folder.samefile(originals):  # a checkout: its owner edits the tutorials themselves
+        return [Copied(tutorial.name, "same") for tutorial in tutorials]
     record = _read_record(folder)
-    handed = [_hand_out(tutorial, folder, record) for tutorial in tutorials]
+    copied = [_copy(tutorial, folder, record) for tutorial in tutorials]
     _write(folder / _RECORD, json.dumps(record, indent=1, sort_keys=True).encode())
-    return handed
+    return copied
 
 
-def _hand_out(source: Path, folder: Path, record: dict[str, str]) -> Handed:
-    data, name = source.read_bytes(), source.name
-    given = record.get(name)
-    what = _place(folder / name, data, given)
-    if what != "kept":
+def _copy(original: Path, folder: Path, record: dict[str, str]) -> Copied:
+    """Copy one tutorial; if the reader has changed the copy, put the new version beside it."""
+    data, name = original.read_bytes(), original.name
+    recorded = record.get(name)
+    outcome = _place(folder / name, data, recorded)
+    if outcome != "kept":
         record[name] = _hash(data)
-        return Handed(name, what)
-    if given == _hash(data):
-        return Handed(name, "kept")
-    beside = f"{source.stem}-new{source.suffix}"
-    if _place(folder / beside, data, record.get(beside)) == "kept":
-        return Handed(name, "kept", outdated=True)
-    record[beside] = _hash(data)
-    return Handed(name, "kept", beside, outdated=True)
+        return Copied(name, outcome)
+    if recorded == _hash(data):
+        return Copied(name, "kept")
+    new_version = f"{original.stem}-new{original.suffix}"
+    if _place(folder / new_version, data, record.get(new_version)) == "kept":
+        return Copied(name, "kept", is_outdated=True)
+    record[new_version] = _hash(data)
+    return Copied(name, "kept", new_version, is_outdated=True)
 
 
-def _place(target: Path, data: bytes, given: str | None) -> Literal["new", "updated", "same", "kept"]:
-    """Put a file where nothing is, or where what is there is as it was given."""
+def _place(target: Path, data: bytes, recorded: str | None) -> Literal["new", "updated", "same", "kept"]:
+    """Write a file if there is none, or if the file there still has the recorded hash."""
     try:
-        there = _hash(target.read_bytes())
+        present = _hash(target.read_bytes())
     except FileNotFoundError:
         _write(target, data)
         return "new"
-    if there == _hash(data):
+    if present == _hash(data):
         return "same"
-    if there != given:
+    if present != recorded:
         return "kept"
     _write(target, data)
     return "updated"
@@ -106,12 +110,12 @@ def _hash(data: bytes) -> str:
 
 
 def _read_record(folder: Path) -> dict[str, str]:
-    """Return what was handed out; nothing if nobody can tell, and then every copy counts as the reader's."""
+    """Return the hash of each copy by its name. Without a readable record every copy counts as changed."""
     try:
-        found = json.loads((folder / _RECORD).read_bytes())
+        record = json.loads((folder / _RECORD).read_bytes())
     except (OSError, ValueError):
         return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    return {str(name): str(value) for name, value in record.items()} if isinstance(record, dict) else {}
 
 
 def _write(target: Path, data: bytes) -> None:

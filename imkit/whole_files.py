@@ -1,4 +1,4 @@
-"""Files that appear whole under their names, or not at all, whatever interrupts the writer."""
+"""Write files so that a file appears complete under its name or not at all, even if the writer is interrupted."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-PART = ".part"  # ends the names of files that are not whole yet
+PART = ".part"  # the names of incomplete files end like this
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
 def partial_file(target: Path, *, private: bool = False) -> Iterator[tuple[IO[bytes], Path]]:
-    """Open a new file beside a path, under a name that nobody takes for the whole file.
+    """Open a new file in the folder of `target`, under a temporary name that ends with `PART`.
 
-    At the end it is removed, unless it was moved away.
+    When the block ends, the file is removed unless the block has moved it.
 
     Args:
         target: the path that the content is meant for; its folder must exist.
-        private: only the owner may read the file, as far as the system has a say in that.
+        private: whether only the owner may read the file, on systems with file modes.
+
+    Yields:
+        The open file and its path.
 
     Raises:
         OSError: the file cannot be made.
@@ -37,14 +40,17 @@ def partial_file(target: Path, *, private: bool = False) -> Iterator[tuple[IO[by
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, private: bool = False, durable: bool = False) -> Iterator[IO[bytes]]:
-    """Open a file for writing that takes its name when the block ends without an error.
+    """Open a file for writing that gets its name only when the block ends without an error.
 
-    A file that has the name already is replaced then, and stays untouched otherwise.
+    At that moment it replaces a file that already has the name. After an error such a file is unchanged.
 
     Args:
-        path: where the file is to be; its folder must exist.
-        private: only the owner may read it, as far as the system has a say in that.
-        durable: the content is on the disk before the file has its name: it survives a power cut.
+        path: the path of the complete file; its folder must exist.
+        private: whether only the owner may read it, on systems with file modes.
+        durable: whether the content must be on the disk before the file gets its name, to survive a power cut.
+
+    Yields:
+        The open file.
 
     Raises:
         OSError: the file cannot be written.
@@ -62,5 +68,5 @@ def whole_file(path: Path, *, private: bool = False, durable: bool = False) -> I
         file.flush()
         if durable:
             os.fsync(file.fileno())
-        file.close()  # Windows moves no open file
+        file.close()  # Windows cannot move an open file
         os.replace(partial, path)

@@ -19,7 +19,7 @@ import pytest
 import imkit
 from imkit import tutorials
 from imkit.sandbox.demo import FACTS
-from imkit.tutorials import START, hand_out
+from imkit.tutorials import START, copy_tutorials
 from tests.started_lab import started_lab
 from tests.test_notebooks import NOTEBOOKS, read
 
@@ -95,7 +95,7 @@ def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
 def test_in_a_checkout_lab_works_on_the_tutorials_themselves() -> None:
     folder = tutorials.folder_of_tutorials()
     before = sorted(folder.iterdir())
-    assert {one.what for one in hand_out(folder)} == {"same"}
+    assert {tutorial.outcome for tutorial in copy_tutorials(folder)} == {"same"}
     assert sorted(folder.iterdir()) == before
 
 
@@ -117,7 +117,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(folder: Path) -> dict[str, Any]:
-    return {one.name: (one.what, one.beside) for one in hand_out(folder)}
+    return {tutorial.name: (tutorial.outcome, tutorial.new_version) for tutorial in copy_tutorials(folder)}
 
 
 def test_an_untouched_copy_follows_and_a_changed_one_stays(shelf: Path, tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_an_untouched_copy_follows_and_a_changed_one_stays(shelf: Path, tmp_path
     # The new one is the reader's as soon as it is changed; then nothing is written any more.
     (folder / "one-new.ipynb").write_text("more notes")
     (shelf / "one.ipynb").write_text("version 3")
-    (again,) = [one for one in hand_out(folder) if one.name == "one.ipynb"]
-    assert (again.what, again.beside, again.outdated) == ("kept", None, True)
+    (again,) = [tutorial for tutorial in copy_tutorials(folder) if tutorial.name == "one.ipynb"]
+    assert (again.outcome, again.new_version, again.is_outdated) == ("kept", None, True)
     assert (folder / "one-new.ipynb").read_text() == "more notes"
     assert sorted(path.name for path in folder.iterdir()) == [
         *(".imkit-tutorials.json", "one-new.ipynb", "one.ipynb", "two.ipynb"),
@@ -144,7 +144,7 @@ def test_an_untouched_copy_follows_and_a_changed_one_stays(shelf: Path, tmp_path
 @pytest.mark.parametrize("record", ["", "[]", "{", '{"one.ipynb": 7}'])
 def test_without_a_record_everything_is_the_readers(shelf: Path, tmp_path: Path, record: str) -> None:
     folder = tmp_path / "mine"
-    hand_out(folder)
+    copy_tutorials(folder)
     (folder / ".imkit-tutorials.json").write_text(record)
     (shelf / "one.ipynb").write_text("version 2")
     assert told(folder)["one.ipynb"] == ("kept", "one-new.ipynb")
