@@ -8,12 +8,14 @@ import imkit
 from imkit.client.callbacks import Subscription
 from imkit.client.event_store import EventStream
 from imkit.client.paging import Listing
+from imkit.history.frames import ImAccessor
 
 # Classes without a public name, of which a public call returns an object.
 RETURNED = {
     "Listing": Listing,
     "EventStream": EventStream,
     "Subscription": Subscription,
+    "ImAccessor": ImAccessor,
 }
 # Users do not call the constructors of these classes: imkit makes the objects.
 MADE_BY_IMKIT = {"Session", "Group", "Thread", *RETURNED}
@@ -58,5 +60,4 @@ def _has_own_constructor(kind: type) -> bool:
 
 
 def _parameters(thing: Any) -> list[str]:
-    names = list(inspect.signature(thing).parameters)
-    return names[1:] if names[:1] == ["self"] else names
+    return [name for name in inspect.signature(thing).parameters if name != "self" and not name.startswith("_")]
