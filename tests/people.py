@@ -1,4 +1,4 @@
-"""Users of their own for each test: the sandbox is everybody's."""
+"""User ids for tests: all tests share one sandbox, so each test makes new users."""
 
 import itertools
 
@@ -6,5 +6,5 @@ _numbers = itertools.count(1)
 
 
 def new_name(what: str = "user") -> str:
-    """A user id that nobody has had in this run."""
+    """Return a user id that is new in this run."""
     return f"{what}-{next(_numbers)}"

@@ -1,4 +1,4 @@
-"""Small real servers on 127.0.0.1 that answer as a test wants, for what the sandbox would never say."""
+"""Small servers on 127.0.0.1 whose answers a test chooses, for answers that the sandbox never gives."""
 
 import base64
 import http.client
@@ -22,10 +22,10 @@ from imkit.wire import schema
 
 @dataclass
 class Asked:
-    """One request as the server got it."""
+    """One request, as the server received it."""
 
     method: str
-    target: str  # path and query as they stood in the request line
+    target: str  # path and query of the request line
     headers: dict[str, str]
     body: bytes = field(repr=False)
 
@@ -44,7 +44,7 @@ class Asked:
 
 @dataclass
 class Answer:
-    """What it says; `cut` ends the connection without a word."""
+    """The answer to a request; `cut` closes the connection without an answer."""
 
     status: int = 200
     body: Any = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Answer:
 
 
 class HttpStandIn:
-    """A running server: `.url`, and `.asked`, which keeps every request."""
+    """A running HTTP server. `url` is its address, and `asked` has all requests."""
 
     def __init__(self, answer: Callable[[Asked], Answer]) -> None:
         self.asked: list[Asked] = []
@@ -105,7 +105,7 @@ def http_stand_in(answer: Callable[[Asked], Answer]) -> Iterator[HttpStandIn]:
 
 @contextmanager
 def socket_stand_in(handler: Callable[[ServerConnection], None]) -> Iterator[str]:
-    """Run a WebSocket server and give its URL; the handler has a thread for each connection."""
+    """Run a WebSocket server and yield its URL; the handler runs in a thread for each connection."""
 
     def guarded(socket: ServerConnection) -> None:
         try:
@@ -134,14 +134,16 @@ def read_command(data: bytes) -> tuple[str, Any]:
 
 
 def welcome(socket: ServerConnection) -> None:
-    """Take the login, whoever it is."""
-    command, _ = read_command(bytes(socket.recv()))
+    """Accept the login of any user."""
+    data = socket.recv()
+    assert isinstance(data, bytes)
+    command, _ = read_command(data)
     assert command == "PROVISION"
     socket.send(envelope("PROVISION", schema.Provision(status=schema.Status(errorCode=0), resource="r")))
 
 
 def text_meta(number: int, text: str, *, sender: str = "alice", to: str = "42", at: int = 0, ns: int = 1) -> bytes:
-    """Write the Meta of a text message as the service would send it down."""
+    """Return the downlink Meta of a text message, as bytes."""
     jid = {"appKey": "org#app", "domain": "conference.easemob.com"}
     body = schema.MessageBody(
         type=2,
@@ -161,12 +163,12 @@ def text_meta(number: int, text: str, *, sender: str = "alice", to: str = "42", 
 
 
 def roamed(*metas: bytes | str) -> list[dict[str, str]]:
-    """Pack Metas as the entries of a page of history; text goes in as it is."""
+    """Return Metas as the entries of a page of roaming history; a text goes in unchanged."""
     return [{"msg": meta if isinstance(meta, str) else base64.b64encode(meta).decode()} for meta in metas]
 
 
 def register(sandbox: Sandbox, user: str, password: str) -> None:
-    """Register a user, as anyone may where registration is open."""
+    """Register a user at a sandbox with open registration."""
     connection = http.client.HTTPConnection(sandbox.rest_url.removeprefix("http://"), timeout=5)
     path = f"/{sandbox.app_key.replace('#', '/')}/users"
     body = json.dumps({"username": user, "password": password, "nickname": ""})
@@ -176,7 +178,7 @@ def register(sandbox: Sandbox, user: str, password: str) -> None:
 
 
 def token_of(sandbox: Sandbox, user: str) -> str:
-    """A token for a user, as an app's own server asks for it."""
+    """Return a token for a user, from the sandbox's app server."""
     headers = {"Authorization": f"Bearer {sandbox.secret}", "Content-Type": "application/json"}
     asked = Request(f"{sandbox.rest_url}/imkit/app-server/token", json.dumps({"user": user}).encode(), headers)
     with urlopen(asked, timeout=5) as told:
@@ -186,7 +188,7 @@ def token_of(sandbox: Sandbox, user: str) -> str:
 
 @contextmanager
 def odd_session(answer: Callable[[Asked], Answer]) -> Iterator[tuple[imkit.Session, HttpStandIn]]:
-    """Log in at a service whose REST side answers as a test wants."""
+    """Log in at a service whose REST answers a test chooses; yield the session and the server."""
 
     def idle(socket: ServerConnection) -> None:
         welcome(socket)

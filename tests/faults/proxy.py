@@ -1,8 +1,8 @@
-"""A TCP proxy between client and sandbox that breaks things on order: connections, bytes, and whole frames.
+"""A TCP proxy between client and sandbox that breaks connections and frames as a test orders.
 
-REST calls and sockets both pass through it. On a socket it knows the WebSocket frames and what MSYNC says in them, so
-that a test can write down what happens when: `proxy.when("answer", "cut")` cuts the connection in place of the next
-answer to a send. What no order is for passes as it is, unless `chaos` is on, which decides by a seed.
+REST calls and sockets both pass through it. On a socket it reads the WebSocket frames and the kind of each MSYNC
+frame, so a test can order a fault for a kind: `proxy.when("answer", "cut")` cuts the connection instead of the next
+answer to a send. A frame without an order passes unchanged, unless `chaos` is on, which breaks frames by a seed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from imkit.sandbox.process import Sandbox, SandboxAddress
 from imkit.wire import schema
 
 R = TypeVar("R")
-# What a frame says. Up: provision, logout, unread, send, fetch, ack, statistics. Down: welcome (to the login), notice,
-# list (what is unread), page, end (of a queue), answer (to a send). Both: control (ping, close), other.
+# The kind of a frame. Up: provision, logout, unread, send, fetch, ack, statistics. Down: welcome (the answer to a
+# login), notice, list (the answer to unread), page, end (of a queue), answer (to a send). Both: control (ping, close),
+# other.
 Kind = str
-# What becomes of a frame. "cut-behind": it passes, then the connection is cut. "hold": it passes behind the next one.
+# "cut-behind": the frame passes, then the connection is cut. "hold": the frame passes after the next one.
 Action = Literal["pass", "drop", "twice", "hold", "cut", "cut-behind", "freeze"]
 Bytes = Callable[[bytes], bytes]
 _SYNC, _UNREAD, _NOTICE, _PROVISION, _LOGOUT = range(5)
@@ -37,7 +38,7 @@ _WAIT = 30.0
 
 @dataclass(eq=False)
 class Order:
-    """What happens to the next frames of a kind; `happened` is set once it has happened `times` times."""
+    """An action for the next frames of a kind; `happened` is set after it was done `times` times."""
 
     kind: Kind
     action: Action | Bytes
@@ -47,7 +48,7 @@ class Order:
     happened: threading.Event = field(default_factory=threading.Event)
 
     def take(self, kind: Kind, user: str) -> bool:
-        """Whether this frame is one of those that are meant."""
+        """Return whether the order is for this frame, and count the frame."""
         if kind != self.kind or self.user not in (None, user) or not self.times:
             return False
         if self.skip:
@@ -61,7 +62,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Chaos:
-    """How often what happens to a frame, and to how many of the pieces of bytes."""
+    """The rate of each random action on frames, and of splits and cuts of other data."""
 
     seed: object
     drop: float = 0.0
@@ -73,14 +74,14 @@ class Chaos:
     split: float = 0.0
     rest_cut: float = 0.0
 
-    def of_frame(self, dice: random.Random, down: bool, kind: Kind) -> Action:
-        """Decide about a frame. Only what comes down is dropped, doubled and held: up, order is what TCP is for."""
+    def of_frame(self, rng: random.Random, down: bool, kind: Kind) -> Action:
+        """Choose the action for a frame. Only downlink frames are dropped, doubled or held, because TCP keeps order."""
         if kind == "control":
             return "pass"
         rates: dict[Action, float] = {"cut": self.cut, "cut-behind": self.cut_behind, "freeze": self.freeze}
         if down:
             rates |= {"drop": self.drop, "twice": self.twice, "hold": self.hold}
-        point = dice.random()
+        point = rng.random()
         for action, rate in rates.items():
             if point < rate:
                 return action
@@ -89,7 +90,7 @@ class Chaos:
 
 
 class Link:
-    """One connection through the proxy: a socket (with the user who logged in on it) or REST."""
+    """One connection through the proxy: a WebSocket, with the user who logged in on it, or a REST connection."""
 
     def __init__(self, number: int, client: asyncio.StreamWriter) -> None:
         self.number = number
@@ -97,16 +98,16 @@ class Link:
         self.server: asyncio.StreamWriter | None = None
         self.is_socket = False
         self.user = ""
-        self.dice = random.Random(number)
-        self.frozen = False  # half-open: nothing passes any more, nobody is told
-        self.open = asyncio.Event()  # closed: stalled
+        self.rng = random.Random(number)
+        self.frozen = False  # half-open: nothing passes any more, and neither side is told
+        self.open = asyncio.Event()  # not set while the connection is stalled
         self.open.set()
         self.held: dict[bool, list[bytes]] = {True: [], False: []}
         self.gone = False
         self.over = asyncio.Event()
 
     def cut(self, how: Literal["rst", "fin"] = "rst") -> None:
-        """End it on both sides; the server still reads what has reached it."""
+        """End the connection on both sides; the server still reads the data that it has received."""
         if self.gone:
             return
         self.gone = True
@@ -124,14 +125,14 @@ class Link:
 
 
 class Proxy:
-    """Stands on a port of its own in front of a sandbox.
+    """A running proxy with its own port.
 
     Args:
-        sandbox: may be killed and started again behind it.
+        sandbox: the server; a test may kill it and start it again.
 
     Attributes:
-        sockets: how many logins each user began.
-        frames: how many frames of each kind passed by.
+        sockets: the number of logins that each user began.
+        frames: the number of frames of each kind.
         broken: how often each action was done.
     """
 
@@ -145,7 +146,7 @@ class Proxy:
         self._orders: list[Order] = []
         self._chaos: Chaos | None = None
         self._number = 0
-        self._refusing: set[str] | None = set()  # users whose sockets are cut at the login; None: everybody, REST too
+        self._refusing: set[str] | None = set()  # users whose logins are cut; None: cut all connections, REST too
         self._bandwidth: float | None = None
         self._piece: int | None = None
         self.watch: Callable[[Kind, str], None] = lambda kind, user: None
@@ -159,25 +160,25 @@ class Proxy:
 
     @property
     def app(self) -> imkit.App:
-        """The sandbox's app, as seen through the proxy."""
+        """The sandbox's app with the addresses of the proxy."""
         return SandboxAddress(self._sandbox.app_key, self.rest_url, self.ws_url, self._sandbox.secret).app
 
-    # ---------------------------------------------------------------- what a test says
+    # ---------------------------------------------------------------- for tests
 
     def when(
         self, kind: Kind, action: Action | Bytes, *, user: str | None = None, times: int = 1, skip: int = 0
     ) -> Order:
-        """Order what happens to the next frames of a kind, perhaps of one user only, perhaps behind some that pass."""
+        """Order an action for the next `times` frames of a kind, after `skip` that pass; of one user or of all."""
         order = Order(kind, action, user, times, skip)
         self._run(lambda: self._orders.append(order))
         return order
 
     def chaos(self, chaos: Chaos | None) -> None:
-        """Break things by chance from now on, or no more."""
+        """Break frames at random from now on; None ends it."""
         self._run(lambda: setattr(self, "_chaos", chaos))
 
     def calm(self) -> None:
-        """No more orders, no more chaos; what was frozen is cut, what was stalled goes on."""
+        """End all orders and chaos; cut the frozen connections and resume the stalled ones."""
 
         def work() -> None:
             self._orders.clear()
@@ -190,7 +191,7 @@ class Proxy:
         self._run(work)
 
     def cut(self, user: str | None = None, how: Literal["rst", "fin"] = "rst") -> int:
-        """Cut the sockets of a user, or every connection; return how many."""
+        """Cut the sockets of a user, or all connections; return how many were cut."""
 
         def work() -> int:
             links = [link for link in self._links if not link.gone and (user is None or link.user == user)]
@@ -201,35 +202,50 @@ class Proxy:
         return self._run(work)
 
     def freeze(self, user: str) -> None:
-        """Make the sockets of a user half-open: they stand, and nothing passes any more."""
-        self._run(lambda: [setattr(link, "frozen", True) for link in self._of(user)])
+        """Make the sockets of a user half-open: they stay open, but nothing passes any more."""
+
+        def work() -> None:
+            for link in self._of(user):
+                link.frozen = True
+
+        self._run(work)
 
     def stall(self, user: str) -> None:
-        """Hold everything on the sockets of a user until `resume`."""
-        self._run(lambda: [link.open.clear() for link in self._of(user)])
+        """Hold all data on the sockets of a user until `resume`."""
+
+        def work() -> None:
+            for link in self._of(user):
+                link.open.clear()
+
+        self._run(work)
 
     def resume(self, user: str) -> None:
-        """Let what was stalled go on."""
-        self._run(lambda: [link.open.set() for link in self._of(user)])
+        """End a `stall`."""
+
+        def work() -> None:
+            for link in self._of(user):
+                link.open.set()
+
+        self._run(work)
 
     def refuse(self, user: str | None = None) -> None:
-        """Take no logins of a user any more, or nothing of anybody; `accept` ends it."""
+        """Refuse the logins of a user, or all connections; `accept` ends it."""
         self._run(lambda: setattr(self, "_refusing", None if user is None else {*(self._refusing or ()), user}))
 
     def accept(self) -> None:
-        """Take everybody again."""
+        """Refuse nobody any more."""
         self._run(lambda: setattr(self, "_refusing", set()))
 
     def slow(self, bytes_per_second: float | None) -> None:
-        """Let so many bytes pass in a second, on each connection in each direction."""
+        """Limit each direction of each connection to this rate; None ends it."""
         self._run(lambda: setattr(self, "_bandwidth", bytes_per_second))
 
     def split(self, size: int | None) -> None:
-        """Hand everything on in pieces of so many bytes."""
+        """Pass all data on in pieces of this size; None ends it."""
         self._run(lambda: setattr(self, "_piece", size))
 
     def close(self) -> None:
-        """End everything."""
+        """Close the proxy and all connections."""
 
         async def work() -> None:
             self._server.close()
@@ -270,7 +286,7 @@ class Proxy:
         self._number += 1
         link = Link(self._number, writer)
         if self._chaos is not None:
-            link.dice = random.Random(f"{self._chaos.seed}:{link.number}")
+            link.rng = random.Random(f"{self._chaos.seed}:{link.number}")
         self._links.add(link)
         try:
             if self._refusing is None:
@@ -290,17 +306,17 @@ class Proxy:
             up = asyncio.create_task(pump(link, reader, link.server, False))
             down = asyncio.create_task(pump(link, server_reader, writer, True))
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            if link.frozen and not link.gone:  # neither side hears that the other has gone
+            if link.frozen and not link.gone:  # neither side may learn that the other has closed
                 await asyncio.wait({up, down})
             for task in (up, down):
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # one side is gone, so the other goes
+            pass  # one side has closed; `finally` closes the other
         finally:
             self._links.discard(link)
             link.cut("fin")
-            if link.server is not None:  # it may have come after the cut
+            if link.server is not None:  # it may have been opened after the cut
                 link.server.close()
 
     @staticmethod
@@ -309,9 +325,9 @@ class Proxy:
 
     async def _bytes(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, down: bool) -> None:
         while data := await reader.read(64 * 1024):
-            if self._chaos is not None and link.dice.random() < self._chaos.rest_cut:
+            if self._chaos is not None and link.rng.random() < self._chaos.rest_cut:
                 self._count("rest-cut")
-                if link.dice.random() < 0.5:  # in the middle of it
+                if link.rng.random() < 0.5:  # in the middle of it
                     await self._write(link, writer, data[: len(data) // 2])
                 link.cut("fin")
                 return
@@ -345,7 +361,7 @@ class Proxy:
         if order is not None:
             action = order.action
         elif self._chaos is not None:
-            action = self._chaos.of_frame(link.dice, down, kind)
+            action = self._chaos.of_frame(link.rng, down, kind)
         if callable(action):
             frame, action = _unmasked(action(payload or b"")), "pass"
         if action != "pass":
@@ -355,7 +371,7 @@ class Proxy:
         if link.frozen:
             return True
         if action == "cut":
-            link.cut(link.dice.choice(["rst", "fin"]))
+            link.cut(link.rng.choice(["rst", "fin"]))
             return False
         if action == "hold":
             link.held[down].append(frame)
@@ -365,7 +381,7 @@ class Proxy:
             for late in held:
                 await self._write(link, writer, late)
         if action == "cut-behind":
-            link.cut(link.dice.choice(["rst", "fin"]))
+            link.cut(link.rng.choice(["rst", "fin"]))
             return False
         return not link.gone
 
@@ -374,8 +390,8 @@ class Proxy:
 
     async def _write(self, link: Link, writer: asyncio.StreamWriter, data: bytes) -> None:
         size = self._piece
-        if size is None and self._chaos is not None and link.dice.random() < self._chaos.split:
-            size = link.dice.randint(1, max(len(data) - 1, 1))
+        if size is None and self._chaos is not None and link.rng.random() < self._chaos.split:
+            size = link.rng.randint(1, max(len(data) - 1, 1))
         for start in range(0, len(data), size or len(data)):
             piece = data[start : start + (size or len(data))]
             writer.write(piece)
@@ -390,7 +406,7 @@ class Proxy:
 
 
 async def _read_frame(reader: asyncio.StreamReader) -> tuple[bytes, bytes | None]:
-    """Return a whole WebSocket frame as it came, and what a binary one carries."""
+    """Return a WebSocket frame as it came, and the payload of a binary one."""
     head = await reader.readexactly(2)
     length, masked = head[1] & 0x7F, head[1] & 0x80
     extended = b""
@@ -411,7 +427,7 @@ def _xor(data: bytes, mask: bytes) -> bytes:
 
 
 def _unmasked(payload: bytes) -> bytes:
-    """Write a frame as a server does."""
+    """Return a WebSocket frame as a server writes it, without a mask."""
     size = len(payload)
     if size < 126:
         return bytes([0x82, size]) + payload

@@ -1,8 +1,9 @@
-"""A thread with people in it, seen through a proxy; and what the server itself holds."""
+"""A thread with two users, one of them behind a proxy, and the messages that the server has stored."""
 
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import imkit
@@ -15,7 +16,7 @@ WAIT = 30.0
 
 
 class TeaThread:
-    """Alice and Bob in a thread of Alice's group. Alice comes through the proxy, Bob does not."""
+    """Sessions of Alice and Bob in a thread of Alice's group. Alice connects through the proxy, Bob does not."""
 
     def __init__(self, sandbox: Sandbox, proxy: Proxy) -> None:
         self.sandbox = sandbox
@@ -32,11 +33,11 @@ class TeaThread:
 
     @property
     def theirs(self) -> imkit.Thread:
-        """The thread as Bob has it."""
+        """The thread in Bob's session."""
         return self.bob.thread(self.thread.id)
 
     def table(self, thread: imkit.Thread | None = None) -> list[tuple[str, str]]:
-        """Read the server's own record of the thread: ids and texts, in its order."""
+        """Return the messages of the thread (by default the first) from the server's file: ids and texts, in order."""
         rows = "SELECT id, meta FROM messages WHERE conversation = ? ORDER BY id"
         with contextlib.closing(sqlite3.connect(f"file:{self.sandbox._path}?mode=ro", uri=True)) as database:
             found = database.execute(rows, ((thread or self.thread).id,)).fetchall()
@@ -58,13 +59,13 @@ def tea_thread_at(sandbox: Sandbox, proxy: Proxy) -> Iterator[TeaThread]:
         tea.close()
 
 
-async def until(happened: object) -> None:
-    """Wait on this loop for a thread's event."""
+async def until(happened: threading.Event) -> None:
+    """Wait in a coroutine for a `threading.Event`."""
     assert await asyncio.to_thread(happened.wait, WAIT)
 
 
 def received(session: imkit.Session, thread: imkit.Thread, count: int) -> list[str]:
-    """Wait until a session has heard so many messages of a thread, and return their ids."""
+    """Wait until a session has received `count` messages of a thread; return their ids."""
     found: list[str] = []
     heard = session.events(imkit.MessageReceived)
     while len(found) < count:
@@ -76,7 +77,7 @@ def received(session: imkit.Session, thread: imkit.Thread, count: int) -> list[s
 
 
 async def outcomes(*sends: asyncio.Task[imkit.Message]) -> AsyncIterator[str]:
-    """Yield what became of each send: its id, or "unknown", or "not sent"."""
+    """Yield the outcome of each send: the message's id, "unknown" or "not sent"."""
     for send in sends:
         try:
             yield (await send).id

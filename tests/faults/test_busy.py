@@ -1,4 +1,4 @@
-"""A service that asks for patience gets it: Retry-After first, a bounded number of times, and the reader is told."""
+"""A busy service: the client repeats a call after Retry-After, a limited number of times, and tells the user."""
 
 import asyncio
 import logging
@@ -25,15 +25,15 @@ def test_many_calls_against_a_rate_limit_all_succeed(caplog: pytest.LogCaptureFi
         with caplog.at_level(logging.INFO, "imkit.client.rest"):
             threads = asyncio.run(main())
         assert len({thread.id for thread in threads}) == 30
-        assert sum(1 for _ in group.threads()) == 30  # each once: a 429 was refused unseen
+        assert sum(1 for _ in group.threads()) == 30  # a call that got a 429 was not carried out
         slowed = [record.getMessage() for record in caplog.records if record.name == "imkit.client.rest"]
         assert slowed
-        assert len(slowed) < 10  # told once, not by each of the thirty
+        assert len(slowed) < 10  # the thirty calls share one log line
         assert all("a second from now on, again in" in line for line in slowed)
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_patience_ends(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_last_attempt_the_error_is_raised(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with Sandbox(fail={str(status): 1.0}) as busy, imkit.login(new_name("alice"), app=busy.app) as alice:
         waits: list[float] = []
 
@@ -48,14 +48,14 @@ def test_patience_ends(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rate_limit, "asyncio", Module())
         with pytest.raises(imkit.RateLimited if status == 429 else imkit.ServiceBusy) as caught:
             list(alice.groups())
-        told = [wait for wait in waits if wait > 0.9]  # as the service says, each time
+        told = [wait for wait in waits if wait > 0.9]  # the Retry-After of the service
         assert len(told) >= rate_limit.MAX_ATTEMPTS - 1
         if isinstance(caught.value, imkit.RateLimited):
             assert caught.value.retry_after == 1.0
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_uploads_and_downloads_are_patient_too(sandbox: Sandbox, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_and_downloads_are_repeated_too(sandbox: Sandbox, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def answer(request: Asked) -> Answer:
@@ -79,7 +79,7 @@ def test_uploads_and_downloads_are_patient_too(sandbox: Sandbox, status: int, mo
         assert asked == ["POST", "POST", "GET", "GET"]
 
 
-def test_a_bomb_of_an_answer_is_refused_and_the_session_goes_on(
+def test_a_huge_or_deep_answer_is_refused_and_the_session_continues(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "ANSWER_BYTES", 2**20)

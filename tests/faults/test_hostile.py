@@ -1,4 +1,4 @@
-"""What a hostile server or sender can put on the line: refused or inert, and the session goes on."""
+"""Hostile frames and messages: the client refuses them or shows them as plain text, and the session continues."""
 
 import json
 import threading
@@ -21,19 +21,19 @@ MEGABYTE = 2**20
 
 
 @pytest.fixture
-def tea(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
-    with tea_thread_at(own, proxy) as found:
+def tea(file_sandbox: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
+    with tea_thread_at(file_sandbox, proxy) as found:
         yield found
         close_everything()
 
 
 def whole(size: int) -> Iterator[bytes]:
-    """One frame that says how large it is, and the beginning of it."""
+    """Yield the head of one frame with this size, and the first megabyte of it."""
     yield b"\x82\x7f" + size.to_bytes(8, "big") + bytes(MEGABYTE)
 
 
 def in_pieces(size: int) -> Iterator[bytes]:
-    """A message in fragments, none of them large."""
+    """Yield a message in fragments of a megabyte."""
     for number in range(size // MEGABYTE):
         yield bytes([0x00 if number else 0x02, 0x7F]) + MEGABYTE.to_bytes(8, "big") + bytes(MEGABYTE)
 
@@ -53,15 +53,15 @@ def test_a_frame_of_a_hundred_megabytes_is_refused_and_the_session_comes_back(fo
                 for data in form(100 * MEGABYTE):
                     socket.socket.sendall(data)
             except OSError:
-                pass  # it hung up
+                pass  # the client has closed the connection
         for _ in socket:
             if over.is_set():
                 return
 
-    app_at = {"rest_url": "http://127.0.0.1:9"}
+    rest_url = "http://127.0.0.1:9"
     with (
         socket_stand_in(serve) as url,
-        imkit.login(new_name("alice"), app=imkit.App("org#app", ws_url=url, **app_at), token="t0ken") as alice,
+        imkit.login(new_name("alice"), app=imkit.App("org#app", rest_url=rest_url, ws_url=url), token="t0ken") as alice,
     ):
         events = alice.events(imkit.Connected, imkit.Disconnected, replay=False)
         ready.set()
@@ -90,7 +90,7 @@ def nested(depth: int) -> str:
         "NaN",
     ],
 )
-def test_attributes_that_nobody_would_write(tea: TeaThread, value: str) -> None:
+def test_hostile_attributes_are_shown_as_plain_text(tea: TeaThread, value: str) -> None:
     mallory = Device(tea.sandbox, new_name("mallory"))
     tea.group.invite(mallory.user)
     mallory.api.join(tea.thread.id)
@@ -113,7 +113,7 @@ def test_attributes_that_nobody_would_write(tea: TeaThread, value: str) -> None:
     assert tea.thread.send("still here").id
 
 
-def test_a_name_of_a_thread_is_text_and_nothing_else(tea: TeaThread) -> None:
+def test_a_hostile_thread_name_is_shown_as_plain_text(tea: TeaThread) -> None:
     thread = tea.group.create_thread("<script>\u202e\x1b[2J</script>", tea.group.send("Which?"))
     assert "\x1b" not in repr(thread)
     assert "<script" not in thread._repr_html_()
@@ -121,7 +121,7 @@ def test_a_name_of_a_thread_is_text_and_nothing_else(tea: TeaThread) -> None:
     assert "\x1b" not in repr(changed)
 
 
-def test_a_page_of_garbage_among_pages(tea: TeaThread) -> None:
+def test_unreadable_metas_in_a_page_are_skipped(tea: TeaThread) -> None:
     def spoiled(payload: bytes) -> bytes:
         frame = schema.MSync.FromString(payload)
         page = schema.LooseSyncDL.FromString(frame.payload)
@@ -133,5 +133,6 @@ def test_a_page_of_garbage_among_pages(tea: TeaThread) -> None:
     tea.proxy.when("page", spoiled, user=tea.alice.user)
     sent = tea.theirs.send("readable").id
     heard = tea.alice.events(imkit.MessageReceived)
-    assert heard.next(timeout=WAIT, where=lambda event: event.message.id == sent)
+    event = heard.next(timeout=WAIT, where=lambda event: event.message.id == sent)
+    assert isinstance(event, imkit.MessageReceived)
     assert tea.alice.connected

@@ -1,4 +1,4 @@
-"""The life of a connection on a bad line: dead, slow, in pieces, with frames twice, late and never."""
+"""A connection over a bad network: dead, slow or split, with frames that come twice, late or never."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ from imkit.sandbox.process import Sandbox
 from imkit.wire import protocol as protocol_module
 from imkit.wire import uplink
 from imkit.wire.protocol import ClientProtocol
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Action, Proxy
 from tests.faults.tea_thread import WAIT, TeaThread, received, tea_thread_at
 from tests.people import new_name
 from tests.sandbox.server.raw_client import Device, app_api, close_everything
@@ -26,12 +26,12 @@ from tests.wire import service
 
 
 @pytest.fixture
-def tea(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
-    with tea_thread_at(own, proxy) as found:
+def tea(file_sandbox: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
+    with tea_thread_at(file_sandbox, proxy) as found:
         yield found
 
 
-# ------------------------------------------------------------------ dead lines
+# ------------------------------------------------------------- dead connections
 
 
 def test_a_half_open_connection_is_noticed_and_replaced(tea: TeaThread) -> None:
@@ -44,10 +44,10 @@ def test_a_half_open_connection_is_noticed_and_replaced(tea: TeaThread) -> None:
     assert tea.thread.send("back").id == tea.table()[-1][0]
 
 
-def test_a_line_that_takes_nothing_any_more_is_given_up_without_a_send_in_flight(
+def test_a_connection_that_accepts_no_bytes_is_closed_without_a_send_in_flight(
     tea: TeaThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Every buffer on the way is full, and nobody waits for an answer: not even the heartbeat can be written.
+    # All buffers are full, so not even the heartbeat can be written; and no send waits for an answer.
     connection = tea.alice.account.connection
     events = tea.alice.events(imkit.Disconnected)
     blocked = asyncio.Event()
@@ -65,19 +65,19 @@ def test_a_line_that_takes_nothing_any_more_is_given_up_without_a_send_in_flight
     assert tea.thread.send("back").id
 
 
-def test_a_line_that_stalls_and_goes_on_loses_nothing(tea: TeaThread) -> None:
+def test_a_connection_that_stalls_and_resumes_loses_nothing(tea: TeaThread) -> None:
     tea.proxy.stall(tea.alice.user)
     sent = [tea.theirs.send(f"number {number}").id for number in range(5)]
     tea.proxy.resume(tea.alice.user)
     assert received(tea.alice, tea.thread, 5) == sent
 
 
-def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thirty_minute_outage(file_sandbox: Sandbox, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     away = [0.0, 0]
     over = threading.Event()
 
     def compressed() -> Iterator[float]:
-        """The real waits, counted and not waited for; the way is open again after half an hour of them."""
+        """Count the real delays without waiting; after 30 minutes of them the proxy accepts again."""
         for delay in reconnect_delays():
             away[0] += delay
             away[1] += 1
@@ -87,7 +87,7 @@ def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.
             yield 0.0
 
     set_timing(monkeypatch, delays=compressed)
-    with tea_thread_at(own, proxy) as tea:
+    with tea_thread_at(file_sandbox, proxy) as tea:
         events = tea.alice.events(imkit.Connected, imkit.Disconnected, replay=False)
 
         async def talk() -> list[str]:
@@ -100,11 +100,11 @@ def test_a_thirty_minute_outage(own: Sandbox, proxy: Proxy, monkeypatch: pytest.
         assert over.wait(WAIT)
         assert isinstance(events.next(timeout=WAIT), imkit.Connected)
         assert received(tea.alice, tea.thread, 200) == sent
-        assert 200 <= away[1] <= 400  # 5 to 10 seconds each, once it has lasted
+        assert 200 <= away[1] <= 400  # after the first few, each delay is 5 to 10 seconds
         assert tea.thread.send("back").id == tea.table()[-1][0]
 
 
-def test_a_service_that_takes_every_login_and_then_goes_is_asked_less_and_less(
+def test_delays_grow_when_the_service_closes_after_each_login(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits: list[float] = []
@@ -128,15 +128,15 @@ def test_a_service_that_takes_every_login_and_then_goes_is_asked_less_and_less(
         imkit.login(new_name("alice"), app=imkit.App("org#app", rest_url=app_url, ws_url=url), token="t0ken"),
     ):
         assert enough.wait(WAIT)
-    assert waits[:6] == list(range(6))  # one row of growing waits, not the first of them again and again
+    assert waits[:6] == list(range(6))  # one series of delays, not the first delay again and again
 
 
 # ----------------------------------------------------------------- slow, split
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 125, 1400])
-def test_frames_that_come_in_pieces(own: Sandbox, proxy: Proxy, size: int) -> None:
-    with tea_thread_at(own, proxy) as tea:
+def test_frames_that_come_in_pieces(file_sandbox: Sandbox, proxy: Proxy, size: int) -> None:
+    with tea_thread_at(file_sandbox, proxy) as tea:
         tea.proxy.split(size)
         texts = ["茶 🍵" * 20, "x" * 300, "short"]
         mine = [tea.thread.send(text).id for text in texts]
@@ -147,8 +147,8 @@ def test_frames_that_come_in_pieces(own: Sandbox, proxy: Proxy, size: int) -> No
         )
 
 
-def test_a_slow_line(own: Sandbox, proxy: Proxy) -> None:
-    with tea_thread_at(own, proxy) as tea:
+def test_a_slow_line(file_sandbox: Sandbox, proxy: Proxy) -> None:
+    with tea_thread_at(file_sandbox, proxy) as tea:
         tea.proxy.slow(60_000)
 
         async def main() -> list[str]:
@@ -157,7 +157,7 @@ def test_a_slow_line(own: Sandbox, proxy: Proxy) -> None:
 
         sent = asyncio.run(main())
         assert [message for message, _ in tea.table()] == sent
-        assert tea.proxy.sockets[tea.alice.user] == 1  # it was waited for
+        assert tea.proxy.sockets[tea.alice.user] == 1  # the client has not reconnected
 
 
 # ------------------------------------------- frames that come twice, late, never
@@ -165,7 +165,7 @@ def test_a_slow_line(own: Sandbox, proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("how", ["twice", "hold", "drop"])
 @pytest.mark.parametrize("kind", ["page", "end", "notice", "list", "answer"])
-def test_what_comes_down_twice_late_or_never(tea: TeaThread, kind: str, how: str) -> None:
+def test_downlink_frames_that_come_twice_late_or_never(tea: TeaThread, kind: str, how: Action) -> None:
     tea.proxy.when(kind, how, user=tea.alice.user, times=4)
 
     async def both() -> tuple[list[str], list[str]]:
@@ -186,7 +186,7 @@ def test_what_comes_down_twice_late_or_never(tea: TeaThread, kind: str, how: str
     assert len(heard) == len(set(heard))
 
 
-def test_a_page_that_comes_behind_a_recall_does_not_bring_the_message_back() -> None:
+def test_a_page_after_a_recall_does_not_bring_the_message_back() -> None:
     protocol = service.logged_in()
     protocol.receive(service.notice(), now=1.0)
     sent = uplink.encode_recall(service.THREAD, "bob", "7", client_id=1, ext=None)
@@ -197,7 +197,7 @@ def test_a_page_that_comes_behind_a_recall_does_not_bring_the_message_back() -> 
     assert service.received_ids(late) == []
 
 
-def test_nothing_is_taken_before_the_login_stands() -> None:
+def test_pages_before_the_login_is_complete_are_ignored() -> None:
     protocol = ClientProtocol(service.ALICE)
     protocol.connect("token", now=0.0)
     early = service.page([service.message_meta(7)], key=7)
@@ -208,7 +208,7 @@ def test_nothing_is_taken_before_the_login_stands() -> None:
     assert service.received_ids(protocol.receive(early, now=4.0)) == ["7"]
 
 
-def test_a_queue_whose_notice_was_lost_is_found_although_others_keep_the_line_busy() -> None:
+def test_a_queue_whose_notice_was_lost_is_found_while_other_queues_are_busy() -> None:
     protocol = service.logged_in()
     asked = []
     for now in range(0, 300, 5):
@@ -219,11 +219,11 @@ def test_a_queue_whose_notice_was_lost_is_found_although_others_keep_the_line_bu
     assert asked[0] <= protocol_module.UNREAD_SECONDS + 5
 
 
-# ------------------------------------------------------------------- sent away
+# ----------------------------------------------------------------------- kicks
 
 
 @pytest.mark.parametrize("how", ["elsewhere", "password", "disconnected", "removed"])
-def test_who_is_sent_away_stays_away(tea: TeaThread, how: str) -> None:
+def test_a_kicked_session_does_not_reconnect(tea: TeaThread, how: str) -> None:
     user = tea.alice.user
     reasons = {
         "elsewhere": "logged in elsewhere",
@@ -246,7 +246,7 @@ def test_who_is_sent_away_stays_away(tea: TeaThread, how: str) -> None:
         with pytest.raises(imkit.SessionClosed, match=reasons[how]):
             tea.thread.send("late")
         assert reasons[how] in repr(tea.alice)
-        # Nobody comes back: Bob's messages find one login of Alice's through the proxy, and no more begins.
+        # While Bob sends, Alice begins no second login through the proxy.
         for number in range(3):
             tea.theirs.send(f"number {number}")
         assert tea.proxy.sockets[user] == 1

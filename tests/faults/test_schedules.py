@@ -1,10 +1,10 @@
-"""Random schedules: ten users in five threads talk through a proxy that breaks things, on a server that is killed.
+"""Random schedules: ten users write in five threads, through a proxy that breaks frames, on a server that is killed.
 
-Then the faults stop, everybody catches up, and what each session was told, what each call said, and what the history
-shows is compared with the server's own table, read from its file.
+Then the faults stop and all sessions catch up. The events of each session, the outcome of each call and the history
+are compared with the messages in the server's file.
 
 A failure names its seed: `IMKIT_SEED=… IMKIT_SCHEDULES=1 python -m pytest tests/faults/test_schedules.py` runs that
-schedule alone. The seed draws the steps and the faults; what meets what is up to the machine.
+schedule alone. The seed decides the steps and the faults, but not their timing against each other.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ CATCH_UP = 60.0
 
 @dataclass
 class Said:
-    """One send: what was said where, and what became of it."""
+    """One send and its outcome."""
 
     thread: int
     user: int
@@ -53,7 +53,7 @@ class Said:
 
 @dataclass
 class Device:
-    """A user's device: one session after another, and what each of them was told."""
+    """A user's device with its sessions, one after the other."""
 
     user: int
     resource: str
@@ -65,11 +65,11 @@ class Device:
 
 
 class Schedule:
-    """One schedule, from its seed."""
+    """One schedule, made from a seed."""
 
     def __init__(self, seed: int, sandbox: Sandbox, proxy: Proxy, counts: Counter[str]) -> None:
         self.seed = seed
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self.sandbox = sandbox
         self.proxy = proxy
         self.counts = counts
@@ -77,8 +77,8 @@ class Schedule:
         self.devices: list[Device] = []
         self.threads: list[str] = []
         self.said: list[Said] = []
-        self.clock = 0  # counts the steps of everybody: what happened before what
-        # Of each thread: since when a user surely is a member. Who leaves, or may have left, is taken out.
+        self.clock = 0  # counts the steps of all users, to order them
+        # For each thread: the step since which a user certainly is a member. A user who may have left is removed.
         self.members: list[dict[int, int]] = [{} for _ in range(THREADS)]
         self.unsure: set[tuple[int, int]] = set()
         self.kill = asyncio.Event()
@@ -87,7 +87,7 @@ class Schedule:
         self.clock += 1
         return self.clock
 
-    # -------------------------------------------------------- the play
+    # -------------------------------------------------------- the run
 
     async def login(self, user: int, resource: str) -> imkit.Session:
         while True:
@@ -99,8 +99,8 @@ class Schedule:
     async def run(self) -> None:
         try:
             await self.begin()
-            dice = random.Random(f"{self.seed}:faults")
-            self.proxy.watch = self.planned(dice)
+            rng = random.Random(f"{self.seed}:faults")
+            self.proxy.watch = self.planned(rng)
             self.proxy.chaos(
                 Chaos(
                     self.seed, drop=0.01, twice=0.02, hold=0.02, cut=0.006, cut_behind=0.006, freeze=0.002, split=0.1,
@@ -125,12 +125,12 @@ class Schedule:
             for device in self.devices:
                 await device.session.close.aio()
 
-    def planned(self, dice: random.Random) -> Callable[[str, str], None]:
-        """Cut everything, or kill the server, at frames drawn before the play begins."""
+    def planned(self, rng: random.Random) -> Callable[[str, str], None]:
+        """Cut all connections, or kill the server, at frame numbers that are drawn before the run."""
         frames = 0
-        at: dict[int, str] = {dice.randint(100, 1200): "cut" for _ in range(dice.randint(0, 2))}
-        if dice.random() < 0.3:
-            at[dice.randint(100, 1000)] = "kill"
+        at: dict[int, str] = {rng.randint(100, 1200): "cut" for _ in range(rng.randint(0, 2))}
+        if rng.random() < 0.3:
+            at[rng.randint(100, 1000)] = "kill"
         loop = asyncio.get_running_loop()
 
         def watch(kind: str, user: str) -> None:
@@ -169,15 +169,15 @@ class Schedule:
             self.threads.append(thread.id)
             self.members[number][0] = self.now()
             for device in self.devices:
-                joins = device.user == 1 or (device.user and self.dice.random() < 0.5)
+                joins = device.user == 1 or (device.user and self.rng.random() < 0.5)
                 if joins and device.resource.startswith("phone"):
                     await device.session.thread(thread.id).join.aio()
                     self.members[number][device.user] = self.now()
 
-    async def act(self, device: Device, dice: random.Random) -> None:
+    async def act(self, device: Device, rng: random.Random) -> None:
         for _ in range(STEPS):
-            number = dice.randrange(THREADS)
-            step = dice.choices(
+            number = rng.randrange(THREADS)
+            step = rng.choices(
                 ["send", "burst", "ditto", "recall", "join", "leave", "again", "cut", "freeze"],
                 [40, 12, 8, 14, 6, 5, 1, 4, 1],
             )[0]
@@ -186,16 +186,16 @@ class Schedule:
                 case "send":
                     await self.send(device, number, f"{device.resource}/{self.now()}")
                 case "burst":
-                    texts = [f"{device.resource}/{self.now()}" for _ in range(dice.randint(2, 12))]
+                    texts = [f"{device.resource}/{self.now()}" for _ in range(rng.randint(2, 12))]
                     async with asyncio.TaskGroup() as burst:
                         for text in texts:
-                            burst.create_task(self.send(device, dice.randrange(THREADS), text))
+                            burst.create_task(self.send(device, rng.randrange(THREADS), text))
                 case "ditto":
                     async with asyncio.TaskGroup() as burst:
-                        for _ in range(dice.randint(2, 5)):
+                        for _ in range(rng.randint(2, 5)):
                             burst.create_task(self.send(device, number, "ditto"))
                 case "recall":
-                    await self.recall(device, dice)
+                    await self.recall(device, rng)
                 case "join" if device.user > 1:
                     await self.join(device, number)
                 case "leave" if device.user > 1:
@@ -206,7 +206,7 @@ class Schedule:
                     device.earlier.append(device.session)
                     device.session = await self.login(device.user, device.resource)
                 case "cut":
-                    await asyncio.to_thread(self.proxy.cut, self.names[device.user], dice.choice(["rst", "fin"]))
+                    await asyncio.to_thread(self.proxy.cut, self.names[device.user], rng.choice(["rst", "fin"]))
                 case "freeze":
                     await asyncio.to_thread(self.proxy.freeze, self.names[device.user])
 
@@ -223,11 +223,11 @@ class Schedule:
             said.verdict, said.id = "sent", message.id
         self.counts[f"sends: {said.verdict}"] += 1
 
-    async def recall(self, device: Device, dice: random.Random) -> None:
+    async def recall(self, device: Device, rng: random.Random) -> None:
         mine = [said for said in self.said if said.user == device.user and said.verdict == "sent" and not said.recall]
         if not mine:
             return
-        said = dice.choice(mine)
+        said = rng.choice(mine)
         said.recall = "unknown"
         try:
             await device.session.thread(self.threads[said.thread]).recall.aio(said.id)
@@ -261,11 +261,11 @@ class Schedule:
             await device.session.thread(self.threads[number]).leave.aio()
             self.unsure.discard((number, device.user))
 
-    # -------------------------------------------------------- the end of it
+    # -------------------------------------------------------- catching up
 
     async def catch_up(self) -> None:
-        """Have somebody say the last words in each thread, and everybody who is in it hear them."""
-        for device in self.devices:  # who has two devices: what one of them gets, an absent one does not
+        """Send last messages in each thread, and wait until all its members have them."""
+        for device in self.devices:  # of a user with two devices, a device that is not online would not get them
             back = device.session.events(imkit.Connected, imkit.Disconnected)
             while not device.session.connected:
                 await back.next.aio(CATCH_UP)
@@ -295,10 +295,10 @@ class Schedule:
             error.add_note(f"{self.names[device.user]}/{device.resource}, {device.session!r}, {said}")
             raise
 
-    # -------------------------------------------------------- the verdict
+    # -------------------------------------------------------- comparing
 
     def table(self) -> dict[int, list[tuple[str, str, str]]]:
-        """Read the server's own record: of each thread, in its order, the id, the sender and the text."""
+        """Return the messages of each thread from the server's file, in order: id, sender and text."""
         database = sqlite3.connect(f"file:{self.sandbox._path}?mode=ro", uri=True)
         found: dict[int, list[tuple[str, str, str]]] = {number: [] for number in range(THREADS)}
         with contextlib.closing(database):
@@ -371,10 +371,10 @@ class Schedule:
                     assert message in told, f"{self.names[user]} was not told that {message} was recalled"
 
     def heard_well(self, number: int, events: list[Any], kept: set[int]) -> set[str]:
-        """Look at what one session was told of one thread: each message once, in order, none after its recall.
+        """Check the messages of one thread that a session received: each once, in order, none after its recall.
 
-        The order is that of the messages that stand in the table. One that was recalled after this user had left can
-        come late, where the proxy held its page back: the server no longer has it, and tells nobody who is not there.
+        The order is checked for the messages in the table only. A message that was recalled after this user had left
+        can come late if the proxy held its page: the server no longer has it, and tells the recall to members only.
         """
         ids, gone = [], set()
         for event in events:
@@ -411,14 +411,14 @@ def run(seeds: range, folder: Path, monkeypatch: pytest.MonkeyPatch, *, push: bo
 
 
 def note(line: str) -> None:
-    """Write down how it went, where IMKIT_FIGURES names a file."""
+    """Append a line to the file that IMKIT_FIGURES names, if there is one."""
     if FIGURES:
         with open(FIGURES, "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
 
 def shares() -> Iterator[range]:
-    """Share out the seeds: on servers that send a notice first the odd ones, on servers that push the even ones."""
+    """Yield the seeds for each server: odd ones for servers that send notices, even ones for servers that push."""
     end = FIRST_SEED + SCHEDULES
     for block in range(FIRST_SEED, end, 2 * SCHEDULES_PER_SERVER):
         for first in (block, block + 1):

@@ -1,7 +1,8 @@
-"""What became of a send: said truthfully, whatever happens to it on its way."""
+"""The outcome of a send (sent, not sent, unknown) is right, whatever happens to its frames."""
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from imkit.messages import Text
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire.uplink import encode_message
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import Action, Proxy
 from tests.faults.tea_thread import TeaThread, outcomes, tea_thread_at, until
 from tests.people import new_name
 
@@ -19,13 +20,13 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
-def tea(own: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
-    with tea_thread_at(own, proxy) as found:
+def tea(file_sandbox: Sandbox, proxy: Proxy, quick: None) -> Iterator[TeaThread]:
+    with tea_thread_at(file_sandbox, proxy) as found:
         yield found
 
 
 @pytest.mark.parametrize("how", ["cut", "drop", "freeze"])
-def test_a_lost_answer_is_found_in_the_history(tea: TeaThread, how: str) -> None:
+def test_a_lost_answer_is_found_in_the_history(tea: TeaThread, how: Action) -> None:
     lost = tea.proxy.when("answer", how)
     sent = tea.thread.send("Dong Ding, please 🍵")
     assert lost.happened.is_set()
@@ -44,13 +45,13 @@ def test_a_send_that_never_arrived_is_unknown_and_not_sent_again(tea: TeaThread)
     assert tea.table() == [(again.id, "tea?")]
 
 
-def test_what_no_history_shows_is_unknown(tea: TeaThread) -> None:
+def test_a_send_that_no_history_shows_is_unknown(tea: TeaThread) -> None:
     tea.proxy.when("answer", "cut")
     with pytest.raises(imkit.ConnectionLost) as caught:
         tea.thread.send(imkit.Command("refresh"))
     assert caught.value.outcome == "unknown"
 
-    # Directed messages are for some members only. The session's own words do not write them yet.
+    # A directed message, written by hand: a session has no call for it.
     account = tea.alice.account
     client_id = account.protocol.next_client_id()
     address = sending._address(account, tea.thread.target())
@@ -85,7 +86,7 @@ def test_the_same_words_in_flight_several_times(tea: TeaThread) -> None:
 
 def test_sends_to_several_targets(tea: TeaThread) -> None:
     threads = [tea.thread, tea.new_thread("Sencha"), tea.new_thread("Assam")]
-    # One answer comes, the others get lost, and of nine sends seven arrive.
+    # One answer arrives, the others are lost, and seven of nine sends arrive.
     tea.proxy.when("answer", "drop", skip=1, times=6)
     tea.proxy.when("send", "drop", skip=7, times=2)
 
@@ -99,10 +100,10 @@ def test_sends_to_several_targets(tea: TeaThread) -> None:
         assert [message for message, _ in tea.table(thread)] == [id_ for id_ in found[number::3] if id_ != "unknown"]
 
 
-def test_one_thread_that_cannot_be_looked_at_leaves_the_others_alone(tea: TeaThread) -> None:
+def test_a_thread_whose_history_cannot_be_read_does_not_affect_the_others(tea: TeaThread) -> None:
     gone = tea.new_thread("Sencha")
     seen = tea.proxy.when("answer", "drop", times=2)
-    order = tea.proxy.when("welcome", "cut", user=tea.alice.user)  # it comes back once it is put out of the thread
+    order = tea.proxy.when("welcome", "cut", user=tea.alice.user)  # the first reconnect fails
 
     async def main() -> list[str]:
         sends = [asyncio.create_task(gone.send.aio("here?")), asyncio.create_task(tea.thread.send.aio("there?"))]
@@ -123,7 +124,7 @@ def destroy_by_the_app(sandbox: Sandbox, thread: str) -> None:
     close_everything()
 
 
-def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
+def test_waiting_sends_go_out_once_and_in_order_after_the_lost_ones(
     tea: TeaThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = tea.alice.account.connection
@@ -131,7 +132,7 @@ def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
     assert look_up is not None
     looked_up, later = asyncio.Event(), asyncio.Event()
 
-    async def slowly(*arguments: object) -> object:
+    async def slowly(*arguments: Any) -> object:
         looked_up.set()
         await later.wait()
         return await look_up(*arguments)
@@ -139,7 +140,7 @@ def test_what_waits_goes_out_once_and_in_order_behind_what_was_lost(
     monkeypatch.setattr(connection._outbox, "_look_up", slowly)
 
     async def main() -> list[str]:
-        # All of it on imkit's own loop: the order of what is sent is the order of what is called.
+        # On imkit's own event loop, so the sends go out in the order of the calls.
         tea.proxy.refuse(tea.alice.user)
         tea.proxy.when("answer", "cut")
         gone = tea.alice.events(imkit.Disconnected)
@@ -167,10 +168,14 @@ def test_a_connection_that_breaks_again_while_sends_are_looked_up(
     assert look_up is not None
     looked_up = asyncio.Event()
 
-    async def never_the_first_time(*arguments: object) -> object:
+    def cut_links() -> None:
+        for link in tea.proxy._of(tea.alice.user):
+            link.cut()
+
+    async def never_the_first_time(*arguments: Any) -> object:
         if not looked_up.is_set():
             looked_up.set()
-            tea.proxy._loop.call_soon_threadsafe(lambda: [link.cut() for link in tea.proxy._of(tea.alice.user)])
+            tea.proxy._loop.call_soon_threadsafe(cut_links)
             await asyncio.Event().wait()
         return await look_up(*arguments)
 
@@ -181,7 +186,7 @@ def test_a_connection_that_breaks_again_while_sends_are_looked_up(
     assert tea.table() == [(sent.id, "here?")]
 
 
-def test_a_send_nobody_waits_for_any_more_is_not_taken_for_the_next_one(tea: TeaThread) -> None:
+def test_a_cancelled_send_is_not_matched_with_the_next_one(tea: TeaThread) -> None:
     dropped = tea.proxy.when("answer", "drop")
 
     async def main() -> str:
@@ -196,7 +201,7 @@ def test_a_send_nobody_waits_for_any_more_is_not_taken_for_the_next_one(tea: Tea
     assert len(tea.table()) == 1
 
 
-def test_what_an_earlier_session_said_is_not_taken_for_a_later_send(tea: TeaThread) -> None:
+def test_a_message_of_an_earlier_session_is_not_matched_with_a_later_send(tea: TeaThread) -> None:
     said = tea.thread.send("tea?").id
     name = tea.alice.user
     listed = tea.proxy.when("list", "pass")
@@ -209,7 +214,7 @@ def test_what_an_earlier_session_said_is_not_taken_for_a_later_send(tea: TeaThre
         assert [message for message, _ in tea.table()] == [said]
 
 
-def test_a_recall_and_an_edit_on_the_way(tea: TeaThread) -> None:
+def test_a_recall_and_an_edit_whose_answers_are_lost(tea: TeaThread) -> None:
     first, second = tea.thread.send("first"), tea.thread.send("second")
     tea.proxy.when("answer", "cut")
     with pytest.raises(imkit.ConnectionLost) as caught:
@@ -219,13 +224,13 @@ def test_a_recall_and_an_edit_on_the_way(tea: TeaThread) -> None:
     with pytest.raises(imkit.ConnectionLost) as caught:
         tea.thread.edit(second, "second thoughts")
     assert caught.value.outcome == "unknown"
-    # Both were carried out, and the history says so.
+    # The history shows that both were carried out.
     assert [(message.id, message.text) for message in tea.thread.messages()] == [(second.id, "second thoughts")]
     with pytest.raises(imkit.MessageNotFound):
         tea.thread.recall(first)
 
 
-def test_a_connection_that_breaks_while_what_waited_goes_out(tea: TeaThread) -> None:
+def test_a_connection_that_breaks_while_waiting_sends_go_out(tea: TeaThread) -> None:
     events = tea.alice.events(imkit.Disconnected)
     tea.proxy.refuse(tea.alice.user)
     tea.proxy.cut(tea.alice.user)
@@ -251,7 +256,7 @@ def test_a_connection_that_breaks_while_what_waited_goes_out(tea: TeaThread) -> 
 
 def test_a_send_that_finds_the_socket_closing_waits_for_the_next(tea: TeaThread) -> None:
     connection = tea.alice.account.connection
-    tea.proxy.stall(tea.alice.user)  # the close is not answered before the send came
+    tea.proxy.stall(tea.alice.user)  # the close is not answered before the send
 
     async def main() -> str:
         socket = connection._socket
@@ -280,7 +285,7 @@ def test_closing_while_the_connection_breaks(tea: TeaThread, monkeypatch: pytest
     assert list(tea.alice.events(imkit.LoggedOut)) == [imkit.LoggedOut("closed")]
 
 
-def test_a_login_of_somebody_else_is_not_disturbed(tea: TeaThread) -> None:
+def test_another_users_session_is_not_disturbed(tea: TeaThread) -> None:
     with imkit.login(new_name("carol"), app=tea.sandbox.app) as carol:
         tea.proxy.cut()
         assert carol.create_group("quiet").send("still here").id

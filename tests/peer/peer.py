@@ -1,7 +1,7 @@
-"""The official SDK in a Node process, scripted from Python.
+"""The official SDK in a Node process, controlled from Python.
 
-A `Peer` is the process; a `Device` is one connection of the SDK in it. Calls block, events are kept in the order in
-which they came, and waiting always has an end.
+A `Peer` is the process; a `Device` is one connection of the SDK in it. Calls block, events are kept in the order of
+arrival, and every wait has a time limit.
 """
 
 import base64
@@ -19,11 +19,11 @@ from typing import Any, Protocol, Self
 
 from tests.peer.node import HERE, ready
 
-PATIENCE = 10.0  # seconds for an answer or an event; the SDK itself gives a send 15
+WAIT_SECONDS = 10.0  # seconds for an answer or an event; the SDK itself gives a send 15
 
 
 class SdkError(Exception):
-    """What the SDK rejected with. `type` is its error number, the one that `IMError.code` shows too."""
+    """The error with which the SDK rejected a call. `type` is the SDK's error number, as in `IMError.code`."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(f"{error['type']}: {error['message']} {error['data'] or ''}")
@@ -33,12 +33,16 @@ class SdkError(Exception):
 
 
 class Server(Protocol):
-    """Where a device connects: what `imkit.Sandbox`, and the JSON line of `imkit sandbox`, tell."""
+    """The addresses of a server; `imkit.Sandbox` has them."""
 
-    app_key: str
-    rest_url: str
-    ws_url: str
-    secret: str
+    @property
+    def app_key(self) -> str: ...
+    @property
+    def rest_url(self) -> str: ...
+    @property
+    def ws_url(self) -> str: ...
+    @property
+    def secret(self) -> str: ...
 
 
 class Peer:
@@ -60,7 +64,7 @@ class Peer:
         self._devices: dict[str, Device] = {}
         self._complaints: deque[str] = deque(maxlen=40)
         self._writing = threading.Lock()
-        self.unhandled: list[Any] = []  # promises inside the SDK that failed with nobody waiting
+        self.unhandled: list[Any] = []  # unhandled rejections inside the SDK
         self.version: Future[str] = Future()
         self._readers = [
             threading.Thread(target=target, name=f"peer-{build}", daemon=True)
@@ -68,7 +72,7 @@ class Peer:
         ]
         for reader in self._readers:
             reader.start()
-        self.version.result(PATIENCE)
+        self.version.result(WAIT_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +81,7 @@ class Peer:
         self.close()
 
     def close(self) -> None:
-        """End the process: it leaves when its stdin closes, and is killed if it does not."""
+        """End the process by closing its stdin; kill it if it does not end."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -95,20 +99,20 @@ class Peer:
         return self._process.poll() is None
 
     def freeze(self) -> None:
-        """Stop the process without ending it: its sockets stay open, and nothing reads them."""
+        """Suspend the process: its sockets stay open, and nothing reads them."""
         self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
-        """End the process as a dead battery would, without a word to the server."""
+        """Kill the process, without a close frame to the server."""
         self._process.kill()
         self._process.wait()
 
     def device(self, app: Server, *, resource: str | None = None, **options: Any) -> "Device":
-        """A connection of the SDK that is not open yet. `resource` gives it a fixed device id."""
+        """Return a connection of the SDK that is not open yet. `resource` sets its device id."""
         name = f"d{next(self._ids)}"
         device = self._devices[name] = Device(self, name)
         fixed = {"deviceId": resource} if resource else {}
-        # Its default is to come back by itself; a test that wants that says so.
+        # By default the SDK reconnects; a test that wants this passes `autoReconnectNumMax`.
         device.call(
             "connect",
             {
@@ -131,10 +135,11 @@ class Peer:
                 self._process.stdin.write(line + "\n")
                 self._process.stdin.flush()
         except OSError as error:
-            raise RuntimeError(self._obituary()) from error
+            raise RuntimeError(self._end_report()) from error
         return answer
 
     def _listen(self) -> None:
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             said = json.loads(line)
             if "id" in said:
@@ -151,19 +156,20 @@ class Peer:
                 self.unhandled.append(said)
         for answer in [self.version, *self._answers.values()]:
             if not answer.done():
-                answer.set_exception(RuntimeError(self._obituary()))
+                answer.set_exception(RuntimeError(self._end_report()))
 
     def _collect(self) -> None:
-        # Read always, or a full pipe stops the SDK; kept, because it tells why a process died.
+        # It must always be read, because a full pipe stops the SDK; and kept, because it tells why a process ended.
+        assert self._process.stderr is not None
         self._complaints.extend(self._process.stderr)
 
-    def _obituary(self) -> str:
+    def _end_report(self) -> str:
         self._readers[1].join(1)
         return f"the driver of the {self.build} SDK ended ({self._process.poll()}):\n{''.join(self._complaints)}"
 
 
 class Device:
-    """One connection of the official SDK: its calls, and what it was told."""
+    """One connection of the official SDK: its calls and its events."""
 
     def __init__(self, peer: Peer, name: str) -> None:
         self.peer = peer
@@ -176,12 +182,12 @@ class Device:
         return f"<{self.peer.build} SDK, {self.user or 'nobody'}>"
 
     def start(self, method: str, *args: Any) -> "Future[Any]":
-        """Begin a call and go on; the Future has what becomes of it."""
+        """Start a call without waiting; the Future gets its result."""
         return self.peer.start(self.name, method, *args)
 
     def call(self, method: str, *args: Any) -> Any:
         """Call a method of the SDK's connection and return what its promise resolves to, or raise `SdkError`."""
-        return self.start(method, *args).result(PATIENCE)
+        return self.start(method, *args).result(WAIT_SECONDS)
 
     def open(self, user: str, **credential: str) -> Any:
         """Log in, with `pwd=` or `accessToken=`."""
@@ -200,7 +206,7 @@ class Device:
         self, to: str, kind: str = "txt", *, thread: bool = True, file: bytes | None = None, **options: Any
     ) -> Any:
         """Send a message and return the SDK's result: `serverMsgId`, `message`, and `upload` where there was one."""
-        return self.start_send(to, kind, thread=thread, file=file, **options).result(PATIENCE)
+        return self.start_send(to, kind, thread=thread, file=file, **options).result(WAIT_SECONDS)
 
     def start_send(
         self, to: str, kind: str = "txt", *, thread: bool = True, file: bytes | None = None, **options: Any
@@ -218,34 +224,34 @@ class Device:
         return self.start("send", message)
 
     def download(self, message: dict[str, Any]) -> bytes:
-        """The bytes of an attachment, by the SDK's own download."""
+        """Return the bytes of an attachment, with the SDK's download."""
         return base64.b64decode(self.call("download", {"url": message["url"], "secret": message["secret"]}))
 
     def heard(self, event: str, data: Any) -> None:
-        """Note an event; called by the process's reader."""
+        """Keep an event; the process's reader calls this."""
         with self._news:
             self._heard.append((event, data))
             self._news.notify_all()
 
     def clear(self) -> None:
-        """Forget what was heard so far."""
+        """Drop the events that came so far."""
         with self._news:
             self._heard.clear()
 
     def seen(self, event: str, test: Callable[[Any], bool] = lambda data: True, **fields: Any) -> list[Any]:
-        """What came so far of one kind of event."""
+        """Return the events of a kind that came so far."""
         with self._news:
             return [data for kind, data in self._heard if kind == event and _has(data, fields) and test(data)]
 
     def wait(self, event: str, test: Callable[[Any], bool] = lambda data: True, **fields: Any) -> Any:
-        """The first such event, come already or still to come."""
+        """Return the first such event; wait for it if it has not come."""
         return self.wait_for(1, event, test, **fields)[0]
 
     def wait_for(
         self, count: int, event: str, test: Callable[[Any], bool] = lambda data: True, **fields: Any
     ) -> list[Any]:
-        """The first `count` such events, in the order in which they came."""
-        deadline = time.monotonic() + PATIENCE
+        """Return the first `count` such events, in the order of arrival; wait for them."""
+        deadline = time.monotonic() + WAIT_SECONDS
         with self._news:
             while len(found := self.seen(event, test, **fields)) < count:
                 if not self._news.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:

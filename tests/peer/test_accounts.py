@@ -1,4 +1,4 @@
-"""Users, logins and groups: what comes before a thread."""
+"""Users, logins and groups, with the official SDK."""
 
 import json
 import urllib.request
@@ -35,7 +35,7 @@ def test_a_name_is_registered_once(peer: Peer, sandbox: Server, new_user: NewUse
     device, user = peer.device(sandbox), new_user("alice")
     reply = device.call("registerUser", {"username": user, "password": PASSWORD})
     assert reply["type"] == 0
-    # The SDK tells a taken name by this word.
+    # The SDK recognises a taken name by this text.
     with pytest.raises(SdkError, match="unique"):
         device.call("registerUser", {"username": user, "password": "another"})
 
@@ -54,7 +54,7 @@ def test_a_token_logs_in(peer: Peer, sandbox: Server, new_user: NewUser) -> None
     device.call("registerUser", {"username": user, "password": PASSWORD})
     token = token_of(sandbox, user)
     device.open(user, accessToken=token)
-    # A fresh token takes the place of the first while the connection stays.
+    # A new token replaces the first; the connection stays.
     device.call("renewToken", token_of(sandbox, user))
     device.close()
 
@@ -75,7 +75,7 @@ def test_a_made_up_token_is_refused(peer: Peer, sandbox: Server, new_user: NewUs
     assert refused.value.type in {28, 56}  # "does not match login info", or "expired"
 
 
-def test_a_token_opens_its_own_user_alone(peer: Peer, sandbox: Server, new_user: NewUser) -> None:
+def test_a_token_is_valid_for_its_own_user_only(peer: Peer, sandbox: Server, new_user: NewUser) -> None:
     device, alice, bob = peer.device(sandbox), new_user("alice"), new_user("bob")
     for user in (alice, bob):
         device.call("registerUser", {"username": user, "password": PASSWORD})
@@ -84,8 +84,8 @@ def test_a_token_opens_its_own_user_alone(peer: Peer, sandbox: Server, new_user:
     assert refused.value.type == 28
 
 
-def test_a_token_that_ends_is_announced(peer: Peer, login: Login, new_user: NewUser) -> None:
-    # The SDK counts the token's life from what the server tells it, and says so at four fifths and at the end.
+def test_the_sdk_tells_that_a_token_expires(peer: Peer, login: Login, new_user: NewUser) -> None:
+    # The SDK takes the token's expiry from the server, and tells it at four fifths of its life and at its end.
     with Sandbox(open_registration=True, token_seconds=1) as short_lived:
         device = login(peer, new_user("alice"), server=short_lived)
         device.wait("onTokenWillExpire")
@@ -93,7 +93,7 @@ def test_a_token_that_ends_is_announced(peer: Peer, login: Login, new_user: NewU
         device.wait("onDisconnected")
 
 
-def test_names_are_the_same_in_any_case(peer: Peer, sandbox: Server, new_user: NewUser, login: Login) -> None:
+def test_user_ids_do_not_depend_on_case(peer: Peer, sandbox: Server, new_user: NewUser, login: Login) -> None:
     user = new_user("alice")
     login(peer, user)
     shouting = login(peer, user.upper(), new=False)

@@ -1,4 +1,4 @@
-"""Roaming history (消息漫游) as the official SDK pages through it."""
+"""Roaming history (消息漫游), read by the official SDK."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.peer
 
 
 def page_through(device: Device, target: str, page_size: int, **options: Any) -> list[dict[str, Any]]:
-    """Everything, in pages, until the SDK says that a page is the last."""
+    """Return all messages, page by page, until the SDK says that a page is the last."""
     messages: list[dict[str, Any]] = []
     cursor: Any = -1
     for _ in range(50):
@@ -26,7 +26,7 @@ def page_through(device: Device, target: str, page_size: int, **options: Any) ->
 
 
 def talk(tea: TeaGroup) -> list[str]:
-    """Alice and Bob in turn, with a vote among the words; the ids, oldest first."""
+    """Let Alice and Bob send texts in turn, and a custom message; return the ids, the oldest first."""
     ids = []
     for number in range(7):
         speaker = (tea.alice, tea.bob)[number % 2]
@@ -35,7 +35,7 @@ def talk(tea: TeaGroup) -> list[str]:
     return ids
 
 
-def test_both_ways_and_whole(tea: TeaGroup) -> None:
+def test_all_messages_in_both_directions(tea: TeaGroup) -> None:
     ids = talk(tea)
     assert ids == sorted(ids, key=int)
     upwards = page_through(tea.bob, tea.thread, 3)
@@ -48,7 +48,7 @@ def test_both_ways_and_whole(tea: TeaGroup) -> None:
     assert first["chatThread"] == {"messageId": tea.parent, "parentId": tea.group, "chatThreadName": "Oolong"}
 
 
-def test_a_page_size_that_divides_evenly_ends_too(tea: TeaGroup) -> None:
+def test_paging_ends_when_the_last_page_is_full(tea: TeaGroup) -> None:
     ids = talk(tea)
     assert [message["id"] for message in page_through(tea.bob, tea.thread, 4, searchDirection="down")] == ids
 
@@ -63,14 +63,14 @@ def test_filters(tea: TeaGroup) -> None:
     assert [message["msg"] for message in texts] == ["cup 6", "cup 4", "cup 2", "cup 0"]
 
 
-def test_a_stretch_of_time(tea: TeaGroup) -> None:
+def test_a_time_range(tea: TeaGroup) -> None:
     talk(tea)
     everything = page_through(tea.bob, tea.thread, 50, searchDirection="down")
     begin, end = everything[2]["time"], everything[4]["time"]
     bounds = {"startTime": begin, "endTime": end}
     within = page_through(tea.bob, tea.thread, 2, searchDirection="down", searchOptions=bounds)
     found = {message["id"] for message in within}
-    # Whether the ends belong to it is not documented, so only what lies clearly inside and outside is held.
+    # Whether the ends are included is not documented, so the test checks only messages clearly inside and outside.
     assert {message["id"] for message in everything if begin < message["time"] < end} <= found
     assert found <= {message["id"] for message in everything if begin <= message["time"] <= end}
 
@@ -85,7 +85,7 @@ def test_an_empty_thread_has_an_empty_history(tea: TeaGroup) -> None:
     assert page_through(tea.bob, tea.thread, 10) == []
 
 
-def test_a_stranger_reads_nothing(tea: TeaGroup) -> None:
+def test_a_user_outside_the_group_reads_nothing(tea: TeaGroup) -> None:
     talk(tea)
     with pytest.raises(SdkError):
         page_through(tea.dave, tea.thread, 10)

@@ -1,6 +1,7 @@
-"""What is said in a thread: every type of message, recalls, edits, and what is refused."""
+"""Messages of every type in a thread, recalls, edits and refusals, with the official SDK."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,9 @@ from tests.peer.peer import Peer, SdkError, Server
 
 pytestmark = pytest.mark.peer
 
-PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452")  # the head of a picture is picture enough here
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452")  # the head of a PNG file is enough here
 
-# Every kind of value an attribute may have; the last is the largest integer JavaScript has exactly.
+# One attribute of each type; the last is the largest integer that JavaScript represents exactly.
 EXT = {
     "text": "文本 🍵",
     "count": 7,
@@ -28,18 +29,18 @@ EXT = {
 
 
 def mark(tea: TeaGroup) -> dict[str, str]:
-    """How a message says which thread it belongs to."""
+    """Return the thread mark of a message, as the SDK shows it."""
     return {"messageId": tea.parent, "parentId": tea.group, "chatThreadName": "Oolong"}
 
 
-def test_text_reaches_the_thread_and_nobody_else(tea: TeaGroup) -> None:
+def test_a_text_reaches_the_threads_members_only(tea: TeaGroup) -> None:
     sent = tea.alice.send(tea.thread, msg="冻顶 🎉", ext=EXT)
     heard = tea.bob.wait("onTextMessage", id=sent["serverMsgId"])
     assert (heard["msg"], heard["ext"]) == ("冻顶 🎉", EXT)
     assert (heard["from"], heard["to"], heard["chatType"]) == (tea.alice.user, tea.thread, "groupChat")
     assert heard["chatThread"] == mark(tea)
     assert heard["time"] > 1_600_000_000_000
-    # The group is told of the thread's news, not of the words' arrival.
+    # All members of the group get the thread notice.
     for hearer in (tea.bob, tea.carol):
         told = hearer.wait("onChatThreadChange", operation="update", id=tea.thread, messageCount=1)
         last = told["lastMessage"]
@@ -51,7 +52,7 @@ def test_text_reaches_the_thread_and_nobody_else(tea: TeaGroup) -> None:
     assert tea.alice.seen("onTextMessage") == []
 
 
-def test_who_may_not_speak(tea: TeaGroup) -> None:
+def test_users_who_may_not_send(tea: TeaGroup) -> None:
     with pytest.raises(SdkError) as stranger:
         tea.dave.send(tea.thread, msg="hello?")
     assert stranger.value.type in {602, 603, 605}
@@ -60,7 +61,7 @@ def test_who_may_not_speak(tea: TeaGroup) -> None:
     assert nowhere.value.type in {602, 605, 1300}
 
 
-def test_too_large_a_message_is_refused_and_the_next_one_goes(tea: TeaGroup) -> None:
+def test_a_too_large_message_is_refused_and_the_next_one_is_sent(tea: TeaGroup) -> None:
     with pytest.raises(SdkError) as refused:
         tea.alice.send(tea.thread, msg="茶" * 4000)
     assert refused.value.type == 511
@@ -87,10 +88,10 @@ def test_location(tea: TeaGroup) -> None:
     assert (heard["lat"], heard["lng"], heard["addr"]) == (23.75, 120.75, "南投县鹿谷乡")
 
 
-def test_image_by_address(tea: TeaGroup) -> None:
+def test_image_by_url(tea: TeaGroup) -> None:
     sent = tea.alice.send(tea.thread, "img", url="https://example.invalid/leaf/oolong.png", width=12, height=34)
     heard = tea.bob.wait("onImageMessage", id=sent["serverMsgId"])
-    # Whatever host it had: the receiver asks its own server.
+    # Whatever host the URL has, the SDK replaces it with its own server.
     assert "/leaf/oolong.png" in heard["url"]
     assert heard["url"].startswith("http://127.0.0.1:")
 
@@ -100,7 +101,7 @@ def test_bundle(tea: TeaGroup) -> None:
         tea.alice.send(tea.thread, msg=words)
     asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 10, "searchDirection": "down"}
     history = tea.alice.call("getHistoryMessages", asked)["messages"]
-    about = {"title": "tea talk", "summary": "two", "compatibleText": "please upgrade"}
+    about: dict[str, Any] = {"title": "tea talk", "summary": "two", "compatibleText": "please upgrade"}
     sent = tea.alice.send(tea.thread, "combine", messageList=history, **about)
     heard = tea.bob.wait("onCombineMessage", id=sent["serverMsgId"])
     assert (heard["title"], heard["summary"], heard["combineLevel"]) == ("tea talk", "two", 1)
@@ -108,7 +109,7 @@ def test_bundle(tea: TeaGroup) -> None:
     assert [message["msg"] for message in opened] == ["first", "第二"]
 
 
-UPLOADS = {
+UPLOADS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "img": ("onImageMessage", {"width": 12, "height": 34, "filename": "leaf.png"}, ["width", "height"]),
     "audio": ("onAudioMessage", {"length": 3, "filename": "pouring.amr"}, ["length", "filename"]),
     "video": ("onVideoMessage", {"length": 5, "filename": "pouring.mp4"}, ["length", "filename"]),
@@ -117,7 +118,7 @@ UPLOADS = {
 
 
 @pytest.mark.parametrize("kind", UPLOADS)
-def test_attachments_go_up_and_come_down(web_tea: TeaGroup, kind: str) -> None:
+def test_upload_and_download(web_tea: TeaGroup, kind: str) -> None:
     event, options, kept = UPLOADS[kind]
     sent = web_tea.alice.send(web_tea.thread, kind, file=PNG, **options)
     assert sent["upload"]["entities"][0]["uuid"]
@@ -144,7 +145,7 @@ def test_recall(tea: TeaGroup) -> None:
     tea.alice.call("recallMessage", {"mid": regretted, "ext": "wrong thread", **where})
     heard = tea.bob.wait("onRecallMessage", mid=regretted)
     assert (heard["from"], heard["to"], heard["ext"]) == (tea.alice.user, tea.thread, "wrong thread")
-    # The group learns that the thread's last word is another one now.
+    # The thread notice has the message before as the last one.
     tea.carol.wait("onChatThreadChange", lambda told: told.get("lastMessage", {}).get("id") == kept, messageCount=1)
     asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20}
     assert [message["id"] for message in tea.bob.call("getHistoryMessages", asked)["messages"]] == [kept]
@@ -154,7 +155,9 @@ def test_recall(tea: TeaGroup) -> None:
         tea.bob.call("recallMessage", {"mid": kept, **where})
 
 
-def test_a_message_recalled_before_it_was_fetched_never_comes(own_tea: TeaGroup, login: Login, peer: Peer) -> None:
+def test_a_message_that_is_recalled_before_its_delivery_is_not_delivered(
+    own_tea: TeaGroup, login: Login, peer: Peer
+) -> None:
     tea = own_tea
     tea.bob.close()
     kept = tea.alice.send(tea.thread, msg="kept")["serverMsgId"]
@@ -169,19 +172,19 @@ def test_a_message_recalled_before_it_was_fetched_never_comes(own_tea: TeaGroup,
 
 @pytest.fixture(scope="module")
 def strict_sandbox(sandbox: Server) -> Iterator[Server]:
-    """A server whose recall window is as short as its clock can tell."""
+    """A server with a time limit of 1 ms for recalls."""
     with Sandbox(open_registration=True, recall_seconds=0.001) as running:
         yield running
 
 
-def test_recall_when_the_time_is_over(
+def test_a_recall_after_the_time_limit_is_refused(
     strict_sandbox: Server, login: Login, peer: Peer, new_user: Callable[[str], str]
 ) -> None:
     people = (login(peer, new_user(name), server=strict_sandbox) for name in ("alice", "bob", "carol", "dave"))
     tea = make_tea_group(*people)
     sent = tea.alice.send(tea.thread, msg="for ever")["serverMsgId"]
     stood = [tea.bob.wait("onTextMessage", id=sent)["time"]]
-    while stood[-1] - stood[0] <= 1:  # the server's own clock says that the window, of 1 ms, is over
+    while stood[-1] - stood[0] <= 1:  # until 1 ms has passed on the server's clock
         later = tea.alice.send(tea.group, msg="tick", thread=False)["serverMsgId"]
         stood.append(tea.bob.wait("onTextMessage", id=later)["time"])
     with pytest.raises(SdkError) as refused:

@@ -11,7 +11,7 @@ from PIL import Image
 import imkit
 from tests.peer.conftest import Login
 from tests.peer.peer import Peer, Server
-from tests.peer.test_conversation import SECONDS, Table, heard_by_bob, table_of
+from tests.peer.test_conversation import SECONDS, MixedThread, heard_by_bob, mixed_thread
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
 
@@ -26,11 +26,11 @@ PNG = picture()
 
 
 @pytest.fixture
-def web_table(sandbox: Server, web_peer: Peer, login: Login, new_user: Callable[[str], str]) -> Iterator[Table]:
-    yield from table_of(sandbox, web_peer, login, new_user)
+def web_mixed(sandbox: Server, web_peer: Peer, login: Login, new_user: Callable[[str], str]) -> Iterator[MixedThread]:
+    yield from mixed_thread(sandbox, web_peer, login, new_user)
 
 
-# What the SDK is asked to send, and what imkit must make of it.
+# The options of the SDK's send, and the body that imkit must read.
 FROM_SDK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "loc": (
         {"addr": "南投县鹿谷乡", "buildingName": "tea house", "lat": 23.75, "lng": 120.75},
@@ -52,18 +52,18 @@ FROM_SDK: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", FROM_SDK)
-def test_imkit_reads_what_the_sdk_sends(web_table: Table, kind: str, tmp_path: Path) -> None:
+def test_imkit_reads_what_the_sdk_sends(web_mixed: MixedThread, kind: str, tmp_path: Path) -> None:
     options, expected = FROM_SDK[kind]
-    sent = web_table.alice.send(web_table.thread.id, kind, **options)["serverMsgId"]
-    heard = heard_by_bob(web_table, sent)
+    sent = web_mixed.alice.send(web_mixed.thread.id, kind, **options)["serverMsgId"]
+    heard = heard_by_bob(web_mixed, sent)
     assert heard.type == kind
     assert {name: getattr(heard.body, name) for name in expected} == expected
     assert heard.thread is not None
     if "file" in options:
-        assert web_table.bob.download(heard, tmp_path).read_bytes() == PNG
+        assert web_mixed.bob.download(heard, tmp_path).read_bytes() == PNG
 
 
-# What imkit sends, the SDK's event for it, and what it must say.
+# The body that imkit sends, the SDK's event for it, and the fields of the event.
 FROM_IMKIT: dict[str, tuple[imkit.messages.Body, str, dict[str, Any]]] = {
     "loc": (
         imkit.Location(23.75, 120.75, "南投县鹿谷乡", building_name="tea house"),
@@ -84,67 +84,67 @@ FROM_IMKIT: dict[str, tuple[imkit.messages.Body, str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", FROM_IMKIT)
-def test_the_sdk_reads_what_imkit_sends(web_table: Table, kind: str) -> None:
+def test_the_sdk_reads_what_imkit_sends(web_mixed: MixedThread, kind: str) -> None:
     body, event, expected = FROM_IMKIT[kind]
-    sent = web_table.thread.send(body)
-    heard = web_table.alice.wait(event, id=sent.id)
+    sent = web_mixed.thread.send(body)
+    heard = web_mixed.alice.wait(event, id=sent.id)
     assert {name: heard[name] for name in expected} == expected
-    assert heard["chatThread"]["messageId"] == web_table.parent
+    assert heard["chatThread"]["messageId"] == web_mixed.parent
     if isinstance(body, imkit.messages.Attachment):
         assert heard["file_length"] == len(PNG)
-        assert web_table.alice.download(heard) == PNG
+        assert web_mixed.alice.download(heard) == PNG
 
 
-def test_bundles_open_on_the_other_side(web_table: Table) -> None:
+def test_bundles_open_on_the_other_side(web_mixed: MixedThread) -> None:
     for words in ("first", "第二"):
-        web_table.alice.send(web_table.thread.id, msg=words)
+        web_mixed.alice.send(web_mixed.thread.id, msg=words)
     asked = {
-        "targetId": web_table.thread.id,
+        "targetId": web_mixed.thread.id,
         "chatType": "groupChat",
         "pageSize": 10,
         "searchDirection": "down",
     }
-    history = web_table.alice.call("getHistoryMessages", asked)["messages"]
-    about = {"title": "tea talk", "summary": "two", "compatibleText": "please upgrade"}
-    sent = web_table.alice.send(web_table.thread.id, "combine", messageList=history, **about)["serverMsgId"]
-    heard = heard_by_bob(web_table, sent)
+    history = web_mixed.alice.call("getHistoryMessages", asked)["messages"]
+    about: dict[str, Any] = {"title": "tea talk", "summary": "two", "compatibleText": "please upgrade"}
+    sent = web_mixed.alice.send(web_mixed.thread.id, "combine", messageList=history, **about)["serverMsgId"]
+    heard = heard_by_bob(web_mixed, sent)
     assert isinstance(heard.body, imkit.Combine)
     assert (heard.body.title, heard.body.summary, heard.body.fallback) == ("tea talk", "two", "please upgrade")
-    assert [inner.text for inner in web_table.bob.unpack(heard)] == ["first", "第二"]
+    assert [inner.text for inner in web_mixed.bob.unpack(heard)] == ["first", "第二"]
 
-    talk = list(web_table.thread.messages(types=["txt"]))
-    ours = web_table.thread.send(imkit.Combine("his bundle", talk, summary="the same two"))
-    told = web_table.alice.wait("onCombineMessage", id=ours.id)
+    talk = list(web_mixed.thread.messages(types=["txt"]))
+    ours = web_mixed.thread.send(imkit.Combine("his bundle", talk, summary="the same two"))
+    told = web_mixed.alice.wait("onCombineMessage", id=ours.id)
     assert (told["title"], told["summary"], told["combineLevel"]) == ("his bundle", "the same two", 1)
-    opened = web_table.alice.call("downloadAndParseCombineMessage", {"url": told["url"], "secret": told["secret"]})
+    opened = web_mixed.alice.call("downloadAndParseCombineMessage", {"url": told["url"], "secret": told["secret"]})
     assert [message["msg"] for message in opened] == ["first", "第二"]
 
 
-def test_edits_are_seen_by_the_other(web_table: Table) -> None:
-    hers = web_table.alice.send(web_table.thread.id, msg="Dong Dign")["serverMsgId"]
-    heard_by_bob(web_table, hers)
-    where = {"chatType": "groupChat", "to": web_table.thread.id, "isChatThread": True}
-    web_table.alice.call("modify", hers, {"type": "txt", "msg": "Dong Ding", **where})
-    edits = web_table.bob.events(imkit.MessageEdited)
+def test_edits_are_seen_by_the_other(web_mixed: MixedThread) -> None:
+    hers = web_mixed.alice.send(web_mixed.thread.id, msg="Dong Dign")["serverMsgId"]
+    heard_by_bob(web_mixed, hers)
+    where = {"chatType": "groupChat", "to": web_mixed.thread.id, "isChatThread": True}
+    web_mixed.alice.call("modify", hers, {"type": "txt", "msg": "Dong Ding", **where})
+    edits = web_mixed.bob.events(imkit.MessageEdited)
     edited = edits.next(timeout=SECONDS, where=lambda event: event.message.id == hers)
     assert isinstance(edited, imkit.MessageEdited)
-    assert (edited.message.text, edited.operator, edited.count) == ("Dong Ding", web_table.alice.user, 1)
+    assert (edited.message.text, edited.operator, edited.count) == ("Dong Ding", web_mixed.alice.user, 1)
 
-    his = web_table.thread.send("Tie Guan Yni")
-    web_table.alice.wait("onTextMessage", id=his.id)
-    web_table.thread.edit(his, "Tie Guan Yin")
-    told = web_table.alice.wait("onModifiedMessage", id=his.id)
-    assert (told["msg"], told["modifiedInfo"]["operatorId"]) == ("Tie Guan Yin", web_table.bob.user)
+    his = web_mixed.thread.send("Tie Guan Yni")
+    web_mixed.alice.wait("onTextMessage", id=his.id)
+    web_mixed.thread.edit(his, "Tie Guan Yin")
+    told = web_mixed.alice.wait("onModifiedMessage", id=his.id)
+    assert (told["msg"], told["modifiedInfo"]["operatorId"]) == ("Tie Guan Yin", web_mixed.bob.user)
 
 
-def test_removal_is_told_to_who_is_removed(web_table: Table) -> None:
-    gone = {"chatThreadId": web_table.thread.id, "username": web_table.bob.user}
-    web_table.alice.call("removeChatThreadMember", gone)
-    changes = web_table.bob.events(imkit.ThreadChanged)
+def test_a_removed_member_is_told(web_mixed: MixedThread) -> None:
+    gone = {"chatThreadId": web_mixed.thread.id, "username": web_mixed.bob.user}
+    web_mixed.alice.call("removeChatThreadMember", gone)
+    changes = web_mixed.bob.events(imkit.ThreadChanged)
     change = changes.next(timeout=SECONDS, where=lambda event: event.operation == "member_removed")
     assert isinstance(change, imkit.ThreadChanged)
     assert (change.thread_id, change.user, change.operator) == (
-        web_table.thread.id,
-        web_table.bob.user,
-        web_table.alice.user,
+        web_mixed.thread.id,
+        web_mixed.bob.user,
+        web_mixed.alice.user,
     )

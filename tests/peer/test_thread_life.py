@@ -1,4 +1,4 @@
-"""A chat thread (子区) from its creation to its end, as the official SDK sees it."""
+"""The calls and notices of chat threads (子区), with the official SDK."""
 
 import pytest
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.peer
 NO_SUCH_THREAD, ALREADY_THERE, NO_PERMISSION, NOT_A_MEMBER = 1300, 1301, {52, 603}, {602, 603, 605}
 
 
-def test_creating_tells_the_group_and_nobody_else(tea: TeaGroup) -> None:
+def test_creating_a_thread_is_told_to_the_group_only(tea: TeaGroup) -> None:
     parent = tea.alice.send(tea.group, msg="Which cups?", thread=False)["serverMsgId"]
     named = {"parentId": tea.group, "name": "杯子 ☕", "messageId": parent}
     thread = tea.bob.call("createChatThread", named)["data"]["chatThreadId"]
@@ -27,13 +27,13 @@ def test_creating_tells_the_group_and_nobody_else(tea: TeaGroup) -> None:
     assert (about["parentId"], about["messageId"], about["affiliationsCount"]) == (tea.group, parent, 1)
 
 
-def test_a_message_carries_one_thread(tea: TeaGroup) -> None:
+def test_a_message_has_at_most_one_thread(tea: TeaGroup) -> None:
     with pytest.raises(SdkError) as refused:
         tea.bob.call("createChatThread", {"parentId": tea.group, "name": "again", "messageId": tea.parent})
     assert refused.value.type == ALREADY_THERE
 
 
-def test_a_stranger_creates_nothing(tea: TeaGroup) -> None:
+def test_a_user_outside_the_group_creates_no_thread(tea: TeaGroup) -> None:
     parent = tea.alice.send(tea.group, msg="another", thread=False)["serverMsgId"]
     with pytest.raises(SdkError):
         tea.dave.call("createChatThread", {"parentId": tea.group, "name": "mine", "messageId": parent})
@@ -67,7 +67,7 @@ def test_members_come_in_pages(tea: TeaGroup) -> None:
         page = tea.alice.call("getChatThreadMembers", {**asked, "pageSize": 1, "cursor": cursor})
         one_by_one += page["data"]["affiliations"]
         assert len(one_by_one) <= len(everyone)
-        cursor = (page.get("properties") or {}).get("cursor")
+        cursor = (page.get("properties") or {}).get("cursor") or ""
     assert sorted(one_by_one) == sorted(everyone)
     assert not cursor
 
@@ -78,7 +78,7 @@ def listed(device: Device, method: str, **options: object) -> list[dict[str, obj
     return entities
 
 
-def test_threads_are_listed_for_those_who_may_know(tea: TeaGroup) -> None:
+def test_threads_are_listed_for_members_of_the_group(tea: TeaGroup) -> None:
     for entities in (
         listed(tea.bob, "getJoinedChatThreads"),
         listed(tea.bob, "getJoinedChatThreads", parentId=tea.group),
@@ -103,7 +103,7 @@ def test_many_threads_are_listed_in_pages(tea: TeaGroup) -> None:
         page = tea.carol.call("getChatThreads", {"parentId": tea.group, "pageSize": 2, "cursor": cursor})
         found += [entity["id"] for entity in page["entities"]]
         assert len(found) <= len(made)
-        cursor = (page.get("properties") or {}).get("cursor")
+        cursor = (page.get("properties") or {}).get("cursor") or ""
         if not cursor:
             break
     assert sorted(found) == sorted(made)
@@ -128,7 +128,7 @@ def test_renaming(tea: TeaGroup) -> None:
         hearer.wait("onChatThreadChange", operation="update", id=tea.thread, name="乌龙")
     sent = tea.bob.send(tea.thread, msg="better")
     assert tea.alice.wait("onTextMessage", id=sent["serverMsgId"])["chatThread"]["chatThreadName"] == "乌龙"
-    # Bob is in the thread, and neither made it nor runs the group.
+    # Bob is in the thread, but he neither created it nor manages the group.
     with pytest.raises(SdkError) as refused:
         tea.bob.call("changeChatThreadName", {"chatThreadId": tea.thread, "name": "mine"})
     assert refused.value.type in NO_PERMISSION
@@ -171,7 +171,7 @@ def test_leaving_the_group_leaves_its_threads(tea: TeaGroup) -> None:
     assert refused.value.type in NOT_A_MEMBER
 
 
-def test_the_end_of_the_group_ends_its_threads(tea: TeaGroup) -> None:
+def test_destroying_the_group_destroys_its_threads(tea: TeaGroup) -> None:
     tea.alice.call("destroyGroup", {"groupId": tea.group})
     tea.bob.wait("onGroupEvent", operation="destroy", id=tea.group)
     with pytest.raises(SdkError) as gone:

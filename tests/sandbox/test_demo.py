@@ -99,7 +99,7 @@ def test_who_is_who(frame: pd.DataFrame) -> None:
     cards = said_in(frame, FACTS.cards_thread)
     assert set(cards.type) == {"custom"}
     assert set(cards.text) == {"card"}
-    found = {row.sender: json.loads(row.payload)["params"] for row in cards.itertuples()}
+    found = {row.sender: json.loads(str(row.payload))["params"] for row in cards.itertuples()}
     assert found == {person.user: {"name": person.name, "city": person.city} for person in PEOPLE}
     assert FACTS.reader not in set(frame.sender)
 
@@ -273,7 +273,7 @@ def test_it_is_put_in_once_and_beside_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"threads": 9}, {"messages": 499, "threads": 10}, {"threads": 100, "messages": 900}])
-def test_what_is_too_small_is_refused(wrong: dict[str, int]) -> None:
+def test_a_too_small_demo_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="a demo"):
         imkit.Sandbox.demo(**wrong)
 
