@@ -1,5 +1,6 @@
-"""One login at the service: its app and credentials, its connection, its REST calls, its events and their pace.
+"""One login at the service: app, credentials, connection, REST calls, rate limit, sends and events.
 
-Everything here runs on imkit's own loop (`imkit.portal`). It may import `imkit.wire` and the modules at the top of
-the package that hold plain data; it knows nothing of tables, forms or the sandbox.
+`imkit.client.account` puts the parts together; begin there. Everything here runs on imkit's own loop (`imkit.portal`).
+These modules may import `imkit.wire` and the plain modules at the top of the package. They know nothing of DataFrames,
+forms or the sandbox.
 """

@@ -1,4 +1,4 @@
-"""The account of a logged-in user: what the rooms above are given to work with."""
+"""`Account` owns one login's connection, REST client, events and tasks. Session, Group and Thread work with it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from imkit.portal import Worker, portal
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol
 
-TIMING = Timing()  # of every connection that is made from now on
-_LAST_WORDS_SECONDS = 0.2
-# One device for each process: a cell run again is the same device, another notebook is another.
+TIMING = Timing()  # for each connection that is made from now on
+_CALLBACK_GRACE_SECONDS = 0.2
+# One device per process: a cell that runs again is the same device; another notebook is another device.
 _PROCESS_RESOURCE = f"webim_imkit_{secrets.token_hex(6)}"
 
 
 @dataclass(slots=True)
 class ThreadFacts:
-    """What is known of a thread without asking: filled by calls and events."""
+    """What the session knows of a thread without a request. Calls and events fill it in."""
 
     name: str | None = None
     group_id: str | None = None
@@ -44,86 +44,135 @@ class ThreadFacts:
     owner: str | None = None
     created: datetime | None = None
     member_count: int | None = None
-    message_count: int | None = None  # as the last notice told; it may count what has been recalled or has expired
+    message_count: int | None = None  # from the last notice; it may include recalled and expired messages
+
+    def update(
+        self,
+        *,
+        name: str | None = None,
+        group_id: str | None = None,
+        parent_id: str | None = None,
+        owner: str | None = None,
+        created: datetime | None = None,
+        member_count: int | None = None,
+        message_count: int | None = None,
+    ) -> None:
+        """Take new facts. An empty text or `None` leaves a fact as it was.
+
+        Example:
+            >>> facts = ThreadFacts(name="Oolong", owner="alice")
+            >>> facts.update(name="Pu-erh", owner="", message_count=0)
+            >>> facts.name, facts.owner, facts.message_count
+            ('Pu-erh', 'alice', 0)
+        """
+        self.name = name or self.name
+        self.group_id = group_id or self.group_id
+        self.parent_id = parent_id or self.parent_id
+        self.owner = owner or self.owner
+        self.created = created or self.created
+        self.member_count = self.member_count if member_count is None else member_count
+        self.message_count = self.message_count if message_count is None else message_count
 
 
 class KnownConversations:
-    """What a session has learnt of threads and groups, so that attributes need no I/O."""
+    """What a session has learnt of threads and groups, so that reading an attribute needs no request.
+
+    Attributes:
+        threads: by thread id, what is known of the thread; reading an unknown id adds empty facts.
+        group_names: by group id, the group's name.
+    """
 
     def __init__(self) -> None:
         self.threads: defaultdict[str, ThreadFacts] = defaultdict(ThreadFacts)
         self.group_names: dict[str, str] = {}
 
     def learn(self, events: Sequence[Event]) -> None:
-        """Take from events what they tell of threads."""
+        """Take the facts about threads that events carry."""
         for event in events:
             match event:
                 case MessageReceived(Message(thread=ThreadRef() as ref)):
                     facts = self.threads[ref.thread_id]
-                    facts.name = ref.name or facts.name
-                    facts.group_id = ref.group_id or facts.group_id
-                    facts.parent_id = ref.parent_id or facts.parent_id
+                    facts.update(name=ref.name, group_id=ref.group_id, parent_id=ref.parent_id)
                 case ThreadChanged(operation="destroy", thread_id=thread_id):
                     self.threads.pop(thread_id, None)
                 case ThreadChanged():
-                    facts = self.threads[event.thread_id]
-                    facts.name = event.name or facts.name
-                    facts.group_id = event.group_id or facts.group_id
-                    facts.parent_id = event.parent_id or facts.parent_id
-                    facts.created = event.created or facts.created
-                    if event.message_count is not None:
-                        facts.message_count = event.message_count
+                    self.threads[event.thread_id].update(
+                        name=event.name,
+                        group_id=event.group_id,
+                        parent_id=event.parent_id,
+                        created=event.created,
+                        message_count=event.message_count,
+                    )
 
 
 class BackgroundTasks:
-    """The tasks that run as long as an account is open."""
+    """The tasks that run while an account is open."""
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[Any], str] = {}
-        self._listening: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._event_readers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
     def start(
-        self, work: Coroutine[Any, Any, None], name: str, *, replaces: bool = False, listens: bool = False
+        self, work: Coroutine[Any, Any, None], name: str, *, replace: bool = False, reads_events: bool = False
     ) -> asyncio.Task[None]:
         """Run a coroutine until it is done or the account is closed.
 
         Args:
-            work: what to run.
-            name: what it is called.
-            replaces: end the tasks of this name first.
-            listens: it ends by itself with the session's events, once it has read them.
+            work: the coroutine.
+            name: the task's name.
+            replace: first cancel the tasks of the same name.
+            reads_events: the coroutine reads the session's events and ends by itself after the last one.
         """
-        for earlier, called in list(self._tasks.items()):
-            if replaces and called == name:
+        for earlier, earlier_name in list(self._tasks.items()):
+            if replace and earlier_name == name:
                 earlier.cancel()
         task = asyncio.create_task(work, name=name)
         self._tasks[task] = name
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
-        if listens:
-            self._listening.add(task)
+        if reads_events:
+            self._event_readers.add(task)
         return task
 
-    async def end(self, last_words: float) -> None:
-        """Cancel the tasks, those that listen after some seconds; one of them may be what asks for it."""
+    async def end(self, grace: float) -> None:
+        """Cancel all tasks except the current one, which may be the one that closes the account.
+
+        Args:
+            grace: how many seconds the tasks that read events get to end by themselves first.
+        """
         tasks = self._tasks.keys() - {asyncio.current_task()}
-        if listening := tasks & set(self._listening):
-            await asyncio.wait(listening, timeout=last_words)
+        if event_readers := tasks & set(self._event_readers):
+            await asyncio.wait(event_readers, timeout=grace)
         for task in tasks:
             task.cancel()
 
 
 class Account:
-    """A logged-in user: the connection, the REST interface, the events.
+    """Owns one login's connection, REST client, events and tasks.
 
-    What runs in the background holds the parts and never the account, so that an account nobody holds any more (no
-    session, thread or group of it) is closed by the garbage collector.
+    Background tasks refer to these parts and never to the account. So the garbage collector closes an account when no
+    session, thread or group refers to it any more.
 
     Args:
         user: the user id.
         app: the app.
         hosts: where the app's servers are.
         password, token: where tokens come from.
-        resource: the device's name; `None`: one for this process.
+        resource: the device's name; `None`: one per process.
+
+    Attributes:
+        user, app, identity: who is logged in, at which app, from which device.
+        connection: the socket.
+        rest: the REST client.
+        credentials: gives the token.
+        events: the events that the service sent.
+        echo_listeners: called with an event for each message that this session itself sends, recalls or edits. The
+            service tells such actions to other devices only.
+        known: names and other facts of threads and groups.
+        wire_log: the last frames and REST calls, for `Session.wire`.
+        background: the tasks.
+        load_tasks: the history loads that are running.
+        stopped: what the last interrupted history load had fetched (`imkit.history.load` sets it).
+        worker: runs the user's callbacks.
     """
 
     def __init__(
@@ -145,15 +194,14 @@ class Account:
         rest.credential = credentials.token
         self.protocol = ClientProtocol(self.identity)
         self.events = events = EventStore()
-        # What this session does itself is no event: the service tells it to others. Who shows it listens here.
         self.echo_listeners: set[Callable[[Event], None]] = set()
         self.known = known = KnownConversations()
-        self.load_tasks: set[asyncio.Task[Any]] = set()  # of histories, under way
-        self.stopped: Any = None  # what the load that was stopped last had brought (imkit.history.load)
+        self.load_tasks: set[asyncio.Task[Any]] = set()
+        self.stopped: Any = None
 
-        def deliver(told: Sequence[Event]) -> None:
-            known.learn(told)
-            events.add(told)
+        def deliver(new_events: Sequence[Event]) -> None:
+            known.learn(new_events)
+            events.add(new_events)
 
         self.worker = Worker(f"imkit-callbacks-{user}")
         self.background = background = BackgroundTasks()
@@ -171,26 +219,26 @@ class Account:
             if expires_at is not None:
                 expired = partial(connection.close, "the token expired")
                 work = keep_fresh(credentials, rest, expires_at, lambda event: deliver([event]), expired)
-                background.start(work, f"imkit token of {user}", replaces=True)
+                background.start(work, f"imkit token of {user}", replace=True)
 
         connection.logged_in = logged_in
         parts = (self.connection, self.events, self.background, self.rest, self.worker, credentials)
         self._close = partial(_close, *parts)
-        self._finalizer = weakref.finalize(self, _abandon, self._close)
-        self._finalizer.atexit = False  # the portal ends everything when the interpreter does
+        self._finalizer = weakref.finalize(self, _close_unreferenced, self._close)
+        self._finalizer.atexit = False  # when the interpreter ends, the portal closes everything
 
     def check_open(self) -> None:
-        """Raise `SessionClosed` where the session is over."""
+        """Raise `SessionClosed` if the session is over."""
         if self.connection.state == "closed":
             raise SessionClosed(f"the session of {self.user} is over ({self.connection.end_reason})")
 
     def echo(self, event: Event) -> None:
-        """Tell who shows it what this session has done, in the words in which others hear it."""
+        """Tell the echo listeners what this session did, as the event that other users get."""
         for listener in list(self.echo_listeners):
             listener(event)
 
     async def close(self, reason: str = "closed") -> None:
-        """End the session: log out, close everything, end the consumers of events."""
+        """Log out, close the connection and the REST client, and end the consumers of events."""
         self._finalizer.detach()
         await self._close(reason)
 
@@ -209,12 +257,12 @@ async def _close(
 ) -> None:
     await connection.close(reason)
     events.close()
-    # Callbacks hear of the end, unless they take their time. One of them may be what closes the session.
-    await background.end(_LAST_WORDS_SECONDS)
+    # A callback gets a short time to handle `LoggedOut`. A callback may also be the caller of this function.
+    await background.end(_CALLBACK_GRACE_SECONDS)
     await rest.close()
     worker.close()
     credentials.close()
 
 
-def _abandon(close: Callable[[str], Coroutine[Any, Any, None]]) -> None:
-    portal().submit(close("nobody holds the session any more"))
+def _close_unreferenced(close: Callable[[str], Coroutine[Any, Any, None]]) -> None:
+    portal().submit(close("no variable refers to the session any more"))

@@ -1,6 +1,6 @@
-"""`App`: an Easemob app, its key and where its servers are, and the rules for user ids.
+"""`App`: an Easemob app with its key and its servers' URLs; and the rule for user ids.
 
-Source: fact sheet sections 1 (app key, hosts) and 12 (user ids).
+Source: docs/protocol.md#transport, docs/protocol.md#host-discovery, docs/protocol.md#limits.
 """
 
 from __future__ import annotations
@@ -22,24 +22,27 @@ _buckets: dict[tuple[int, str, str, float | None], RateBucket] = {}
 
 
 class App:
-    """An Easemob app: its key, and where its servers are.
+    """An Easemob app: its key, and the URLs of its servers.
 
     Args:
         app_key: ``"org#app"``, from the app's console.
-        rest_url: such as ``"https://a1.easemob.com"``; `None`: discovered as the official SDK does.
+        rest_url: such as ``"https://a1.easemob.com"``; `None`: discovered at the first login, as in the official SDK.
         ws_url: such as ``"wss://im-api-wechat.easemob.com/websocket"``; `None`: discovered.
-        max_requests_per_second: REST requests of this process to the app, all users together; the documented limit of
-            most endpoints is 100 a second. `None`: no limit but the service's, learnt from its refusals. Either way
-            a refusal (429, 限流) slows down everybody at once; nothing is lost, and it speeds up again.
+        max_requests_per_second: the REST requests per second that this process sends to the app, all users together.
+            The documented limit of most endpoints is 100 per second. `None`: no limit of your own; imkit learns the
+            service's limit from its refusals. In both cases a refusal (429, 限流) slows down all users of this
+            process. imkit repeats the refused requests, and speeds up again later.
 
     Raises:
-        InvalidMessage: the app key or a URL is malformed.
+        InvalidMessage: the app key or a URL is malformed, or the limit is not above 0.
 
     Example:
-        >>> App("org#app").app_key
-        'org#app'
+        >>> App("org#app")
+        <App org#app, hosts discovered>
+        >>> App("org#app", rest_url="https://a1.easemob.com", max_requests_per_second=20).rest_url
+        'https://a1.easemob.com'
 
-    Source: fact sheet section 1.
+    Source: docs/protocol.md#host-discovery, docs/protocol.md#limits.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class App:
     ) -> None:
         if not isinstance(app_key, str) or not _APP_KEY.fullmatch(app_key):
             raise InvalidMessage(
-                f"{app_key!r:.100} is no app key", hint='An app key looks like "org#app", with exactly one #.'
+                f"{app_key!r:.100} is not an app key", hint='An app key looks like "org#app", with exactly one #.'
             )
         if max_requests_per_second is not None and not max_requests_per_second > 0:
             raise InvalidMessage("max_requests_per_second must be above 0, or None for no limit")
@@ -67,14 +70,17 @@ class App:
     def from_env(cls) -> App:
         """Return the app that the environment or a `.env` file names.
 
-        Reads IMKIT_APP_KEY, IMKIT_REST_URL and IMKIT_WS_URL; the environment wins over the file, which is looked
-        for in the working directory and above.
+        Reads IMKIT_APP_KEY, IMKIT_REST_URL and IMKIT_WS_URL. The `.env` file may be in the working directory or in a
+        directory above it. A variable of the environment replaces the same variable of the file.
 
         Raises:
-            InvalidMessage: IMKIT_APP_KEY is set nowhere, or malformed.
+            InvalidMessage: IMKIT_APP_KEY is not set, or a value is malformed.
 
         Example:
-            >>> App.from_env()  # doctest: +SKIP
+            ```python
+            app = imkit.App.from_env()  # with IMKIT_APP_KEY=org#app in the environment
+            alice = imkit.login("alice", app=app, password="…")
+            ```
         """
         app = app_in_environment()
         if app is None:
@@ -84,29 +90,29 @@ class App:
 
     @classmethod
     def of_sandbox(cls, app_key: str, rest_url: str, ws_url: str, token_url: str, secret: str) -> App:
-        """Internal: return a sandbox's app, with no rate limit, and with tokens from the sandbox's own app server."""
+        """Internal: return a sandbox's app. It has no rate limit, and its tokens come from the sandbox's app server."""
         app = cls(app_key, rest_url=rest_url, ws_url=ws_url, max_requests_per_second=None)
         app._sandbox_token_url, app._sandbox_secret = token_url, secret
         return app
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether this is a local sandbox, where users are made on demand and no credential is needed."""
+        """Whether this is a local sandbox: it creates users on demand, and a login needs no credential."""
         return self._sandbox_secret is not None
 
     def sandbox_token_source(self) -> tuple[str, str]:
-        """Internal: the URL of a sandbox's app server and the secret it wants; empty for a real app."""
+        """Internal: return the URL of a sandbox's app server and its secret; both are empty for a real app."""
         return self._sandbox_token_url, self._sandbox_secret or ""
 
     async def hosts(self) -> Hosts:
-        """Internal: return where the app's servers are; what the user has not given is discovered."""
+        """Internal: return the app's servers; a URL that the user did not give is discovered."""
         if self.rest_url is not None and self.ws_url is not None:
             return Hosts(self.rest_url, self.ws_url)
         found = await discover(self.app_key)
         return replace(found, rest_url=self.rest_url or found.rest_url, ws_url=self.ws_url or found.ws_url)
 
     def rate_bucket(self, rest_url: str) -> RateBucket:
-        """Internal: return the rate limit that all logins of this process at the app share."""
+        """Internal: return the rate limit that all logins of this process to the app share."""
         limit = self.max_requests_per_second
         return _buckets.setdefault((os.getpid(), self.app_key, rest_url, limit), RateBucket(limit))
 
@@ -126,20 +132,20 @@ class App:
 def _checked_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     if url is None:
         return None
-    if isinstance(url, str) and "@" in url:  # a password in it would stand in reprs and errors
-        raise InvalidMessage(f"a {schemes[0]} URL must hold no user or password")
+    if isinstance(url, str) and "@" in url:  # reprs and errors would show the password
+        raise InvalidMessage(f"a {schemes[0]} URL must contain no user or password")
     try:
         parts = urlsplit(url)
-        fits = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except (ValueError, AttributeError):  # a port beyond all ports, half an IPv6 address, no string
-        fits = False
-    if not fits or not url.isascii() or set(url) & set(" \t\r\n\\"):
-        raise InvalidMessage(f"{url!r:.200} is no {schemes[0]} URL", hint=f"It begins with {schemes[-1]}://")
+        is_valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):  # a port above 65535, half an IPv6 address, not a string
+        is_valid = False
+    if not is_valid or not url.isascii() or set(url) & set(" \t\r\n\\"):
+        raise InvalidMessage(f"{url!r:.200} is not a {schemes[0]} URL", hint=f"It begins with {schemes[-1]}://")
     return url.rstrip("/")
 
 
 def app_in_environment() -> App | None:
-    """Return the app that the environment or a `.env` file names, or `None` where they name none."""
+    """Return the app that the environment or a `.env` file names, or `None` if they name none."""
     found = settings()
     app_key = found.get("IMKIT_APP_KEY")
     if not app_key:
@@ -148,12 +154,18 @@ def app_in_environment() -> App | None:
 
 
 def user_id(user: object) -> str:
-    """Return a user id as the service knows it, in lower case.
+    """Check a user id, and return it in lower case, as the service stores it.
 
     Raises:
-        InvalidMessage: it is none (fact sheet section 12: up to 64 of letters, digits, ``_``, ``.`` and ``-``).
+        InvalidMessage: it is not 1 to 64 letters, digits, ``_``, ``.`` and ``-``.
+
+    Example:
+        >>> user_id("Alice")
+        'alice'
+
+    Source: docs/protocol.md#limits.
     """
     if not isinstance(user, str) or not _USER_ID.fullmatch(user) or user in (".", ".."):
         hint = "A user id has up to 64 letters, digits, _ . and -"
-        raise InvalidMessage(f"{user!r:.100} is no user id", hint=hint)
+        raise InvalidMessage(f"{user!r:.100} is not a user id", hint=hint)
     return user.lower()

@@ -1,6 +1,6 @@
-"""Attachments: what is checked before an upload, and where a download may go.
+"""Attachments: checks before an upload, uploads, and downloads from the app's own server only.
 
-Source: fact sheet sections 11 (upload, download) and 12 (limits).
+Source: docs/protocol.md#upload, docs/protocol.md#download, docs/protocol.md#bundle-files, docs/protocol.md#limits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from imkit.wire import bundle
 from imkit.wire.untrusted_json import text
 
 ATTACHMENT_BYTES = 10 * 2**20
-BUNDLE_BYTES = 64 * 2**20  # far above 300 messages of 5 KB, far below what would hurt
+BUNDLE_BYTES = 64 * 2**20  # far above 300 messages of 5 KB, and it fits into memory
 
 BytesProgress = Callable[[int, int | None], Awaitable[None] | None]
 A = TypeVar("A", bound=Attachment)
@@ -34,50 +34,61 @@ _KINDS: dict[type[Attachment], str] = {Image: "image", Audio: "audio", Video: "v
 
 
 async def upload_attachment(account: Account, target_id: str, body: A, progress: BytesProgress | None = None) -> A:
-    """Return an attachment that is at the service: its file uploaded, unless it has a URL already.
+    """Upload the file of an attachment, unless the attachment has a URL already; return the body with its URL.
 
     Args:
-        account: who sends.
-        target_id: the thread or group it will be sent to.
-        body: with `file` (a path, bytes or an http address) or `url`.
+        account: the login that sends.
+        target_id: the thread or group that the message will be sent to.
+        body: with `file` (a path, bytes or an http URL) or `url`.
         progress: called with the bytes sent and their total.
 
     Raises:
         InvalidMessage: there is no such file, or it is not of the body's kind.
         TooLarge: it is over 10 MB.
+
+    Source: docs/protocol.md#upload.
     """
     if isinstance(body.file, str) and body.file.startswith(("http://", "https://")) and body.url is None:
         body = replace(body, file=None, url=body.file)
     if body.file is None:
         if not body.url or urlsplit(body.url).scheme not in ("http", "https"):
-            hint = "Give a path or bytes, or url= with an http address."
+            hint = "Give a path or bytes, or url= with an http URL."
             raise InvalidMessage(f"this {type(body).__name__} has neither a file nor a URL", hint=hint)
         return body
     if body.url is not None:
         raise InvalidMessage(f"this {type(body).__name__} has a file and a URL", hint="Give one of them.")
     data, name = await asyncio.to_thread(_read, body.file)
     name = body.file_name or name or _default_name(body)
-    checked = _checked(body, data, name)
+    checked = _check_file(body, data, name)
     url, secret = await _upload(account, target_id, data, name, progress)
-    done = replace(checked, file=None, url=url, secret=secret, file_name=name, file_size=len(data))
-    if isinstance(done, Video) and done.thumbnail_url is None:
-        done = replace(done, thumbnail_url=f"{url}?vframe=true", thumbnail_secret=secret)
-    return done
+    uploaded = replace(checked, file=None, url=url, secret=secret, file_name=name, file_size=len(data))
+    if isinstance(uploaded, Video) and uploaded.thumbnail_url is None:
+        uploaded = replace(uploaded, thumbnail_url=f"{url}?vframe=true", thumbnail_secret=secret)
+    return uploaded
 
 
 async def upload_bundle(
     account: Account, target_id: str, body: Combine, name: str, progress: BytesProgress | None = None
 ) -> Combine:
-    """Return a bundle whose messages are at the service as one file.
+    """Upload the messages of a bundle as one file; return the bundle with its URL.
+
+    Args:
+        account: the login that sends.
+        target_id: the thread or group that the bundle will be sent to.
+        body: with `messages`, or a received bundle, which keeps its URL.
+        name: the file's name.
+        progress: called with the bytes sent and their total.
 
     Raises:
-        InvalidMessage: no messages, more than 300, or more than 10 bundles within each other.
+        InvalidMessage: no messages, more than 300, or bundles nested deeper than 10 levels.
+
+    Source: docs/protocol.md#bundle-files.
     """
     if body.url is not None and not body.messages:
-        return body  # forwarded as it came
+        return body  # a received bundle that is forwarded
     inner = max((m.body.level for m in body.messages if isinstance(m.body, Combine)), default=0)
     if inner >= bundle.MAX_LEVEL:
-        raise InvalidMessage(f"bundles lie within each other {bundle.MAX_LEVEL} deep at the most")
+        raise InvalidMessage(f"bundles can be nested {bundle.MAX_LEVEL} levels deep at most")
     data = bundle.pack(account.app.app_key, body.messages)
     url, secret = await _upload(account, target_id, data, name, progress)
     query = f"?em-redirect=true&share-secret={secret}"
@@ -95,7 +106,7 @@ def _read(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise InvalidMessage(f"{path} is no file")
+            raise InvalidMessage(f"{path} is not a file")
         if size > ATTACHMENT_BYTES:
             raise TooLarge(f"{path.name} has {size:,} bytes; at most {ATTACHMENT_BYTES:,} can be sent")
         return path.read_bytes(), path.name
@@ -107,66 +118,70 @@ def _default_name(body: Attachment) -> str:
     return f"{type(body).__name__.lower()}.bin"
 
 
-def _checked(body: A, data: bytes, name: str) -> A:
-    """Return the body with what its file tells of it, or refuse a file of another kind."""
+def _check_file(body: A, data: bytes, name: str) -> A:
+    """Refuse an empty file or a file of another kind; return a picture with its width and height."""
     if not data:
         raise InvalidMessage(f"{name} is empty")
     wanted = _KINDS.get(type(body))
     guessed = (mimetypes.guess_type(name)[0] or "").partition("/")[0]
     if isinstance(body, Image):
-        from PIL import Image as Picture  # loaded when a picture is sent
+        from PIL import Image as Picture  # takes time to load, and only pictures need it
 
         try:
             with Picture.open(io.BytesIO(data)) as picture:
                 width, height = picture.size
                 animated = picture.format == "GIF"
         except (OSError, ValueError, Picture.DecompressionBombError) as error:
-            raise InvalidMessage(f"{name} is no picture", hint="Send it with imkit.File(…).") from error
+            raise InvalidMessage(f"{name} is not a picture", hint="Send it with imkit.File(…).") from error
         return replace(body, width=body.width or width, height=body.height or height, animated=animated)
     if wanted is not None and guessed in {"image", "audio", "video", "text"} - {wanted}:
-        raise InvalidMessage(f"{name} looks like {guessed}, not {wanted}", hint=f"Send it as what it is, not {wanted}.")
+        hint = f"Send it as {guessed}, not as {wanted}."
+        raise InvalidMessage(f"{name} looks like {guessed}, not {wanted}", hint=hint)
     return body
 
 
 async def _upload(
     account: Account, target_id: str, data: bytes, name: str, progress: BytesProgress | None
 ) -> tuple[str, str]:
+    """Upload a file, and return its URL and its share-secret."""
     worker = Worker("imkit-progress")
     try:
 
-        async def told(done: int) -> None:
+        async def report(done: int) -> None:
             if progress is not None:
                 await worker.run(progress, done, len(data))
 
-        answer = await account.rest.upload(target_id, data, name, told)
+        answer = await account.rest.upload(target_id, data, name, report)
     finally:
         worker.close()
     entities = answer.get("entities")
     entity = entities[0] if isinstance(entities, list) and entities and isinstance(entities[0], dict) else {}
     uuid, secret = text(entity, "uuid"), text(entity, "share-secret")
     if not uuid:
-        raise ProtocolError(f"{name} was uploaded, but the answer does not say where it is")
+        raise ProtocolError(f"{name} was uploaded, but the answer has no uuid")
     return f"{account.rest.base_url}/chatfiles/{uuid}", secret
 
 
 async def download(
     account: Account, message: Message, folder: str | os.PathLike[str], progress: BytesProgress | None = None
 ) -> Path:
-    """Save a message's attachment to a folder, under a safe name that is not taken yet.
+    """Save a message's attachment to a folder, under a safe name that no other file there has.
 
     Args:
-        account: who asks.
-        message: one with an attachment.
-        folder: is made where it does not exist.
-        progress: called with the bytes received, and their total if it is known.
+        account: the login that downloads.
+        message: a message with an attachment.
+        folder: where to save it; created if it does not exist.
+        progress: called with the bytes received, and with their total if it is known.
 
     Returns:
-        Where the file is.
+        The path of the file.
 
     Raises:
         InvalidMessage: the message has no attachment.
-        Unsupported: the attachment is not at the app's own server, and fetching it would lead elsewhere.
-        NotFound: it is past its life (7 days by default).
+        Unsupported: the URL does not point to the app's own server.
+        NotFound: the service has deleted the file (by default after 7 days).
+
+    Source: docs/protocol.md#download.
     """
     path, secret = _location(account, message)
     body = message.body
@@ -194,36 +209,39 @@ async def unpack(account: Account, message: Message) -> list[Message]:
     """Return the messages in a bundle.
 
     Raises:
-        InvalidMessage: the message is no bundle.
-        ProtocolError: its file is damaged, or larger than any bundle.
+        InvalidMessage: the message is not a bundle.
+        ProtocolError: its file is damaged, or larger than a bundle can be.
+
+    Source: docs/protocol.md#bundle-files.
     """
     if not isinstance(message.body, Combine):
         raise InvalidMessage(f"message {message.id} is a {message.type}, not a bundle")
     return await asyncio.to_thread(bundle.unpack, await fetch_attachment(account, message, BUNDLE_BYTES))
 
 
-async def fetch_attachment(account: Account, message: Message, most: int) -> bytes:
+async def fetch_attachment(account: Account, message: Message, max_bytes: int) -> bytes:
     """Return the bytes of a message's attachment, from the app's own server.
 
     Raises:
         InvalidMessage: the message has no attachment.
         Unsupported: the attachment is not at the app's own server.
-        ProtocolError: there are more than `most` bytes; what is beyond is not fetched.
+        ProtocolError: the file has more than `max_bytes` bytes; the rest is not fetched.
     """
     path, secret = _location(account, message)
     data = bytearray()
     async with aclosing(account.rest.download(path, secret)) as chunks:
         async for chunk, _ in chunks:
             data += chunk
-            if len(data) > most:
-                raise ProtocolError(f"the file of message {message.id} is larger than {most:,} bytes")
+            if len(data) > max_bytes:
+                raise ProtocolError(f"the file of message {message.id} is larger than {max_bytes:,} bytes")
     return bytes(data)
 
 
 def _location(account: Account, message: Message) -> tuple[str, str]:
-    """Return the path of an attachment on the app's own server, and its secret.
+    """Return the path of an attachment on the app's own server, and its share-secret.
 
-    The host in the URL is a stranger's word: as in the official SDK, the app's own server takes its place.
+    The sender chose the URL, so its host cannot be trusted. As in the official SDK, imkit takes only the path from it
+    and asks the app's own server.
     """
     body = message.body
     if not isinstance(body, Attachment | Combine) or not body.url:
@@ -240,14 +258,14 @@ def _location(account: Account, message: Message) -> tuple[str, str]:
 
 
 def _claim_name(partial: Path, directory: Path, name: str) -> Path:
-    """Give a finished download its name, or the next one that is free."""
+    """Rename a finished download to `name`, or to ``name (2)`` and so on if a file has that name."""
     stem, suffix = os.path.splitext(name)
     for number in range(1, 10_000):
         path = directory / (name if number == 1 else f"{stem} ({number}){suffix}")
         try:
-            path.open("xb").close()  # takes the name; nothing that exists is ever replaced
+            path.open("xb").close()  # creates the file, or fails: an existing file is never replaced
         except FileExistsError:
             continue
         os.replace(partial, path)
         return path
-    raise InvalidMessage(f"{directory} holds 10,000 files of the name {name} already")
+    raise InvalidMessage(f"{directory} already holds 10,000 files named {name}")

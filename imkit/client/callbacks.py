@@ -1,4 +1,4 @@
-"""A callback that hears of events: `session.on(…)` gives one."""
+"""Callbacks for events: `session.on(…)` returns a `Subscription`."""
 
 from __future__ import annotations
 
@@ -17,28 +17,36 @@ E = TypeVar("E", bound=Event)
 
 
 class Subscription:
-    """A callback that is being called; `.off()` ends it."""
+    """A callback that imkit calls for each event of some kinds, until `off()` or the session's end.
+
+    Example:
+        ```python
+        subscription = bob.on(imkit.MessageReceived, lambda event: print(event.message.text))
+        subscription.off()
+        ```
+    """
 
     def __init__(
         self, account: Account, stream: EventStream[E], callback: Callable[[E], Awaitable[object] | object]
     ) -> None:
         self._account = account
-        work = _call_back(account.worker.run, stream, callback)
-        self._task = portal().run(lambda: account.background.start(work, "imkit callback", listens=True))
+        work = _call_for_each_event(account.worker.run, stream, callback)
+        self._task = portal().run(lambda: account.background.start(work, "imkit callback", reads_events=True))
 
     def off(self) -> None:
-        """Stop calling."""
+        """Stop calling the callback."""
         portal().run(self._task.cancel)
 
     def __repr__(self) -> str:
         return f"<Subscription of {self._account.user}, {'off' if self._task.done() else 'on'}>"
 
 
-async def _call_back(
+async def _call_for_each_event(
     run: Callable[..., Awaitable[Any]],
     stream: EventStream[E],
     callback: Callable[[E], Awaitable[object] | object],
 ) -> None:
+    """Call the callback with each event; an error in it is logged and ends nothing."""
     while (event := await stream.next_or_end()) is not None:
         if isinstance(event, Dropped) and Dropped not in stream.kinds:
             logger.warning("a callback fell behind: %d events were dropped", event.count)

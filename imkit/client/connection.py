@@ -1,7 +1,7 @@
-"""A device's connection: connecting, logging in, reconnecting after a loss, and reading what the service sends.
+"""A device's connection: it connects, logs in, reads the socket, and reconnects after a loss.
 
-`imkit.wire.protocol` decides what to say and what a frame means; this module has the socket. `imkit.client.outbox`
-keeps the sends.
+`imkit.wire.protocol` decides what to send and what a received frame means. This module owns the socket.
+`imkit.client.outbox` keeps the sends.
 
 Source: docs/protocol.md#socket-transport, docs/protocol.md#login-handshake, docs/protocol.md#reconnecting,
 docs/protocol.md#kicked-off.
@@ -47,12 +47,12 @@ from imkit.wire.protocol import (
 )
 
 logger = logging.getLogger("imkit.client.connection")
-# At DEBUG websockets logs what goes over the socket, and with a login that is the token. It speaks through a logger
-# of its own that passes on INFO and above, whatever the level of the loggers over it.
+# At DEBUG the library websockets logs the bytes on the socket; those of a login contain the token. So it gets a logger
+# of its own that passes INFO and above only, whatever the level of its parent loggers is.
 _socket_logger = logging.getLogger("imkit.client.connection.socket")
 _socket_logger.setLevel(logging.INFO)
 
-FIRST_ATTEMPTS = 3  # of a login; later the connection reconnects however long it takes
+FIRST_ATTEMPTS = 3  # to connect at a login; after the login the connection tries to reconnect for ever
 MAX_FRAME_BYTES = 16 * 2**20
 
 State = Literal["new", "connecting", "connected", "closed"]
@@ -60,26 +60,29 @@ State = Literal["new", "connecting", "connected", "closed"]
 
 @dataclass(slots=True)
 class _Ended(Exception):
-    """The login is over for good."""
+    """The service ended the login; reconnecting would not help."""
 
     error: IMError
     reason: str = field(default="")
 
 
 class Connection:
-    """A device's connection, from login to close. Lives on the portal.
+    """A device's connection, from login to close. It runs on imkit's loop (`imkit.portal`).
 
     Args:
         protocol: the protocol state of the device.
-        ws_url: where to connect.
-        token: gives the token to log in with; called with True when the last one was refused as expired.
-        deliver: places events; what is delivered is then acknowledged to the service.
-        look_up: finds out what became of the sends whose answer was lost with a connection.
+        ws_url: the socket's URL.
+        token: gives the token for the login; called with True if the service refused the last token as expired.
+        deliver: stores events; after it returns, the connection acknowledges them to the service.
+        look_up: finds out what became of the sends whose answers were lost with a connection.
         wire_log: notes the frames, if it is on.
-        timing: how long to wait for what.
+        timing: the timeouts.
 
     Attributes:
-        logged_in: called after each login with the time the token ends, in ms since the epoch, if the service told.
+        state: new, connecting (also after a loss), connected or closed.
+        end_reason: why the connection is closed.
+        logged_in: called after each login with the time when the token expires, in ms since the epoch, or with `None`
+            if the service did not tell it.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Connection:
             raise
 
     async def close(self, reason: str = "closed") -> None:
-        """Log out and close the socket; sends still waiting fail with `SessionClosed`."""
+        """Log out and close the socket. Sends without an answer fail with `SessionClosed`."""
         was_connected = self.state == "connected"
         self._end(reason)
         socket = self._socket
@@ -137,7 +140,7 @@ class Connection:
                     await socket.send(self._protocol.logout().data)
                     await socket.close()
             except (ConnectionClosed, TimeoutError):
-                pass  # it is gone already
+                pass  # the socket is closed already, or nobody reads from it
         tasks = {self._task, self._resuming} - {None, asyncio.current_task()}
         for task in tasks:
             if task is not None:
@@ -145,11 +148,11 @@ class Connection:
         await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
     def pause_reconnecting(self) -> None:
-        """Do not reconnect after a loss until `allow_reconnecting`: another login is taking this one's place."""
+        """Do not reconnect after a loss, until `allow_reconnecting`. A newer login is about to replace this one."""
         self._may_reconnect.clear()
 
     def allow_reconnecting(self) -> None:
-        """Reconnect after a loss again."""
+        """Reconnect after a loss again, because the newer login failed."""
         self._may_reconnect.set()
 
     # ------------------------------------------------------------------ sends
@@ -157,11 +160,12 @@ class Connection:
     async def send(self, client_id: int, meta: Any) -> SendAnswered:
         """Send one Meta and return the service's answer, which may be a refusal.
 
-        While there is no connection the send waits; it leaves once, in the order given, or not at all.
+        While there is no connection the send waits. imkit writes it to a socket once, in the order of the calls, or
+        never.
 
         Raises:
-            ConnectionLost: `outcome` "not sent"; or "unknown" where the connection broke before the answer came, and
-                the history did not tell what became of the send.
+            ConnectionLost: `outcome` is "not sent"; or "unknown" if the connection broke before the answer came and
+                the roaming history does not show what became of the send.
             SessionClosed: the session is over.
         """
         if self.state == "closed":
@@ -172,68 +176,71 @@ class Connection:
         socket = self._socket
         is_ready = socket is not None and socket.state is OPEN and self.state == "connected"
         if socket is None or not is_ready or not self._outbox.may_leave(pending):
-            return  # it waits for the next socket
+            return  # the send waits for the next socket
         pending.written_at, pending.written_wall = self._timing.clock(), self._timing.wall_clock()
         try:
             await self._transmit(socket, self._protocol.send(pending.meta).data)
         except ConnectionClosed:
-            pass  # `_connect_and_serve` notices the loss, and the outbox takes this send for lost
+            pass  # `_connect_and_serve` notices the loss, and the outbox then lists this send as lost
 
     async def _transmit(self, socket: ClientConnection, data: bytes) -> None:
         self._wire_log.note_frame("up", data)
         await socket.send(data)
 
-    # ------------------------------------------------------------ the one task
+    # --------------------------------------------------- connecting and reading
 
     async def _run(self) -> None:
-        attempts, refreshed, wants_token = 0, False, False
+        """Connect, serve, and connect again after a loss, until the connection is closed or an error is final."""
+        attempts = 0  # failed ones since the last success
+        renewed = False  # whether a refused token was replaced since the last success
+        wants_new_token = False
         delays = self._timing.delays()
         while True:
             began = self._timing.clock()
             try:
-                await self._connect_and_serve(wants_token)
-                attempts, refreshed, wants_token = 0, False, False
+                await self._connect_and_serve(wants_new_token)
+                attempts, renewed, wants_new_token = 0, False, False
                 if self._timing.clock() - began >= self._timing.steady:
                     delays = self._timing.delays()
             except TokenExpired as error:
-                if refreshed:
+                if renewed:  # the service refused the new token too
                     self._fail(error)
                     return
-                refreshed = wants_token = True
+                renewed = wants_new_token = True
                 continue
             except _Ended as ended:
                 self._fail(ended.error, ended.reason)
                 return
-            except IMError as error:  # the credential gave no token, or the login was refused
+            except IMError as error:  # there is no token, or the service refused the login
                 if not self._ready.done() or not isinstance(error, ConnectionLost | TimedOut | ServiceBusy):
                     self._fail(error)
                     return
-                # no fresh token just now, because the service is away: the next attempt fetches it
+                # The service did not answer the request for a new token: the next attempt asks again.
             except (OSError, WebSocketException) as error:
                 attempts += 1
-                wants_token = False  # there is a fresh one, and the service has not looked at it yet
+                wants_new_token = False  # the service has not seen the present token yet
                 reason = str(error) or type(error).__name__
                 if not self._ready.done() and (attempts >= FIRST_ATTEMPTS or isinstance(error, InvalidURI)):
                     hint = "Is the service running, and is ws_url right?"
-                    lost = f"no connection to {self._ws_url}"
-                    self._fail(ConnectionLost(lost, outcome="not sent", reason=reason, hint=hint))
+                    message = f"no connection to {self._ws_url}"
+                    self._fail(ConnectionLost(message, outcome="not sent", reason=reason, hint=hint))
                     return
-            except Exception as error:  # a bug in imkit: nobody may wait for ever because of it
+            except Exception as error:  # a bug in imkit: callers must get an error and not wait for ever
                 logger.exception("the connection of %s ended", self._protocol.identity.user)
-                self._fail(ProtocolError("the connection ended by an error in imkit", reason=repr(error)))
+                self._fail(ProtocolError("an error in imkit ended the connection", reason=repr(error)))
                 return
             if self.state == "closed":
                 return
             await asyncio.sleep(next(delays))
             await self._may_reconnect.wait()
 
-    async def _connect_and_serve(self, wants_token: bool) -> None:
-        """Connect once, with a fresh token if need be, and serve until the socket is gone.
+    async def _connect_and_serve(self, wants_new_token: bool) -> None:
+        """Connect once, log in, and handle frames until the socket is closed.
 
         Raises:
-            ConnectionError: it went before the login stood.
+            ConnectionError: the socket was closed before the login was complete.
         """
-        token = await self._token(wants_token)
+        token = await self._token(wants_new_token)
         proxy: Literal[True] | None = None if is_loopback(self._ws_url) else True
         async with connect(
             self._ws_url,
@@ -246,14 +253,14 @@ class Connection:
             close_timeout=2,
         ) as socket:
             self._socket = socket
-            login_ends = asyncio.get_running_loop().call_later(self._timing.open, self._login_overdue, socket)
+            login_timeout = asyncio.get_running_loop().call_later(self._timing.open, self._abort_late_login, socket)
             ticker = asyncio.create_task(self._tick(socket))
             reason = "the socket was closed"
             try:
                 await self._perform(socket, self._protocol.connect(token, self._timing.clock()))
                 async for frame in socket:
                     if self.state == "closed":
-                        continue  # nobody will read it: it stays unacknowledged, and the user's next device gets it
+                        continue  # not handled, so not acknowledged: the user's next login gets it
                     data = frame.encode() if isinstance(frame, str) else frame
                     self._wire_log.note_frame("down", data)
                     await self._perform(socket, self._protocol.receive(data, self._timing.clock()))
@@ -261,19 +268,20 @@ class Connection:
             except ConnectionClosed as closed:
                 reason = str(closed)
             finally:
-                login_ends.cancel()
+                login_timeout.cancel()
                 ticker.cancel()
                 self._socket = None
-                stood = self.state == "connected"
-                self._lost(reason)
-            if not stood:
+                was_connected = self.state == "connected"
+                self._handle_loss(reason)
+            if not was_connected:
                 raise ConnectionError(f"the login was not answered: {reason}")
 
-    def _login_overdue(self, socket: ClientConnection) -> None:
+    def _abort_late_login(self, socket: ClientConnection) -> None:
         if self.state != "connected":
             socket.transport.abort()
 
     async def _tick(self, socket: ClientConnection) -> None:
+        """Send heartbeats, and abort the socket if the service reads or answers nothing."""
         while True:
             await asyncio.sleep(self._timing.tick)
             try:
@@ -281,16 +289,16 @@ class Connection:
                     await self._perform(socket, self._protocol.tick(self._timing.clock()))
             except ConnectionClosed:
                 return
-            except TimeoutError:  # earlier frames have filled every buffer on the way
-                logger.info("the service took nothing for %.0f s: the connection is given up", self._timing.answer)
+            except TimeoutError:  # the service does not read, and all buffers on the way to it are full
+                logger.info("the service read nothing for %.0f s: closing the connection", self._timing.answer)
                 socket.transport.abort()
                 return
             if self._outbox.is_answer_overdue():  # as the official SDK does
-                logger.info("no answer to a send in %.0f s: the connection is given up", self._timing.answer)
+                logger.info("no answer to a send in %.0f s: closing the connection", self._timing.answer)
                 socket.transport.abort()
 
     async def _perform(self, socket: ClientConnection, outputs: list[Output]) -> None:
-        """Carry out what the protocol says, in order: events are placed before they are acknowledged."""
+        """Carry out the protocol's outputs in order, so that events are stored before they are acknowledged."""
         for output in outputs:
             match output:
                 case Transmit(data):
@@ -300,31 +308,32 @@ class Connection:
                 case SendAnswered():
                     self._outbox.take_answer(output)
                 case LoggedIn(expires_at):
-                    self._now_connected()
+                    self._set_connected()
                     self.logged_in(expires_at)
-                    # Beside the reading: a service whose frames nobody reads would one day take no frames either.
+                    # In a task of its own, so that this one goes on reading: a service whose frames are not read
+                    # stops reading too.
                     self._resuming = asyncio.create_task(self._outbox.resume(), name="imkit resume")
                 case LoginRefused(error):
                     raise error
                 case Kicked() if not self._may_reconnect.is_set():
-                    socket.transport.abort()  # by the login that takes this one's place, which says how this one ends
+                    socket.transport.abort()  # a newer login of this device replaces this one, and then closes it
                 case Kicked(code, reason):
                     kicked = KickedOff(f"{self._protocol.identity.user} was logged out", code=code, reason=reason)
                     raise _Ended(kicked, reason)
                 case Silent():
-                    logger.info("no answer to the heartbeat: the connection is given up")
+                    logger.info("no answer to the heartbeat: closing the connection")
                     socket.transport.abort()
 
-    def _now_connected(self) -> None:
+    def _set_connected(self) -> None:
         self.state = "connected"
         self._deliver([Connected()])
         if not self._ready.done():
             self._ready.set_result(None)
 
-    # ---------------------------------------------------------------- endings
+    # ----------------------------------------------------------- loss and end
 
-    def _lost(self, reason: str) -> None:
-        """Note that the socket is gone: the sends in flight are lost, the others wait on."""
+    def _handle_loss(self, reason: str) -> None:
+        """Note that the socket is closed: the sends in flight are lost, the others keep waiting."""
         if self.state == "connected":
             self.state = "connecting"
             self._deliver([Disconnected(reason)])
@@ -333,11 +342,12 @@ class Connection:
         self._outbox.connection_lost(self._protocol.login_time)
 
     def _fail(self, error: IMError, reason: str = "") -> None:
+        """Report a final error: `open` raises it, or, after the login, the connection ends."""
         if self._ready.done():
             self._end(reason or error.reason or str(error))
         else:
             self._ready.set_exception(error)
-            self._ready.exception()  # the caller of `open` may have been interrupted meanwhile
+            self._ready.exception()  # asyncio must not log it if the caller of `open` was interrupted
 
     def _end(self, reason: str) -> None:
         if self.state == "closed":

@@ -1,6 +1,6 @@
-"""Where a user's tokens come from, and how they are kept fresh.
+"""Where a user's tokens come from, and how imkit renews them before they expire.
 
-Source: fact sheet section 2 (tokens).
+Source: docs/protocol.md#registration-and-tokens, docs/protocol.md#token-life.
 """
 
 from __future__ import annotations
@@ -34,13 +34,24 @@ from imkit.wire.untrusted_json import number
 logger = logging.getLogger("imkit.client.credentials")
 
 TokenSource = Callable[[], str | Awaitable[str]]
-_RENEW_AT = 0.8  # of a token's remaining life, as the official SDK warns
+_RENEW_AT = 0.8  # of a token's remaining life; the official SDK warns at the same moment
 
 
 class Credentials:
-    """Where a user's tokens come from: a password, a token, the user's own app server, or the sandbox's.
+    """Gives a user's token: from a password, a fixed token, a function, or the sandbox's app server.
 
-    The secrets stay in here: no repr, log or error shows them.
+    No repr, log or error shows the password or the token.
+
+    Args:
+        user: the user id.
+        app: the app.
+        rest: asks for a token with the password, or asks the sandbox.
+        password: the user's password.
+        token: a token, or a function that fetches one.
+
+    Raises:
+        InvalidMessage: both a password and a token were given, or one of them has a wrong type.
+        AuthError: neither was given, and the app is not a sandbox.
     """
 
     def __init__(
@@ -53,7 +64,7 @@ class Credentials:
         token: str | TokenSource | None = None,
     ) -> None:
         if password is not None and token is not None:
-            raise InvalidMessage("a password and a token were given", hint="Give one of them.")
+            raise InvalidMessage("both a password and a token were given", hint="Give one of them.")
         if password is not None and not isinstance(password, str):
             raise InvalidMessage(f"a password must be a string, not {type(password).__name__}")
         if token is not None and not isinstance(token, str) and not callable(token):
@@ -68,19 +79,24 @@ class Credentials:
         self._source = token
         self._token: str | None = None
         self._lock = asyncio.Lock()
-        # Not the thread of the callbacks: one of them may be what waits for this token.
+        # Not the thread of the callbacks: a callback may be waiting for this token.
         self._worker = Worker(f"imkit-token-{user}")
 
     @property
     def renewable(self) -> bool:
-        """Whether a new token can be had without the user."""
+        """Whether imkit can get a new token without the user."""
         return not isinstance(self._source, str)
 
     async def token(self, refused: bool) -> str:
-        """Return the token; a fresh one where there is none yet or the last one was refused."""
-        stale = self._token if refused else None
+        """Return the token. Fetch a new one if there is none yet, or if the service refused the last one.
+
+        Args:
+            refused: whether the service refused the token that this method returned last.
+        """
+        refused_token = self._token if refused else None
         async with self._lock:
-            if self._token is None or (refused and self._token == stale):
+            # Several callers may report the same refusal: only the first one fetches a new token.
+            if self._token is None or (refused and self._token == refused_token):
                 if refused and not self.renewable:
                     raise TokenExpired(f"the token of {self.user} is no longer valid")
                 self._token = await self._fetch()
@@ -93,8 +109,8 @@ class Credentials:
             try:
                 found = await self._worker.run(self._source)
             except Exception as error:
-                hint = "It is called without arguments, and returns a token or raises."
-                reason = type(error).__name__  # its words may hold a secret; the exception itself is chained
+                hint = "The function takes no arguments, and it returns a token or raises."
+                reason = type(error).__name__  # the error's text may contain a secret; the error itself is chained
                 message = f"the function that fetches tokens for {self.user} failed"
                 raise AuthError(message, reason=reason, hint=hint) from error
         elif self._password is not None:
@@ -102,8 +118,8 @@ class Credentials:
         else:
             found = await self._from_sandbox()
         if not isinstance(found, str) or not found or not found.isascii() or not found.isprintable():
-            hint = "A token is a string; the callable must return it alone."
-            raise AuthError(f"no token came for {self.user}, but a {type(found).__name__}", hint=hint)
+            hint = "A token is a string of printable ASCII characters; a function must return only the token."
+            raise AuthError(f"expected a token for {self.user}, got {type(found).__name__}", hint=hint)
         return found
 
     async def _from_password(self) -> object:
@@ -124,7 +140,7 @@ class Credentials:
         return answer.get("token")
 
     def close(self) -> None:
-        """Let the thread of the token callable end."""
+        """End the thread that runs the token function."""
         self._worker.close()
 
     def __repr__(self) -> str:
@@ -138,34 +154,36 @@ async def keep_fresh(
     expiring: Callable[[TokenExpiring], None],
     expired: Callable[[], Awaitable[None]],
 ) -> None:
-    """Renew a token at 80 % of its remaining life, again and again; where that cannot be done, say when it is over.
+    """Renew the token at 80 % of its remaining life, and do the same with each new token.
 
     Args:
         credentials: where the token comes from.
-        rest: to ask when the new one ends.
-        expires_at: when the present one ends, in ms since the epoch.
-        expiring: told before each renewal.
-        expired: called once the token has ended and no new one came.
+        rest: asks the service when a new token expires.
+        expires_at: when the present token expires, in ms since the epoch.
+        expiring: called with an event before each renewal.
+        expired: called when the token has expired and imkit has no new one.
+
+    Source: docs/protocol.md#token-life.
     """
     while True:
         remaining = expires_at / 1000 - time.time()
         await asyncio.sleep(max(remaining * _RENEW_AT, 0))
         expiring(TokenExpiring(from_milliseconds(expires_at)))
-        if not credentials.renewable or not await _renewed(credentials, expires_at):
+        if not credentials.renewable or not await _renew(credentials, expires_at):
             await asyncio.sleep(max(expires_at / 1000 - time.time(), 0))
             await expired()
             return
-        ends = await _end_of_token(credentials, rest)
-        if ends is None:  # the service says it by refusing the token, one day: then it is renewed too
+        new_expiry = await _ask_expiry(credentials, rest)
+        if new_expiry is None:  # later the service refuses the token, and imkit renews it then
             return
-        expires_at = ends
+        expires_at = new_expiry
 
 
-async def _renewed(credentials: Credentials, expires_at: int) -> bool:
-    """Fetch a new token, in several attempts if need be.
+async def _renew(credentials: Credentials, expires_at: int) -> bool:
+    """Fetch a new token, if necessary in several attempts; return whether it succeeded.
 
-    One that cannot be had although everybody answers is given up when the old one ends. While the service, or the app
-    server, is away, nothing can be said: the attempts go on.
+    If the service or the app server answers and refuses, the attempts end when the old token expires. If it does not
+    answer, the attempts go on.
     """
     delays = retry_delays(first=1.0, cap=60.0)
     while True:
@@ -173,21 +191,21 @@ async def _renewed(credentials: Credentials, expires_at: int) -> bool:
             await credentials.token(True)
         except IMError as error:
             logger.warning("the token of %s could not be renewed: %s", credentials.user, error)
-            is_away = isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited)
+            is_unreachable = isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited)
         else:
             return True
         remaining = expires_at / 1000 - time.time()
-        if remaining <= 0 and not is_away:
+        if remaining <= 0 and not is_unreachable:
             return False
-        await asyncio.sleep(next(delays) if is_away else min(next(delays), remaining))
+        await asyncio.sleep(next(delays) if is_unreachable else min(next(delays), remaining))
 
 
-async def _end_of_token(credentials: Credentials, rest: Rest) -> int | None:
-    """Return when the present token ends, in ms since the epoch, or `None` where nobody says."""
+async def _ask_expiry(credentials: Credentials, rest: Rest) -> int | None:
+    """Return when the present token expires, in ms since the epoch, or `None` if the service does not say."""
     try:
         answer = await rest.get("sdk", "users", credentials.user, "token", "expires")
     except IMError as error:
-        logger.info("nobody says when the new token of %s ends: %s", credentials.user, error)
+        logger.info("it is not known when the new token of %s expires: %s", credentials.user, error)
         return None
     return number(answer, "expire_timestamp") or None
 
@@ -196,20 +214,21 @@ async def app_server_token(url: str, user: str) -> str:
     """Ask your own app server for a user's token (客户端从应用服务器获取 token).
 
     Args:
-        url: answers ``GET url?user=…`` with JSON, ``{"token": "…"}``. Nothing shows more of it than its host.
-        user: whose token.
+        url: the app server's URL. It must answer ``GET url?user=…`` with the JSON ``{"token": "…"}``. Errors show only
+            the host of the URL.
+        user: the user id.
 
     Raises:
-        InvalidMessage: this is no http address.
-        AuthError: the server answered, but with no token.
-        ConnectionLost, TimedOut: it did not answer.
+        InvalidMessage: the URL is not an http URL.
+        AuthError: the server answered without a token.
+        ConnectionLost, TimedOut: the server did not answer.
     """
     try:
         parts = urlsplit(url)
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise InvalidMessage("the app server's address is no URL", hint="It begins with https:// or http://")
+        raise InvalidMessage("the app server's address is not an http URL", hint="It begins with https:// or http://")
     what = f"asking {parts.hostname} for a token"
     try:
         async with HttpClient(url) as http:
@@ -221,5 +240,5 @@ async def app_server_token(url: str, user: str) -> str:
     if answer.status != 200 or not isinstance(token, str) or not token:
         hint = 'It must answer ?user=… with JSON: {"token": "…"}.'
         reason = f"HTTP {answer.status}, {'no token in it' if found is not None else 'no JSON object'}"
-        raise AuthError(f"{what} brought none", status=answer.status, reason=reason, hint=hint)
+        raise AuthError(f"{what} failed", status=answer.status, reason=reason, hint=hint)
     return token

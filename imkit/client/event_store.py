@@ -1,7 +1,7 @@
-"""What a session was told, kept for a while, and handed to each consumer at its own pace.
+"""Keeps the last events of a session; each consumer reads them at its own speed.
 
-The store keeps the last 10,000 events. A consumer reads from it at its own place; one that falls so far behind that
-its place is overwritten is told how many of the events it asked for are gone.
+The store keeps the last 10,000 events. Each consumer has its own position in them. A consumer that falls too far behind
+gets a `Dropped` with the number of events it missed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from imkit.events import Dropped, Event, LoggedOut, MessageEdited, MessageRecall
 from imkit.messages import Message
 from imkit.portal import blocking, portal
 
-KEPT = 10_000
+MAX_EVENTS = 10_000
 E = TypeVar("E", bound=Event)
 
 
 class EventStore:
-    """The last events of a session, in order. Lives on the portal; only it writes.
+    """The last events of a session, in order. Only imkit's loop (`imkit.portal`) may use it.
 
     Args:
-        kept: how many events to keep.
+        kept: the largest number of events to keep.
+
+    Attributes:
+        closed: no more events will come.
     """
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = MAX_EVENTS) -> None:
         self._events: deque[Event] = deque()
         self._kept = kept
-        self._first = 0  # the number of the oldest event kept; numbers only grow
+        self._first = 0  # the number of the oldest event kept; events are numbered from 0
         self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self.closed = False
 
@@ -42,24 +45,24 @@ class EventStore:
         return self._first + len(self._events)
 
     def add(self, events: Sequence[Event]) -> None:
-        """Keep events and wake who waits for them."""
+        """Add events, and wake the consumers that wait."""
         for event in events:
-            self._events.append(self._completed(event))
+            self._events.append(self._with_recalled_message(event))
             self.closed = self.closed or isinstance(event, LoggedOut)
-        if (too_many := len(self._events) - self._kept) > 0:
-            gone = [self._events.popleft() for _ in range(too_many)]
+        if (excess := len(self._events) - self._kept) > 0:
+            dropped = [self._events.popleft() for _ in range(excess)]
             for stream in self._streams:
-                stream.passed_over(self._first, gone)
-            self._first += too_many
+                stream.note_dropped(self._first, dropped)
+            self._first += excess
         self._wake()
 
     def close(self) -> None:
-        """End every consumer once it has read what is kept."""
+        """End each consumer after it has read the events that are kept."""
         self.closed = True
         self._wake()
 
     def find_message(self, message_id: str) -> Message | None:
-        """Return a message that the kept events carry, as it reads after its last edit."""
+        """Return a message from the kept events, in its newest version; `None`: no event has it."""
         best: Message | None = None
         for event in self._events:
             match event:
@@ -70,8 +73,8 @@ class EventStore:
                         best = message
         return best
 
-    def _completed(self, event: Event) -> Event:
-        """Add to a recall what the message said, if this session saw it: the protocol tells the id alone."""
+    def _with_recalled_message(self, event: Event) -> Event:
+        """Add the recalled message to a recall, if the store has it: the service sends only its id."""
         if not isinstance(event, MessageRecalled):
             return event
         message = self.find_message(event.message_id)
@@ -80,12 +83,12 @@ class EventStore:
         return replace(event, message=message, seconds_after=(event.at - message.time).total_seconds())
 
     def events_from(self, number: int) -> list[Event]:
-        """Return the kept events from `number` on."""
+        """Return the kept events whose number is at least `number`."""
         start = max(number - self._first, 0)
         return [self._events[index] for index in range(start, len(self._events))]
 
     def attach(self, stream: EventStream[Any]) -> None:
-        """Tell `stream` of new events and of what it misses, for as long as somebody holds it."""
+        """Wake `stream` for new events and tell it of dropped ones, until the program no longer uses it."""
         self._streams.add(stream)
 
     def _wake(self) -> None:
@@ -94,69 +97,71 @@ class EventStore:
 
 
 class EventStream(Generic[E]):
-    """A consumer's view of a session's events: iterate it with `for` or `async for`, or ask for the `next` one.
+    """The events of a session for one consumer: iterate it with `for` or `async for`, or call `next`.
 
-    Iteration ends with the session. A consumer that falls behind gets a `Dropped` in place of what it missed.
+    The iteration ends with the session. A consumer that falls behind gets a `Dropped` in place of the events it missed.
 
     Example:
-        >>> for event in session.events(imkit.MessageReceived):  # doctest: +SKIP
-        ...     print(event.message.text)
+        ```python
+        for event in session.events(imkit.MessageReceived):
+            print(event.message.text)
+        ```
     """
 
     def __init__(self, store: EventStore, kinds: tuple[type[E], ...], replay: bool, owner: object = None) -> None:
         self._store = store
-        self._owner = owner  # a session lives as long as somebody listens to it
+        self._owner = owner  # keeps the session from being closed by the garbage collector
         self.kinds: tuple[type[Event], ...] = kinds or (Event,)
         self._missed = 0
         self._ready: deque[E | Dropped] = deque()
-        self._awake = asyncio.Event()
-        self._place = portal().run(lambda: self._attach(replay))
+        self._new_events = asyncio.Event()
+        self._position = portal().run(lambda: self._attach(replay))
 
     def _attach(self, replay: bool) -> int:
         self._store.attach(self)
         return 0 if replay else self._store.end
 
     def wake(self) -> None:
-        """Have a consumer that waits look again."""
-        self._awake.set()
+        """Internal: let a waiting consumer look for new events."""
+        self._new_events.set()
 
-    def passed_over(self, first: int, gone: Sequence[Event]) -> None:
-        """Note that events are kept no more, the first of which had the number `first`."""
-        missed = gone[max(self._place - first, 0) :]
-        self._place = max(self._place, first + len(gone))
+    def note_dropped(self, first: int, dropped: Sequence[Event]) -> None:
+        """Internal: note that the store no longer keeps some events; the first of them had the number `first`."""
+        missed = dropped[max(self._position - first, 0) :]
+        self._position = max(self._position, first + len(dropped))
         self._missed += sum(isinstance(event, self.kinds) for event in missed)
 
     def _take(self) -> None:
-        """Move what the store has for this consumer to `_ready`."""
+        """Move this consumer's new events from the store to `_ready`."""
         if self._missed:
             self._ready.append(Dropped(self._missed))
             self._missed = 0
-        found = self._store.events_from(self._place)
-        self._place = self._store.end
-        # The kinds are those of E, which isinstance cannot tell a type checker.
+        found = self._store.events_from(self._position)
+        self._position = self._store.end
+        # `kinds` are the classes of E; a type checker cannot see that.
         self._ready.extend(event for event in found if isinstance(event, self.kinds))  # type: ignore[misc]
 
-    async def _some(self) -> bool:
-        """Wait until there is something in `_ready`; False: the session is over, and all has been read."""
+    async def _wait_until_ready(self) -> bool:
+        """Wait until `_ready` has an event. Return False if the session is over and everything was read."""
         while not self._ready:
-            self._awake.clear()
+            self._new_events.clear()
             self._take()
             if self._ready:
                 break
             if self._store.closed:
                 return False
-            await self._awake.wait()
+            await self._new_events.wait()
         return True
 
     def _pop(self) -> E | Dropped | None:
         try:
             return self._ready.popleft()
-        except IndexError:  # another thread was faster
+        except IndexError:  # another thread took the event
             return None
 
     async def next_or_end(self) -> E | Dropped | None:
-        """Internal: wait for the next event and return it; `None` where the session has ended."""
-        while await self._some():
+        """Internal: wait for the next event and return it; `None` after the last one."""
+        while await self._wait_until_ready():
             if (event := self._pop()) is not None:
                 return event
         return None
@@ -166,17 +171,22 @@ class EventStream(Generic[E]):
         """Wait for the next event and return it.
 
         Args:
-            timeout: in seconds; `None` waits as long as it takes.
-            where: wait for the next one of which this is true; those before it are passed over. A quick, plain
-                function: it runs on imkit's loop.
+            timeout: in seconds; `None`: wait without limit.
+            where: a function that takes an event. `next` then returns the first event for which it is true, and skips
+                the events before it. It must be quick and not async, because it runs on imkit's loop.
+
+        Returns:
+            The event, or without `where` a `Dropped` if this consumer fell behind.
 
         Raises:
-            TimedOut: none came in time.
-            SessionClosed: the session is over, and everything it was told has been read.
+            TimedOut: no such event came in time.
+            SessionClosed: the session is over, and all its events were read.
 
         Example:
-            >>> bob.events(imkit.MessageReceived).next(timeout=10)  # doctest: +SKIP
-            >>> heard.next(timeout=10, where=lambda event: event.message.id == sent.id)  # doctest: +SKIP
+            >>> incoming = bob.events(imkit.MessageReceived, replay=False)
+            >>> sent = group.send("Which oolong?")
+            >>> incoming.next(timeout=10, where=lambda event: event.message.id == sent.id).message.text
+            'Which oolong?'
         """
         try:
             async with asyncio.timeout(timeout):
@@ -191,27 +201,28 @@ class EventStream(Generic[E]):
             raise SessionClosed("the session is over; no more events will come")
         return event
 
-    # An event leaves `_ready` only in the step that hands it over: whatever ends a loop (a break, an exception that a
-    # notebook keeps, the stop button), the next loop goes on behind the event that was seen last.
+    # Each step of a loop takes one event out of `_ready` and returns it at once. So after a break, an exception or the
+    # stop button, the next loop continues after the last event that the program got.
 
     def __iter__(self) -> Iterator[E | Dropped]:
-        while portal().call(self._some()):
+        while portal().call(self._wait_until_ready()):
             while (event := self._pop()) is not None:
                 yield event
 
     async def __aiter__(self) -> AsyncIterator[E | Dropped]:
-        while await portal().wait(self._some()):
+        while await portal().wait(self._wait_until_ready()):
             while (event := self._pop()) is not None:
                 yield event
 
     def __repr__(self) -> str:
         wanted = ", ".join(kind.__name__ for kind in self.kinds)
-        return f"<EventStream of {wanted}, {self._store.end - self._place + len(self._ready)} to look at>"
+        return f"<EventStream of {wanted}, {self._store.end - self._position + len(self._ready)} to read>"
 
 
 def checked_kinds(kinds: tuple[type[E], ...]) -> tuple[type[E], ...]:
-    """Return the kinds of events asked for, or refuse what is no kind."""
+    """Return the event classes, or raise `InvalidMessage` if one of them is not an event class."""
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Event)):
-            raise InvalidMessage(f"{kind!r:.60} is no event", hint="Give classes, such as imkit.MessageReceived.")
+            hint = "Give classes, such as imkit.MessageReceived."
+            raise InvalidMessage(f"{kind!r:.60} is not an event class", hint=hint)
     return kinds

@@ -46,7 +46,7 @@ class RequestFailed(Exception):
     """No whole answer came.
 
     Attributes:
-        kind: "no connection" means that the service never got the request; of the others nobody knows.
+        kind: "no connection" means that the service never got the request; after the others it is not known.
         reason: httpx's own words.
         seconds: how long the request was given.
     """

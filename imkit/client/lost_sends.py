@@ -1,9 +1,13 @@
-"""Lost sends: what became of sends whose answer was lost with the connection.
+"""Finds out what became of lost sends: sends whose answer was lost with the connection.
 
-The service answers one socket in order. So the sends that reached it are the first ones of those in flight. The roaming
-history shows from which device a message came (`from.clientResource`). imkit reads the newest messages of the target,
-back to the last one whose answer came, and matches this device's messages with the lost sends, in order, by equal
-bodies. A send with a match was sent, and has the server's id. Of the other sends nobody knows, and none is sent again.
+The service handles the frames of one socket in order. So if some of the lost sends reached it, they are the first ones.
+Roaming history shows from which device a message came (`from.clientResource`). For each target imkit reads the newest
+messages, back to the last one whose answer came. Then it compares this device's messages with the lost sends, both in
+order: a message with an equal body is the message of that send, and the send gets its id and time. The result of all
+other sends stays unknown, and imkit sends none of them again.
+
+Example: "a", "b", "a" were in flight, and the history has "a" and "a" from this device. The first send gets the first
+id. "b" gets none. The third send gets the second id.
 
 Source: docs/protocol.md#answer-to-a-send, docs/protocol.md#thread-marks, docs/protocol.md#roaming-history.
 """
@@ -12,11 +16,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from imkit.client.outbox import PendingSend
 from imkit.client.rest import Rest
-from imkit.client.roaming import Query, fetch_page
+from imkit.client.roaming import PageChain, Query, fetch_page
 from imkit.errors import ConnectionLost, IMError, RateLimited, ServiceBusy, TimedOut
 from imkit.messages import Body, Command, Message
 from imkit.times import to_milliseconds
@@ -28,81 +33,111 @@ from imkit.wire.protocol import SendAnswered
 
 logger = logging.getLogger("imkit.client.lost_sends")
 
-CLOCK_DIFFERENCE_SECONDS = 600  # by how much this machine's clock may be wrong, where the service never told the time
-MAX_PAGES = 40
+CLOCK_DIFFERENCE_SECONDS = 600  # how wrong this machine's clock may be, if the service did not tell the time
+MAX_PAGES = 40  # to read for one target
 
 
 async def look_up_lost_sends(
     rest: Rest, identity: Identity, lost: Sequence[PendingSend], acknowledged: Mapping[str, int]
 ) -> list[PendingSend]:
-    """Answer those of the lost sends that did arrive; return those that could not be looked up just now.
+    """Answer those lost sends that arrived; return those that could not be looked up now.
 
     Args:
         rest: asks for the histories.
-        identity: the own device.
-        lost: the sends that were in flight, in the order they were sent.
+        identity: this device.
+        lost: the sends that were in flight, in the order in which they were sent.
         acknowledged: by target, the id of the last message whose answer came.
+
+    Source: docs/protocol.md#answer-to-a-send, docs/protocol.md#roaming-history.
     """
-    targets: dict[str, list[tuple[PendingSend, Body]]] = {}
-    unknown: list[PendingSend] = []
-    for send in lost:
-        body = _shown_by_roaming(send.meta)
+    by_target: dict[str, list[_LostSend]] = {}
+    for pending in lost:
+        body = _body_in_history(pending.meta)
         if body is not None:
-            targets.setdefault(send.meta.to.name, []).append((send, body))
-    for target, sends in targets.items():
-        floors = [_earliest(send) for send, _ in sends]
+            by_target.setdefault(pending.meta.to.name, []).append(_LostSend(pending, body, _earliest_time(pending)))
+    not_looked_up: list[PendingSend] = []
+    for target, sends in by_target.items():
+        since = min(send.earliest for send in sends)
         try:
-            own = await _own_messages(rest, identity, target, acknowledged.get(target), min(floors))
-        except IMError as error:  # a thread that is gone, or was left, must not stop the others
+            own = await _own_messages(rest, identity, target, acknowledged.get(target), since)
+        except IMError as error:  # this user left the thread, or it was destroyed; the other targets matter still
             logger.info("what became of %d sends to %s could not be looked up: %s", len(sends), target, error)
             if isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited):
-                unknown += [send for send, _ in sends]
-            continue
-        place = 0
-        for (send, body), floor in zip(sends, floors, strict=True):
-            for at in range(place, len(own)):
-                message = own[at]
-                if message.body == body and to_milliseconds(message.time) >= floor:
-                    place = at + 1
-                    send.answered(
-                        SendAnswered(send.client_id, StatusCode.OK, "", message.id, to_milliseconds(message.time))
-                    )
-                    break
-    return unknown
+                not_looked_up += [send.pending for send in sends]
+        else:
+            _answer_matching(sends, own)
+    return not_looked_up
 
 
-def _earliest(send: PendingSend) -> int:
-    """Return the earliest time that the service can have given this send's message, in ms.
+@dataclass(frozen=True, slots=True)
+class _LostSend:
+    """A lost send that roaming history can show.
 
-    The service answers one socket in order, so the time that it told at the login lies before all sends on it.
+    Attributes:
+        pending: the send.
+        body: the body that its message has.
+        earliest: the earliest time that its message can have, in ms.
+    """
+
+    pending: PendingSend
+    body: Body
+    earliest: int
+
+
+def _answer_matching(sends: Sequence[_LostSend], own: Sequence[Message]) -> None:
+    """Answer each send with the next message of an equal body; both lists are in order."""
+    next_index = 0
+    for send in sends:
+        for index in range(next_index, len(own)):
+            message = own[index]
+            if message.body == send.body and to_milliseconds(message.time) >= send.earliest:
+                next_index = index + 1
+                at = to_milliseconds(message.time)
+                send.pending.answered(SendAnswered(send.pending.client_id, StatusCode.OK, "", message.id, at))
+                break
+
+
+def _earliest_time(send: PendingSend) -> int:
+    """Return the earliest time that this send's message can have, in ms.
+
+    The time that the service told at the login of the socket is earlier than all sends on that socket.
     """
     if send.login_time is not None:
         return send.login_time
     return int(send.written_wall - CLOCK_DIFFERENCE_SECONDS) * 1000
 
 
-def _shown_by_roaming(meta: Any) -> Body | None:
-    """Return the body of a send, or `None` where roaming history does not show it: commands, directed, online only."""
-    body = schema.MessageBody.FromString(meta.payload)
-    if body.type not in (BodyType.CHAT, BodyType.GROUPCHAT) or meta.routetype != RouteType.ROUTE_ALL:
+def _body_in_history(meta: Any) -> Body | None:
+    """Return the body that roaming history shows of a send; it shows no commands and no directed messages (`None`)."""
+    message_body = schema.MessageBody.FromString(meta.payload)
+    if message_body.type not in (BodyType.CHAT, BodyType.GROUPCHAT) or meta.routetype != RouteType.ROUTE_ALL:
         return None
-    said = decode_content(body)
-    return None if isinstance(said, Command) else said
+    body = decode_content(message_body)
+    return None if isinstance(body, Command) else body
 
 
-async def _own_messages(rest: Rest, identity: Identity, target: str, floor: int | None, since: int) -> list[Message]:
-    """Return this device's messages in the target, the oldest first, back to the floor (an id) or the time `since`."""
+async def _own_messages(
+    rest: Rest, identity: Identity, target: str, last_known_id: int | None, since: int
+) -> list[Message]:
+    """Return this device's newest messages in a target, the oldest first.
+
+    Args:
+        rest: asks for the history.
+        identity: this device.
+        target: the thread or group.
+        last_known_id: read back to the message with this id, exclusive.
+        since: read back to this time in ms, inclusive.
+    """
     found: list[Message] = []
-    cursor: str | int | None = -1
+    chain = PageChain(Query(), newest_first=True)
     for _ in range(MAX_PAGES):
-        if cursor is None:
-            break
-        page = await fetch_page(rest, identity.user, target, Query(), cursor, newest_first=True)
+        page = await fetch_page(rest, identity.user, target, chain.wanted, chain.cursor, chain.newest_first)
         for message in page.messages:
-            number = int(message.id or 0)
-            if number <= (floor or 0) or to_milliseconds(message.time) < since:
+            if int(message.id or 0) <= (last_known_id or 0) or to_milliseconds(message.time) < since:
                 return found[::-1]
             if message.resource == identity.resource and message.sender.lower() == identity.user:
                 found.append(message)
-        cursor = None if page.is_last or page.is_empty else page.cursor
+        chain.follow(page)
+        if chain.is_over:
+            break
     return found[::-1]

@@ -1,7 +1,8 @@
 """The sends of a connection: those that wait for it, those in flight, and those whose answer it lost.
 
-A send leaves once, in the order given, or not at all. When the connection breaks, nobody knows what became of the sends
-in flight: after the next login the roaming history is asked (`imkit.client.lost_sends`), and only then new sends leave.
+A send is written to a socket once, in the order of the calls, or never. When the connection breaks, it is not known what
+became of the sends in flight. After the next login imkit reads the roaming history to find out
+(`imkit.client.lost_sends`), and only then new sends leave.
 
 Source: docs/protocol.md#sending, docs/protocol.md#answer-to-a-send.
 """
@@ -66,11 +67,11 @@ LookUp = Callable[[Sequence[PendingSend], Mapping[str, int]], Awaitable[Sequence
 
 
 class Outbox:
-    """The sends of one connection. Lives on the portal.
+    """The sends of one connection. It runs on imkit's loop (`imkit.portal`).
 
     Args:
         write: writes a send to the socket, if there is one, and sets its `written_at`.
-        look_up: finds out what became of lost sends; `None`: nobody can.
+        look_up: finds out what became of lost sends; `None`: they stay unknown.
         timing: how long sends wait.
     """
 
@@ -168,7 +169,7 @@ class Outbox:
                     unknown = await self._look_up(lost, self._acknowledged)
         except TimeoutError:
             logger.info("%d lost sends could not be looked up in %.0f s", len(lost), self._timing.lookup)
-        except Exception:  # a bug: nobody may wait for ever because of it
+        except Exception:  # a bug in imkit: callers must get an error and not wait for ever
             logger.exception("%d lost sends could not be looked up", len(lost))
         # Not reached where this is cancelled, because the connection broke once more: the next login looks them up.
         # Sends that could not be looked up stay in the list: the message of such a send, if there is one, must not be

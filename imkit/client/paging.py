@@ -1,4 +1,4 @@
-"""Lists that page by themselves: `for` and `async for` over what the service hands out a page at a time."""
+"""`Listing`: lists that fetch their pages while a program iterates them with `for` or `async for`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ T = TypeVar("T")
 
 
 class Listing(Generic[T]):
-    """Something to iterate, as often as wanted; each time it is asked for anew, a page at a time.
+    """A list at the service, to iterate with `for` or `async for`, or to pass to `list`.
+
+    Each iteration asks the service again. It fetches a page when the loop needs it, so a loop that ends early saves the
+    remaining requests.
 
     Args:
-        pages: starts a new walk over the pages.
-        what: names the list, for the repr.
+        pages: returns a new generator of pages.
+        what: names the list in the repr.
 
     Example:
-        >>> for user in thread.members():  # doctest: +SKIP
-        ...     print(user)
+        >>> thread.members()
+        <members of thread ...: iterate it, or list(…) it>
+        >>> len(list(thread.members()))
+        1
     """
 
     def __init__(self, pages: Callable[[], AsyncGenerator[list[T], None]], what: str) -> None:
@@ -33,7 +38,7 @@ class Listing(Generic[T]):
             while (page := portal().call(_next_page(pages))) is not None:
                 yield from page
         finally:
-            _end(pages)
+            _close_later(pages)
 
     async def __aiter__(self) -> AsyncIterator[T]:
         pages = self._pages()
@@ -42,14 +47,14 @@ class Listing(Generic[T]):
                 for item in page:
                     yield item
         finally:
-            _end(pages)
+            _close_later(pages)
 
     def __repr__(self) -> str:
         return f"<{self._what}: iterate it, or list(…) it>"
 
 
 async def collected(items: Iterable[T]) -> list[T]:
-    """Return what is in a list of any kind, also in a `Listing`, from within imkit's loop."""
+    """Return the items of an iterable as a list. On imkit's loop this must be used for a `Listing`."""
     return [item async for item in items] if isinstance(items, Listing) else list(items)
 
 
@@ -57,13 +62,13 @@ async def _next_page(pages: AsyncGenerator[list[T], None]) -> list[T] | None:
     return await anext(pages, None)
 
 
-def _end(pages: AsyncGenerator[list[T], None]) -> None:
-    # Not waited for: this may run in a garbage collection on the loop itself, or behind an interrupt whose
-    # cancelling is still under way. Not needed where the loop has ended with the interpreter.
+def _close_later(pages: AsyncGenerator[list[T], None]) -> None:
+    # This does not wait for the end: it may run in a garbage collection on the loop itself, or after an interrupt
+    # while the request is still being cancelled. After the interpreter's end there is no loop and nothing to close.
     with contextlib.suppress(RuntimeError):
         portal().submit(_close(pages))
 
 
 async def _close(pages: AsyncGenerator[list[T], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # it is running still, and ends by the cancelling of its page
+    with contextlib.suppress(RuntimeError):  # it is still running; cancelling its request ends it
         await pages.aclose()

@@ -1,10 +1,10 @@
-"""How fast an app is asked, and how long a busy service is waited for. Plain policy, no I/O.
+"""How fast this process asks an app's REST interface, and how often it repeats a request. No I/O happens here.
 
-All requests of this process to an app share one `RateBucket`. It holds the rate that it was told; a 429 (限流) slows it
-down for everybody at once, and it speeds up again. Told no rate, it learns one from the refusals: what was let through
-in the last second is what the service allows.
+All requests of this process to one app share one `RateBucket`. It keeps to the rate that the user gave it. A refusal
+with 429 (限流) slows down all users of the app, and the rate rises again later. Without a rate from the user it learns
+one from the refusals: the service allows as many requests as it accepted in the last second.
 
-Source: fact sheet section 12.
+Source: docs/protocol.md#limits.
 """
 
 from __future__ import annotations
@@ -20,30 +20,37 @@ from imkit.errors import IMError, RateLimited
 
 logger = logging.getLogger("imkit.client.rest")
 
-MAX_ATTEMPTS = 6  # without any request of the app succeeding in between
-MAX_ATTEMPTS_IN_ALL = 50  # of one request that fails while others succeed: about five minutes
+MAX_ATTEMPTS = 6  # of one request, while no other request to the app succeeds
+MAX_ATTEMPTS_IN_ALL = 50  # of one request that fails while others succeed; takes about five minutes
 MAX_WAIT_SECONDS = 60.0
 
-_WINDOW = 1.0  # seconds; limits count by the second
-_SLOWER = 0.93
-_MEASURED = 0.95  # of what was let through, where no rate was known
-_FASTER = 0.02  # of the rate a second, for each second without a refusal
-_HOLD_SECONDS, _BELOW = 10.0, 0.98  # how long it stays how far below the rate that was refused, before it tries again
-_UNLIMITED = 2_000.0  # requests a second; who gets that far needs no rate
-_BUSY_SHARE = 0.25  # of the answers; fewer are accidents, and going slower would not help
+_WINDOW_SECONDS = 1.0  # services count requests per second
+_SLOWDOWN = 0.93  # of the present rate, after a refusal
+_MEASURED_SHARE = 0.95  # of the number of requests that the service accepted in the last second
+_SPEEDUP_PER_SECOND = 0.02  # of the present rate, times the seconds without a refusal
+# After a refusal stay at 98 % of the refused rate for 10 s, then probe higher rates.
+_HOLD_SECONDS, _HOLD_SHARE = 10.0, 0.98
+_UNLIMITED_RATE = 2_000.0  # requests per second; a rate that has risen this high is no limit any more
+_BUSY_SHARE = 0.25  # of the answers; a smaller share is chance, and a lower rate would not help
 
 
 class RateBucket:
-    """A token bucket that learns: at most `rate` requests a second, in bursts of at most `burst`.
+    """A token bucket that learns from refusals: at most `rate` requests per second, in bursts of at most `burst`.
 
     Args:
-        limit: requests a second that are never exceeded; `None` for no limit but the service's own.
-        burst: how many may go at once after a quiet time.
-        clock: seconds, for tests.
+        limit: requests per second that are never exceeded; `None`: only the limit of the service.
+        burst: how many requests may leave at once after a quiet time.
+        clock: seconds; tests replace it.
 
     Attributes:
-        rate: requests a second just now; `None` while no limit is known.
-        successes: how many requests have been answered.
+        rate: the present limit in requests per second; `None` while no limit is known.
+        successes: how many requests the service has answered.
+
+    Example:
+        >>> bucket = RateBucket(100, clock=lambda: 0.0)
+        >>> bucket.refused(sent=0.0, after=1.0)  # the service refuses with 429 and "Retry-After: 1"
+        >>> bucket.rate  # 93 % of the refused rate
+        93.0
     """
 
     def __init__(self, limit: float | None, burst: int = 10, clock: Callable[[], float] = time.monotonic) -> None:
@@ -52,145 +59,178 @@ class RateBucket:
         self._limit = limit
         self._burst = burst
         self._clock = clock
+        self._queue = asyncio.Lock()  # requests leave in the order in which they came
         self._full_at = 0.0  # when the bucket is full again
-        self._closed_until = 0.0  # nobody goes before
-        self._changes = 0  # of the two above, by the service
-        self._turn = asyncio.Lock()
-        self._let_through: deque[float] = deque()  # when those were sent that were answered, in the last second
-        self._busy: deque[float] = deque()
+        self._paused_until = 0.0  # no request leaves before
+        self._pauses_made = 0  # a waiting request computes its wait anew when this has changed
+        self._pause_lengths: Iterator[float] = retry_delays()
+        self._accepted: deque[float] = deque()  # when the requests of the last seconds were sent that got an answer
+        self._busy_answers: deque[float] = deque()  # when the service said that it is busy, in the last seconds
         self._slowed_at = float("-inf")
-        self._ceiling = float("inf")  # the rate at which it was refused last
-        self._grown_at = 0.0
-        self._pauses: Iterator[float] = retry_delays()
+        self._refused_rate = float("inf")  # the rate at the last refusal
+        self._raised_at = 0.0  # when `rate` was raised last
 
     async def take(self) -> float:
-        """Wait until one more request may go, after those that wait already; return the moment, for the answer."""
-        async with self._turn:
+        """Wait in the queue until the next request may leave; return that moment, for `answered` and `refused`."""
+        async with self._queue:
             while True:
-                changes = self._changes
-                await asyncio.sleep(self._due())
-                if changes == self._changes:
+                pauses_made = self._pauses_made
+                await asyncio.sleep(self._seconds_to_wait())
+                if pauses_made == self._pauses_made:
                     break
             now = self._clock()
             if self.rate is not None:
                 self._full_at = max(self._full_at, now) + 1 / self.rate
             return now
 
-    def _due(self) -> float:
-        """How many seconds from now the next may go."""
+    def _seconds_to_wait(self) -> float:
         now = self._clock()
-        self._grow(now)
-        full_in = 0.0 if self.rate is None else self._full_at - now - (self._burst - 1) / self.rate
-        return max(full_in, self._closed_until - now, 0.0)
+        self._raise_rate(now)
+        token_in = 0.0 if self.rate is None else self._full_at - now - (self._burst - 1) / self.rate
+        return max(token_in, self._paused_until - now, 0.0)
 
-    def _grow(self, now: float) -> None:
-        """Speed up again, the more the longer nothing was refused."""
-        quiet = now - max(self._slowed_at, self._closed_until)
-        if self.rate is None or self.rate == self._limit or quiet <= 0:
-            return
-        most = self._limit or _UNLIMITED
-        if quiet < _HOLD_SECONDS:
-            most = max(min(most, _BELOW * self._ceiling), self.rate)
-        self.rate = min(self.rate * (1 + _FASTER * quiet * min(now - self._grown_at, _WINDOW)), most)
-        self._grown_at = now
-        if self.rate == _UNLIMITED:
-            self.rate = None
+    # ------------------------------------------------------ what the service said
 
     def answered(self, sent: float) -> None:
-        """Note that the request that was sent then has its answer, whatever it says."""
+        """Note that the service answered the request that was sent at `sent`, with a success or an error."""
         self.successes += 1
-        self._pauses = retry_delays()
-        self._let_through.append(sent)
-        self._forget(self._clock())
+        self._pause_lengths = retry_delays()
+        self._accepted.append(sent)
+        self._forget_old(self._clock())
 
     def refused(self, sent: float, after: float | None) -> None:
-        """Note a 429: everybody waits for as long as the service says, and goes slower from then on."""
+        """Note a 429: all requests wait as long as the service says, and then leave at a lower rate.
+
+        Args:
+            sent: when the refused request was sent.
+            after: the service's ``Retry-After`` in seconds, if it gave one.
+        """
         self._slow_down(sent, after, "the service asks for fewer requests")
 
     def busy(self, sent: float, after: float | None) -> None:
-        """Note a service that is too busy to answer: where that is more than an accident, everybody goes slower."""
+        """Note a service that is too busy to answer. If that happens often, all requests leave at a lower rate."""
         now = self._clock()
-        self._busy.append(now)
-        self._forget(now)
-        if len(self._busy) > max(2, _BUSY_SHARE * (len(self._busy) + len(self._let_through))):
+        self._busy_answers.append(now)
+        self._forget_old(now)
+        if len(self._busy_answers) > max(2, _BUSY_SHARE * (len(self._busy_answers) + len(self._accepted))):
             self._slow_down(sent, after, "the service is busy")
 
-    def _forget(self, now: float) -> None:
-        for moments in (self._let_through, self._busy):
-            while moments and moments[0] < now - 2 * _WINDOW:
+    def _forget_old(self, now: float) -> None:
+        for moments in (self._accepted, self._busy_answers):
+            while moments and moments[0] < now - 2 * _WINDOW_SECONDS:
                 moments.popleft()
 
+    # ------------------------------------------------------ going slower and faster
+
     def _slow_down(self, sent: float, after: float | None, why: str) -> None:
+        """Pause all requests, and lower the rate.
+
+        Example: 100 requests per second are allowed by the user, and the service allows 60. The first refusal lowers
+        the rate to 93. Then the service accepts 60 requests of one second and refuses the next one: the rate becomes
+        57 (95 % of 60).
+        """
         now = self._clock()
-        self._forget(now)
+        self._forget_old(now)
         if after is not None and after > MAX_WAIT_SECONDS:
-            return  # who asked is told; the others ask for themselves
-        if sent < self._slowed_at:  # one more of those that were under way
-            self._close(now + (after or 0.0))
+            return  # the caller of this request gets an error; other requests get their own answers
+        if sent < self._slowed_at:  # it left at the earlier rate, so it says nothing about the present one
+            self._pause_until(now + (after or 0.0))
             return
-        # Counted up to the last that was let through: what was refused meanwhile says nothing.
-        last = self._let_through[-1] if self._let_through else now
-        within = [moment for moment in self._let_through if moment > last - _WINDOW]
-        # A first refusal at a rate that was told is a matter of how it is counted; a second one is not.
-        is_first = self._limit is not None and now - self._slowed_at > _HOLD_SECONDS
-        self._ceiling = self.rate if is_first and self.rate else max(len(within), 1.0)
-        measured = max(_MEASURED * self._ceiling, 1.0)
-        self.rate = measured if self.rate is None else max(min(_SLOWER * self.rate, measured), 1.0)
-        # Who went too fast has a debt: the service counts what it let through until it is a second old.
-        paid_at = (within[0] if within else now) + len(within) / self.rate
-        pause = max(paid_at - now, next(self._pauses)) if after is None else after
-        self._slowed_at = self._grown_at = now
-        self._close(max(now + pause, paid_at))
-        self._full_at = self._closed_until + (self._burst - 1) / self.rate  # no burst behind the pause
-        wait = self._closed_until - now
+        accepted = self._accepted_in_last_window(now)
+        self._refused_rate = self._estimate_refused_rate(now, len(accepted))
+        measured = max(_MEASURED_SHARE * self._refused_rate, 1.0)
+        self.rate = measured if self.rate is None else max(min(_SLOWDOWN * self.rate, measured), 1.0)
+        # The service counts an accepted request for a second. After this moment the requests of the last second,
+        # spread over time at the new rate, are no longer too many.
+        within_rate_at = (accepted[0] if accepted else now) + len(accepted) / self.rate
+        pause = max(within_rate_at - now, next(self._pause_lengths)) if after is None else after
+        self._slowed_at = self._raised_at = now
+        self._pause_until(max(now + pause, within_rate_at))
+        self._full_at = self._paused_until + (self._burst - 1) / self.rate  # no burst after the pause
+        wait = self._paused_until - now
         logger.warning("%s: %.3g a second from now on, again in %.1f s", why, self.rate, wait)
 
-    def _close(self, until: float) -> None:
-        if until > self._closed_until:
-            self._closed_until = until
-            self._changes += 1
+    def _accepted_in_last_window(self, now: float) -> list[float]:
+        """Return the sending times of one second: the second that ends with the last accepted request."""
+        last = self._accepted[-1] if self._accepted else now
+        return [moment for moment in self._accepted if moment > last - _WINDOW_SECONDS]
+
+    def _estimate_refused_rate(self, now: float, accepted: int) -> float:
+        """Return the rate that was too high for the service.
+
+        The first refusal at a limit that the user gave can come from another way of counting: then that limit is the
+        answer. After that, it is the number of requests that the service accepted in a second.
+        """
+        is_first = self._limit is not None and now - self._slowed_at > _HOLD_SECONDS
+        return self.rate if is_first and self.rate else max(accepted, 1.0)
+
+    def _pause_until(self, moment: float) -> None:
+        if moment > self._paused_until:
+            self._paused_until = moment
+            self._pauses_made += 1
+
+    def _raise_rate(self, now: float) -> None:
+        """Raise the rate: the longer ago the last refusal is, the faster."""
+        quiet = now - max(self._slowed_at, self._paused_until)
+        if self.rate is None or self.rate == self._limit or quiet <= 0:
+            return
+        highest = self._limit or _UNLIMITED_RATE
+        if quiet < _HOLD_SECONDS:
+            highest = max(min(highest, _HOLD_SHARE * self._refused_rate), self.rate)
+        raised = self.rate * (1 + _SPEEDUP_PER_SECOND * quiet * min(now - self._raised_at, _WINDOW_SECONDS))
+        self.rate = min(raised, highest)
+        self._raised_at = now
+        if self.rate == _UNLIMITED_RATE:
+            self.rate = None
 
 
 def retry_delays(first: float = 0.2, cap: float = 8.0) -> Iterator[float]:
-    """Yield seconds to wait between attempts: doubling, with jitter, up to `cap`, for ever."""
+    """Yield without end the seconds to wait between attempts: doubled each time up to `cap`, with random jitter."""
     delay = first
     while True:
         yield delay * random.uniform(0.5, 1.0)
         delay = min(delay * 2, cap)
 
 
-class Patience:
-    """How often a request is tried again, and how long is waited before each time.
+class RetryPolicy:
+    """Decides for one request how often it is repeated, and how long to wait before each repetition.
 
-    Progress elsewhere begins the count anew: a service that answers others is there.
+    When any other request to the app succeeds, the count of attempts starts again: the service is reachable.
 
     Args:
-        bucket: of the app.
-        seconds: how long a service that answers nobody is waited for at the least.
-        clock: seconds, for tests.
+        bucket: the app's rate limit.
+        outage_seconds: for at least so long, keep trying while the service answers no request at all.
+        clock: seconds; tests replace it.
     """
 
-    def __init__(self, bucket: RateBucket, seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, bucket: RateBucket, outage_seconds: float = 0.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._bucket = bucket
-        self._seconds = seconds
+        self._outage_seconds = outage_seconds
         self._clock = clock
-        self._began = clock()
+        self._failing_since = clock()
         self._successes = bucket.successes
-        self._attempts = self._in_all = 0
+        self._attempts = self._attempts_in_all = 0
         self._delays = retry_delays()
 
-    async def wait(self, error: IMError, after: float | None) -> None:
-        """Wait before the next attempt, for as long as the service has told; or raise the error, as it was the last."""
+    async def wait_or_raise(self, error: IMError, after: float | None) -> None:
+        """Wait before the next attempt, or raise the error of the last one.
+
+        Args:
+            error: why the last attempt failed.
+            after: the service's ``Retry-After`` in seconds, if it gave one.
+        """
         is_refusal = isinstance(error, RateLimited)
         if self._bucket.successes != self._successes:
-            self._successes, self._attempts, self._began = self._bucket.successes, 0, self._clock()
+            self._successes, self._attempts, self._failing_since = self._bucket.successes, 0, self._clock()
         self._attempts += 1
-        self._in_all += not is_refusal
-        is_down = self._attempts >= MAX_ATTEMPTS and self._clock() - self._began >= self._seconds
-        if is_down or self._in_all >= MAX_ATTEMPTS_IN_ALL or (after or 0.0) > MAX_WAIT_SECONDS:
+        self._attempts_in_all += not is_refusal
+        is_down = self._attempts >= MAX_ATTEMPTS and self._clock() - self._failing_since >= self._outage_seconds
+        if is_down or self._attempts_in_all >= MAX_ATTEMPTS_IN_ALL or (after or 0.0) > MAX_WAIT_SECONDS:
             raise error
         if is_refusal:
-            return  # the bucket holds everybody up
+            return  # the bucket delays all requests, and this one too
         delay = next(self._delays) if after is None else after
         logger.info("%s · again in %.1f s", error, delay)
         await asyncio.sleep(delay)

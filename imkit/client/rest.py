@@ -1,4 +1,4 @@
-"""The REST calls of the service: which of them are tried again, and what its refusals mean.
+"""`Rest`: REST calls as one user. It repeats a call where that is safe, and turns a refusal into an imkit error.
 
 Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.md#upload, docs/protocol.md#download.
 """
@@ -20,12 +20,12 @@ from imkit.client.http import (
     RequestFailed,
     multipart,
 )
-from imkit.client.rate_limit import Patience, RateBucket
+from imkit.client.rate_limit import RateBucket, RetryPolicy
 from imkit.client.rest_errors import BUSY, refusal, request_failed
 from imkit.client.wire_log import WireLog
 from imkit.errors import AuthError, IMError, InvalidMessage, RateLimited, SessionClosed
 
-Credential = Callable[[bool], Awaitable[str]]  # called with True when the service refused the token that it gave
+Credential = Callable[[bool], Awaitable[str]]  # gives a token; called with True if the service refused the last one
 
 
 class Rest:
@@ -36,11 +36,11 @@ class Rest:
         app_key: ``"org#app"``.
         bucket: the app's rate limit.
         wire_log: notes the calls, if it is on.
-        seconds: how long a call may be silent.
+        seconds: how long to wait for the next bytes of an answer.
 
     Attributes:
-        credential: gives the bearer token; called with True after a refusal, to fetch a fresh one.
-        requests: how many requests have been sent, repeated ones included.
+        credential: gives the bearer token; called with True after the service refused the last one.
+        requests: how many requests were sent, including repeated ones.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Rest:
         self._http = HttpClient(rest_url, seconds)
 
     async def close(self) -> None:
-        """End the calls that are under way, and close all connections."""
+        """End the calls that are running, and close all connections."""
         await self._http.close()
 
     def _check_open(self, what: str) -> None:
@@ -68,7 +68,7 @@ class Rest:
             raise SessionClosed(f"{what}: the session is over")
 
     async def get(self, *path: str, what: str = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """GET a path below the app; each part is quoted. Repeated when the service is busy."""
+        """GET a path below the app, and return the JSON object of the answer; the arguments are those of `content`."""
         return await self.request("GET", *path, what=what, params=params, repeatable=True)
 
     async def request(
@@ -84,7 +84,7 @@ class Rest:
         """Send one request and return the JSON object of the answer; the arguments are those of `content`.
 
         Raises:
-            IMError: as `content` does; `ProtocolError` also where a success comes with no JSON object.
+            IMError: as `content` does; `ProtocolError` also if the answer to a success is not a JSON object.
         """
         content = await self.content(
             method, *path, what=what, params=params, body=body, repeatable=repeatable, signed=signed
@@ -103,33 +103,34 @@ class Rest:
         body: Mapping[str, Any] | None = None,
         repeatable: bool = False,
         signed: bool = True,
-        patience: float = 0.0,
+        outage_seconds: float = 0.0,
     ) -> bytes:
-        """Send one request and return the body of the answer as it came.
+        """Send one request and return the bytes of the answer's body.
 
         Args:
             method: GET, POST, PUT or DELETE.
-            *path: the parts below the app; each is quoted, so an id cannot lead elsewhere.
-            what: what is being done, to which thread or group; opens an error's message.
+            *path: the parts of the path below the app. Each part is quoted, so an id cannot lead to another path.
+            what: begins an error's message, such as ``"renaming thread 42"``; default: the method and path.
             params: the query.
             body: a JSON object.
-            repeatable: sending it twice does no harm, so it is sent again after a lost answer or to a busy service.
-            signed: send the bearer token.
-            patience: how many seconds to wait, at the least, for a service that answers nobody.
+            repeatable: whether carrying it out twice does no harm. Then it is repeated also after a lost answer, and
+                while the service is busy.
+            signed: whether to send the bearer token.
+            outage_seconds: for at least so long, keep trying while the service answers no request at all.
 
         Raises:
-            IMError: the subclass that fits the refusal, or `TimedOut`, `ConnectionLost`, `ServiceBusy`,
+            IMError: the subclass that fits the refusal; or `TimedOut`, `ConnectionLost`, `ServiceBusy` or
                 `ProtocolError`.
 
         Source: docs/protocol.md#errors.
         """
         if any(part in ("", ".", "..") for part in path):
-            raise InvalidMessage(f"{path!r:.200} is no path: a part of it leads elsewhere")
+            raise InvalidMessage(f"{path!r:.200} is not a valid path: a part is empty, . or ..")
         url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
         line = _line(method, path)
         what = what or line
 
-        async def once(headers: dict[str, str]) -> Answer:
+        async def send_once(headers: dict[str, str]) -> Answer:
             headers["Content-Type"] = "application/json"
             self._wire_log.note_request(line, body)
             self.requests += 1
@@ -138,64 +139,70 @@ class Rest:
             return answer
 
         answer = await self._repeat(
-            what, once, path, lost=repeatable, busy=BUSY if repeatable else (429,), signed=signed, patience=patience
+            what,
+            send_once,
+            path,
+            repeat_if_lost=repeatable,
+            repeat_statuses=BUSY if repeatable else (429,),
+            signed=signed,
+            outage_seconds=outage_seconds,
         )
         return answer.content
 
     async def _repeat(
         self,
         what: str,
-        once: Callable[[dict[str, str]], Awaitable[Answer]],
+        send_once: Callable[[dict[str, str]], Awaitable[Answer]],
         path: tuple[str, ...] = (),
         *,
-        lost: bool = False,
-        busy: tuple[int, ...] = BUSY,
+        repeat_if_lost: bool = False,
+        repeat_statuses: tuple[int, ...] = BUSY,
         signed: bool = True,
-        patience: float = 0.0,
+        outage_seconds: float = 0.0,
     ) -> Answer:
-        """Send a request until the service answers it with success, or until repeating it must end.
+        """Send a request again and again until it succeeds, or until it must not be repeated any more.
 
         Args:
-            what: opens an error's message.
-            once: sends the request, given the headers that sign it.
-            path: names what is missing.
-            lost: repeat it also where the service may have carried it out and only the answer was lost.
-            busy: the statuses after which to repeat it. A request answered with 429 was not carried out; of the other
-                statuses nobody knows.
-            signed: send the bearer token; after a refusal a fresh one is fetched, once.
-            patience: how many seconds to wait, at the least, for a service that answers nobody.
+            what: begins an error's message.
+            send_once: sends the request once; it gets the headers with the bearer token.
+            path: the parts of the path; an error names the missing thing after it.
+            repeat_if_lost: whether to repeat it also if the service may have carried it out and the answer was lost.
+            repeat_statuses: the HTTP statuses after which to repeat it. After 429 the request was not carried out;
+                after the other statuses that is not known.
+            signed: whether to send the bearer token. If the service refuses the token, a new one is fetched, once.
+            outage_seconds: for at least so long, keep trying while the service answers no request at all.
         """
-        refreshed = False
-        waiting = Patience(self._bucket, patience)
+        renewed = False  # whether a refused token was replaced
+        retries = RetryPolicy(self._bucket, outage_seconds)
         while True:
             self._check_open(what)
             headers: dict[str, str] = {}
             if signed and self.credential is not None:
-                headers["Authorization"] = f"Bearer {await self.credential(refreshed)}"
+                headers["Authorization"] = f"Bearer {await self.credential(renewed)}"
             sent = await self._bucket.take()
-            wait: float | None = None
+            retry_after: float | None = None
             try:
-                answer = await once(headers)
+                answer = await send_once(headers)
             except RequestFailed as problem:
                 self._check_open(what)
                 error: IMError = request_failed(what, problem)
-                again = problem.kind == "no connection" or (lost and problem.kind != "too large")
+                may_repeat = problem.kind == "no connection" or (repeat_if_lost and problem.kind != "too large")
             else:
-                self._note(sent, answer)
+                self._inform_bucket(sent, answer)
                 if answer.status == 200:
                     return answer
                 error = _refused(what, answer, path)
-                wait = _retry_after(answer)
-                again = answer.status in busy
-                if isinstance(error, AuthError) and answer.status == 401 and signed and not refreshed:
-                    refreshed = again = True
-                    wait = 0.0
-            if not again:
+                retry_after = _retry_after(answer)
+                may_repeat = answer.status in repeat_statuses
+                if isinstance(error, AuthError) and answer.status == 401 and signed and not renewed:
+                    renewed = may_repeat = True
+                    retry_after = 0.0
+            if not may_repeat:
                 raise error
-            await waiting.wait(error, wait)
+            await retries.wait_or_raise(error, retry_after)
 
-    def _note(self, sent: float, answer: Answer) -> None:
-        """Tell the bucket how the service takes our pace."""
+    def _inform_bucket(self, sent: float, answer: Answer) -> None:
+        """Tell the rate limit whether the service answered, was busy, or refused the request as one too many."""
         if answer.status == 429:
             self._bucket.refused(sent, _retry_after(answer))
         elif answer.status in BUSY:
@@ -204,12 +211,12 @@ class Rest:
             self._bucket.answered(sent)
 
     async def sandbox_token(self, url: str, user: str, secret: str) -> dict[str, Any]:
-        """Ask the sandbox's own app server for a user's token; it makes the user on demand.
+        """Ask the sandbox's app server for a user's token. It creates a user that does not exist.
 
         Args:
-            url: of the app server.
-            user: whose token.
-            secret: what the app server wants to see.
+            url: the app server's URL.
+            user: the user id.
+            secret: the app server's secret.
         """
         what = f"POST {urlsplit(url).path}"
         headers = {"Authorization": f"Bearer {secret}"}
@@ -226,7 +233,7 @@ class Rest:
     async def upload(
         self, target_id: str, data: bytes, name: str, progress: Callable[[int], Awaitable[None]]
     ) -> dict[str, Any]:
-        """Upload a file for a thread or group; `progress` is told the bytes sent.
+        """Upload a file for a thread or group, and return the answer; `progress` is called with the bytes sent.
 
         Source: docs/protocol.md#upload.
         """
@@ -234,7 +241,7 @@ class Rest:
         params = {"chat-type": "GROUP", "chat-target": target_id}
         form, content_type = multipart(name, data)
 
-        async def once(headers: dict[str, str]) -> Answer:
+        async def send_once(headers: dict[str, str]) -> Answer:
             headers |= {"restrict-access": "true", "Accept": "*/*", "Content-Type": content_type}
             headers["Content-Length"] = str(len(form))
             self.requests += 1
@@ -247,17 +254,17 @@ class Rest:
                 seconds=UPLOAD_SECONDS,
             )
 
-        # A file that is there twice does no harm, but takes long: only a refusal leads to another try.
-        answer = await self._repeat(what, once)
+        # Uploading a file twice does no harm but takes long: repeat it only after a refusal.
+        answer = await self._repeat(what, send_once)
         found = json_object(answer.content)
         if found is None:
             raise _refused(what, answer)
         return found
 
     async def download(self, path: str, secret: str) -> AsyncGenerator[tuple[bytes, int | None], None]:
-        """Yield the chunks of an attachment with its size, if the service tells it.
+        """Yield the chunks of an attachment, each with the size of the whole, or `None` if that is not known.
 
-        The service may redirect to its file store; the bearer token does not go along to another host.
+        The service may redirect to its file store. The bearer token is not sent to another host.
 
         Source: docs/protocol.md#download.
         """
@@ -268,7 +275,7 @@ class Rest:
 
         download: OpenAnswer | None = None
 
-        async def once(headers: dict[str, str]) -> Answer:
+        async def send_once(headers: dict[str, str]) -> Answer:
             nonlocal download
             headers["Accept"] = "*/*"
             self.requests += 1
@@ -276,27 +283,27 @@ class Rest:
             if download.status == 200:
                 return Answer(200, download.headers)  # the body is read below
             try:
-                beginning = await anext(download.chunks(), b"")  # of a refusal; no more of it can matter
+                beginning = await anext(download.chunks(), b"")  # enough of the refusal's text
                 return Answer(download.status, download.headers, beginning)
             finally:
                 await download.close()
 
-        await self._repeat(what, once, ("chatfiles",))
+        await self._repeat(what, send_once, ("chatfiles",))
         assert download is not None
         try:
             size = download.headers.get("content-length", "")
-            plain = "content-encoding" not in download.headers
-            total = int(size) if plain and size.isascii() and size.isdigit() else None
+            is_plain = "content-encoding" not in download.headers  # otherwise the size is that of the encoded bytes
+            total = int(size) if is_plain and size.isascii() and size.isdigit() else None
             async for chunk in download.chunks():
                 yield chunk, total
-        except RequestFailed as problem:  # in the middle of the file: the caller has its beginning
+        except RequestFailed as problem:  # not repeated: the caller has the beginning of the file already
             raise request_failed(what, problem) from problem
         finally:
             await download.close()
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
-    """Return the JSON object that an answer holds, or `None` where it holds none."""
+    """Return the JSON object in an answer, or `None` if the answer is not a JSON object."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What went wrong with a REST call, as imkit's error: from a refusal's status, error code and text, or from HTTP.
+"""Errors of REST calls: turns a refusal's status, error code and text, or a failed request, into an imkit error.
 
 Source: docs/protocol.md#errors, docs/protocol.md#download.
 """
@@ -30,8 +30,9 @@ from imkit.errors import (
     Unsupported,
 )
 
-BUSY = (429, 502, 503, 504)
+BUSY = (429, 502, 503, 504)  # HTTP statuses of a service that cannot answer now
 
+# By the service's `error_code`: imkit's error class, and the official SDK's error type.
 _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40000: (ServiceNotEnabled, 505),
     40001: (Forbidden, 52),
@@ -47,7 +48,7 @@ _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40011: (ThreadNotFound, 1300),
     40012: (Forbidden, 52),
 }
-_NO_GROUP = ("do not find this group", "does not exist")
+_GROUP_NOT_FOUND_TEXTS = ("do not find this group", "does not exist")
 
 
 def refusal(
@@ -56,18 +57,18 @@ def refusal(
     """Return the error for an HTTP refusal.
 
     Args:
-        what: the request; opens the error's message.
+        what: the request; begins the error's message.
         status: the HTTP status.
-        body: the JSON object of the answer, or `None` where it was none.
-        path: the request's path: a missing thing is named after it.
-        content_type: of the answer, to say what came in place of JSON.
+        body: the JSON object of the answer, or `None` if the answer was not a JSON object.
+        path: the parts of the request's path; ``"chatgroups"`` in it makes a 404 a `GroupNotFound`.
+        content_type: the answer's content type, for the reason if the answer was not JSON.
 
     Example:
         >>> refusal("GET /thread/7", 404, {"error_code": 40011}).code
         1300
     """
     if body is None:
-        reason = f"HTTP {status}, and the answer was no JSON ({content_type or 'no content type'})"
+        reason = f"HTTP {status}, and the answer was not a JSON object ({content_type or 'no content type'})"
         if status in BUSY or status >= 500:
             return ServiceBusy(f"{what} failed", status=status, reason=reason)
         return ProtocolError(f"{what} failed", status=status, reason=reason)
@@ -88,7 +89,7 @@ def refusal(
         return refused(Forbidden, 222, "")
     if error == "invalid_grant":
         return refused(AuthError, 1)
-    if status == 404 and any(words in reason for words in _NO_GROUP):
+    if status == 404 and any(text in reason for text in _GROUP_NOT_FOUND_TEXTS):
         return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
     if status == 404:
         return refused(NotFound)
@@ -106,11 +107,11 @@ def refusal(
 
 
 def request_failed(what: str, problem: RequestFailed) -> IMError:
-    """Return the error for a request that got no whole answer.
+    """Return the error for a request that got no complete answer.
 
     Args:
-        what: the request; opens the error's message.
-        problem: what HTTP says of it.
+        what: the request; begins the error's message.
+        problem: what went wrong.
 
     Example:
         >>> request_failed("GET /thread/7", RequestFailed("no connection", "refused")).outcome
@@ -123,5 +124,5 @@ def request_failed(what: str, problem: RequestFailed) -> IMError:
         return TimedOut(f"{what}: no answer in {problem.seconds:.0f} s", reason=problem.reason)
     if problem.kind == "too large":
         return ProtocolError(f"{what}: {problem.reason}")
-    hint = "Whether the request was carried out is not known."
+    hint = "It is not known whether the service carried out the request."
     return ConnectionLost(f"{what}: the connection broke", reason=problem.reason, hint=hint)

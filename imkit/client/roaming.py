@@ -1,6 +1,6 @@
-"""One page of roaming history (消息漫游): how it is asked for, what comes, and how one leads to the next.
+"""Roaming history (消息漫游): fetches one page, and follows each page's cursor to the next one (`PageChain.follow`).
 
-Source: fact sheet section 8.
+Source: docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.roaming_page import RawPage, parse_page
 
-PAGE_SIZE = 50  # the most a page holds
+PAGE_SIZE = 50  # messages; the service allows no larger page
 Order = Literal["oldest", "newest"]
-# Told how many messages have come, and how many there will be, as far as that is known.
+# Called with the number of messages fetched, and with the number expected, or `None` if that is not known.
 Progress = Callable[[int, int | None], Awaitable[None] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What part of a history is wanted; checked, times in ms since the epoch.
+    """Which part of a history to fetch; the values are checked already.
 
     Args:
-        since: inclusive, or `None`.
-        until: exclusive, or `None`.
-        types: which message types, or none for all.
-        sender: a user id, or `None` for all.
+        since: inclusive, in ms since the epoch; `None`: from the beginning.
+        until: exclusive, in ms since the epoch; `None`: to the end.
+        types: the message types; empty: all.
+        sender: the user id in lower case; `None`: all.
         limit: at most so many messages, counted from the end that `order` names.
         order: which end comes first.
     """
@@ -45,7 +45,7 @@ class Query:
     order: Order = "oldest"
 
     def accepts(self, message: Message) -> bool:
-        """Whether a message is wanted; asked of each, because a service may overlook a filter."""
+        """Whether a message matches the query. imkit checks each message, because a service may ignore a filter."""
         if self.types and message.type not in self.types:
             return False
         if self.sender is not None and message.sender.lower() != self.sender:
@@ -53,31 +53,44 @@ class Query:
         return self.holds(to_milliseconds(message.time))
 
     def holds(self, moment: int) -> bool:
-        """Whether a moment, in ms since the epoch, lies in the range."""
+        """Whether a moment, in ms since the epoch, is in the time range."""
         return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
 
 
 class RoamingPage(RawPage):
-    """One page of roaming history: the entries as they came, and the messages that they are."""
+    """One page of roaming history: the entries as bytes, and the messages in them."""
 
     @property
     def messages(self) -> list[Message]:
-        """The messages on it, decoded; what cannot be read is one of type unknown."""
+        """The messages on the page, decoded. An entry that cannot be read becomes a message of type unknown."""
         return [message for entry in self.entries if (message := decode_roamed(entry)) is not None]
 
 
 class PageChain:
-    """Pages one after another: one question, asked again and again from where the last page ended.
+    """A sequence of pages: one query, and the cursor for its next page.
 
-    A cursor is only good for the question that it came with, so neither ever changes.
+    The service accepts a cursor only with the query and direction that it came with, so these never change.
 
     Args:
-        wanted: what is asked for.
+        wanted: the query.
         newest_first: the direction.
 
     Attributes:
-        is_over: there is nothing more to come.
-        is_stuck: it is over because the service overlooks the key: nobody knows what would have come.
+        cursor: asks for the next page; -1 asks for the first one.
+        is_over: there is no next page.
+        is_stuck: the chain is over because the service ignores the cursor and sends the same page or cursor again.
+            It is not known which messages are missing.
+
+    Example:
+        >>> chain = PageChain(Query(), newest_first=False)
+        >>> chain.cursor
+        -1
+        >>> chain.follow(RoamingPage([b"first", b"second"], "cursor 1", is_last=False, is_empty=False))
+        >>> chain.cursor, chain.is_over
+        ('cursor 1', False)
+        >>> chain.follow(RoamingPage([b"third"], None, is_last=True, is_empty=False))
+        >>> chain.is_over, chain.is_stuck
+        (True, False)
     """
 
     def __init__(self, wanted: Query, newest_first: bool) -> None:
@@ -85,26 +98,27 @@ class PageChain:
         self.newest_first = newest_first
         self.cursor: str | int = -1
         self.is_over = self.is_stuck = False
-        self._been: set[str | int] = {self.cursor}
-        self._before: list[bytes] = []
+        self._used_cursors: set[str | int] = {self.cursor}
+        self._last_entries: list[bytes] = []
 
     def follow(self, page: RoamingPage) -> None:
-        """Go on behind a page, if it leads anywhere.
+        """Take the cursor of a page for the next one, or end the chain.
 
-        An empty page or no key ends the chain whatever `is_last` says; so do a key that leads nowhere new, and a page
-        that comes twice. Where that can be no end, it is stuck: an end is a short page, and what comes twice there is
-        the one message that the key named.
+        The chain ends with a page that is marked as the last, is empty, or has no cursor. It also ends with a cursor
+        that was used before, and with a page that is equal to the one before it. If a full page does that, the service
+        ignores the cursor, and the chain is stuck. If a short page does it, the history has ended; such a page may
+        repeat the one message that the cursor names.
         """
         if page.is_last or page.is_empty or page.cursor is None:
             self.is_over = True
             return
-        comes_twice = bool(page.entries) and page.entries == self._before
-        if comes_twice or page.cursor in self._been:
+        is_repeated = bool(page.entries) and page.entries == self._last_entries
+        if is_repeated or page.cursor in self._used_cursors:
             self.is_over = True
-            self.is_stuck = len(page.entries) >= (2 if comes_twice else PAGE_SIZE)
+            self.is_stuck = len(page.entries) >= (2 if is_repeated else PAGE_SIZE)
             return
-        self._been.add(page.cursor)
-        self._before = page.entries
+        self._used_cursors.add(page.cursor)
+        self._last_entries = page.entries
         self.cursor = page.cursor
 
 
@@ -115,25 +129,27 @@ async def fetch_page(
     wanted: Query,
     cursor: str | int,
     newest_first: bool,
-    patience: float = 0.0,
+    outage_seconds: float = 0.0,
 ) -> RoamingPage:
     """Fetch one page.
 
     Args:
-        rest: the app's REST interface.
-        user: who asks.
+        rest: the REST client.
+        user: the user id of the login.
         target_id: the thread or group.
-        wanted: its filters go with the request; times are widened by 1 ms, because nobody says whether the
-            service's bounds are inclusive.
-        cursor: -1 to begin, then what the last page gave.
+        wanted: the request carries its filters. Its times are widened by 1 ms on both sides, because it is not
+            documented whether the service's bounds are inclusive; `Query.accepts` then leaves out what is too much.
+        cursor: -1 for the first page, then the cursor of the page before.
         newest_first: the direction.
-        patience: how many seconds a service that answers nobody is waited for at the least.
+        outage_seconds: for at least so long, keep trying while the service answers no request at all.
 
     Raises:
-        ProtocolError: the answer is no page.
+        ProtocolError: the answer is not a page.
+
+    Source: docs/protocol.md#roaming-history.
     """
-    bounded = wanted.since is not None or wanted.until is not None
-    far = to_milliseconds(datetime.now(UTC) + timedelta(days=366))
+    has_bounds = wanted.since is not None or wanted.until is not None
+    far_future = to_milliseconds(datetime.now(UTC) + timedelta(days=366))
     wire_types = {"txt" if kind == "combine" else kind for kind in wanted.types}
     body = {
         "queue": f"{target_id}@{GROUP_DOMAIN}",
@@ -142,13 +158,13 @@ async def fetch_page(
         "pull_number": PAGE_SIZE,
         "is_positive": not newest_first,
         "msgType": ",".join(sorted(wire_types)),
-        "startTime": max((wanted.since or 1) - 1, 0) if bounded else None,
-        "endTime": (far if wanted.until is None else wanted.until + 1) if bounded else None,
+        "startTime": max((wanted.since or 1) - 1, 0) if has_bounds else None,
+        "endTime": (far_future if wanted.until is None else wanted.until + 1) if has_bounds else None,
         "userId": wanted.sender,
     }
     what = f"asking for the history of {target_id}"
     path = ("users", user, "messageroaming")
-    content = await rest.content("POST", *path, what=what, body=body, repeatable=True, patience=patience)
+    content = await rest.content("POST", *path, what=what, body=body, repeatable=True, outage_seconds=outage_seconds)
     try:
         found = parse_page(content)
     except ProtocolError as error:

@@ -1,6 +1,6 @@
-"""Sending: what was asked for, checked, put on the wire, and what became of it.
+"""Sends, recalls, edits and read acks: checks a body, sends it, and turns the service's answer into a message or error.
 
-Source: fact sheet sections 4 to 6 (sends, thread mark, recall) and 12 (limits).
+Source: docs/protocol.md#sending, docs/protocol.md#thread-marks, docs/protocol.md#recall, docs/protocol.md#limits.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import send_refused
 from imkit.wire.uplink import Address, encode_edit, encode_message, encode_read_ack, encode_recall, wire_id
 
-MESSAGE_BYTES = 5 * 1024  # of text, attributes and all; the plans' documents say 3 or 5 KB
+MESSAGE_BYTES = 5 * 1024  # of a message with its attributes; the documentation says 3 KB or 5 KB
 _CUSTOM_EVENT = re.compile(r"[A-Za-z0-9\-_/.]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a message goes: a thread (with what is known of it) or a group."""
+    """Where a message goes: a group, or a thread with what is known of it."""
 
     id: str
     is_thread: bool
@@ -39,7 +39,7 @@ class Target:
 
 
 def target_of(message: Message) -> Target:
-    """Return where a message was sent to."""
+    """Return the target that a message was sent to."""
     return Target(message.to, message.thread is not None, message.thread)
 
 
@@ -47,7 +47,7 @@ def checked_body(body: object) -> Body:
     """Return what to send as one of the nine bodies.
 
     Raises:
-        InvalidMessage: it is nothing that can be sent.
+        InvalidMessage: it cannot be sent.
 
     Example:
         >>> checked_body("hello")
@@ -65,26 +65,29 @@ def checked_body(body: object) -> Body:
         raise InvalidMessage("a command needs an action")
     if isinstance(body, Custom) and not (isinstance(body.event, str) and _CUSTOM_EVENT.fullmatch(body.event)):
         hint = "It has 1 to 32 letters, digits, -, _, / and dots."
-        raise InvalidMessage(f"{body.event!r:.80} is no name for a custom event", hint=hint)
+        raise InvalidMessage(f"{body.event!r:.80} is not a name for a custom event", hint=hint)
     if isinstance(body, Location):
         numbers = isinstance(body.lat, int | float) and isinstance(body.lng, int | float)
         if not (numbers and -90 <= body.lat <= 90 and -180 <= body.lng <= 180):
-            raise InvalidMessage(f"({body.lat!r:.40}, {body.lng!r:.40}) is no place", hint="lat and lng are degrees.")
+            hint = "lat and lng are degrees."
+            raise InvalidMessage(f"({body.lat!r:.40}, {body.lng!r:.40}) is not a place", hint=hint)
     return body
 
 
 async def send(account: Account, target: Target, body: object, progress: BytesProgress | None = None) -> Message:
-    """Send `body`, and return the message as the server took it, with its id and time.
+    """Send a body, and return the message with the service's id and time.
 
     Args:
-        account: who sends.
-        target: where to.
+        account: the login that sends.
+        target: the thread or group.
         body: a text or one of the nine bodies; an attachment is uploaded first.
-        progress: of an upload: called with the bytes sent and their total.
+        progress: during an upload, called with the bytes sent and their total.
 
     Raises:
-        InvalidMessage, TooLarge: refused before anything was sent.
-        IMError: the subclass that fits the service's refusal, or what became of the connection.
+        InvalidMessage, TooLarge: imkit refuses it, and nothing was sent.
+        IMError: the subclass that fits the service's refusal or the failure of the connection.
+
+    Source: docs/protocol.md#sending, docs/protocol.md#answer-to-a-send.
     """
     checked = checked_body(body)
     account.check_open()
@@ -109,12 +112,14 @@ async def send(account: Account, target: Target, body: object, progress: BytesPr
 
 
 async def recall(account: Account, target: Target, message_id: str, ext: str | None) -> None:
-    """Take a message back.
+    """Recall a message (撤回).
 
     Raises:
-        RecallExpired: the window (2 minutes by default) is over.
-        MessageNotFound: there is no such message there any more.
-        IMError: another refusal, or what became of the connection.
+        RecallExpired: the time for recalls (by default 2 minutes) is over.
+        MessageNotFound: the message is not there any more.
+        IMError: another refusal, or the failure of the connection.
+
+    Source: docs/protocol.md#recall.
     """
     client_id = account.protocol.next_client_id()
     meta = encode_recall(_address(account, target), account.user, message_id, client_id, ext=ext)
@@ -123,38 +128,42 @@ async def recall(account: Account, target: Target, message_id: str, ext: str | N
 
 
 async def edit(account: Account, target: Target, message_id: str, body: object) -> Message:
-    """Replace what a message says, and return it as it reads now.
+    """Replace the body of a message, and return the edited message.
 
     Raises:
-        InvalidMessage, TooLarge: refused before anything was sent.
-        IMError: the service's refusal, or what became of the connection.
+        InvalidMessage, TooLarge: imkit refuses it, and nothing was sent.
+        IMError: the service's refusal, or the failure of the connection.
+
+    Source: docs/protocol.md#editing.
     """
     checked = checked_body(body)
     client_id = account.protocol.next_client_id()
     meta = encode_edit(_address(account, target), account.user, message_id, checked, client_id)
     answer = await _deliver(account, target, client_id, meta, f"the edit of message {wire_id(message_id)} in {target}")
-    told = decode_edit_answer(answer.metas)
+    edit_answer = decode_edit_answer(answer.metas)
     before = account.events.find_message(message_id)
-    at = from_milliseconds(told.edit_time or answer.at)
+    at = from_milliseconds(edit_answer.edit_time or answer.at)
     edited = Message(
         id=message_id,
-        sender=told.sender or (before.sender if before else account.user),
+        sender=edit_answer.sender or (before.sender if before else account.user),
         to=target.id,
-        time=from_milliseconds(told.send_time) if told.send_time else before.time if before else at,
+        time=from_milliseconds(edit_answer.send_time) if edit_answer.send_time else before.time if before else at,
         body=checked,
         thread=target.thread,
         edited_at=at,
-        edit_count=told.count or (before.edit_count if before else 0) + 1,
+        edit_count=edit_answer.count or (before.edit_count if before else 0) + 1,
     )
     account.echo(MessageEdited(edited, account.user, edited.edit_count, at))
     return edited
 
 
 async def acknowledge(account: Account, target: Target, message_id: str, words: str) -> None:
-    """Tell the sender of a message that it was read.
+    """Send a read ack (已读回执): tell the sender of a message that this user has read it.
 
     Raises:
-        IMError: the service's refusal, or what became of the connection.
+        IMError: the service's refusal, or the failure of the connection.
+
+    Source: docs/protocol.md#read-receipts.
     """
     client_id = account.protocol.next_client_id()
     meta = encode_read_ack(_address(account, target), account.user, message_id, client_id, text=words)
@@ -166,6 +175,7 @@ def _address(account: Account, target: Target) -> Address:
 
 
 async def _deliver(account: Account, target: Target, client_id: int, meta: Any, what: str) -> SendAnswered:
+    """Send one Meta, and raise the error for a refusal; `what` begins its message."""
     size = len(meta.payload)
     if size > MESSAGE_BYTES:
         raise TooLarge(f"{what} is {size:,} bytes; at most {MESSAGE_BYTES:,} can be sent")
@@ -176,7 +186,7 @@ async def _deliver(account: Account, target: Target, client_id: int, meta: Any, 
         raise
     if answer.status != StatusCode.OK:
         refused = send_refused(what, answer.status, answer.reason)
-        if target.is_thread and isinstance(refused, GroupNotFound):  # the wire knows one word for both
+        if target.is_thread and isinstance(refused, GroupNotFound):  # the service has one error for both
             refused = ThreadNotFound(
                 f"{what} was refused", code=refused.code, status=refused.status, reason=refused.reason
             )

@@ -1,6 +1,6 @@
-"""What the service hands out of threads: details, lists page by page, last messages.
+"""REST calls that ask about threads: a thread's details, paged lists, last messages.
 
-Source: fact sheet section 9.
+Source: docs/protocol.md#thread-calls.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from imkit.times import from_milliseconds
 from imkit.wire.rest_message import message_from_json
 from imkit.wire.untrusted_json import mapping, number, objects, text
 
-LIST_PAGE = 50
-LAST_MESSAGES_BATCH = 20  # the most that one call takes
+LIST_PAGE_SIZE = 50
+LAST_MESSAGES_BATCH = 20  # the service takes at most so many thread ids in one call
 
 
 def learn_thread(account: Account, detail: dict[str, Any]) -> str:
-    """Keep what the service told of a thread, and return its id (empty where it has none)."""
+    """Remember the details of a thread, and return its id, or `""` if the details have none."""
     thread_id = text(detail, "id")
     if thread_id:
-        facts = account.known.threads[thread_id]
-        facts.name = text(detail, "name") or facts.name
-        facts.group_id = text(detail, "groupId") or facts.group_id
-        facts.parent_id = text(detail, "msgId") or facts.parent_id
-        facts.owner = text(detail, "owner") or facts.owner
-        if number(detail, "created"):
-            facts.created = from_milliseconds(number(detail, "created"))
-        if "affiliations_count" in detail:
-            facts.member_count = number(detail, "affiliations_count")
+        created = number(detail, "created")
+        account.known.threads[thread_id].update(
+            name=text(detail, "name"),
+            group_id=text(detail, "groupId"),
+            parent_id=text(detail, "msgId"),
+            owner=text(detail, "owner"),
+            created=from_milliseconds(created) if created else None,
+            member_count=number(detail, "affiliations_count") if "affiliations_count" in detail else None,
+        )
     return thread_id
 
 
 async def last_messages(account: Account, thread_ids: Sequence[str]) -> dict[str, Message | None]:
-    """Return the newest message of each thread, in the order given; `None` where there is none."""
+    """Return by thread id, in the order given, the newest message of each thread; `None`: it has no message."""
     found: dict[str, Message | None] = dict.fromkeys(thread_ids)
     ids = list(found)
     for start in range(0, len(ids), LAST_MESSAGES_BATCH):
@@ -50,19 +50,25 @@ async def last_messages(account: Account, thread_ids: Sequence[str]) -> dict[str
 
 
 async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield the answers of a paged list, to its end.
+    """Yield each answer of a paged list.
 
-    Some lists give a cursor with their last page too: an empty page ends them as well, and one that repeats.
+    Some lists give a cursor with their last page too. So an empty page also ends a list, and so does a cursor that was
+    followed already.
+
+    Args:
+        account: the login that asks.
+        what: names the list in error messages, such as ``"the members of thread 42"``.
+        *path: the parts of the REST path.
     """
     cursor = ""
-    seen: set[str] = set()
+    followed: set[str] = set()
     while True:
-        params = {"limit": LIST_PAGE, **({"cursor": cursor} if cursor else {})}
+        params = {"limit": LIST_PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
         answer = await account.rest.get(*path, what=f"asking for {what}", params=params)
         yield answer
         cursor = text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
         data = answer.get("data")
         entries = answer.get("entities") or (data.get("affiliations") if isinstance(data, dict) else data)
-        if not cursor or cursor in seen or not entries:
+        if not cursor or cursor in followed or not entries:
             return
-        seen.add(cursor)
+        followed.add(cursor)

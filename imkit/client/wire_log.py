@@ -1,6 +1,8 @@
-"""The wire view: the last frames and REST calls, readable, without secrets. Off until it is asked for.
+"""`WireLog` keeps the last frames and REST calls of a login, decoded and without secrets, for `Session.wire`.
 
-People come to imkit to learn and debug the protocol; this shows what was really said.
+It is off until a user asks for it. In this module a *frame* is a frame of the socket, never a DataFrame.
+
+Source: docs/protocol.md#socket-transport, docs/protocol.md#rest-transport.
 """
 
 from __future__ import annotations
@@ -16,27 +18,28 @@ from google.protobuf.message import DecodeError, Message
 
 from imkit.client.redaction import redacted, without_share_secrets
 from imkit.wire import schema
-from imkit.wire.enums import FrameCommand
+from imkit.wire.enums import FrameCommand, NameSpace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_ENTRIES = 2_000
 _COMMANDS = {command.value: command.name for command in FrameCommand}
-_MAX_TEXT = 20_000  # characters of one entry's JSON; a longer one is cut, and says so
+_MAX_CHARACTERS = 20_000  # of one entry's JSON; of a longer one only the beginning is kept
+_KEPT_CHARACTERS = 1_000
 
 Direction = Literal["up", "down"]
 
 
 @dataclass(frozen=True, slots=True)
 class WireEntry:
-    """One frame or REST call.
+    """One frame, REST request or REST answer.
 
     Attributes:
         at: when, in seconds since the epoch.
-        direction: up or down.
-        what: the command, or the request's line.
-        decoded: JSON text, without secrets.
+        direction: up (to the service) or down.
+        command: the frame's command, such as ``"SYNC"``; of REST ``"GET /thread/42"``, or ``"200 GET /thread/42"``.
+        decoded: the content as JSON text, without secrets.
         size: in bytes.
     """
 
@@ -48,16 +51,20 @@ class WireEntry:
 
 
 class WireLog:
-    """The last things that were said, decoded and redacted as they are noted; nothing secret is kept.
+    """The last frames and REST calls. They are decoded when they are noted, and no secret is stored.
 
     Args:
-        kept: how many entries at the most.
+        kept: the largest number of entries to keep.
+
+    Attributes:
+        is_on: whether anything is noted.
+        total: how many entries were ever noted, including those that are no longer kept.
     """
 
     def __init__(self, kept: int = MAX_ENTRIES) -> None:
         self._entries: deque[WireEntry] = deque(maxlen=kept)
         self.is_on = False
-        self.total = 0  # how many entries there have been, those that are kept no more included
+        self.total = 0
 
     def note_frame(self, direction: Direction, data: bytes) -> None:
         """Note a frame of the socket."""
@@ -65,29 +72,30 @@ class WireLog:
             command, decoded = decode_frame(data, direction)
             self._note(direction, command, decoded, len(data))
 
-    def note_request(self, what: str, body: Mapping[str, Any] | None) -> None:
+    def note_request(self, line: str, body: Mapping[str, Any] | None) -> None:
         """Note a REST request, such as ``"GET /thread/42"``, with its JSON body."""
         if self.is_on:
-            self._note("up", what, dict(body or {}), len(json.dumps(body).encode()) if body else 0)
+            self._note("up", line, dict(body or {}), len(json.dumps(body).encode()) if body else 0)
 
-    def note_answer(self, what: str, status: int, content: bytes) -> None:
-        """Note the answer to a REST request."""
+    def note_answer(self, line: str, status: int, content: bytes) -> None:
+        """Note the answer to the REST request `line`."""
         if self.is_on:
             try:
                 decoded = json.loads(content)
             except (ValueError, RecursionError):
-                decoded = {"no JSON": content[:200].decode(errors="replace")}
-            self._note("down", f"{status} {what}", decoded, len(content))
+                decoded = {"not JSON": content[:200].decode(errors="replace")}
+            self._note("down", f"{status} {line}", decoded, len(content))
 
-    def _note(self, direction: Direction, what: str, decoded: Any, size: int) -> None:
-        said = without_share_secrets(json.dumps(redacted(decoded), ensure_ascii=False, default=str))
-        if len(said) > _MAX_TEXT:
-            said = json.dumps({"cut": f"{len(said):,} characters", "begins": said[:1_000]}, ensure_ascii=False)
-        self._entries.append(WireEntry(time.time(), direction, what, said, size))
+    def _note(self, direction: Direction, command: str, content: Any, size: int) -> None:
+        decoded = without_share_secrets(json.dumps(redacted(content), ensure_ascii=False, default=str))
+        if len(decoded) > _MAX_CHARACTERS:
+            beginning = decoded[:_KEPT_CHARACTERS]
+            decoded = json.dumps({"cut": f"{len(decoded):,} characters", "begins": beginning}, ensure_ascii=False)
+        self._entries.append(WireEntry(time.time(), direction, command, decoded, size))
         self.total += 1
 
     def entries_after(self, number: int) -> list[WireEntry]:
-        """Return the kept entries behind the first `number` that there were."""
+        """Return the kept entries except for the first `number` that were ever noted."""
         new = min(self.total - number, len(self._entries))
         return list(self._entries)[-new:] if new > 0 else []
 
@@ -108,7 +116,7 @@ class WireLog:
 
 
 def decode_frame(data: bytes, direction: Direction) -> tuple[str, Any]:
-    r"""Return a frame's command and its content as JSON, opened as far as it can be read.
+    r"""Return a frame's command, and its content as JSON values, decoded as far as possible.
 
     Example:
         >>> decode_frame(b"\x08\x00@\x01X\x00", "up")[0]
@@ -117,7 +125,7 @@ def decode_frame(data: bytes, direction: Direction) -> tuple[str, Any]:
     try:
         frame = schema.MSync.FromString(data)
         decoded = _fields(frame)
-        payload = _payload(frame, direction)
+        payload = _decode_payload(frame, direction)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return "unreadable", {"hex": data[:200].hex()}
     decoded.pop("payload", None)
@@ -126,7 +134,7 @@ def decode_frame(data: bytes, direction: Direction) -> tuple[str, Any]:
     return _COMMANDS.get(frame.command, "unknown"), decoded
 
 
-def _payload(frame: Any, direction: Direction) -> Any:
+def _decode_payload(frame: Any, direction: Direction) -> Any:
     if not frame.payload:
         return None
     classes = {
@@ -156,29 +164,34 @@ def _value(descriptor: Any, value: Any, message: Any) -> Any:
         names = descriptor.enum_type.values_by_number
         return names[value].name if value in names else value
     if isinstance(value, bytes):
-        return _opened(value, message)
+        return _decode_bytes(value, message)
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
-        return str(value)  # beyond what JSON's readers hold
+        return str(value)  # many JSON parsers round such a number
     if isinstance(value, str) and value[:1] == "{":
-        return _json_or(value, value)
+        return _json_or_default(value, value)
     return value
 
 
-def _opened(value: bytes, message: Any) -> Any:
-    """Open the bytes in a Meta: what is in them depends on its namespace."""
+def _decode_bytes(value: bytes, message: Any) -> Any:
+    """Decode a field of bytes. Those of a Meta hold a message whose class depends on the Meta's namespace."""
     if message.DESCRIPTOR.name == "Meta":
-        classes = {0: schema.StatisticsBody, 1: schema.MessageBody, 2: schema.MUCBody, 3: schema.RosterBody}
+        classes = {
+            NameSpace.STATISTIC: schema.StatisticsBody,
+            NameSpace.CHAT: schema.MessageBody,
+            NameSpace.MUC: schema.MUCBody,
+            NameSpace.ROSTER: schema.RosterBody,
+        }
         if value == message.payload and message.ns in classes:
             try:
                 return _fields(classes[message.ns].FromString(value))
             except (DecodeError, UnicodeDecodeError):
                 return {"unreadable": value[:200].hex()}
-        return _json_or(value, value[:200].hex())
+        return _json_or_default(value, value[:200].hex())
     return value[:200].hex()
 
 
-def _json_or(text: str | bytes, otherwise: Any) -> Any:
+def _json_or_default(text: str | bytes, default: Any) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return otherwise
+        return default

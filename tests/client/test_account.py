@@ -39,9 +39,9 @@ def test_background_tasks_end_with_the_account() -> None:
     async def main() -> None:
         background = BackgroundTasks()
         background.start(work("first token"), "token")
-        background.start(work("callback"), "callback", listens=True)
+        background.start(work("callback"), "callback", reads_events=True)
         await asyncio.sleep(0)
-        background.start(work("second token"), "token", replaces=True)
+        background.start(work("second token"), "token", replace=True)
         await asyncio.sleep(0)
         assert ended == ["first token"]
         await background.end(0.01)

@@ -1,4 +1,4 @@
-"""Apps and user ids: checked before the network."""
+"""App keys, URLs and user ids are checked before any request."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from imkit.client.app import user_id
     "key", ["", "org", "#", "org#", "#app", "a#b#c", "org app#x", "org#a/b", "o?#a", None, 7, b"a#b"]
 )
 def test_a_malformed_app_key(key: Any) -> None:
-    with pytest.raises(imkit.InvalidMessage, match="no app key") as caught:
+    with pytest.raises(imkit.InvalidMessage, match="not an app key") as caught:
         imkit.App(key)
     assert "org#app" in caught.value.hint
 
@@ -50,7 +50,7 @@ def test_a_url_with_a_password_is_refused_without_repeating_it() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan")])
-def test_a_limit_that_is_none(limit: float) -> None:
+def test_a_limit_must_be_above_zero(limit: float) -> None:
     with pytest.raises(imkit.InvalidMessage, match="max_requests_per_second"):
         imkit.App("org#app", max_requests_per_second=limit)
 
@@ -79,7 +79,7 @@ def test_from_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IMKIT_REST_URL", "")
     assert imkit.App.from_env().rest_url is None
     monkeypatch.setenv("IMKIT_APP_KEY", "no key")
-    with pytest.raises(imkit.InvalidMessage, match="no app key"):
+    with pytest.raises(imkit.InvalidMessage, match="not an app key"):
         imkit.App.from_env()
 
 
@@ -91,6 +91,6 @@ def test_user_ids_are_lower_case() -> None:
 
 
 @pytest.mark.parametrize("user", ["", ".", "..", "a b", "a/b", "ä", "x" * 65, "a\n", None, 7, ["alice"], b"alice"])
-def test_what_is_no_user_id(user: Any) -> None:
-    with pytest.raises(imkit.InvalidMessage, match="no user id"):
+def test_a_malformed_user_id(user: Any) -> None:
+    with pytest.raises(imkit.InvalidMessage, match="not a user id"):
         user_id(user)

@@ -112,12 +112,12 @@ def test_what_is_refused_before_an_upload(thread: imkit.Thread, tmp_path: Path) 
         file.truncate(files_module.ATTACHMENT_BYTES + 1)
     refused: list[tuple[Body, type[imkit.IMError], str]] = [
         (imkit.File(tmp_path / "nothing"), imkit.InvalidMessage, "cannot be read"),
-        (imkit.File(tmp_path), imkit.InvalidMessage, "is no file"),
+        (imkit.File(tmp_path), imkit.InvalidMessage, "is not a file"),
         (imkit.File(b""), imkit.InvalidMessage, "empty"),
         (imkit.File(), imkit.InvalidMessage, "file"),
         (imkit.File(large), imkit.TooLarge, "10,485,761"),
         (imkit.File(bytes(files_module.ATTACHMENT_BYTES + 1)), imkit.TooLarge, "10,485,761"),
-        (imkit.Image(b"no picture"), imkit.InvalidMessage, "no picture"),
+        (imkit.Image(b"no picture"), imkit.InvalidMessage, "not a picture"),
         (imkit.Audio(small), imkit.InvalidMessage, "looks like image"),
         (imkit.Video(b"text", file_name="notes.txt"), imkit.InvalidMessage, "looks like text"),
     ]
@@ -138,7 +138,7 @@ def bomb() -> bytes:
 
 
 def test_a_picture_that_is_a_bomb_is_not_unpacked(thread: imkit.Thread) -> None:
-    with pytest.raises(imkit.InvalidMessage, match="no picture"):
+    with pytest.raises(imkit.InvalidMessage, match="not a picture"):
         thread.send(imkit.Image(bomb(), file_name="huge.png"))
 
 

@@ -255,4 +255,4 @@ def test_a_recall_of_what_a_thread_notice_told(store: EventStore) -> None:
 def test_repr_says_what_waits(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived, Connected), True)
     tell(store, 1, 2)
-    assert repr(stream) == "<EventStream of MessageReceived, Connected, 2 to look at>"
+    assert repr(stream) == "<EventStream of MessageReceived, Connected, 2 to read>"
