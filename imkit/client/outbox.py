@@ -1,7 +1,7 @@
 """The sends of a connection: those that wait for it, those in flight, and those whose answer it lost.
 
-A send is written to a socket once, in the order of the calls, or never. When the connection breaks, it is not known what
-became of the sends in flight. After the next login imkit reads the roaming history to find out
+A send is written to a socket once, in the order of the calls, or never. When the connection breaks, it is not known
+what became of the sends in flight. After the next login imkit reads the roaming history to find out
 (`imkit.client.lost_sends`), and only then new sends leave.
 
 Source: docs/protocol.md#sending, docs/protocol.md#answer-to-a-send.
@@ -61,8 +61,8 @@ class PendingSend:
             self.answer.set_exception(error)
 
 
-# Given the lost sends, and by target the id of the last message whose answer came: answers the sends that did arrive,
-# and returns those of which it could not find out.
+# Takes the lost sends, and by target the id of the last message whose answer came. It answers the sends that arrived,
+# and returns those that it could not look up now.
 LookUp = Callable[[Sequence[PendingSend], Mapping[str, int]], Awaitable[Sequence[PendingSend]]]
 
 
@@ -88,8 +88,8 @@ class Outbox:
         """Send one Meta and return the service's answer, which may be a refusal.
 
         Raises:
-            ConnectionLost: `outcome` "not sent"; or "unknown" where the connection broke before the answer came, and
-                the history did not tell what became of the send.
+            ConnectionLost: `outcome` is "not sent"; or "unknown" if the connection broke before the answer came and
+                the roaming history does not show what became of the send.
             SessionClosed: the session ended first.
         """
         loop = asyncio.get_running_loop()
@@ -102,8 +102,8 @@ class Outbox:
                 loop.call_later(self._timing.queued, self._withdraw, pending)
             return await asyncio.shield(pending.answer)
         finally:
-            # A send in flight stays, although its sender has stopped waiting (the stop button): if the connection
-            # breaks, the message it made must not be taken for that of a later send of the same words.
+            # A send in flight stays in the list, even if its caller no longer waits (the stop button). If the
+            # connection breaks, its message must not be taken for the message of a later send with an equal body.
             if pending.written_at is None or pending.answer.done():
                 self._sends.pop(client_id, None)
 
@@ -125,7 +125,7 @@ class Outbox:
         return self._timing.clock() - oldest.written_at >= self._timing.answer
 
     def take_answer(self, answer: SendAnswered) -> None:
-        """Hand an answer of the service to the send that it belongs to."""
+        """Give an answer of the service to its send."""
         pending = self._sends.pop(answer.client_id, None)
         if pending is not None:
             self._note_id(pending, answer)
@@ -137,10 +137,10 @@ class Outbox:
             self._acknowledged[target] = max(number, self._acknowledged.get(target, 0))
 
     def connection_lost(self, login_time: int | None) -> None:
-        """Note that the socket is gone: the sends in flight on it are lost, the others wait on.
+        """Note that the socket is closed: the sends in flight on it are lost, the others keep waiting.
 
         Args:
-            login_time: when it logged in, in ms by the service's clock.
+            login_time: when the socket logged in, in ms by the service's clock.
         """
         lost = [pending for pending in self._sends.values() if pending.is_in_flight]
         for pending in lost:
@@ -162,19 +162,19 @@ class Outbox:
 
     async def _look_up_lost(self) -> None:
         lost = list(self._lost)
-        unknown: Sequence[PendingSend] = lost
+        not_looked_up: Sequence[PendingSend] = lost
         try:
             async with asyncio.timeout(self._timing.lookup):
                 if self._look_up is not None:
-                    unknown = await self._look_up(lost, self._acknowledged)
+                    not_looked_up = await self._look_up(lost, self._acknowledged)
         except TimeoutError:
             logger.info("%d lost sends could not be looked up in %.0f s", len(lost), self._timing.lookup)
         except Exception:  # a bug in imkit: callers must get an error and not wait for ever
             logger.exception("%d lost sends could not be looked up", len(lost))
-        # Not reached where this is cancelled, because the connection broke once more: the next login looks them up.
-        # Sends that could not be looked up stay in the list: the message of such a send, if there is one, must not be
-        # taken for that of a later send.
-        self._lost = list(unknown)
+        # If the connection breaks again, this method is cancelled above, and the next login looks the sends up again.
+        # Sends that could not be looked up stay in the list: if one of them has a message, that message must not be
+        # taken for the message of a later send.
+        self._lost = list(not_looked_up)
         for pending in lost:
             if pending.answer.done() and pending.answer.exception() is None:
                 self._sends.pop(pending.client_id, None)
@@ -189,5 +189,5 @@ class Outbox:
     def close(self, reason: str) -> None:
         """Fail all sends that have no answer: the session has ended."""
         for pending in self._sends.values():
-            what = "nothing was sent" if pending.written_at is None else "whether it was sent is not known"
+            what = "nothing was sent" if pending.written_at is None else "it is not known whether it was sent"
             pending.failed(SessionClosed(f"the session ended ({reason}); {what}"))

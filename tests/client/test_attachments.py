@@ -230,7 +230,7 @@ def test_the_limits_of_a_bundle(thread: imkit.Thread) -> None:
         with pytest.raises(imkit.InvalidMessage, match="1 to 300"):
             thread.send(imkit.Combine("Too many", wrong))
     deep = replace(message, body=imkit.Combine("deep", url="https://example.com/x", level=10))
-    with pytest.raises(imkit.InvalidMessage, match="10 deep"):
+    with pytest.raises(imkit.InvalidMessage, match="10 levels deep"):
         thread.send(imkit.Combine("Too deep", [deep]))
 
 
