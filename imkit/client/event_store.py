@@ -223,6 +223,5 @@ def checked_kinds(kinds: tuple[type[E], ...]) -> tuple[type[E], ...]:
     """Return the event classes, or raise `InvalidMessage` if one of them is not an event class."""
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Event)):
-            hint = "Give classes, such as imkit.MessageReceived."
-            raise InvalidMessage(f"{kind!r:.60} is not an event class", hint=hint)
+            raise InvalidMessage(f"{kind!r:.60} is not an event class", hint="Give e.g. imkit.MessageReceived.")
     return kinds

@@ -22,10 +22,10 @@ class Listing(Generic[T]):
         what: names the list in the repr.
 
     Example:
-        >>> thread.members()
-        <members of thread ...: iterate it, or list(…) it>
-        >>> len(list(thread.members()))
-        1
+        >>> "alice" in list(thread.members())
+        True
+        >>> next(iter(thread.members())) in {"alice", "bob"}  # fetches one page
+        True
     """
 
     def __init__(self, pages: Callable[[], AsyncGenerator[list[T], None]], what: str) -> None:

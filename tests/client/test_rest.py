@@ -14,6 +14,7 @@ from imkit.client.http import REQUEST_SECONDS
 from imkit.client.rate_limit import MAX_ATTEMPTS, RateBucket
 from imkit.client.rest import Rest
 from imkit.portal import portal
+from tests.client.rest_stand_in import make_rest, rest_at
 from tests.stand_ins import Answer, Asked, HttpStandIn, http_stand_in
 
 T = TypeVar("T")
@@ -40,10 +41,6 @@ def call(work: Coroutine[Any, Any, T]) -> T:
     return portal().call(work)
 
 
-async def _made(url: str, seconds: float) -> Rest:
-    return Rest(url, "org#app", RateBucket(None), seconds=seconds)
-
-
 @contextlib.contextmanager
 def talk(
     answer: Callable[[Asked], Answer] | list[Answer], seconds: float = REQUEST_SECONDS
@@ -56,12 +53,8 @@ def talk(
             return answer(asked)
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    with http_stand_in(scripted) as server:
-        rest = call(_made(server.url, seconds))
-        try:
-            yield rest, server
-        finally:
-            call(rest.close())
+    with rest_at(scripted, seconds) as both:
+        yield both
 
 
 # --------------------------------------------------------------------- requests
@@ -259,7 +252,7 @@ def test_a_download_that_breaks_off_is_not_begun_again() -> None:
     came: list[int] = []
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Broken) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        rest = call(_made(f"http://127.0.0.1:{server.server_address[1]}", REQUEST_SECONDS))
+        rest = call(make_rest(f"http://127.0.0.1:{server.server_address[1]}"))
         with pytest.raises(imkit.ConnectionLost):
             call(read(rest))
         call(rest.close())
