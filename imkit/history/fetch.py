@@ -228,7 +228,7 @@ class Fetch:
             self._running.add(self._group.create_task(self._work(*job)))
 
     def _next_walk(self) -> tuple[_Target, Shards, ShardWalk] | None:
-        """Return the first walk of a range that nobody has begun, or else one that helps where most is unread."""
+        """Return a walk through a range that no worker has begun, or else the one that helps most."""
         while self._not_begun:
             target, shards = self._not_begun.popleft()
             if target.state is _State.READING:

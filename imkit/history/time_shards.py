@@ -96,7 +96,7 @@ class Shards:
         wanted: the range and the filters.
 
     Attributes:
-        wanted: likewise.
+        wanted: the same.
         respects_bounds: False once the service has ignored time bounds.
         respects_order: False once the service has ignored the direction.
 

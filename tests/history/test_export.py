@@ -1,4 +1,4 @@
-"""A frame as a file: every form, read back by somebody else; what is hostile stays inert; nothing half-written."""
+"""A frame as a file: each format is read back with another reader, runs nothing, and is never half-written."""
 
 import json
 from pathlib import Path

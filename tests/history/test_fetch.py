@@ -31,8 +31,8 @@ class ShuffledFetch(Fetch):
     """Fetches from services in memory; how many turns of the event loop an answer takes is random."""
 
     def __init__(self, services: dict[str, RoamingService], dice: random.Random, take: Any, **options: Any) -> None:
-        nobody: Any = None
-        super().__init__(nobody, Query(), take, **options)
+        no_account: Any = None
+        super().__init__(no_account, Query(), take, **options)
         self.services, self.dice = services, dice
 
     async def _page(self, target: Any, wanted: Query, cursor: str | int, newest_first: bool) -> RoamingPage:
