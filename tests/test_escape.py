@@ -51,9 +51,15 @@ def test_a_page_sees_text_and_no_markup(text: str) -> None:
     shown.encode()
     assert not set(shown) & set("<>\"'")
     seen: list[str] = []
-    parser = HTMLParser(convert_charrefs=True)
-    parser.handle_starttag = lambda tag, attrs: pytest.fail(tag)
-    parser.handle_data = seen.append
+
+    class Parser(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            pytest.fail(tag)
+
+        def handle_data(self, data: str) -> None:
+            seen.append(data)
+
+    parser = Parser(convert_charrefs=True)
     parser.feed(shown)
     parser.close()
     lines = html.unescape(shown).split("\n")

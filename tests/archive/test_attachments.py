@@ -10,6 +10,7 @@ import pytest
 import imkit
 from imkit.archive import Archive, attachments
 from imkit.client.account import Account
+from imkit.client.attachments import fetch_attachment
 from imkit.errors import NotFound
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Attachment
@@ -47,7 +48,7 @@ def test_a_file_that_cannot_be_fetched_is_noted_and_tried_again_unless_it_expire
 ) -> None:
     thread = tea.thread("Oolong")
     lost, late, fine = [thread.send(imkit.File(data, file_name="f")) for data in (b"lost", b"late", b"fine")]
-    content = attachments.fetch_attachment
+    content = fetch_attachment
     errors: dict[str, imkit.IMError] = {lost.id: NotFound("expired"), late.id: imkit.ServiceBusy("busy")}
 
     async def fail(account: Account, message: imkit.Message, most: int) -> bytes:

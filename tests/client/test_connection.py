@@ -37,7 +37,7 @@ def own(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 def received(stream: EventStream[imkit.MessageReceived], count: int) -> list[str]:
-    found = []
+    found: list[str] = []
     while len(found) < count:
         event = stream.next(timeout=WAIT)
         assert isinstance(event, imkit.MessageReceived)

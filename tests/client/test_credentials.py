@@ -107,7 +107,7 @@ def test_two_who_were_refused_fetch_once() -> None:
 
     async def both() -> list[str]:
         await credentials.token(False)
-        return await asyncio.gather(credentials.token(True), credentials.token(True))
+        return list(await asyncio.gather(credentials.token(True), credentials.token(True)))
 
     assert portal().call(both()) == ["t2", "t2"]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +11,11 @@ from imkit.client import http, rate_limit
 from imkit.sandbox.process import Sandbox
 from tests.people import new_name
 from tests.stand_ins import Answer, Asked, http_stand_in
+
+
+def always(answer: Answer) -> Callable[[Asked], Answer]:
+    """A service that gives the same answer to everything."""
+    return lambda _: answer
 
 
 def test_many_calls_against_a_rate_limit_all_succeed(caplog: pytest.LogCaptureFixture) -> None:
@@ -92,7 +98,7 @@ def test_a_huge_or_deep_answer_is_refused_and_the_session_continues(
     with imkit.login(new_name("alice"), app=sandbox.app) as alice:
         group = alice.create_group("tea")
         for body, kind, words in bombs.values():
-            with http_stand_in(lambda _, body=body: Answer(200, body)) as server, monkeypatch.context() as patch:
+            with http_stand_in(always(Answer(200, body))) as server, monkeypatch.context() as patch:
                 patch.setattr(alice.account.rest, "base_url", server.url)
                 if kind is None:
                     assert list(alice.groups()) == []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -249,7 +250,10 @@ def test_a_connection_that_breaks_while_waiting_sends_go_out(tea: TeaThread) -> 
     assert [message for message, _ in table] == [outcome for outcome in found if outcome != "unknown"]
     numbers = [int(text.split()[0]) for _, text in table]
     assert numbers == sorted(numbers)
-    assert numbers[:10] == list(range(10))
+    # The server has the first sends of each of the two connections; it may have read fewer than the proxy passed on.
+    jumps = [later for earlier, later in pairwise(numbers) if later != earlier + 1]
+    assert len(jumps) <= 1
+    assert numbers[-1] == 299
     for number, outcome in enumerate(found):
         assert (number in numbers) == (outcome != "unknown")
 

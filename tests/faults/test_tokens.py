@@ -20,9 +20,9 @@ from tests.stand_ins import envelope
 
 
 class Clock:
-    """A clock that moves only when the code sleeps."""
+    """A clock that moves only when the code sleeps; it takes the place of two modules' functions."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, asyncio_copy: Any, time_copy: Any) -> None:
         self.now = 1_795_390_000.0
         sleep = asyncio.sleep
 
@@ -30,8 +30,8 @@ class Clock:
             self.now += seconds
             await sleep(0)
 
-        patch.setattr(credentials_module.asyncio, "sleep", pass_by)
-        patch.setattr(credentials_module.time, "time", lambda: self.now)
+        asyncio_copy.sleep = pass_by
+        time_copy.time = lambda: self.now
 
 
 @pytest.fixture
@@ -45,9 +45,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._module, name)
 
-    monkeypatch.setattr(credentials_module, "asyncio", Module(asyncio))
-    monkeypatch.setattr(credentials_module, "time", Module(time))
-    return Clock(monkeypatch)
+    asyncio_copy, time_copy = Module(asyncio), Module(time)
+    monkeypatch.setattr(credentials_module, "asyncio", asyncio_copy)
+    monkeypatch.setattr(credentials_module, "time", time_copy)
+    return Clock(asyncio_copy, time_copy)
 
 
 class Source:

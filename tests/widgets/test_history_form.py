@@ -1,6 +1,7 @@
 """`HistoryForm`: what it loads, a stopped load, the code it shows, the files it exports."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from imkit.widgets import HistoryForm
 from imkit.widgets.code_snippet import code_for
 from imkit.widgets.history_form import table_of
 from tests.widgets.conftest import FakePage, Tea, until
+
+
+def has_status(form: HistoryForm, text: str) -> bool:
+    return form.status.text == text
 
 
 async def fill(thread: imkit.Thread, count: int) -> None:
@@ -76,7 +81,8 @@ def test_export_never_overwrites_a_file(tea: Tea, forms: list[Any], imkit_home: 
     for suffix in (".parquet", ".csv", ".jsonl", ".html"):
         form.kind.value = suffix
         form.export.click()
-        until(lambda suffix=suffix: f"Exported to history{suffix}" == form.status.text)
+        exported = f"Exported to history{suffix}"
+        until(partial(has_status, form, exported))
         assert Path(f"history{suffix}").stat().st_size
     until(lambda: not form.export.disabled)
     form.file.value = "../../history.html"
