@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imkit.cards import card, counted, known
-
-HOSTILE = "</div><img src=x onerror=alert(1)>\x1b[2J\u202e\ud83c'\"&"
-
+from tests.html_page import HOSTILE, HtmlPage
 
 TEXTS = st.text(st.characters(), max_size=60) | st.just(HOSTILE)
-
-
-class Page(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -33,7 +16,7 @@ class Page(HTMLParser):
 def test_a_card_runs_nothing_whatever_it_contains(what: str, name: str, fact: str, state: str, text: str) -> None:
     shown = card(what, name, [fact, fact], state=state, text=text, struck=True)
     shown.encode()
-    page = Page(shown)
+    page = HtmlPage(shown)
     assert set(page.tags) <= {"div", "small", "b", "br", "s", "span"}
     assert page.attributes == {"style"}
     assert "\x1b" not in shown

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from hypothesis import strategies as st
 
 import imkit
 from imkit.history.frames import frame_of
 from imkit.history.summary import as_html, line_above
 from imkit.times import from_milliseconds
-
-HOSTILE = "</div><img src=x onerror=alert(1)>\x1b[2J\u202e\ud83c'\"&"
-
-
-TEXTS = st.text(st.characters(), max_size=60) | st.just(HOSTILE)
-
-
-class Page(HTMLParser):
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
+from tests.html_page import HOSTILE, HtmlPage
 
 
 def loaded(rows: int = 3, **source: object) -> pd.DataFrame:
@@ -51,7 +32,7 @@ def test_the_note_stands_in_the_line_without_a_warning_sign() -> None:
     noted = loaded(note="the service counts 2 more")
     assert line_above(noted) == "3 messages of 42: complete; the service counts 2 more"
     assert "⚠" not in (as_html(noted) or "")
-    assert "img" not in Page(as_html(loaded(note=HOSTILE)) or "").tags
+    assert "img" not in HtmlPage(as_html(loaded(note=HOSTILE)) or "").tags
     assert "\x1b" not in (as_html(loaded(note=HOSTILE)) or "")
 
 
@@ -75,5 +56,5 @@ def test_the_line_above_a_derived_frame_says_from_what_it_was_made(
 
 def test_a_reason_from_the_service_is_escaped() -> None:
     shown = as_html(loaded(complete=False, reason=HOSTILE)) or ""
-    assert "img" not in Page(shown).tags
+    assert "img" not in HtmlPage(shown).tags
     assert "\x1b" not in shown
