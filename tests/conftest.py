@@ -12,6 +12,7 @@ import imkit
 from imkit.sandbox.process import Sandbox
 from imkit.sandbox.state import read_state
 from tests.people import new_name
+from tests.waits import WAIT
 
 # A proxy of the machine must not stand between a test and a server on 127.0.0.1.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
@@ -89,3 +90,16 @@ def bob(sandbox: Sandbox) -> Iterator[imkit.Session]:
     """Somebody else, likewise."""
     with imkit.login(new_name("bob"), app=sandbox.app) as session:
         yield session
+
+
+@pytest.fixture
+def thread(alice: imkit.Session, bob: imkit.Session) -> imkit.Thread:
+    """A thread of Alice's that Bob has joined."""
+    group = alice.create_group("tea", members=[bob.user])
+    made = group.create_thread("Oolong", group.send("Which oolong?"))
+    bob.thread(made.id).join()
+    # On a busy machine it may arrive late: a stream that a test opens with replay=False must not get it.
+    first = bob.events(imkit.MessageReceived).next(timeout=WAIT)
+    assert isinstance(first, imkit.MessageReceived)
+    assert first.message.text == "Which oolong?"
+    return made
