@@ -1,4 +1,4 @@
-"""The demo community: what tutorials claim of it is in the data, it is the same each time, and it is not in the way."""
+"""The demo community: its `FACTS` are true, it is the same each time, and it does not disturb other data."""
 
 import io
 import json
@@ -43,7 +43,7 @@ def reader(community: imkit.Sandbox) -> Iterator[imkit.Session]:
 
 @pytest.fixture(scope="module")
 def frame(reader: imkit.Session) -> pd.DataFrame:
-    """All that was ever said, on the clock of Shanghai, attributes opened."""
+    """All messages, with Shanghai times and the attributes as columns."""
     everything = reader.history([*reader.groups(), *reader.threads()])
     assert everything.im.source["complete"]
     shanghai = everything.im.local("Asia/Shanghai")
@@ -54,10 +54,10 @@ def said_in(frame: pd.DataFrame, thread: str) -> pd.DataFrame:
     return frame[frame.thread_name == thread]
 
 
-# ---------------------------------------------------------------- what is there
+# ---------------------------------------------------------------- size and kinds
 
 
-def test_it_has_the_size_asked_for(reader: imkit.Session, frame: pd.DataFrame) -> None:
+def test_it_has_the_wanted_size(reader: imkit.Session, frame: pd.DataFrame) -> None:
     threads, groups = list(reader.threads()), list(reader.groups())
     assert (len(frame), len(threads), len(groups)) == (MESSAGES, THREADS, len(GROUP_PROFILES))
     assert {group.name for group in groups} == {profile.name for profile in GROUP_PROFILES}
@@ -66,7 +66,7 @@ def test_it_has_the_size_asked_for(reader: imkit.Session, frame: pd.DataFrame) -
     assert frame.sender.nunique() == len(PEOPLE)
 
 
-def test_it_holds_every_kind_of_message_that_is_kept(frame: pd.DataFrame) -> None:
+def test_it_has_every_kind_of_message_that_is_stored(frame: pd.DataFrame) -> None:
     assert set(frame.type) == {"txt", "img", "audio", "video", "file", "loc", "custom", "combine"}
     assert frame.edit_count.sum() > 50
     assert frame.reactions.notna().sum() > 100
@@ -78,13 +78,13 @@ def test_it_holds_every_kind_of_message_that_is_kept(frame: pd.DataFrame) -> Non
     assert frame.text.str.contains("[\U0001f300-\U0001faff]").mean() > 0.1
 
 
-def test_ids_are_of_their_time(frame: pd.DataFrame) -> None:
+def test_ids_contain_their_time(frame: pd.DataFrame) -> None:
     times = frame.time.astype("datetime64[ms, UTC]").astype("int64")
     assert (frame.message_id.astype("int64").map(id_time) == times).all()
     assert times.max() < END
 
 
-def test_it_lives_by_day(frame: pd.DataFrame) -> None:
+def test_people_write_by_day(frame: pd.DataFrame) -> None:
     hours = frame.time.dt.hour.value_counts()
     assert hours[[1, 2, 3, 4, 5]].mean() < hours[[10, 15, 16, 21]].mean() / 5
     assert hours[[12, 13]].mean() < hours[[10, 11, 15, 16]].mean() * 0.7
@@ -92,10 +92,10 @@ def test_it_lives_by_day(frame: pd.DataFrame) -> None:
     assert (hikes.time.dt.day_of_week >= 4).mean() > 0.5
 
 
-# ---------------------------------------------------------------- what tutorials claim
+# ---------------------------------------------------------------- the facts
 
 
-def test_who_is_who(frame: pd.DataFrame) -> None:
+def test_everybody_has_a_card_and_the_reader_is_silent(frame: pd.DataFrame) -> None:
     cards = said_in(frame, FACTS.cards_thread)
     assert set(cards.type) == {"custom"}
     assert set(cards.text) == {"card"}
@@ -104,12 +104,12 @@ def test_who_is_who(frame: pd.DataFrame) -> None:
     assert FACTS.reader not in set(frame.sender)
 
 
-def test_who_writes_and_who_answers(frame: pd.DataFrame) -> None:
+def test_the_busiest_writer_and_the_quickest_and_slowest_repliers(frame: pd.DataFrame) -> None:
     assert frame.sender.value_counts().index[0] == FACTS.busiest_writer
     asked = frame[["message_id", "time"]].rename(columns={"message_id": "reply_to", "time": "asked"})
     replies = frame.dropna(subset="reply_to").merge(asked, how="left", on="reply_to")
     recalled = replies.asked.isna()
-    assert 10 < recalled.sum() < len(replies) / 20  # answers to what is gone
+    assert 10 < recalled.sum() < len(replies) / 20  # answers to recalled messages
     seconds = (replies.time - replies.asked).dt.total_seconds()
     medians = seconds.groupby(replies.sender.astype(str)).median().sort_values()
     assert (medians.index[0], medians.index[-1]) == (FACTS.quickest_replier, FACTS.slowest_replier)
@@ -118,7 +118,7 @@ def test_who_writes_and_who_answers(frame: pd.DataFrame) -> None:
     assert (seconds.dropna() > 0).all()
 
 
-def test_who_is_awake_and_who_is_kind(frame: pd.DataFrame) -> None:
+def test_the_night_owl_and_the_best_marks(frame: pd.DataFrame) -> None:
     senders = frame.sender.astype(str)
     late = ~frame.time.dt.hour.between(6, 21)
     assert late.groupby(senders).mean().idxmax() == FACTS.night_owl
@@ -128,7 +128,7 @@ def test_who_is_awake_and_who_is_kind(frame: pd.DataFrame) -> None:
     assert frame.score.dropna().between(1, 5).all()
 
 
-def test_when_it_was_loud_and_when_quiet(frame: pd.DataFrame) -> None:
+def test_the_busiest_day_and_the_quiet_week(frame: pd.DataFrame) -> None:
     days = frame.time.dt.strftime("%Y-%m-%d")
     assert days.value_counts().index[0] == FACTS.busiest_day
     mondays = (frame.time - pd.to_timedelta(frame.time.dt.day_of_week, unit="D")).dt.strftime("%Y-%m-%d")
@@ -137,7 +137,7 @@ def test_when_it_was_loud_and_when_quiet(frame: pd.DataFrame) -> None:
     assert (orders == FACTS.busiest_day).mean() > 1 / 3
 
 
-def test_the_threads_that_are_told_of(frame: pd.DataFrame) -> None:
+def test_the_tutorials_threads(frame: pd.DataFrame) -> None:
     named = frame.dropna(subset="thread_name")
     names = named.thread_name.astype(str)
     assert names.value_counts().index[0] == FACTS.busiest_thread
@@ -152,7 +152,7 @@ def test_the_threads_that_are_told_of(frame: pd.DataFrame) -> None:
     assert len(digests) == 7
 
 
-def test_who_may_not_speak(community: imkit.Sandbox, reader: imkit.Session, frame: pd.DataFrame) -> None:
+def test_the_muted_user(community: imkit.Sandbox, reader: imkit.Session, frame: pd.DataFrame) -> None:
     group = next(group for group in reader.groups() if group.name == FACTS.muted_in)
     his = frame[frame.sender == FACTS.muted]
     since = pd.Timestamp(FACTS.muted_since, tz="Asia/Shanghai")
@@ -161,14 +161,14 @@ def test_who_may_not_speak(community: imkit.Sandbox, reader: imkit.Session, fram
         muted.group(group.id).send("May I?")
 
 
-def test_priorities_are_the_shops(reader: imkit.Session, frame: pd.DataFrame) -> None:
+def test_only_the_shops_messages_have_priorities(reader: imkit.Session, frame: pd.DataFrame) -> None:
     shop = next(group for group in reader.groups() if group.name == FACTS.shop_group)
     assert set(frame.group_id[frame.priority.notna()]) == {shop.id}
     assert set(frame.priority.dropna()) == {1, 2, 3}
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_another_seed_is_another_community_with_the_same_facts(seed: int) -> None:
+def test_other_seeds_have_the_same_facts(seed: int) -> None:
     store, demo = Store(None), Demo(seed=seed, threads=30, messages=6000)
     assert fill(store, Users(store), MessageRecord(store), "imkit#sandbox", demo)
     talk = store.rows(
@@ -182,10 +182,10 @@ def test_another_seed_is_another_community_with_the_same_facts(seed: int) -> Non
     assert list(speakers[speakers == 1].index) == [FACTS.unanswered_thread]
 
 
-# ---------------------------------------------------------------- what can be done with it
+# ---------------------------------------------------------------- using it
 
 
-def test_threads_hang_on_their_parents(reader: imkit.Session) -> None:
+def test_threads_have_parent_messages(reader: imkit.Session) -> None:
     thread = next(thread for thread in reader.threads() if thread.name == FACTS.unanswered_thread)
     parent = thread.parent()
     assert parent is not None
@@ -210,7 +210,7 @@ def test_bundles_open(reader: imkit.Session) -> None:
     assert 4 <= len(reader.unpack(message)) <= 8
 
 
-def test_what_is_said_now_comes_after(community: imkit.Sandbox, reader: imkit.Session) -> None:
+def test_new_messages_come_after_the_communitys(community: imkit.Sandbox, reader: imkit.Session) -> None:
     thread = next(thread for thread in reader.threads() if thread.name == FACTS.revived_thread)
     last = thread.last_message()
     with imkit.login("sun.hao", app=community.app) as sun:
@@ -220,12 +220,12 @@ def test_what_is_said_now_comes_after(community: imkit.Sandbox, reader: imkit.Se
         assert int(sent.id) > int(last.id)
         assert sent.time > last.time
         sun.thread(thread.id).recall(sent)
-        # Nothing of the community's past waited for him.
+        # No old message of the community was in his queue.
         with pytest.raises(imkit.TimedOut):
             waiting.next(timeout=0.2)
 
 
-# ---------------------------------------------------------------- how it is made
+# ---------------------------------------------------------------- making it
 
 
 def everything(demo: Demo, store: Store) -> list[Any]:
@@ -240,7 +240,7 @@ def test_it_is_the_same_each_time() -> None:
     assert everything(Demo(seed=8, threads=12, messages=900), Store(None)) != once
 
 
-def test_nobody_gets_a_pending_item_and_counts_fit() -> None:
+def test_queues_are_empty_and_message_counts_are_right() -> None:
     store = Store(None)
     everything(SMALL, store)
     assert store.row("SELECT count(*) FROM pending") == (0,)
@@ -251,14 +251,14 @@ def test_nobody_gets_a_pending_item_and_counts_fit() -> None:
     assert store.row(wrong) == (0,)
 
 
-def test_later_ids_are_larger_on_a_clock_that_is_behind() -> None:
+def test_later_ids_are_larger_although_the_clock_is_behind() -> None:
     store = Store(None, clock=lambda: int(datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000))
     everything(SMALL, store)
     assert store.new_id() > store.row("SELECT max(id) FROM messages")[0]
-    assert END < now_ms()  # and on a right one they are so by themselves
+    assert END < now_ms()  # with a right clock they are larger anyway
 
 
-def test_it_is_put_in_once_and_beside_what_is_there(tmp_path: Path) -> None:
+def test_it_is_added_once_and_other_data_stay(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
     with imkit.Sandbox(path) as sandbox, imkit.login("reader", app=sandbox.app) as reader:
         mine = reader.create_group("mine").id
@@ -278,7 +278,7 @@ def test_a_too_small_demo_is_refused(wrong: dict[str, Any]) -> None:
         imkit.Sandbox.demo(**wrong)
 
 
-def test_the_command_fills_it_and_takes_the_password() -> None:
+def test_the_command_makes_it_and_its_users_have_a_password() -> None:
     line = [sys.executable, "-m", "imkit", "sandbox", "--memory", "--demo", "--demo-seed=3", "--demo-threads=10"]
     with subprocess.Popen(
         [*line, "--demo-messages=600"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -299,7 +299,7 @@ def test_the_command_fills_it_and_takes_the_password() -> None:
         assert server.communicate(timeout=WAIT) == ("", "")
 
 
-def test_the_command_wants_demo_first() -> None:
+def test_the_commands_demo_options_need_demo() -> None:
     line = [sys.executable, "-m", "imkit", "sandbox", "--memory", "--demo-threads=12"]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=WAIT, check=False, env=os.environ)
     assert (done.returncode, done.stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""Servers as processes: the private one, the shared one, and the command line."""
+"""Servers as processes: the private one, the shared one, and `imkit sandbox`."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from imkit.sandbox.state import State, read_state, write_state
 from tests.sandbox.server.raw_client import WAIT, Api, Device, TeaGroup, app_api, close_everything, token_of
 
 ROOT = Path(__file__).parents[2]
-# What stands for a kernel: it finds or starts the shared server, says where, and waits.
+# A program in place of a kernel: it finds or starts the shared server, prints the address, and waits.
 SHARED = """
 import sys
 from imkit.sandbox.process import shared
@@ -37,7 +37,7 @@ def health(address: SandboxAddress | State) -> Any:
 
 
 def await_end(state: State) -> None:
-    """Wait until a server is gone: its end closes the socket."""
+    """Wait until a server has ended."""
     while True:
         try:
             health(state)
@@ -119,7 +119,7 @@ def test_the_command_prints_one_line_and_serves_until_a_signal(number: signal.Si
     assert (server.returncode, out, errors) == (0, "", "")
 
 
-def test_the_command_refuses_what_it_does_not_know() -> None:
+def test_the_command_refuses_wrong_arguments() -> None:
     nonsense = [
         ["--fail", "nonsense:1"],
         ["--fail", "cut:often"],
@@ -133,7 +133,7 @@ def test_the_command_refuses_what_it_does_not_know() -> None:
         assert "Traceback" not in errors
 
 
-def test_the_command_keeps_data_where_it_is_told(tmp_path: Path) -> None:
+def test_the_command_keeps_data_in_the_given_file(tmp_path: Path) -> None:
     for expected in (200, 400):
         server = command("--data", str(tmp_path / "deep" / "x.db"), "--open-registration")
         assert server.stdout is not None
@@ -150,7 +150,7 @@ def test_the_command_keeps_data_where_it_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture
 def home(imkit_home: Path) -> Iterator[Path]:
-    """A place for a shared server, which is ended afterwards."""
+    """The folder of a shared server, which is ended after the test."""
     yield imkit_home
     state = read_state(imkit_home / "sandbox.json")
     if state is not None:
@@ -185,8 +185,8 @@ def test_two_processes_at_once_make_one_server(home: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX's")
-def test_stopping_the_kernel_leaves_it_alone(home: Path) -> None:
-    """As JupyterLab does it: an interrupt to the kernel's process group, then a kill of all of it."""
+def test_stopping_the_kernel_does_not_stop_the_shared_server(home: Path) -> None:
+    """JupyterLab interrupts the kernel's process group, and then kills it."""
     kernel = subprocess.Popen(
         [sys.executable, "-c", SHARED],
         cwd=ROOT,
@@ -214,7 +214,7 @@ def test_stopping_the_kernel_leaves_it_alone(home: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX's")
-def test_a_killed_server_is_recovered_from_with_its_data(home: Path) -> None:
+def test_after_a_kill_a_new_server_has_the_data(home: Path) -> None:
     first = shared()
     token = token_of(first, "alice")
     state = read_state(home / "sandbox.json")
@@ -227,8 +227,8 @@ def test_a_killed_server_is_recovered_from_with_its_data(home: Path) -> None:
     assert Api(second, token).ok("GET", "/users/alice")
 
 
-def test_a_stale_file_is_not_believed(home: Path, sandbox: Sandbox) -> None:
-    """Its port is another server's now."""
+def test_a_stale_state_file_is_ignored(home: Path, sandbox: Sandbox) -> None:
+    """Another server has its port now."""
     home.mkdir(parents=True, exist_ok=True)
     stale = State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "0", "somebody-else", 1, "old")
     write_state(home / "sandbox.json", stale)
@@ -238,23 +238,21 @@ def test_a_stale_file_is_not_believed(home: Path, sandbox: Sandbox) -> None:
         assert read_state(home / "broken.json") is None
 
 
-def test_a_server_of_another_version_ends_when_idle_and_serves_until_then(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_of_another_version_is_used_until_it_is_idle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = shared()
     tea = TeaGroup(first)
     kept = tea.alice.send(tea.thread, "kept")
     monkeypatch.setattr(process, "version", lambda: "another")
-    assert shared() == first  # people are connected: it goes on
+    assert shared() == first  # clients are connected
     state = read_state(home / "sandbox.json")
     assert state is not None
     close_everything()
-    await_end(state)  # the last one has left
+    await_end(state)  # no client is connected any more
     second = shared()
     assert second.secret != first.secret
     bob = Device(second, tea.bob.user)
     bob.until(lambda meta: meta.id == kept)
-    # Nobody is connected and the version differs: it makes tea at once.
+    # No client is connected and the version differs, so it ends at once.
     close_everything()
     monkeypatch.setattr(process, "version", lambda: "a third")
     thirds: list[SandboxAddress] = []
@@ -266,20 +264,20 @@ def test_a_server_of_another_version_ends_when_idle_and_serves_until_then(
     close_everything()
 
 
-def test_it_ends_by_itself_when_nobody_comes(tmp_path: Path) -> None:
+def test_it_ends_after_the_idle_time(tmp_path: Path) -> None:
     server = command("--memory", "--idle-exit-minutes=0.001")
     out, errors = server.communicate(timeout=WAIT)
     assert (server.returncode, errors) == (0, "")
     assert json.loads(out)
 
 
-def test_a_fresh_home_takes_less_than_two_seconds(home: Path) -> None:
+def test_a_first_start_takes_less_than_two_seconds(home: Path) -> None:
     begin = time.monotonic()
     shared()
     assert time.monotonic() - begin < 2
 
 
-def test_the_folder_of_the_notebook_cannot_break_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_in_the_notebooks_folder_do_not_break_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "random.py").write_text("raise SystemExit('a notebook of mine')")
     shutil.copy(tmp_path / "random.py", tmp_path / "socket.py")
     monkeypatch.chdir(tmp_path)
@@ -288,17 +286,18 @@ def test_the_folder_of_the_notebook_cannot_break_it(tmp_path: Path, monkeypatch:
 
 
 def test_the_servers_process_does_not_load_the_client() -> None:
+    heavy = ("pandas", "pyarrow", "imkit.client", "imkit.session", "imkit.widgets")
     program = (
         "import sys; import imkit.sandbox.server.server, imkit.sandbox.state, imkit.cli; "
-        "print([name for name in ('pandas', 'pyarrow', 'ipywidgets', 'imkit.widgets') if name in sys.modules])"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_only_this_machine_is_listened_to(sandbox: Sandbox) -> None:
+def test_it_listens_on_the_loopback_address_only(sandbox: Sandbox) -> None:
     port = int(sandbox.rest_url.rpartition(":")[2])
     assert sandbox.rest_url.startswith("http://127.0.0.1:")
-    with socket.socket() as elsewhere:  # another loopback address stands for another network
+    with socket.socket() as elsewhere:  # another loopback address, in place of another network
         elsewhere.settimeout(1)
         assert elsewhere.connect_ex(("127.0.0.2", port)) != 0

@@ -23,7 +23,7 @@ def all_texts(api: Api, thread: str) -> list[str]:
 
 
 def send_until_cut(tea: TeaGroup, started: threading.Event) -> tuple[list[str], int]:
-    """Send with many in flight until the socket breaks; return what was acknowledged, and how much was sent."""
+    """Send with many in flight until the socket breaks; return the acknowledged texts and the number of sends."""
     flight = 32
     sent: list[int] = []
     acknowledged: list[str] = []
@@ -37,14 +37,14 @@ def send_until_cut(tea: TeaGroup, started: threading.Event) -> tuple[list[str], 
                 started.set()
     except (ConnectionClosed, OSError):
         pass
-    # Acks that had arrived in the last moment.
+    # Acks that arrived just before the end.
     for number in range(len(acknowledged), len(sent)):
         if sent[number] in tea.alice.replies:
             acknowledged.append(f"m{number}")
     return acknowledged, len(sent)
 
 
-def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_come_again_once(tmp_path: Path) -> None:
+def test_after_a_kill_acknowledged_messages_are_stored_and_undelivered_ones_come_once(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sandbox.db") as sandbox:
         tea = TeaGroup(sandbox)
         before = tea.alice.send(tea.thread, "seen before")
@@ -69,7 +69,7 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
         assert kept[0] == "seen before"
         assert kept[-1] == "after"
         flow = kept[1:-1]
-        # A prefix of what was sent, in order, once, and at least what was acknowledged.
+        # The stored messages are a prefix of the sent ones, in order, and include all acknowledged ones.
         assert flow == [f"m{number}" for number in range(len(flow))]
         assert flow[: len(acknowledged)] == acknowledged
         assert len(flow) <= sent
@@ -79,7 +79,7 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
         overview = alice.api.ok("POST", "/thread/message", json={"threadIds": [tea.thread]})["entities"][0]
         assert overview["last_message"]["payload"]["bodies"][0]["msg"] == "after"
         close_everything()
-        # And once more: what is acknowledged now does not come a third time.
+        # Bob has acknowledged them now, so after another kill they do not come again.
         sandbox.kill()
         sandbox.start()
         again = Device(sandbox, tea.bob.user)
@@ -88,7 +88,7 @@ def test_every_acknowledged_message_outlives_a_kill_and_unacknowledged_items_com
         close_everything()
 
 
-def test_an_orderly_end_keeps_everything_and_says_that_it_restarts(tmp_path: Path) -> None:
+def test_after_a_stop_everything_is_kept_and_sockets_close_with_1012(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sandbox.db") as sandbox:
         tea = TeaGroup(sandbox)
         sent = tea.alice.send(tea.thread, "kept")
@@ -98,7 +98,7 @@ def test_an_orderly_end_keeps_everything_and_says_that_it_restarts(tmp_path: Pat
         assert not sandbox.running
         sandbox.start()
         assert (sandbox.secret, sandbox.rest_url) == (app, port)
-        # The token of before is still good: nobody has to log in again over a restart.
+        # The tokens from before the restart are still valid.
         assert [each["msg"] for each in tea.alice.api.page(tea.thread)["msgs"]]
         bob = Device(sandbox, tea.bob.user)
         bob.until(lambda meta: meta.id == sent)

@@ -1,4 +1,7 @@
-"""Roaming history: both directions, cursors, bounds and filters (fact sheet section 8)."""
+"""Roaming history: both directions, cursors, bounds and filters.
+
+Source: docs/protocol.md#roaming-history.
+"""
 
 import base64
 import json
@@ -15,12 +18,12 @@ def metas(page: Any) -> list[Any]:
     return [schema.Meta.FromString(base64.b64decode(each["msg"])) for each in page["msgs"]]
 
 
-def walk(api: Api, tea: str, limit: int, **filters: Any) -> list[int]:
-    """Every id, page by page."""
+def all_ids(api: Api, conversation: str, limit: int, **filters: Any) -> list[int]:
+    """Read a conversation page by page; return the ids of all messages."""
     found: list[int] = []
     start: Any = -1
     while True:
-        page = api.page(tea, start=start, pull_number=limit, **filters)
+        page = api.page(conversation, start=start, pull_number=limit, **filters)
         ids = [meta.id for meta in metas(page)]
         assert len(ids) <= limit
         found += ids
@@ -33,7 +36,7 @@ def walk(api: Api, tea: str, limit: int, **filters: Any) -> list[int]:
 
 @pytest.fixture(scope="module")
 def said(sandbox: Sandbox) -> tuple[Api, str, list[int], list[int]]:
-    """Forty-five messages of two people in one thread: (reader, thread, ids, times)."""
+    """Send forty-five messages of two users to a thread; return (reader, thread, ids, times)."""
     alice, bob = Device(sandbox, new_name("alice")), Device(sandbox, new_name("bob"))
     group = alice.api.group(bob.user)
     thread = alice.api.thread(group, alice.send(group, "parent"))
@@ -48,7 +51,7 @@ def said(sandbox: Sandbox) -> tuple[Api, str, list[int], list[int]]:
 
 @pytest.fixture
 def reader(said: tuple[Api, str, list[int], list[int]]) -> Api:
-    """A client of this test's own: the fixture's is closed after the first."""
+    """A new client for each test, because clients are closed after a test."""
     return Api(said[0].server, said[0].token, said[0].user)
 
 
@@ -58,11 +61,11 @@ Said = tuple[Api, str, list[int], list[int]]
 @pytest.mark.parametrize("limit", [1, 7, 44, 45, 50])
 def test_pages_bring_everything_once_in_either_direction(said: Said, reader: Api, limit: int) -> None:
     _, thread, ids, _ = said
-    assert walk(reader, thread, limit, is_positive=True) == ids
-    assert walk(reader, thread, limit, is_positive=False) == ids[::-1]
+    assert all_ids(reader, thread, limit, is_positive=True) == ids
+    assert all_ids(reader, thread, limit, is_positive=False) == ids[::-1]
 
 
-def test_a_cursor_may_come_back_as_a_number(said: Said, reader: Api) -> None:
+def test_a_cursor_may_be_a_number(said: Said, reader: Api) -> None:
     _, thread, ids, _ = said
     page = reader.page(thread, start=ids[9], pull_number=3, is_positive=True)
     assert [meta.id for meta in metas(page)] == ids[10:13]
@@ -75,7 +78,7 @@ def test_page_sizes_stay_within_their_bounds(said: Said, reader: Api) -> None:
     assert len(reader.page(thread)["msgs"]) == 20
 
 
-def test_the_old_call_gives_no_direction_and_gets_the_newest(said: Said, reader: Api) -> None:
+def test_without_a_direction_the_newest_messages_come_first(said: Said, reader: Api) -> None:
     _, thread, ids, _ = said
     assert [meta.id for meta in metas(reader.page(thread))] == ids[:-21:-1]
 
@@ -84,33 +87,33 @@ def test_bounds_are_both_included(said: Said, reader: Api) -> None:
     _, thread, ids, times = said
     since, until = times[10], times[30]
     expected = [each for each, time in zip(ids, times, strict=True) if since <= time <= until]
-    assert walk(reader, thread, 7, is_positive=True, startTime=since, endTime=until) == expected
-    assert walk(reader, thread, 7, is_positive=False, startTime=since, endTime=until) == expected[::-1]
-    assert walk(reader, thread, 7, startTime=1, endTime=9999999999999) == ids[::-1]
-    assert walk(reader, thread, 7, startTime=times[-1] + 1) == []
-    assert walk(reader, thread, 7, startTime=10**30, endTime=-(10**30)) == []
+    assert all_ids(reader, thread, 7, is_positive=True, startTime=since, endTime=until) == expected
+    assert all_ids(reader, thread, 7, is_positive=False, startTime=since, endTime=until) == expected[::-1]
+    assert all_ids(reader, thread, 7, startTime=1, endTime=9999999999999) == ids[::-1]
+    assert all_ids(reader, thread, 7, startTime=times[-1] + 1) == []
+    assert all_ids(reader, thread, 7, startTime=10**30, endTime=-(10**30)) == []
 
 
 def test_filters_by_kind_and_sender(said: Said, reader: Api) -> None:
     _, thread, ids, _ = said
     custom = [each for number, each in enumerate(ids) if number % 5 == 0]
     mine = [each for number, each in enumerate(ids) if number % 3 == 0]
-    assert walk(reader, thread, 4, is_positive=True, msgType="custom") == custom
-    assert walk(reader, thread, 4, is_positive=True, msgType="txt,custom") == ids
-    assert walk(reader, thread, 4, is_positive=True, msgType="img") == []
-    assert walk(reader, thread, 4, is_positive=True, userId=reader.user.upper()) == mine
+    assert all_ids(reader, thread, 4, is_positive=True, msgType="custom") == custom
+    assert all_ids(reader, thread, 4, is_positive=True, msgType="txt,custom") == ids
+    assert all_ids(reader, thread, 4, is_positive=True, msgType="img") == []
+    assert all_ids(reader, thread, 4, is_positive=True, userId=reader.user.upper()) == mine
     both = [each for each in custom if each in mine]
-    assert walk(reader, thread, 4, is_positive=True, msgType="custom", userId=reader.user) == both
+    assert all_ids(reader, thread, 4, is_positive=True, msgType="custom", userId=reader.user) == both
 
 
 def test_a_bundle_counts_as_a_text(tea: TeaGroup) -> None:
     bundle = schema.Content(type=0, subType=0, text="upgrade", title="bundle")
     sent = tea.alice.send(tea.thread, schema.MessageBody(contents=[bundle]))
-    assert walk(tea.alice.api, tea.thread, 5, msgType="txt") == [sent]
-    assert walk(tea.alice.api, tea.thread, 5, msgType="combine") == [sent]
+    assert all_ids(tea.alice.api, tea.thread, 5, msgType="txt") == [sent]
+    assert all_ids(tea.alice.api, tea.thread, 5, msgType="combine") == [sent]
 
 
-def test_a_page_holds_what_was_delivered(tea: TeaGroup) -> None:
+def test_a_page_has_the_same_metas_as_the_delivery(tea: TeaGroup) -> None:
     sent = tea.alice.send(tea.thread, "as it came")
     delivered = tea.bob.until(lambda meta: meta.id == sent)
     (kept,) = metas(tea.bob.api.page(tea.thread))
@@ -119,7 +122,7 @@ def test_a_page_holds_what_was_delivered(tea: TeaGroup) -> None:
     assert sender_of(kept) == tea.alice.user
 
 
-def test_the_parent_tells_of_its_thread_and_the_group_keeps_thread_messages_out(tea: TeaGroup) -> None:
+def test_the_parent_has_the_threads_overview_and_the_group_has_no_thread_messages(tea: TeaGroup) -> None:
     plain = tea.alice.send(tea.group, "no thread on this")
     tea.alice.send(tea.thread, "one")
     last = tea.alice.send(tea.thread, text_body("two", ext=[schema.KeyValue(key="n", type=2, varintValue=1)]))
@@ -134,7 +137,7 @@ def test_the_parent_tells_of_its_thread_and_the_group_keeps_thread_messages_out(
     assert overview["create_timestamp"] <= overview["update_timestamp"]
 
 
-def test_history_is_for_those_who_are_in_it(tea: TeaGroup, sandbox: Sandbox) -> None:
+def test_only_members_may_read_a_history(tea: TeaGroup, sandbox: Sandbox) -> None:
     user = new_name()
     stranger = Api(sandbox, token_of(sandbox, user), user)
     where = f"/users/{user}/messageroaming"
@@ -148,6 +151,6 @@ def test_history_is_for_those_who_are_in_it(tea: TeaGroup, sandbox: Sandbox) -> 
     "bad",
     [{"queue": 1}, {"start": "x"}, {"start": 2**63}, {"pull_number": "5"}, {"startTime": "now"}, {"endTime": True}],
 )
-def test_nonsense_is_refused(tea: TeaGroup, bad: dict[str, Any]) -> None:
+def test_a_wrong_parameter_is_refused(tea: TeaGroup, bad: dict[str, Any]) -> None:
     body = {"queue": f"{tea.thread}@conference.easemob.com", **bad}
     tea.bob.api.refused("POST", f"/users/{tea.bob.user}/messageroaming", 400, json=body)
