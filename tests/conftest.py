@@ -1,4 +1,4 @@
-"""What every test stands on: an imkit home of its own, no app in the environment, and a private sandbox on request."""
+"""Fixtures for all tests: a private imkit home, an environment without an app, a sandbox, users, a thread."""
 
 import contextlib
 import os
@@ -14,21 +14,21 @@ from imkit.sandbox.state import read_state
 from tests.people import new_name
 from tests.waits import WAIT
 
-# A proxy of the machine must not stand between a test and a server on 127.0.0.1.
+# A test must not reach a server on 127.0.0.1 through the machine's proxy.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
 
 
 def pytest_configure() -> None:
-    """Have SIGINT, which the stop button sends, as it is in a terminal.
+    """Make SIGINT, which the stop button sends, raise KeyboardInterrupt, as in a terminal.
 
-    Who is started in the background by a shell ignores it, and so do all that they start.
+    A process that a shell starts in the background ignores SIGINT, and so do the processes that it starts.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With two test processes, keep a file in one of them, and all that drives a browser: one JupyterLab is enough."""
+    """Let one test process run all tests of a file, and one all tests with a browser, so one JupyterLab is enough."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             is_browser = item.get_closest_marker("browser") is not None
@@ -43,7 +43,7 @@ def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 def end_shared_sandbox(home: Path) -> None:
-    """End the server that a `login` without an app has started for `home`: by itself it would wait half an hour."""
+    """End the server that a `login` without an app has started for `home`; otherwise it ends after half an hour."""
     state = read_state(home / "sandbox.json")
     if state is not None:
         with contextlib.suppress(ProcessLookupError):
@@ -52,7 +52,7 @@ def end_shared_sandbox(home: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    # Fixtures that outlive a test (servers, JupyterLab) are built before the fixture below runs.
+    # Fixtures that live longer than a test (servers, JupyterLab) are made before the fixture below runs.
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("imkit-home-of-session")
         _isolate(patch, home)
@@ -62,10 +62,10 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(autouse=True)
 def imkit_home(_isolated_session: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder where imkit keeps its files during this test; what the reader has configured is out of sight."""
+    """The folder where imkit keeps its files during this test; the user's own configuration has no effect."""
     home = tmp_path / "imkit-home"
     _isolate(monkeypatch, home)
-    # A `.env` file counts as configuration, and imkit looks for one from the working folder upwards.
+    # imkit looks for a `.env` file in the working folder and in the folders above.
     monkeypatch.chdir(tmp_path)
     yield home
     end_shared_sandbox(home)
@@ -73,21 +73,21 @@ def imkit_home(_isolated_session: None, tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="session")
 def sandbox(_isolated_session: None) -> Iterator[Sandbox]:
-    """A private server for the whole run. Tests make users and groups of their own in it."""
+    """One private server for the whole run. Each test makes its own users and groups in it."""
     with Sandbox(open_registration=True) as running:
         yield running
 
 
 @pytest.fixture
 def alice(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    """Somebody new, logged in."""
+    """The session of a new user."""
     with imkit.login(new_name("alice"), app=sandbox.app) as session:
         yield session
 
 
 @pytest.fixture
 def bob(sandbox: Sandbox) -> Iterator[imkit.Session]:
-    """Somebody else, likewise."""
+    """The session of a second new user."""
     with imkit.login(new_name("bob"), app=sandbox.app) as session:
         yield session
 

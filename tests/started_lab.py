@@ -1,4 +1,4 @@
-"""`imkit lab` as a shell runs it, on a machine that has never seen JupyterLab."""
+"""`imkit lab` as a shell runs it, without any JupyterLab settings of the user."""
 
 import os
 import re
@@ -21,12 +21,12 @@ _PRIVATE = (
 
 
 def private_folders(place: Path) -> dict[str, str]:
-    """The environment of a JupyterLab that keeps in `place` what it else keeps in the home of its user."""
+    """Return environment variables that make JupyterLab keep its files in `place`, not in the user's home."""
     return {name: str(place / name.lower()) for name in _PRIVATE}
 
 
 def until_it_answers(address: str) -> None:
-    """JupyterLab tells its address a moment before it listens there."""
+    """Wait until JupyterLab accepts connections: it prints its address a moment before."""
     place = urlsplit(address)
     ends, pause = time.monotonic() + _WAIT, threading.Event()
     while True:
@@ -35,12 +35,12 @@ def until_it_answers(address: str) -> None:
             return
         except ConnectionRefusedError:
             assert time.monotonic() < ends, f"nothing listens at {place.netloc}"
-            pause.wait(0.05)  # a port has no event to wait for
+            pause.wait(0.05)  # no event tells that a port is open
 
 
 @contextmanager
 def started_lab(place: Path) -> Iterator[str]:
-    """Run it in a folder, for as long as the block lasts; the address that it prints."""
+    """Run `imkit lab` in a folder until the block ends, and yield the address that it prints."""
     with subprocess.Popen(
         [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser", "--port=0"],
         cwd=place,
@@ -57,13 +57,13 @@ def started_lab(place: Path) -> Iterator[str]:
         try:
             address = next(found[0] for line in lab.stderr if (found := re.search(r"http://127\S+token=\w+", line)))
             hurry.cancel()
-            # Its log goes on, and would fill the pipe and stop it.
+            # JupyterLab goes on logging: a full pipe would block it.
             drain = threading.Thread(target=lab.stderr.read, daemon=True)
             drain.start()
             until_it_answers(address)
             yield address
             os.killpg(lab.pid, signal.SIGTERM)
-            drain.join(_WAIT)  # until the last of its kernels has gone
+            drain.join(_WAIT)  # until its last kernel has ended
         finally:
             hurry.cancel()
             if lab.poll() is None:

@@ -1,4 +1,4 @@
-"""`imkit lab` and `imkit export`, run as a shell runs them. `imkit sandbox` is tested with the sandbox."""
+"""`imkit lab` and `imkit export`, run as a shell runs them. The tests of `imkit sandbox` are in tests/sandbox."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def imkit_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.
 # ---------------------------------------------------------------- imkit lab
 
 
-def test_lab_copies_the_tutorials_where_they_may_be_edited(tmp_path: Path) -> None:
+def test_lab_copies_the_tutorials_to_a_folder_for_the_user(tmp_path: Path) -> None:
     done = imkit_command("lab", "--copy-only", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     copies = sorted((tmp_path / "imkit-tutorials").glob("*.ipynb"))
@@ -53,7 +53,7 @@ def test_lab_copies_the_tutorials_where_they_may_be_edited(tmp_path: Path) -> No
     assert "new" not in again.stdout.replace(str(tmp_path), "")
 
 
-def test_lab_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
+def test_lab_says_in_one_line_why_it_cannot_copy(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     done = imkit_command("lab", "taken", "--copy-only", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
@@ -61,7 +61,7 @@ def test_lab_says_in_one_line_why_it_cannot(tmp_path: Path) -> None:
 
 
 def body_of(url: str) -> Any:
-    """What a server answers that says where it is a moment before it listens."""
+    """Load a page, and try again for a while: JupyterLab prints its address a moment before it listens."""
     open_url = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
     again, until = threading.Event(), time.monotonic() + WAIT
     while True:
@@ -82,9 +82,9 @@ def test_lab_opens_jupyterlab_at_the_start_page(tmp_path: Path) -> None:
         host, token = re.findall(r"(http://[^/]+)/.*token=(\w+)", address)[0]
         page = body_of(address)
         assert b"<title>JupyterLab</title>" in page
-        # The history form puts its code into the next cell where the page has the application.
+        # The history form needs this to put its code into the next cell.
         assert re.search(rb'"exposeAppInBrowser":\s*true', page)
-        # Nothing asks the network for news, nor the reader whether it may.
+        # JupyterLab's news are off: it neither loads them nor asks for permission to load them.
         disabled = re.search(rb'"disabledExtensions":\s*\[(.*?)\]', page, re.DOTALL)
         assert disabled
         assert b"@jupyterlab/apputils-extension:announcements" in disabled[1]
@@ -106,33 +106,33 @@ def test_the_start_page_lists_the_tutorials_in_order() -> None:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What stands for the tutorials of the installed imkit."""
-    shelf = tmp_path / "shelf"
-    shelf.mkdir()
-    monkeypatch.setattr(tutorials, "folder_of_tutorials", lambda: shelf)
+def originals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two small files in place of the tutorials of the installed imkit."""
+    originals = tmp_path / "originals"
+    originals.mkdir()
+    monkeypatch.setattr(tutorials, "folder_of_tutorials", lambda: originals)
     for name in ("one.ipynb", "two.ipynb"):
-        (shelf / name).write_text(f"{name}, version 1")
-    return shelf
+        (originals / name).write_text(f"{name}, version 1")
+    return originals
 
 
-def told(folder: Path) -> dict[str, Any]:
+def outcomes(folder: Path) -> dict[str, Any]:
     return {tutorial.name: (tutorial.outcome, tutorial.new_version) for tutorial in copy_tutorials(folder)}
 
 
-def test_an_untouched_copy_follows_and_a_changed_one_stays(shelf: Path, tmp_path: Path) -> None:
+def test_an_unchanged_copy_is_updated_and_a_changed_copy_stays(originals: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    assert told(folder) == {"one.ipynb": ("new", None), "two.ipynb": ("new", None)}
+    assert outcomes(folder) == {"one.ipynb": ("new", None), "two.ipynb": ("new", None)}
     (folder / "one.ipynb").write_text("my notes")
-    assert told(folder) == {"one.ipynb": ("kept", None), "two.ipynb": ("same", None)}
-    for path in shelf.iterdir():
+    assert outcomes(folder) == {"one.ipynb": ("kept", None), "two.ipynb": ("same", None)}
+    for path in originals.iterdir():
         path.write_text(f"{path.name}, version 2")
-    assert told(folder) == {"one.ipynb": ("kept", "one-new.ipynb"), "two.ipynb": ("updated", None)}
+    assert outcomes(folder) == {"one.ipynb": ("kept", "one-new.ipynb"), "two.ipynb": ("updated", None)}
     assert (folder / "one.ipynb").read_text() == "my notes"
     assert (folder / "one-new.ipynb").read_text() == "one.ipynb, version 2"
-    # The new one is the reader's as soon as it is changed; then nothing is written any more.
+    # A new version that the reader has changed is not overwritten either.
     (folder / "one-new.ipynb").write_text("more notes")
-    (shelf / "one.ipynb").write_text("version 3")
+    (originals / "one.ipynb").write_text("version 3")
     (again,) = [tutorial for tutorial in copy_tutorials(folder) if tutorial.name == "one.ipynb"]
     assert (again.outcome, again.new_version, again.is_outdated) == ("kept", None, True)
     assert (folder / "one-new.ipynb").read_text() == "more notes"
@@ -142,12 +142,12 @@ def test_an_untouched_copy_follows_and_a_changed_one_stays(shelf: Path, tmp_path
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{", '{"one.ipynb": 7}'])
-def test_without_a_record_everything_is_the_readers(shelf: Path, tmp_path: Path, record: str) -> None:
+def test_without_a_record_every_copy_counts_as_changed(originals: Path, tmp_path: Path, record: str) -> None:
     folder = tmp_path / "mine"
     copy_tutorials(folder)
     (folder / ".imkit-tutorials.json").write_text(record)
-    (shelf / "one.ipynb").write_text("version 2")
-    assert told(folder)["one.ipynb"] == ("kept", "one-new.ipynb")
+    (originals / "one.ipynb").write_text("version 2")
+    assert outcomes(folder)["one.ipynb"] == ("kept", "one-new.ipynb")
     assert (folder / "one.ipynb").read_text() == "one.ipynb, version 1"
 
 
@@ -177,7 +177,7 @@ def threads(community: imkit.Sandbox) -> dict[str, imkit.Thread]:
         return {thread.name or "": thread for thread in reader.threads()}
 
 
-def test_export_writes_what_history_gives(
+def test_export_writes_the_same_rows_as_history(
     threads: dict[str, imkit.Thread], environment: dict[str, str], tmp_path: Path
 ) -> None:
     wanted = [threads[FACTS.busiest_thread].id, threads[FACTS.cards_thread].id]
@@ -187,7 +187,7 @@ def test_export_writes_what_history_gives(
     assert set(frame.thread_id) == set(wanted)
     assert done.stderr == f"imkit: {len(frame)} messages of 2 threads: complete → said.parquet\n"
     assert "demo" not in done.stderr
-    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["said.parquet"]  # no half file beside it
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["said.parquet"]  # no incomplete file beside it
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "html"])
@@ -206,14 +206,14 @@ def test_export_filters(
     assert FACTS.busiest_thread in text
 
 
-def test_export_takes_a_token_and_says_what_is_wrong(
+def test_export_says_which_argument_or_setting_is_wrong(
     community: imkit.Sandbox, threads: dict[str, imkit.Thread], environment: dict[str, str], tmp_path: Path
 ) -> None:
     thread = threads[FACTS.unanswered_thread].id
     wrong: list[tuple[list[str], dict[str, str], int, str]] = [
         ([thread, "--out=x.xlsx"], environment, 2, ".parquet, .csv, .jsonl, .html"),
         ([thread, "--out=nowhere/x.csv"], environment, 2, "there is no folder"),
-        ([thread, "--out=x.csv", "--since=yesterday"], environment, 2, "'yesterday' is no time"),
+        ([thread, "--out=x.csv", "--since=yesterday"], environment, 2, "'yesterday' is no ISO time"),
         ([thread, "--out=x.csv", "--types=tea"], environment, 2, "'tea' is no message type"),
         ([thread, "--out=x.csv"], environment | {"IMKIT_USER": ""}, 2, "IMKIT_USER"),
         ([thread, "--out=x.csv"], environment | {"IMKIT_TOKEN": "YWMtx"}, 2, "a password and a token"),
@@ -230,7 +230,7 @@ def test_export_takes_a_token_and_says_what_is_wrong(
     assert (tmp_path / "x.csv").read_text() == "as it was"
 
 
-def test_export_asks_the_env_file_and_the_shared_sandbox(tmp_path: Path, imkit_home: Path) -> None:
+def test_export_uses_the_env_file_and_the_shared_sandbox(tmp_path: Path, imkit_home: Path) -> None:
     with imkit.login("alice") as alice:
         group = alice.create_group("tea")
         group.send("=1+1")
@@ -240,7 +240,7 @@ def test_export_asks_the_env_file_and_the_shared_sandbox(tmp_path: Path, imkit_h
     assert "'=1+1" in (tmp_path / "tea.csv").read_text(encoding="utf-8-sig")
 
 
-def test_export_from_an_archive_asks_no_service(
+def test_export_from_an_archive_does_not_ask_the_service(
     community: imkit.Sandbox, threads: dict[str, imkit.Thread], tmp_path: Path
 ) -> None:
     thread = threads[FACTS.busiest_thread]

@@ -1,4 +1,4 @@
-"""The tree of errors: as drawn, each with its attributes, none with a control character in its words."""
+"""The tree of errors: the drawing in the docstring, the attributes of each error, and escaped texts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import imkit
 from imkit import errors
 from imkit.errors import ConnectionLost, IMError, InvalidMessage, RateLimited, TimedOut
 
-EVERY = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, IMError)]
+ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, IMError)]
 HOSTILE = "\x1b]0;owned\x07 line\nline\r\t \u202e right to left \u2028 \ud83c \x9b2J <b>"
 
 
-def drawn() -> dict[str, str]:
-    """The tree in the module's docstring: class → parent."""
+def drawn_tree() -> dict[str, str]:
+    """The tree in the module's docstring, as class name → name of the parent class."""
     parents: dict[str, str] = {}
     branch: list[str] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -33,17 +33,17 @@ def drawn() -> dict[str, str]:
     return parents
 
 
-def test_the_tree_is_as_drawn() -> None:
-    assert drawn() == {kind.__name__: kind.__bases__[0].__name__ for kind in EVERY}
-    assert len(drawn()) > 25
+def test_the_drawing_of_the_tree_is_right() -> None:
+    assert drawn_tree() == {kind.__name__: kind.__bases__[0].__name__ for kind in ERRORS}
+    assert len(drawn_tree()) > 25
 
 
-def test_the_contract_names_each_of_them() -> None:
-    assert {kind.__name__ for kind in EVERY} <= set(imkit.__all__)
+def test_imkit_exports_each_error() -> None:
+    assert {kind.__name__ for kind in ERRORS} <= set(imkit.__all__)
 
 
-@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_each_has_its_attributes(kind: type[IMError]) -> None:
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_each_error_has_its_attributes_and_can_be_copied(kind: type[IMError]) -> None:
     error = kind("what happened", reason="the service's words")
     assert error.code is None or isinstance(error.code, int)
     assert (error.status, error.reason) == (None, "the service's words")
@@ -57,33 +57,35 @@ def test_each_has_its_attributes(kind: type[IMError]) -> None:
         assert (str(twin), vars(twin)) == (str(error), vars(error))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in EVERY if kind is not ConnectionLost], ids=lambda kind: kind.__name__)
-def test_what_is_given_goes_before_the_default(kind: type[IMError]) -> None:
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ERRORS if kind is not ConnectionLost], ids=lambda kind: kind.__name__
+)
+def test_an_argument_replaces_the_default_of_the_class(kind: type[IMError]) -> None:
     error = kind("m", code=7, status=403, reason="r", hint="do this")
     assert (error.code, error.status, error.reason, error.hint) == (7, 403, "r", "do this")
     assert str(error) == "m · The service said: r · do this"
     assert str(kind("m", hint="")) == "m"
 
 
-@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
-def test_no_words_steer_a_terminal(kind: type[IMError]) -> None:
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_texts_cannot_control_a_terminal(kind: type[IMError]) -> None:
     error = kind(HOSTILE, reason=HOSTILE + "!", hint=HOSTILE)
     for shown in (str(error), str(kind(HOSTILE)), str(kind(reason=HOSTILE)), repr(error)):
         shown.encode()
         assert shown.isprintable(), shown
 
 
-def test_what_is_said_twice_is_shown_once() -> None:
+def test_a_reason_that_the_message_repeats_is_shown_once() -> None:
     assert str(IMError("the service said busy", reason="busy")) == "the service said busy"
 
 
-def test_some_are_what_python_calls_them_too() -> None:
+def test_some_are_built_in_errors_too() -> None:
     assert issubclass(InvalidMessage, ValueError)
     assert issubclass(TimedOut, TimeoutError)
     assert RateLimited("slow down").retry_after is None
 
 
-def test_a_lost_connection_tells_what_became_of_the_send() -> None:
+def test_a_lost_connection_says_whether_the_message_may_have_arrived() -> None:
     assert ConnectionLost("gone").outcome == "unknown"
     assert "history" in ConnectionLost("gone").hint
     lost = ConnectionLost("gone", outcome="not sent")

@@ -1,4 +1,4 @@
-"""What a stranger wrote cannot steer a terminal or a page."""
+"""Untrusted text cannot control a terminal or a page, and a file name made of it is safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imkit.escape import file_name_for_disk, for_html, for_terminal
 
-ANYTHING = st.text(st.characters()) | st.text(st.sampled_from("a<>&\"'\x1b\x00\n\r\t\u202e\u2028\ud83c\x9b茶🍵\\"))
+ANY_TEXT = st.text(st.characters()) | st.text(st.sampled_from("a<>&\"'\x1b\x00\n\r\t\u202e\u2028\ud83c\x9b茶🍵\\"))
 CHECKED = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 REORDERING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\ufff9\ufffa\ufffb"
 
@@ -23,8 +23,8 @@ def is_harmless(text: str) -> bool:
 
 
 @CHECKED
-@given(text=ANYTHING)
-def test_a_terminal_sees_one_line_without_controls(text: str) -> None:
+@given(text=ANY_TEXT)
+def test_text_for_a_terminal_is_one_line_without_control_characters(text: str) -> None:
     shown = for_terminal(text)
     assert is_harmless(shown)
     shown.encode()
@@ -34,8 +34,8 @@ def test_a_terminal_sees_one_line_without_controls(text: str) -> None:
 
 
 @CHECKED
-@given(text=ANYTHING, limit=st.integers(1, 20))
-def test_a_limit_cuts_and_says_so(text: str, limit: int) -> None:
+@given(text=ANY_TEXT, limit=st.integers(1, 20))
+def test_a_limit_cuts_the_text_and_marks_the_cut(text: str, limit: int) -> None:
     shown = for_terminal(text, limit)
     assert is_harmless(shown)
     if len(text) > limit:
@@ -45,8 +45,8 @@ def test_a_limit_cuts_and_says_so(text: str, limit: int) -> None:
 
 
 @CHECKED
-@given(text=ANYTHING)
-def test_a_page_sees_text_and_no_markup(text: str) -> None:
+@given(text=ANY_TEXT)
+def test_text_for_a_page_contains_no_markup(text: str) -> None:
     shown = for_html(text)
     shown.encode()
     assert not set(shown) & set("<>\"'")
@@ -72,7 +72,7 @@ def test_a_page_sees_text_and_no_markup(text: str) -> None:
     [
         ("plain text", "plain text"),
         ("茶 🍵 café", "茶 🍵 café"),
-        ("👩\u200d🚀", "👩\u200d🚀"),  # a joined emoji stays one
+        ("👩\u200d🚀", "👩\u200d🚀"),  # a joined emoji stays as it is
         ("two\nlines\ttabbed", "two\\nlines\\ttabbed"),
         ("\x1b]0;title\x07\x9b2J", "\\x1b]0;title\\x07\\x9b2J"),
         ("evil\u202egnp.exe", "evil\\u202egnp.exe"),
@@ -81,18 +81,18 @@ def test_a_page_sees_text_and_no_markup(text: str) -> None:
         ("", ""),
     ],
 )
-def test_what_a_terminal_sees(text: str, shown: str) -> None:
+def test_examples_of_text_for_a_terminal(text: str, shown: str) -> None:
     assert for_terminal(text) == shown
 
 
-def test_what_a_page_sees() -> None:
+def test_an_example_of_text_for_a_page() -> None:
     hostile = "<script>alert('x')</script>\n\x1b[31m\" onload=\"&amp;"
     assert for_html(hostile) == (
         "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;\n\\x1b[31m&quot; onload=&quot;&amp;amp;"
     )
 
 
-NAMES = ANYTHING | st.text(st.sampled_from("abC.. /\\:*?<>|~-1conCOM茶é\u0301\x00\u202e"), max_size=300)
+NAMES = ANY_TEXT | st.text(st.sampled_from("abC.. /\\:*?<>|~-1conCOM茶é\u0301\x00\u202e"), max_size=300)
 
 
 @CHECKED

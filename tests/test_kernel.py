@@ -1,4 +1,4 @@
-"""A real Jupyter kernel: what its stop and restart buttons do to a session, to waiting cells and to the sandbox."""
+"""A real Jupyter kernel: what stop and restart do to a session, to waiting cells and to the sandbox."""
 
 import json
 import re
@@ -16,21 +16,21 @@ from imkit.sandbox.state import read_state
 
 pytestmark = [pytest.mark.notebook, pytest.mark.timeout(180)]
 
-PATIENCE = 60
+WAIT = 60
 
 
 class Kernel:
-    """A kernel, and one cell after another."""
+    """A running kernel that runs one cell after another."""
 
     def __init__(self, manager: KernelManager) -> None:
         self.manager = manager
         self.client = manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
+        self.client.wait_for_ready(timeout=WAIT)
         self.shown: list[str] = []  # what cells displayed
 
     def run(self, code: str) -> str:
-        """Run a cell; return what it printed, or the error's name."""
+        """Run a cell; return what it printed and the name of its error."""
         return self.finish(self.begin(code))
 
     def begin(self, code: str) -> str:
@@ -40,7 +40,7 @@ class Kernel:
     def printed(self, request: str, words: str) -> None:
         """Wait until a running cell has printed something."""
         while True:
-            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            message = self.client.get_iopub_msg(timeout=WAIT)
             if message["parent_header"].get("msg_id") == request and message["msg_type"] == "stream":
                 if words in message["content"]["text"]:
                     return
@@ -48,7 +48,7 @@ class Kernel:
     def finish(self, request: str) -> str:
         said = ""
         while True:
-            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            message = self.client.get_iopub_msg(timeout=WAIT)
             if message["parent_header"].get("msg_id") != request:
                 continue
             content = message["content"]
@@ -84,7 +84,7 @@ def health(home: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_sandbox_outlives_the_kernels_stop_and_restart(kernel: Kernel, imkit_home: Path) -> None:
+def test_the_sandbox_survives_stop_and_restart_of_the_kernel(kernel: Kernel, imkit_home: Path) -> None:
     begin = "import imkit; alice = imkit.login('alice'); group = alice.create_group('g'); "
     assert kernel.run(begin + "sent = group.send('before the restart'); print(group.id)").isdigit()
     group_id = kernel.run("print(group.id)")
@@ -96,8 +96,8 @@ def test_the_sandbox_outlives_the_kernels_stop_and_restart(kernel: Kernel, imkit
     assert kernel.finish(request) == "KeyboardInterrupt"
     assert kernel.run("print(alice.connected, len(group.history()))") == "True 1"
 
-    kernel.manager.restart_kernel(now=True)  # as the button does it, and without a word to the sandbox
-    kernel.client.wait_for_ready(timeout=PATIENCE)
+    kernel.manager.restart_kernel(now=True)  # as the button does it; the sandbox gets no notice
+    kernel.client.wait_for_ready(timeout=WAIT)
     again = f"import imkit; alice = imkit.login('alice'); print(alice.group('{group_id}').history().text[0])"
     assert kernel.run(again) == "before the restart"
     assert health(imkit_home)["instance"] == first["instance"]
@@ -111,7 +111,7 @@ def test_the_sandbox_outlives_the_kernels_stop_and_restart(kernel: Kernel, imkit
         "portal().call(asyncio.Event().wait())",
     ],
 )
-def test_the_stop_button_ends_a_waiting_cell_and_leaves_the_session(kernel: Kernel, waiting: str) -> None:
+def test_the_stop_button_ends_a_waiting_cell_and_keeps_the_session(kernel: Kernel, waiting: str) -> None:
     prepare = "import asyncio, imkit; from imkit.portal import portal; alice = imkit.login('alice'); print('in')"
     assert kernel.run(prepare) == "in"
     request = kernel.begin(f"print('waiting', flush=True)\n{waiting}")
@@ -121,7 +121,7 @@ def test_the_stop_button_ends_a_waiting_cell_and_leaves_the_session(kernel: Kern
     assert kernel.run("print(alice.create_group('g').send('still here').text)") == "still here"
 
 
-def test_a_long_load_shows_how_far_it_is_and_goes_on_behind_the_stop_button(kernel: Kernel) -> None:
+def test_a_long_load_shows_progress_and_can_be_resumed_after_a_stop(kernel: Kernel) -> None:
     prepare = """
 import asyncio, imkit
 from imkit.portal import portal
@@ -143,12 +143,12 @@ print("in")
     assert kernel.run("print(0 < len(alice.stopped) < 310)") == "True"
     assert kernel.shown == []
     assert kernel.run("print(len(thread.history(resume=alice.stopped, parallel=False)))") == "310"
-    assert " messages" in kernel.shown[0]  # below the cell that waits
+    assert " messages" in kernel.shown[0]  # the progress line below the waiting cell
     assert kernel.shown[-1].startswith("310 messages · ")
     assert kernel.run("print(alice.stopped); alice.close(); slow.stop()") == "None"
 
 
-def test_awaiting_works_on_the_kernels_own_loop(kernel: Kernel) -> None:
+def test_aio_works_on_the_kernels_own_loop(kernel: Kernel) -> None:
     code = """
 import imkit
 alice = await imkit.login.aio("alice")
@@ -189,7 +189,7 @@ imkit.login("alice", app=alice.app, password=os.environ["SECRET_PASSWORD"], reso
     outputs = json.dumps([cell.outputs for cell in notebook.cells])
     state = read_state(imkit_home / "sandbox.json")
     assert state is not None
-    assert "AuthError" in outputs  # the failed logins are there to see
+    assert "AuthError" in outputs  # the outputs show the failed logins
     assert state.secret not in saved
     assert "to-hide" not in saved
-    assert not re.search(r"\$t\$\w", saved)  # how a token looks on the wire
+    assert not re.search(r"\$t\$\w", saved)  # the form of a token in a frame

@@ -1,4 +1,4 @@
-"""Messages and events as they are shown: strangers' text stays text."""
+"""Messages and events: frozen, and shown so that untrusted text stays text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_hostile_message_is_shown_as_text(body: Body) -> None:
         assert "the-secret" not in shown
     page = hostile._repr_html_()
     page.encode()
-    # No picture, no link, no script: a card of a message fetches nothing and runs nothing.
+    # The card of a message has no picture, no link and no script: it loads nothing and runs nothing.
     assert set(Tags(page).tags) <= {"div", "b", "small", "br", "span"}
     for hidden in ("\x1b", "\u202e", "the-secret"):
         assert hidden not in page
@@ -94,7 +94,7 @@ def test_any_message_is_shown_on_one_line_and_as_inert_html(text: str, sender: s
     assert Tags(told._repr_html_()).tags == ["div", "small", "b", "br", "span", "br", "small"]
 
 
-def test_a_repr_is_short_and_tells_what_matters() -> None:
+def test_a_repr_is_short_and_has_the_important_fields() -> None:
     told = Message("1882603211714461703", "alice", "42", from_milliseconds(0), Text("tea? " * 100), edit_count=2)
     assert repr(told).startswith(
         "<Message 1882603211714461703 txt from alice at 1970-01-01 00:00:00 UTC, edited 2x: 'tea?"
@@ -102,7 +102,7 @@ def test_a_repr_is_short_and_tells_what_matters() -> None:
     assert len(repr(told)) < 200
 
 
-def test_a_card_says_who_when_where_and_what() -> None:
+def test_a_card_shows_sender_place_time_and_content() -> None:
     ref = ThreadRef("7", "Oolong", "2", "3")
     cup = Image(url="https://far.invalid/cup.png", file_name="cup.png", file_size=836, width=240, height=120.0)
     card = Message(
@@ -115,20 +115,20 @@ def test_a_card_says_who_when_where_and_what() -> None:
     assert "far.invalid" not in card
 
 
-def test_a_card_of_a_bundle_has_its_title_and_one_of_a_parent_its_thread() -> None:
+def test_cards_of_a_bundle_and_of_a_parent_message() -> None:
     bundle = message(Combine("What was said", summary="alice: tea?"))._repr_html_()
     assert "What was said · alice: tea?" in bundle
     on_it = ThreadOverview("7", "Oolong", "2", 8, from_milliseconds(0), from_milliseconds(0), None)
     assert "carries thread Oolong · 8 messages" in message(Text("Which?"), overview=on_it)._repr_html_()
 
 
-def test_a_card_is_short_and_says_how_much_it_leaves_out() -> None:
+def test_a_card_cuts_a_long_text_and_says_so() -> None:
     card = message(Text("tea " * 1000))._repr_html_()
     assert "2,000 characters more" in card
     assert len(card) < 4000
 
 
-def test_events_show_what_became_of_a_message() -> None:
+def test_cards_of_events_show_what_happened_to_a_message() -> None:
     told = Message("77", "alice", "7", from_milliseconds(0), Text("Ten kilos"))
     assert "received" in MessageReceived(told)._repr_html_()
     assert "edited 2x, last by bob" in MessageEdited(told, "bob", 2, told.time)._repr_html_()
@@ -140,7 +140,7 @@ def test_events_show_what_became_of_a_message() -> None:
     assert "s" not in Tags(unseen).tags
 
 
-def test_a_recalls_repr_has_the_id() -> None:
+def test_the_repr_of_a_recall_has_the_message_id() -> None:
     assert "'77'" in repr(MessageRecalled("77", "1", "bob", from_milliseconds(0)))
 
 
@@ -160,7 +160,7 @@ CLASSES = [
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_all_of_it_is_frozen(kind: type) -> None:
+def test_every_class_is_frozen_and_documented(kind: type) -> None:
     assert dataclasses.is_dataclass(kind)
     assert vars(kind)["__dataclass_params__"].frozen
     assert kind.__doc__
@@ -168,7 +168,7 @@ def test_all_of_it_is_frozen(kind: type) -> None:
 
 @CHECKED
 @given(milliseconds=st.integers(-(2**63), 2**64))
-def test_any_number_is_a_time(milliseconds: int) -> None:
+def test_any_number_of_milliseconds_becomes_a_time(milliseconds: int) -> None:
     time = from_milliseconds(milliseconds)
     assert time.tzinfo is UTC
     assert to_milliseconds(time) == min(max(milliseconds, 0), 253_402_300_799_999)

@@ -1,4 +1,4 @@
-"""Every tutorial is committed as text for review: no outputs. In tests/browser a real JupyterLab runs each."""
+"""Each tutorial is committed without outputs. The tests in tests/browser run each tutorial in a real JupyterLab."""
 
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,18 @@ def read(path: Path) -> Any:
 
 @each_notebook
 def test_is_committed_without_outputs(path: Path) -> None:
-    # Outputs hold tokens, other people's messages and megabytes; widget state holds the values of password fields.
+    # Outputs may have tokens, messages and megabytes of data; widget state may have the values of password fields.
     notebook = read(path)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.source for cell in code if cell.outputs or cell.execution_count is not None] == []
     assert "widgets" not in notebook.metadata
-    # Any Python kernel will do; one named after somebody's environment exists only there.
+    # Every machine has a kernel of this name; a kernel named after an environment exists on one machine only.
     assert notebook.metadata.kernelspec.name == "python3"
 
 
 @each_notebook
-def test_begins_with_what_it_is_about(path: Path) -> None:
+def test_begins_with_a_title(path: Path) -> None:
     first = read(path).cells[0]
     assert first.cell_type == "markdown"
     assert first.source.startswith("# ")

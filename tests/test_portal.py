@@ -1,4 +1,4 @@
-"""The portal: one loop, two faces, and where users' functions run."""
+"""The portal: imkit's own event loop, blocking calls and `.aio`, and the worker that runs users' functions."""
 
 import _thread
 import asyncio
@@ -17,7 +17,7 @@ from imkit.portal import Portal, Worker, blocking, portal, to_its_end
 
 
 class Tea:
-    """Something with two faces, and what a test wants to know of it."""
+    """A class with blocking calls that notes whether its work began and was cancelled."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
@@ -40,24 +40,24 @@ class Tea:
 
     @blocking
     async def overrun(self) -> None:
-        """Raise what a wait would raise too."""
+        """Raise the same error as a wait that takes too long."""
         raise TimeoutError("the tea's own")
 
     @blocking
     async def nested(self) -> str:
-        """Use the plain face where it cannot work."""
+        """Make a blocking call on imkit's loop, where it cannot work."""
         return self.brew(1)
 
     @blocking
     async def where(self) -> str:
-        """Name the thread that does the work."""
+        """Return the name of the thread that does the work."""
         return threading.current_thread().name
 
 
-# ------------------------------------------------------------------- two faces
+# -------------------------------------------------------- blocking and .aio
 
 
-def test_both_faces_do_the_same() -> None:
+def test_a_blocking_call_and_aio_do_the_same() -> None:
     tea = Tea()
 
     async def main() -> str:
@@ -68,7 +68,7 @@ def test_both_faces_do_the_same() -> None:
     assert asyncio.run(main()) == "puer, 3 min"
 
 
-def test_work_is_done_on_imkits_own_thread() -> None:
+def test_the_work_runs_on_imkits_own_thread() -> None:
     tea = Tea()
 
     async def main() -> str:
@@ -86,33 +86,33 @@ def test_names_signatures_and_docstrings_survive() -> None:
     assert inspect.iscoroutinefunction(Tea().brew.aio)
 
 
-def test_a_wrong_argument_is_said_at_once() -> None:
+def test_a_wrong_argument_raises_at_once() -> None:
     unknown: dict[str, Any] = {"sugar": True}
     with pytest.raises(TypeError, match="unexpected keyword"):
         Tea().brew(3, **unknown)
 
 
-def test_the_works_own_timeout_is_told_apart_from_the_waits() -> None:
+def test_a_timeout_error_of_the_work_is_raised() -> None:
     with pytest.raises(TimeoutError, match="the tea's own"):
         Tea().overrun()
 
     async def slow() -> str:
-        await asyncio.sleep(0.5)  # longer than the wait wakes up for
+        await asyncio.sleep(0.5)  # longer than one step of the wait
         return "done"
 
     assert portal().call(slow()) == "done"
 
 
-def test_a_plain_call_on_the_loop_raises_and_leaves_nothing_behind() -> None:
+def test_a_blocking_call_on_the_loop_raises_and_leaves_no_coroutine() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(RuntimeError, match=r"\.aio"):
             Tea().nested()
-        gc.collect()  # a coroutine that was never awaited would say so now
+        gc.collect()  # a coroutine that was never awaited would warn now
 
 
-def test_a_plain_call_works_while_another_loop_runs() -> None:
-    # As in a notebook: the kernel's loop runs in the thread of the cell.
+def test_a_blocking_call_works_while_another_loop_runs() -> None:
+    # This is the case in a notebook: the kernel's loop runs in the thread of the cell.
     async def cell() -> str:
         return Tea().brew(2)
 
@@ -151,7 +151,7 @@ def test_the_stop_button_cancels_the_work() -> None:
     with pytest.raises(KeyboardInterrupt):
         tea.wait()
     assert tea.cancelled.wait(5)
-    assert tea.brew(1) == "oolong, 1 min"  # and the loop goes on
+    assert tea.brew(1) == "oolong, 1 min"  # the loop still works
 
 
 def test_cancelling_an_await_cancels_the_work() -> None:
@@ -168,7 +168,7 @@ def test_cancelling_an_await_cancels_the_work() -> None:
     assert tea.cancelled.wait(5)
 
 
-def test_cancelling_before_the_first_step_leaves_no_coroutine_behind() -> None:
+def test_cancelling_before_the_first_step_leaves_no_coroutine() -> None:
     async def main() -> None:
         task = asyncio.create_task(Tea().brew.aio(3))
         task.cancel()
@@ -181,12 +181,14 @@ def test_cancelling_before_the_first_step_leaves_no_coroutine_behind() -> None:
         gc.collect()
 
 
-def test_a_time_limit_of_the_callers_loop_holds() -> None:
+def test_a_timeout_of_the_callers_loop_cancels_the_work() -> None:
     tea = Tea()
 
     async def main() -> None:
+        waiting = asyncio.create_task(tea.wait.aio())
+        await asyncio.to_thread(tea.began.wait, 5)
         async with asyncio.timeout(0.05):
-            await tea.wait.aio()
+            await waiting
 
     with pytest.raises(TimeoutError):
         asyncio.run(main())
@@ -206,14 +208,14 @@ def test_there_is_one_portal() -> None:
     assert set(found) == {portal()}
 
 
-def test_run_is_for_quick_functions_and_works_on_the_loop_too() -> None:
+def test_run_calls_a_function_on_the_loop_from_any_thread() -> None:
     async def on_the_loop() -> str:
         return portal().run(lambda: threading.current_thread().name)
 
     assert portal().run(lambda: threading.current_thread().name) == portal().call(on_the_loop()) == "imkit-loop"
 
 
-def test_a_closed_portal_says_so() -> None:
+def test_a_closed_portal_refuses_work() -> None:
     own = Portal()
     own.close()
 
@@ -224,7 +226,7 @@ def test_a_closed_portal_says_so() -> None:
         own.call(nothing())
 
 
-def test_an_interpreter_with_work_left_ends_at_once_and_quietly() -> None:
+def test_an_interpreter_with_unfinished_work_ends_at_once_without_output() -> None:
     code = """if True:
         import asyncio, threading
         from imkit.portal import Worker, portal
@@ -268,7 +270,7 @@ def test_plain_functions_run_on_one_thread_of_their_own_in_order(worker: Worker)
     assert seen == [(number, "imkit-test-worker") for number in range(50)]
 
 
-def test_they_may_use_the_plain_face(worker: Worker) -> None:
+def test_a_users_function_may_make_blocking_calls(worker: Worker) -> None:
     assert run(worker, Tea().brew, 5) == "oolong, 5 min"
 
 
@@ -286,14 +288,14 @@ def test_async_functions_run_on_the_portal(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("no tea"), StopIteration(1), SystemExit(1), KeyboardInterrupt()])
-def test_whatever_they_raise_comes_back_as_an_exception_and_ends_nothing(worker: Worker, error: BaseException) -> None:
+def test_any_error_of_a_users_function_is_raised_and_the_worker_goes_on(worker: Worker, error: BaseException) -> None:
     def fail() -> None:
         raise error
 
     async def fail_async() -> None:
         raise error
 
-    # What would end a thread or a loop, or cannot be carried by a future, arrives as a RuntimeError.
+    # An error that would end a thread or a loop, or that a future cannot carry, arrives as a RuntimeError.
     expected = ValueError if isinstance(error, ValueError) else RuntimeError
     for function in (fail, fail_async):
         with pytest.raises(expected) as caught:
@@ -310,10 +312,10 @@ def test_a_closed_worker_ends_its_thread(worker: Worker) -> None:
     assert not thread.is_alive()
 
 
-# ----------------------------------------------------------- as a whole or not at all
+# ------------------------------------------------- work that is not cut off
 
 
-def test_two_cancellings_take_effect_when_the_work_is_over() -> None:
+def test_two_cancellations_take_effect_when_the_work_is_over() -> None:
     asked: list[str] = []
 
     async def brewing() -> None:
@@ -325,7 +327,7 @@ def test_two_cancellings_take_effect_when_the_work_is_over() -> None:
 
         task = asyncio.create_task(to_its_end(work(), lambda: asked.append("stop")))
         for number in (0, 1, 2):
-            # What was scheduled has its turn: the work begins, a cancelling arrives.
+            # Let the loop run what is scheduled: the beginning of the work, a cancellation.
             for _ in range(5):
                 await asyncio.sleep(0)
             assert not task.done()
@@ -341,7 +343,7 @@ def test_two_cancellings_take_effect_when_the_work_is_over() -> None:
     assert asked == ["stop", "stop"]
 
 
-def test_what_is_done_as_a_whole_has_its_outcome() -> None:
+def test_uninterrupted_work_returns_its_result_or_raises_its_error() -> None:
     async def answer() -> int:
         return 42
 

@@ -1,4 +1,4 @@
-"""What the README says is true: its ten lines run as printed, its table names what there is, its commands exist."""
+"""The README is right: its ten lines run as printed, its tables are complete, and its commands exist."""
 
 import inspect
 import os

@@ -1,4 +1,4 @@
-"""Tokens and passwords are shown nowhere: no repr, no log, no traceback."""
+"""Tokens, passwords and share-secrets appear in no repr, no log and no traceback."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ from tests.stand_ins import register
 
 
 def walk(thing: object) -> str:
-    """The reprs that a reader can come by: of a thing, and of what hangs on its public attributes."""
+    """The reprs that a user can see: of an object, and of its public attributes."""
     shown = [repr(thing), str(thing)]
     shown += [repr(getattr(thing, name, None)) for name in dir(thing) if not name.startswith("_")]
     if hasattr(thing, "_repr_html_"):
@@ -23,7 +23,7 @@ def walk(thing: object) -> str:
     return "\n".join(shown)
 
 
-def test_secrets_are_shown_nowhere(
+def test_tokens_and_passwords_are_not_shown(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -68,25 +68,23 @@ def test_secrets_are_shown_nowhere(
     shown.append("".join(traceback.format_exception(refused.value)))
     shown += [caplog.text, *capfd.readouterr()]
     everything = "\n".join(shown)
-    assert "HTTP Request: POST" in everything  # the logs are there to be looked at
+    assert "HTTP Request: POST" in everything  # the logs were really captured
     secrets = [*issued, "hunter2-hunter", sandbox.secret]
     looks = [form for secret in secrets for form in forms(secret)]
     assert [line for line in everything.splitlines() if any(look in line for look in looks)] == []
 
 
 def forms(secret: str) -> list[str]:
-    """How a secret may look in a log: as it is, or the first and last bytes of it as hex, as websockets logs frames."""
+    """The forms of a secret in a log: as text, and its first and last bytes as hex, as websockets logs frames."""
     hexed = [f"{byte:02x}" for byte in secret.encode()]
     return [secret, secret[:12], " ".join(hexed[:8]), " ".join(hexed[-8:]), " ".join(hexed[-5:])]
 
 
-def test_what_goes_over_the_socket_can_still_be_logged_by_who_asks_for_it() -> None:
+def test_a_user_can_still_switch_on_the_log_of_the_socket() -> None:
     assert logging.getLogger("imkit.client.connection.socket").level == logging.INFO
 
 
-def test_what_opens_an_attachment_is_not_logged(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_share_secrets_are_not_shown(sandbox: Sandbox, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     for name in ("imkit", "httpx", "httpcore"):
         caplog.set_level(logging.DEBUG, logger=name)
     with imkit.login("sharing", app=sandbox.app) as session:

@@ -1,4 +1,4 @@
-"""Groups and threads: every call, lists over several pages, attributes that tell what is known."""
+"""Groups and threads: each call, lists over several pages, attributes, and answers that the sandbox never gives."""
 
 import asyncio
 import itertools
@@ -27,7 +27,7 @@ def thread(group: imkit.Group) -> imkit.Thread:
 
 
 def change(session: imkit.Session, operation: str, thread_id: str) -> imkit.ThreadChanged:
-    """The next change of a thread that a session was told."""
+    """Return the next `ThreadChanged` of a session with this operation and thread."""
     for event in session.events(imkit.ThreadChanged):
         assert isinstance(event, imkit.ThreadChanged)
         if (event.operation, event.thread_id) == (operation, thread_id):
@@ -38,21 +38,25 @@ def change(session: imkit.Session, operation: str, thread_id: str) -> imkit.Thre
 # ---------------------------------------------------------------------- groups
 
 
-def test_a_group(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:
+def test_a_new_group_has_its_members_and_is_in_their_lists(
+    alice: imkit.Session, bob: imkit.Session, group: imkit.Group
+) -> None:
     assert group.id.isdigit()
     assert group.name == "tea"
     assert sorted(group.members()) == [alice.user, bob.user]
     joined = bob.events(imkit.GroupChanged).next(timeout=WAIT)
     assert isinstance(joined, imkit.GroupChanged)
     assert (joined.operation, joined.group_id) == ("directJoined", group.id)
-    assert bob.group(group.id).name is None  # nobody has told
+    assert bob.group(group.id).name is None  # no call has told it yet
     assert [(found.id, found.name) for found in bob.groups()] == [(group.id, "tea")]
     assert bob.group(group.id).name == "tea"
     assert bob.group(group.id) == next(iter(bob.groups()))
     assert bob.group(group.id) != group
 
 
-def test_members_come_and_go(sandbox: Sandbox, alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+def test_members_are_invited_and_removed(
+    sandbox: Sandbox, alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread
+) -> None:
     group = alice.group(str(thread.group_id))
     with imkit.login(new_name("carol"), app=sandbox.app) as carol:
         group.invite(carol.user)
@@ -62,7 +66,7 @@ def test_members_come_and_go(sandbox: Sandbox, alice: imkit.Session, bob: imkit.
             bob.group(group.id).remove(carol.user)
         group.remove(carol.user)
         assert sorted(group.members()) == [alice.user, bob.user]
-        assert list(thread.members()) == [alice.user]  # and out of its threads
+        assert list(thread.members()) == [alice.user]  # and no longer in the group's threads
     for user in ("..", "", "no user"):
         with pytest.raises(imkit.InvalidMessage):
             group.remove(user)
@@ -70,13 +74,13 @@ def test_members_come_and_go(sandbox: Sandbox, alice: imkit.Session, bob: imkit.
             group.invite(user)
 
 
-def test_many_groups_come_page_by_page(alice: imkit.Session) -> None:
+def test_groups_over_several_pages(alice: imkit.Session) -> None:
     made = [alice.create_group(f"group {number}").id for number in range(23)]
     found = [group.id for group in alice.groups()]
     assert sorted(found) == sorted(made)
 
 
-def test_a_destroyed_group(alice: imkit.Session, thread: imkit.Thread) -> None:
+def test_a_destroyed_group_is_gone_with_its_threads(alice: imkit.Session, thread: imkit.Thread) -> None:
     group = alice.group(str(thread.group_id))
     group.destroy()
     with pytest.raises(imkit.NotFound):
@@ -86,7 +90,7 @@ def test_a_destroyed_group(alice: imkit.Session, thread: imkit.Thread) -> None:
 
 
 @pytest.mark.parametrize(("name", "members"), [("", ()), (" ", ()), (None, ()), ("tea", "bob"), ("tea", ["no user"])])
-def test_groups_that_cannot_be_made(alice: imkit.Session, name: Any, members: Any) -> None:
+def test_create_group_refuses_wrong_arguments(alice: imkit.Session, name: Any, members: Any) -> None:
     with pytest.raises(imkit.InvalidMessage):
         alice.create_group(name, members=members)
 
@@ -94,7 +98,7 @@ def test_groups_that_cannot_be_made(alice: imkit.Session, name: Any, members: An
 # ---------------------------------------------------------------- the life of a thread
 
 
-def test_created(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:
+def test_create_thread(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:
     parent = group.send("Which oolong?")
     thread = group.create_thread("Oolong", parent)
     assert (thread.name, thread.group_id, thread.parent_id, thread.owner) == (
@@ -125,16 +129,16 @@ def test_attributes_are_none_until_a_call_or_an_event_fills_them(
         assert (unknown.parent_id, unknown.member_count) == (thread.parent_id, 1)
         assert unknown.created is not None
         assert abs(datetime.now(UTC) - unknown.created) < timedelta(minutes=1)
-        assert fresh.thread(thread.id).name == "Oolong"  # what the session knows, each of its objects knows
+        assert fresh.thread(thread.id).name == "Oolong"  # all objects of a session share what the session knows
         changes = fresh.events(imkit.ThreadChanged, replay=False)
         thread.rename("Puer")
         changes.next(timeout=WAIT)
         assert unknown.name == "Puer"
     change(bob, "create", thread.id)
-    assert bob.thread(thread.id).group_id == thread.group_id  # by the event alone
+    assert bob.thread(thread.id).group_id == thread.group_id  # from the event alone
 
 
-def test_joined_and_left(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+def test_join_and_leave(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
     bobs = bob.thread(thread.id)
     assert list(bob.threads()) == []
     assert bobs.join() is bobs
@@ -156,7 +160,7 @@ def test_joined_and_left(alice: imkit.Session, bob: imkit.Session, thread: imkit
         bobs.send("not any more")
 
 
-def test_who_is_not_in_the_group_cannot_join(sandbox: Sandbox, thread: imkit.Thread) -> None:
+def test_a_user_outside_the_group_cannot_join_or_refresh(sandbox: Sandbox, thread: imkit.Thread) -> None:
     with imkit.login(new_name("dave"), app=sandbox.app) as dave:
         for call in (dave.thread(thread.id).join, dave.thread(thread.id).refresh):
             with pytest.raises(imkit.IMError) as caught:
@@ -165,7 +169,7 @@ def test_who_is_not_in_the_group_cannot_join(sandbox: Sandbox, thread: imkit.Thr
             assert caught.value.reason
 
 
-def test_renamed(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+def test_rename(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
     thread.rename("乌龙茶 🍵")
     assert thread.name == "乌龙茶 🍵"
     assert change(bob, "update", thread.id).name == "乌龙茶 🍵"
@@ -174,14 +178,14 @@ def test_renamed(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread)
 
 
 @pytest.mark.parametrize("name", ["", "  ", None, 7, "x" * 65])
-def test_names_that_cannot_be(group: imkit.Group, thread: imkit.Thread, name: Any) -> None:
+def test_invalid_names_are_refused(group: imkit.Group, thread: imkit.Thread, name: Any) -> None:
     for call in (lambda: thread.rename(name), lambda: group.create_thread(name, "123")):
         with pytest.raises((imkit.InvalidMessage, imkit.LimitReached)):
             call()
     thread.rename("x" * 64)
 
 
-def test_a_member_removed(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+def test_remove_a_member(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
     bobs = bob.thread(thread.id).join()
     with pytest.raises(imkit.Forbidden):
         bobs.remove(alice.user)
@@ -192,14 +196,14 @@ def test_a_member_removed(alice: imkit.Session, bob: imkit.Session, thread: imki
 
 
 @pytest.mark.parametrize("user", ["..", ".", "", "no/user"])
-def test_no_user_id_leads_to_another_call(thread: imkit.Thread, user: str) -> None:
+def test_a_user_id_cannot_change_the_path_of_a_rest_call(thread: imkit.Thread, user: str) -> None:
     # DELETE /thread/{id}/users/.. would be DELETE /thread/{id}.
     with pytest.raises(imkit.InvalidMessage):
         thread.remove(user)
     assert thread.refresh().name == "Oolong"
 
 
-def test_destroyed(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
+def test_destroy(alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread) -> None:
     with pytest.raises(imkit.Forbidden):
         bob.thread(thread.id).destroy()
     thread.destroy()
@@ -232,7 +236,9 @@ def test_last_message(bob: imkit.Session, thread: imkit.Thread) -> None:
     assert thread.last_message().text == "first"
 
 
-def test_the_parent(alice: imkit.Session, bob: imkit.Session, group: imkit.Group) -> None:
+def test_parent_finds_the_message_that_the_thread_hangs_on(
+    alice: imkit.Session, bob: imkit.Session, group: imkit.Group
+) -> None:
     parent = group.send("Which oolong?")
     for number in range(55):
         group.send(f"later {number}")
@@ -274,9 +280,9 @@ def test_members_over_several_pages(sandbox: Sandbox, alice: imkit.Session) -> N
 # ------------------------------------------------------------ servers that answer oddly
 
 
-def test_cursors_without_end() -> None:
+def test_an_empty_page_ends_a_list_although_it_has_a_cursor() -> None:
     pages = {
-        # every page has a cursor: an empty one ends the list
+        # Every page has a cursor, so an empty page ends the list.
         "/thread/42/users": [{"data": {"affiliations": ["a", "b"]}}, {"data": {"affiliations": []}}],
         "/chatgroups/42/users": [{"data": [{"owner": "a"}, {"member": "b"}]}, {"data": []}],
         "/threads/chatgroups/42": [{"entities": [{"id": "1"}]}, {"entities": []}],
@@ -295,7 +301,7 @@ def test_cursors_without_end() -> None:
         assert server.asked[1].query == {"limit": "50", "cursor": "c1"}
 
 
-def test_a_cursor_that_repeats_ends_the_list() -> None:
+def test_a_repeated_cursor_ends_a_list() -> None:
     body = {"data": {"affiliations": ["a"]}, "properties": {"cursor": "same"}}
     with odd_session(lambda _: Answer(200, body)) as (session, server):
         assert list(session.thread("42").members()) == ["a", "a"]
@@ -303,7 +309,7 @@ def test_a_cursor_that_repeats_ends_the_list() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": 7, "entities": "x"}, {"entities": [None, 7, {}]}])
-def test_lists_of_nonsense_are_empty(body: dict[str, Any]) -> None:
+def test_malformed_answers_give_empty_lists(body: dict[str, Any]) -> None:
     with odd_session(lambda _: Answer(200, body)) as (session, _):
         listings: list[Any] = [
             session.thread("42").members(),
@@ -326,7 +332,7 @@ def test_lists_of_nonsense_are_empty(body: dict[str, Any]) -> None:
 HOSTILE = "<script>alert(1)</script>\x1b[2J‮"
 
 
-def test_names_are_harmless_where_they_are_shown(group: imkit.Group, thread: imkit.Thread) -> None:
+def test_hostile_names_are_escaped_in_reprs_and_cards(group: imkit.Group, thread: imkit.Thread) -> None:
     thread.rename(HOSTILE[:64])
     group.account.known.group_names[group.id] = HOSTILE
     for thing in (thread, group):
@@ -338,7 +344,7 @@ def test_names_are_harmless_where_they_are_shown(group: imkit.Group, thread: imk
     assert thread.id in repr(thread)
 
 
-def test_cards_say_what_is_known_and_whose_they_are(group: imkit.Group, thread: imkit.Thread) -> None:
+def test_cards_show_the_known_attributes_and_the_user(group: imkit.Group, thread: imkit.Thread) -> None:
     user = group.account.user
     for told in ("Group", "1 thread known", group.id, f"as {user}"):
         assert told in group._repr_html_()
@@ -348,7 +354,7 @@ def test_cards_say_what_is_known_and_whose_they_are(group: imkit.Group, thread: 
     assert repr(thread).endswith(f" in group {group.id}, 1 member>")
 
 
-def test_reprs_of_lists_ask_nothing() -> None:
+def test_reprs_do_not_ask_the_service() -> None:
     with odd_session(lambda _: Answer(500, {})) as (session, server):
         assert repr(session.thread("42").members()) == "<members of thread 42: iterate it, or list(…) it>"
         assert "threads alice joined in group 7" in repr(session.threads("7"))
@@ -357,7 +363,7 @@ def test_reprs_of_lists_ask_nothing() -> None:
         assert server.asked == []
 
 
-def test_rooms_are_values(alice: imkit.Session, bob: imkit.Session) -> None:
+def test_groups_and_threads_are_equal_by_id_kind_and_user(alice: imkit.Session, bob: imkit.Session) -> None:
     assert alice.thread("42") == alice.thread("42")
     assert alice.thread("42") != alice.group("42")
     assert alice.thread("42") != bob.thread("42")

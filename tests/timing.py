@@ -1,4 +1,4 @@
-"""Waits of the client, made short for a test."""
+"""Shorter waits of the client, for tests."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,5 +9,5 @@ from imkit.client import account
 
 
 def set_timing(patch: pytest.MonkeyPatch, **waits: Any) -> None:
-    """Change some waits of the connections that are made from now on; the names are those of `Timing`."""
+    """Set waits of the connections that are made from now on; the names are the fields of `Timing`."""
     patch.setattr(account, "TIMING", replace(account.TIMING, **waits))
