@@ -37,9 +37,9 @@ class App:
         InvalidMessage: the app key or a URL is malformed, or the limit is not above 0.
 
     Example:
-        >>> App("org#app")
+        >>> imkit.App("org#app")
         <App org#app, hosts discovered>
-        >>> App("org#app", rest_url="https://a1.easemob.com", max_requests_per_second=20).rest_url
+        >>> imkit.App("org#app", rest_url="https://a1.easemob.com", max_requests_per_second=20).rest_url
         'https://a1.easemob.com'
 
     Source: docs/protocol.md#host-discovery, docs/protocol.md#limits.
