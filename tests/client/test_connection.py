@@ -12,7 +12,6 @@ from websockets.sync.server import ServerConnection
 import imkit
 from imkit.client.connection import FIRST_ATTEMPTS
 from imkit.client.event_store import EventStream
-from imkit.client.timing import reconnect_delays
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
@@ -44,14 +43,6 @@ def received(stream: EventStream[imkit.MessageReceived], count: int) -> list[str
         if event.message.thread is not None:
             found.append(event.message.id)
     return found
-
-
-def test_delays_grow_as_the_official_sdks_do() -> None:
-    delays = list(itertools.islice(reconnect_delays(), 30))
-    assert 0 < delays[0] <= 0.5
-    assert all(1 <= delay <= 2 for delay in delays[1:5])
-    assert all(3 <= delay <= 6 for delay in delays[5:19])
-    assert all(5 <= delay <= 10 for delay in delays[19:])
 
 
 # -------------------------------------------------------------- a killed server
