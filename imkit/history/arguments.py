@@ -82,7 +82,7 @@ def moment_of(moment: Moment | None, name: str) -> int | None:
             moment = datetime.fromisoformat(moment)
         except ValueError as error:
             hint = 'Give an ISO time, such as "2026-11-23" or "2026-11-23T10:00:00+08:00".'
-            raise InvalidMessage(f"{name}: {moment!r:.60} is no time", hint=hint) from error
+            raise InvalidMessage(f"{name}: {moment!r:.60} is no ISO time", hint=hint) from error
     elif isinstance(moment, date) and not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)
     if not isinstance(moment, datetime):
