@@ -6,7 +6,7 @@
 #   make coverage    the quick tests, and how much of the code they run: fails below COVERAGE_FLOOR percent
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
 #   make kernels     the forms in JupyterLab on the ipykernels before the installed one: 6.31 and 7.1
-#   make acceptance  the acceptance run of ../shared, where it is there, ROUNDS times over
+#   make acceptance  a scenario for the official SDK that others wrote: ACCEPTANCE=FOLDER, ROUNDS times over
 #   make tutorials   the tutorials, run, as HTML to share: build/tutorials/index.html
 #   make pictures    take the README's pictures of the tutorials in a real JupyterLab
 #   make bench       the figures of benchmarks/, the official SDK beside them: a quarter of an hour
@@ -125,9 +125,11 @@ kernels: tests-are-equipped
 		|| broken="$$broken $$version"; \
 	done; if [ -n "$$broken" ]; then echo "== failed on$$broken"; exit 1; fi
 
-ACCEPTANCE ?= ../shared/peer
+# The folder holds a scenario.mjs; CONTRIBUTING.md says what is expected of it.
+ACCEPTANCE ?=
 ROUNDS ?= 1
 acceptance: tests-are-equipped
+	@[ -n "$(ACCEPTANCE)" ] || { echo "name the folder of the scenario: make acceptance ACCEPTANCE=FOLDER" >&2; exit 2; }
 	$(BIN)/python -m tests.peer.acceptance $(ACCEPTANCE) $(ROUNDS)
 
 tutorials: tests-are-equipped

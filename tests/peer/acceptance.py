@@ -19,8 +19,8 @@ def main() -> int:
     folder = Path(sys.argv[1])
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 1
     if not (folder / "scenario.mjs").exists():
-        print(f"no acceptance run at {folder}: nothing to do here (tests/peer is part of `make test` always)")
-        return 0
+        print(f"there is no scenario.mjs in {folder}", file=sys.stderr)
+        return 2
     install()
     with tempfile.TemporaryDirectory(prefix="imkit-acceptance-") as place:
         copy = Path(place) / "peer"
