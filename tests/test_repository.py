@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 TRACES = {
     "the host of a package registry": r"pypi[.]org|python[h]osted|registry[.]npmjs|deb[.]debian",
     "a path of one machine": r"/work/(?:main|steering|[.]library)|/ro[o]t/|/home/(?!you\b|user\b)\w+/",
+    "a document outside the repository": r"(?i)fact s[h]eet|[.][.]/s[h]ared|\bissue \d+['’]s",
 }
 LOCK_FILES = {"package-lock.json", "yarn.lock", "pnpm-lock.yaml", "poetry.lock", "uv.lock", "Pipfile.lock"}
 HEAVY = {"ipywidgets", "pandas", "pyarrow", "starlette", "uvicorn", "itables", "altair", "jupyterlab", "IPython"}
