@@ -267,11 +267,11 @@ def message_id(message: Message | str) -> str:
     """Return the id of a message, or refuse what is neither a message nor an id."""
     found = message.id if isinstance(message, Message) else message
     if not isinstance(found, str) or not (found.isascii() and found.isdigit()):
-        raise InvalidMessage(f"{found!r:.60} is no message", hint="Give a Message, or its id: a string of digits.")
+        raise InvalidMessage(f"{found!r:.60} is not a message", hint="Give a Message, or its id: a string of digits.")
     return found
 
 
 def _checked_id(found: object) -> str:
     if not isinstance(found, str) or not (found.isascii() and found.isdigit()) or len(found) > 32:
-        raise InvalidMessage(f"{found!r:.60} is no id of a group or thread", hint="It is a string of digits.")
+        raise InvalidMessage(f"{found!r:.60} is not the id of a group or a thread", hint="It is a string of digits.")
     return found

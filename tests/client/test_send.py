@@ -163,10 +163,10 @@ def test_what_is_too_large(room: Room, body: Any) -> None:
 
 def test_only_rooms_are_sent_to(room: Room) -> None:
     for to in (room.thread.id, None, room.alice):
-        with pytest.raises(imkit.InvalidMessage, match="no thread or group"):
+        with pytest.raises(imkit.InvalidMessage, match="a thread or a group is needed"):
             room.alice.send(to, "hello")
     for name in ("", "abc", "12 3", "²", "1" * 33, None, 7):
-        with pytest.raises(imkit.InvalidMessage, match="no id"):
+        with pytest.raises(imkit.InvalidMessage, match="not the id"):
             room.alice.thread(name)
 
 
