@@ -1,4 +1,4 @@
-"""Where an app's servers are, asked as the official SDK asks.
+"""Finds out where an app's servers are, in the same way as the official SDK.
 
 Source: docs/protocol.md#host-discovery.
 """

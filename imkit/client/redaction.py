@@ -1,4 +1,4 @@
-"""What hides secrets in what imkit shows or logs: values under a secret's name, and share-secrets in URLs."""
+"""Hides secrets in what imkit shows or logs: values under the name of a secret, and share-secrets in URLs."""
 
 from __future__ import annotations
 

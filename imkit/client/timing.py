@@ -1,4 +1,4 @@
-"""How long the client waits for what, and by which clocks.
+"""The timeouts of the client, the delays between its attempts to reconnect, and its clocks.
 
 Source: docs/protocol.md#timers-of-the-official-sdk, docs/protocol.md#reconnecting.
 """
@@ -29,16 +29,16 @@ def reconnect_delays() -> Iterator[float]:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The waits of a connection, in seconds, and its clocks.
+    """The timeouts of a connection, in seconds, and its clocks.
 
     Attributes:
-        open: for the socket to open, and again for the login to be answered.
-        answer: for the answer to a send; without it the connection is given up.
-        lookup: for finding out what became of the sends that the last connection lost.
-        queued: for a send to leave, while there is no connection.
-        steady: a connection that stood for less does not shorten the waits between attempts again.
-        tick: between two looks at what is overdue.
-        delays: makes the waits between attempts to reconnect.
+        open: for the socket to open, and again for the answer to the login.
+        answer: for the answer to a send; after it the client closes the connection and makes a new one.
+        lookup: to find out what became of the sends that the last connection lost.
+        queued: how long a send waits for a connection before it fails.
+        steady: after a connection of at least this length, the delays between attempts begin again with the short ones.
+        tick: between two checks for timeouts.
+        delays: returns the delays between attempts to reconnect.
         clock: seconds that only grow, for how long something took.
         wall_clock: seconds since the epoch, to compare with the service's times.
     """

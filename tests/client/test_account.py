@@ -1,4 +1,4 @@
-"""What an account learns without asking, and what runs beside it."""
+"""What an account learns from events, and its background tasks."""
 
 import asyncio
 import subprocess

@@ -55,7 +55,7 @@ def test_a_limit_must_be_above_zero(limit: float) -> None:
         imkit.App("org#app", max_requests_per_second=limit)
 
 
-def test_apps_are_values() -> None:
+def test_apps_are_equal_by_key_and_urls() -> None:
     one = imkit.App("org#app", rest_url="https://host/", ws_url="wss://host/websocket")
     same = imkit.App("org#app", rest_url="https://host", ws_url="wss://host/websocket")
     assert one == same

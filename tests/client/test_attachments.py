@@ -1,4 +1,4 @@
-"""Attachments and bundles: up, down, and what a stranger may put into them."""
+"""Attachments and bundles: upload, download, and hostile names, URLs and files."""
 
 import asyncio
 import io
@@ -50,7 +50,7 @@ def heard(session: imkit.Session, message: imkit.Message) -> imkit.Message:
     return event.message
 
 
-# -------------------------------------------------------------------- there and back
+# -------------------------------------------------------------------- upload and download
 
 BODIES: dict[str, Body] = {
     "img": imkit.Image(picture(40, 30), file_name="leaf.png"),
@@ -62,7 +62,7 @@ BODIES: dict[str, Body] = {
 
 
 @pytest.mark.parametrize("kind", BODIES)
-def test_an_attachment_there_and_back(
+def test_an_attachment_is_sent_received_and_downloaded(
     alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread, kind: str, tmp_path: Path
 ) -> None:
     body = BODIES[kind]
@@ -104,7 +104,7 @@ def test_a_file_from_a_path_with_progress(bob: imkit.Session, thread: imkit.Thre
         assert len(told) > 3
 
 
-def test_what_is_refused_before_an_upload(thread: imkit.Thread, tmp_path: Path) -> None:
+def test_files_that_are_refused_before_an_upload(thread: imkit.Thread, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     small.write_bytes(picture(1, 1))
     large = tmp_path / "large.bin"
@@ -137,7 +137,7 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-def test_a_picture_that_is_a_bomb_is_not_unpacked(thread: imkit.Thread) -> None:
+def test_a_decompression_bomb_is_refused(thread: imkit.Thread) -> None:
     with pytest.raises(imkit.InvalidMessage, match="not a picture"):
         thread.send(imkit.Image(bomb(), file_name="huge.png"))
 
@@ -148,7 +148,7 @@ def test_the_largest_attachment_passes(bob: imkit.Session, thread: imkit.Thread,
     assert bob.download(sent, tmp_path).read_bytes() == data
 
 
-# -------------------------------------------------------------------- names of strangers
+# -------------------------------------------------------------------- hostile file names
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_the_largest_attachment_passes(bob: imkit.Session, thread: imkit.Thread,
         "line\r\nbreak.txt",
     ],
 )
-def test_a_strangers_file_name_leads_nowhere(
+def test_a_hostile_file_name_stays_in_the_folder(
     bob: imkit.Session, thread: imkit.Thread, tmp_path: Path, name: str
 ) -> None:
     sent = thread.send(imkit.File(b"leaves", file_name=name))
@@ -196,7 +196,7 @@ def test_a_bundle_reads_and_writes_as_the_official_sdk_does() -> None:
     assert bundle.pack(GOLDEN["ids"]["appKey"], messages) == data
 
 
-def test_a_bundle_there_and_back(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
+def test_a_bundle_is_sent_received_and_unpacked(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
     inner = [thread.send(f"number {number} 茶") for number in range(3)]
     inner.append(thread.send(imkit.File(b"leaves", file_name="tea.txt")))
     told: list[tuple[int, int | None]] = []
@@ -212,7 +212,7 @@ def test_a_bundle_there_and_back(bob: imkit.Session, thread: imkit.Thread, tmp_p
     assert bob.download(unpacked[3], tmp_path).read_bytes() == b"leaves"
     assert told
     assert told[-1][0] == told[-1][1]
-    # One in the other, and on to somebody else as it came.
+    # A bundle in a bundle, and the received one forwarded.
     nested = bob.thread(thread.id).send(imkit.Combine("More", [got]))
     [level_one] = bob.unpack(nested)
     assert isinstance(level_one.body, imkit.Combine)
@@ -234,7 +234,7 @@ def test_the_limits_of_a_bundle(thread: imkit.Thread) -> None:
         thread.send(imkit.Combine("Too deep", [deep]))
 
 
-def test_a_damaged_bundle_says_so_and_never_fails_otherwise() -> None:
+def test_a_damaged_bundle_is_a_protocol_error() -> None:
     data = bytes.fromhex(GOLDEN["hex"])
     assert bundle.unpack(data[:2] + b"\0") == []  # no message, and the check byte of none
     for end in (0, 1, 2, *range(4, len(data))):
@@ -242,7 +242,7 @@ def test_a_damaged_bundle_says_so_and_never_fails_otherwise() -> None:
             bundle.unpack(data[:end])
         except imkit.ProtocolError:
             continue
-        raise AssertionError(f"cut to {end} bytes, and nobody noticed")
+        raise AssertionError(f"cut to {end} bytes, and no error was raised")
     noticed = 0
     for place in range(len(data)):
         damaged = bytearray(data)
@@ -254,7 +254,7 @@ def test_a_damaged_bundle_says_so_and_never_fails_otherwise() -> None:
     assert noticed >= len(data) // 2  # the check byte covers every other one
 
 
-def test_a_bundle_that_is_none(
+def test_messages_and_files_that_are_not_bundles(
     alice: imkit.Session, bob: imkit.Session, thread: imkit.Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = thread.send("tea")
@@ -270,7 +270,7 @@ def test_a_bundle_that_is_none(
         bob.unpack(lie)
 
 
-# -------------------------------------------------------------------- where a download goes
+# -------------------------------------------------------------------- hosts of a download
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_a_foreign_url_is_not_followed(alice: imkit.Session, thread: imkit.Threa
     assert not (tmp_path / "in").exists()
 
 
-def test_only_the_path_of_a_url_counts(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
+def test_only_the_path_of_a_url_is_used(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
     sent = thread.send(imkit.File(b"leaves", file_name="tea.txt"))
     assert isinstance(sent.body, imkit.File)
     path = str(sent.body.url).partition("://")[2].partition("/")[2]
@@ -300,7 +300,7 @@ def test_only_the_path_of_a_url_counts(bob: imkit.Session, thread: imkit.Thread,
     assert bob.download(moved, tmp_path).read_bytes() == b"leaves"
 
 
-def test_what_is_refused_or_gone(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
+def test_refused_and_expired_downloads(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
     sent = thread.send(imkit.File(b"leaves", file_name="tea.txt"))
     assert isinstance(sent.body, imkit.File)
     with pytest.raises(imkit.Forbidden) as caught:
@@ -320,7 +320,7 @@ def pointed_at(session: imkit.Session, url: str, patch: pytest.MonkeyPatch) -> N
     patch.setattr(session.account.rest, "rest_url", url)
 
 
-def test_a_redirect_elsewhere_gets_no_token(
+def test_a_redirect_to_another_host_gets_no_token(
     bob: imkit.Session, thread: imkit.Thread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = thread.send(imkit.File(b"leaves", file_name="tea.txt"))
@@ -336,7 +336,7 @@ def test_a_redirect_elsewhere_gets_no_token(
 
 
 @pytest.mark.parametrize("location", ["http://[", "file:///etc/passwd", "/again", "http://127.0.0.1:1/", "\x00"])
-def test_a_redirect_that_leads_nowhere(
+def test_a_redirect_that_fails(
     bob: imkit.Session, thread: imkit.Thread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
     sent = thread.send(imkit.File(b"leaves", file_name="tea.txt"))
@@ -347,7 +347,7 @@ def test_a_redirect_that_leads_nowhere(
     assert list((tmp_path / "in").iterdir()) == []
 
 
-def test_a_download_that_breaks_leaves_nothing_behind(
+def test_a_download_that_breaks_leaves_no_file(
     bob: imkit.Session, thread: imkit.Thread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = thread.send(imkit.File(b"leaves", file_name="tea.txt"))
@@ -370,9 +370,7 @@ def test_a_download_that_breaks_leaves_nothing_behind(
     assert list((tmp_path / "in").iterdir()) == []
 
 
-def test_downloads_side_by_side_take_names_of_their_own(
-    bob: imkit.Session, thread: imkit.Thread, tmp_path: Path
-) -> None:
+def test_parallel_downloads_get_different_names(bob: imkit.Session, thread: imkit.Thread, tmp_path: Path) -> None:
     sent = thread.send(imkit.File(b"leaves", file_name="tea.txt"))
 
     async def main() -> list[Path]:

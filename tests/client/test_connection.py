@@ -1,4 +1,4 @@
-"""The connection under bad conditions: killed servers, odd servers, sends on the way."""
+"""The connection with killed servers, with servers that answer wrongly, and with sends in flight."""
 
 import asyncio
 import itertools
@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Sandbox]:
-    """A server to be killed, whose data survive."""
+    """A server that a test can kill and start again with its data."""
     with Sandbox(tmp_path / "data.db") as running:
         yield running
 
@@ -49,7 +49,7 @@ def received(stream: EventStream[imkit.MessageReceived], count: int) -> list[str
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_killed_server_costs_no_acknowledged_message(own: Sandbox) -> None:
+def test_no_acknowledged_message_is_lost_when_the_server_is_killed(own: Sandbox) -> None:
     with imkit.login(new_name("alice"), app=own.app) as alice, imkit.login(new_name("bob"), app=own.app) as bob:
         group = alice.create_group("tea", members=[bob.user])
         thread = group.create_thread("Oolong", group.send("Which?"))
@@ -99,7 +99,7 @@ def test_a_killed_server_costs_no_acknowledged_message(own: Sandbox) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_is_sent_while_the_server_is_down_goes_out_once_and_in_order(own: Sandbox) -> None:
+def test_sends_while_the_server_is_down_leave_later_once_and_in_order(own: Sandbox) -> None:
     with imkit.login(new_name("alice"), app=own.app) as alice:
         group = alice.create_group("tea")
         thread = group.create_thread("Oolong", group.send("Which?"))
@@ -144,7 +144,7 @@ def test_closing_while_the_server_is_down(own: Sandbox) -> None:
     assert list(events) == [imkit.LoggedOut("closed")]
 
 
-def test_a_send_that_finds_no_connection_for_long_is_given_up(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_send_fails_after_a_minute_without_a_connection(own: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     set_timing(monkeypatch, queued=0.05)
     with imkit.login(new_name("alice"), app=own.app) as alice:
         events = alice.events(imkit.Disconnected)
@@ -157,7 +157,7 @@ def test_a_send_that_finds_no_connection_for_long_is_given_up(own: Sandbox, monk
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_send_interrupted_while_it_waits_is_not_sent(own: Sandbox) -> None:
+def test_an_interrupted_send_that_waits_is_not_sent(own: Sandbox) -> None:
     with imkit.login(new_name("alice"), app=own.app) as alice:
         group = alice.create_group("tea")
         events = alice.events(imkit.Disconnected)
@@ -190,14 +190,14 @@ def test_many_losses_in_a_row(quick: None) -> None:
         assert [message.id for message in group.messages()] == sent
 
 
-def test_answers_that_never_come_are_found_in_the_history(quick: None) -> None:
+def test_sends_with_lost_answers_are_found_in_the_history(quick: None) -> None:
     with Sandbox(fail={"cut-before-ack": 1.0}) as fragile, imkit.login(new_name(), app=fragile.app) as alice:
         group = alice.create_group("tea")
         sent = [group.send(f"message {number}").id for number in range(3)]
         assert [message.id for message in group.messages()] == sent
 
 
-# ----------------------------------------------------------------- odd servers
+# ----------------------------------------------------------------- servers that answer wrongly
 
 
 def app_at(url: str) -> imkit.App:
@@ -288,7 +288,7 @@ def test_a_refused_login(reply: dict[str, object], kind: type[imkit.IMError], co
     assert logins == [1]
 
 
-def test_a_server_that_compresses_unasked() -> None:
+def test_a_server_that_compresses_without_being_asked() -> None:
     def compress(socket: ServerConnection) -> None:
         socket.recv()
         reply = schema.Provision(status=schema.Status(errorCode=0), protocolCompressType=[2])
@@ -299,7 +299,7 @@ def test_a_server_that_compresses_unasked() -> None:
         imkit.login(new_name(), app=app_at(url), token="t0ken")
 
 
-def test_an_answer_that_never_comes_gives_the_connection_up(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+def test_a_missing_answer_closes_the_connection(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     set_timing(monkeypatch, answer=0.1)
     logins: list[int] = []
     again = threading.Event()
@@ -321,7 +321,7 @@ def test_an_answer_that_never_comes_gives_the_connection_up(monkeypatch: pytest.
         assert again.wait(WAIT)
 
 
-def test_a_session_reads_on_while_its_loop_is_used_by_others(sandbox: Sandbox) -> None:
+def test_a_login_that_hangs_does_not_stop_another_session(sandbox: Sandbox) -> None:
     # The portal is shared: a session of one app does not wait for one of another that does not answer.
     over = threading.Event()
     began = threading.Event()

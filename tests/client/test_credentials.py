@@ -1,4 +1,4 @@
-"""Credentials: a password, a token, a function that fetches one; and what becomes of a token that ends."""
+"""Credentials: a password, a token, or a function that fetches tokens; and renewal after a refusal."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ _made: list[Rest] = []
 
 
 @pytest.fixture(autouse=True)
-def _closed_again() -> Iterator[None]:
+def close_made() -> Iterator[None]:
     yield
     while _made:
         portal().call(_made.pop().close())
@@ -39,7 +39,7 @@ def token(credentials: Credentials, refused: bool = False) -> str:
     return portal().call(credentials.token(refused))
 
 
-def test_no_credential_for_a_real_app() -> None:
+def test_a_real_app_needs_a_credential() -> None:
     with pytest.raises(imkit.AuthError, match="no credential for alice at org#app") as caught:
         made()
     assert "password" in caught.value.hint
@@ -56,7 +56,7 @@ def test_no_credential_for_a_real_app() -> None:
         {"token": []},
     ],
 )
-def test_credentials_of_a_wrong_kind(credential: dict[str, Any]) -> None:
+def test_credentials_of_a_wrong_type(credential: dict[str, Any]) -> None:
     with pytest.raises(imkit.InvalidMessage):
         made(**credential)
 
@@ -70,7 +70,7 @@ def test_a_token_string_cannot_be_renewed() -> None:
     assert "app server" in caught.value.hint
 
 
-def test_a_function_is_asked_when_there_is_no_token_and_when_it_was_refused() -> None:
+def test_the_function_is_called_without_a_token_and_after_a_refusal() -> None:
     threads: list[str] = []
 
     def fetch() -> str:
@@ -95,7 +95,7 @@ def test_an_async_function_is_awaited() -> None:
     assert token(made(token=fetch)) == "t0ken"
 
 
-def test_two_who_were_refused_fetch_once() -> None:
+def test_two_refused_callers_fetch_one_new_token() -> None:
     fetched: list[str] = []
 
     async def fetch() -> str:
@@ -113,7 +113,7 @@ def test_two_who_were_refused_fetch_once() -> None:
 
 
 @pytest.mark.parametrize("found", [None, 7, "", b"t0ken", {"token": "t"}, "half\nheader", "töken"])
-def test_a_function_that_gives_no_token(found: Any) -> None:
+def test_a_function_that_returns_no_token(found: Any) -> None:
     with pytest.raises(imkit.AuthError, match="expected a token for alice") as caught:
         token(made(token=lambda: found))
     assert "function" in caught.value.hint
@@ -129,7 +129,7 @@ def test_a_function_that_raises(error: BaseException) -> None:
     assert caught.value.__cause__ is not None
 
 
-def test_a_password_is_changed_for_a_token_as_the_official_sdk_does() -> None:
+def test_a_password_gets_a_token_as_in_the_official_sdk() -> None:
     with http_stand_in(lambda _: Answer(200, {"access_token": "t0ken", "expires_in": 60})) as server:
         credentials = made(server.url, password="hunter2")
         assert token(credentials) == "t0ken"

@@ -1,4 +1,4 @@
-"""Discovery: hosts are found as the official SDK finds them, and nothing odd leads elsewhere."""
+"""Discovery: hosts are found as the official SDK finds them, and malformed answers are refused."""
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -34,12 +34,12 @@ def test_discovery_asks_as_the_official_sdk_does() -> None:
     assert found == Hosts("http://127.0.0.1:8080", "ws://127.0.0.1:8080/websocket")
 
 
-def test_a_host_without_a_name_goes_by_its_ip() -> None:
+def test_a_host_without_a_name_is_used_by_its_ip() -> None:
     with http_stand_in(lambda _: Answer(200, hosts({"protocol": "http", "ip": "10.0.0.1"}))) as server:
         assert call(discover("org#app", (server.url,))) == Hosts("http://10.0.0.1", "ws://10.0.0.1/websocket")
 
 
-def test_discovery_asks_the_next_place() -> None:
+def test_discovery_asks_the_next_source() -> None:
     bad = [
         Answer(500, {}),
         HTML_502,
@@ -63,7 +63,7 @@ def test_discovery_asks_the_next_place() -> None:
     assert found.rest_url == "http://127.0.0.1:8080"
 
 
-def test_discovery_that_finds_nothing_says_what_each_place_did() -> None:
+def test_a_failed_discovery_says_what_each_source_did() -> None:
     with http_stand_in(lambda _: Answer(500, {})) as server, http_stand_in(lambda _: HTML_502) as other:
         gone = other.url
         other.close()

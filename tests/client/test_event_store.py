@@ -1,4 +1,4 @@
-"""The event store and its consumers: each at its own pace, told what it missed, ended with the session."""
+"""The event store: consumers read at their own speed, learn how many events they missed, and end with the session."""
 
 import asyncio
 import gc
@@ -50,21 +50,21 @@ def numbers(stream: EventStream[MessageReceived], count: int) -> list[int]:
     return [int(event.message.id) for event in found if isinstance(event, MessageReceived)]
 
 
-def test_a_consumer_gets_what_is_kept_and_then_what_comes(store: EventStore) -> None:
+def test_a_consumer_gets_the_kept_events_and_then_new_ones(store: EventStore) -> None:
     tell(store, 1, 2)
     stream = EventStream(store, (MessageReceived,), True)
     tell(store, 3)
     assert numbers(stream, 3) == [1, 2, 3]
 
 
-def test_without_replay_it_gets_only_what_comes(store: EventStore) -> None:
+def test_without_replay_a_consumer_gets_only_new_events(store: EventStore) -> None:
     tell(store, 1, 2)
     stream = EventStream(store, (MessageReceived,), False)
     tell(store, 3)
     assert numbers(stream, 1) == [3]
 
 
-def test_consumers_keep_their_own_pace(store: EventStore) -> None:
+def test_consumers_read_at_their_own_speed(store: EventStore) -> None:
     fast, slow = (EventStream(store, (MessageReceived,), True) for _ in range(2))
     tell(store, 1, 2)
     assert numbers(fast, 2) == [1, 2]
@@ -73,7 +73,7 @@ def test_consumers_keep_their_own_pace(store: EventStore) -> None:
     assert numbers(slow, 3) == [1, 2, 3]
 
 
-def test_only_the_kinds_asked_for(store: EventStore) -> None:
+def test_a_consumer_gets_only_the_kinds_it_asked_for(store: EventStore) -> None:
     some = EventStream(store, (Connected, Disconnected), True)
     everything: EventStream[Event] = EventStream(store, (), True)
     add(store, Connected(), MessageReceived(message(1)), Disconnected("gone"))
@@ -81,7 +81,7 @@ def test_only_the_kinds_asked_for(store: EventStore) -> None:
     assert [type(everything.next(timeout=5)) for _ in range(3)] == [Connected, MessageReceived, Disconnected]
 
 
-def test_who_falls_behind_is_told_how_much_of_what_was_wanted_is_gone() -> None:
+def test_a_slow_consumer_learns_how_many_of_its_events_are_gone() -> None:
     store = EventStore(kept=10)
     stream = EventStream(store, (MessageReceived,), True)
     tell(store, 1)
@@ -94,7 +94,7 @@ def test_who_falls_behind_is_told_how_much_of_what_was_wanted_is_gone() -> None:
     assert numbers(late, 10) == list(range(12, 22))  # it missed nothing: it was not there
 
 
-def test_what_is_not_wanted_is_never_missed() -> None:
+def test_dropped_events_of_other_kinds_do_not_count() -> None:
     store = EventStore(kept=3)
     stream = EventStream(store, (Disconnected,), True)
     tell(store, *range(20))
@@ -102,7 +102,7 @@ def test_what_is_not_wanted_is_never_missed() -> None:
     assert stream.next(timeout=5) == Disconnected("at last")
 
 
-def test_it_keeps_ten_thousand_and_no_more(store: EventStore) -> None:
+def test_the_store_keeps_ten_thousand_events(store: EventStore) -> None:
     tell(store, *range(10_050))
     stream = EventStream(store, (MessageReceived,), True)
     assert numbers(stream, 10_000 // 100)[0] == 50
@@ -110,7 +110,7 @@ def test_it_keeps_ten_thousand_and_no_more(store: EventStore) -> None:
     assert len(store.events_from(0)) == 10_000
 
 
-def test_next_gives_up_after_its_timeout_and_loses_nothing(store: EventStore) -> None:
+def test_a_timeout_of_next_loses_no_event(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
     for timeout in (0, 0.01):
         with pytest.raises(imkit.TimedOut, match=r"no MessageReceived came in 0(\.01)? s") as caught:
@@ -121,7 +121,7 @@ def test_next_gives_up_after_its_timeout_and_loses_nothing(store: EventStore) ->
     assert numbers(stream, 1) == [1]
 
 
-def test_next_wakes_for_what_another_thread_adds(store: EventStore) -> None:
+def test_next_gets_an_event_that_another_thread_adds(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
     adding = threading.Timer(0.05, lambda: tell(store, 7))
     adding.start()
@@ -129,7 +129,7 @@ def test_next_wakes_for_what_another_thread_adds(store: EventStore) -> None:
     adding.join()
 
 
-def test_it_ends_with_the_session_once_all_is_read(store: EventStore) -> None:
+def test_a_loop_ends_with_the_session_after_all_events(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
     tell(store, 1, 2)
     add(store, LoggedOut("closed"))
@@ -139,7 +139,7 @@ def test_it_ends_with_the_session_once_all_is_read(store: EventStore) -> None:
         stream.next()
 
 
-def test_closing_the_store_ends_who_waits(store: EventStore) -> None:
+def test_closing_the_store_ends_a_waiting_loop(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
     closing = threading.Timer(0.05, lambda: portal().run(store.close))
     closing.start()
@@ -147,7 +147,7 @@ def test_closing_the_store_ends_who_waits(store: EventStore) -> None:
     closing.join()
 
 
-def test_a_break_and_another_loop_lose_nothing(store: EventStore) -> None:
+def test_a_second_loop_continues_after_a_break(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
     tell(store, *range(6))
     seen = []
@@ -161,7 +161,7 @@ def test_a_break_and_another_loop_lose_nothing(store: EventStore) -> None:
     assert [event.message.id for event in seen if isinstance(event, MessageReceived)] == list("012345")
 
 
-def test_a_loop_that_failed_and_is_kept_by_its_traceback_holds_nothing_back(store: EventStore) -> None:
+def test_a_failed_loop_that_a_traceback_keeps_takes_no_events(store: EventStore) -> None:
     # A notebook keeps the last traceback, and with it the loop: what comes next is for the next loop all the same.
     stream = EventStream(store, (MessageReceived,), True)
     tell(store, 1, 2, 3)
@@ -193,7 +193,7 @@ def test_async_for(store: EventStore) -> None:
     assert asyncio.run(main()) == ["3"]
 
 
-def test_a_time_limit_around_async_for_loses_nothing(store: EventStore) -> None:
+def test_a_timeout_around_async_for_loses_no_event(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
 
     async def main() -> None:
@@ -207,7 +207,7 @@ def test_a_time_limit_around_async_for_loses_nothing(store: EventStore) -> None:
     assert numbers(stream, 1) == [1]
 
 
-def test_two_threads_share_a_consumer(store: EventStore) -> None:
+def test_threads_that_share_a_consumer_get_each_event_once(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived,), True)
     seen: list[Event] = []
     threads = [threading.Thread(target=lambda: seen.extend(stream)) for _ in range(4)]
@@ -221,14 +221,14 @@ def test_two_threads_share_a_consumer(store: EventStore) -> None:
     assert sorted(int(event.message.id) for event in seen if isinstance(event, MessageReceived)) == list(range(1000))
 
 
-def test_a_consumer_nobody_holds_is_forgotten(store: EventStore) -> None:
+def test_an_unreferenced_consumer_is_garbage_collected(store: EventStore) -> None:
     gone = weakref.ref(EventStream(store, (MessageReceived,), True))
     gc.collect()
     assert gone() is None
     tell(store, 1)
 
 
-def test_a_recall_carries_what_was_said_and_for_how_long(store: EventStore) -> None:
+def test_a_recall_has_the_recalled_message_and_its_age(store: EventStore) -> None:
     stream = EventStream(store, (MessageRecalled,), True)
     edited = MessageEdited(message(1, "better words"), "alice", 1, NOON)
     at = NOON + timedelta(seconds=90)
@@ -243,7 +243,7 @@ def test_a_recall_carries_what_was_said_and_for_how_long(store: EventStore) -> N
     assert (unseen.message, unseen.seconds_after) == (None, None)
 
 
-def test_a_recall_of_what_a_thread_notice_told(store: EventStore) -> None:
+def test_a_recall_finds_the_message_in_a_thread_notice(store: EventStore) -> None:
     told = ThreadChanged("update", "42", "tea", "7", "alice", last_message=message(5, "told by a notice"))
     add(store, told, MessageRecalled("5", "42", "alice", NOON))
     stream = EventStream(store, (MessageRecalled,), True)
@@ -252,7 +252,7 @@ def test_a_recall_of_what_a_thread_notice_told(store: EventStore) -> None:
     assert recalled.message == told.last_message
 
 
-def test_repr_says_what_waits(store: EventStore) -> None:
+def test_repr_shows_the_kinds_and_the_number_of_events_to_read(store: EventStore) -> None:
     stream = EventStream(store, (MessageReceived, Connected), True)
     tell(store, 1, 2)
     assert repr(stream) == "<EventStream of MessageReceived, Connected, 2 to read>"

@@ -16,7 +16,7 @@ def test_loopback() -> None:
     assert not is_loopback("http://127.0.0.1.example.org")
 
 
-def test_closing_ends_the_requests_under_way() -> None:
+def test_closing_ends_the_running_requests() -> None:
     arrived, over = threading.Semaphore(0), threading.Event()
 
     def never(_: Asked) -> Answer:
@@ -41,7 +41,7 @@ def test_closing_ends_the_requests_under_way() -> None:
     assert all(isinstance(end, RequestFailed) and end.kind == "closed" for end in ends)
 
 
-def test_an_address_that_is_no_url_is_a_failure_of_the_request() -> None:
+def test_a_malformed_url_is_a_failed_request() -> None:
     async def main() -> None:
         async with HttpClient("http://127.0.0.1") as http:
             await http.request("GET", "http://127.0.0.1/\x01", params={"a": "b"})

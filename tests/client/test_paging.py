@@ -1,4 +1,4 @@
-"""Lists that page by themselves: asked for a page at a time, ended wherever one stops."""
+"""`Listing` fetches a page when a loop needs it, and closes its pages when the loop ends."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from imkit.portal import portal
 
 
 class Book:
-    """Pages of numbers, that notes which were asked for."""
+    """Pages of numbers; notes which pages were fetched."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -30,7 +30,7 @@ class Book:
             self.closed.set()
 
 
-def test_all_pages_in_both_faces_as_often_as_wanted() -> None:
+def test_for_async_for_and_a_second_loop_give_all_pages() -> None:
     book = Book()
     listing = Listing(book.pages, "numbers")
     expected = [0, 1, 20, 21, 30, 31]
@@ -43,7 +43,7 @@ def test_all_pages_in_both_faces_as_often_as_wanted() -> None:
     assert repr(listing) == "<numbers: iterate it, or list(…) it>"
 
 
-def test_pages_are_asked_for_when_they_are_needed() -> None:
+def test_a_page_is_fetched_when_it_is_needed() -> None:
     book = Book()
     for number in Listing(book.pages, "numbers"):
         if number == 1:
@@ -52,7 +52,7 @@ def test_pages_are_asked_for_when_they_are_needed() -> None:
     assert book.closed.wait(5)
 
 
-def test_an_async_walk_ends_where_it_stops() -> None:
+def test_an_async_loop_closes_the_pages_where_it_ends() -> None:
     book = Book()
 
     async def main() -> None:
@@ -65,7 +65,7 @@ def test_an_async_walk_ends_where_it_stops() -> None:
     assert book.closed.wait(5)
 
 
-def test_a_walk_collected_on_the_loop_itself_ends_quietly() -> None:
+def test_a_loop_that_is_garbage_collected_on_imkits_loop_ends_quietly() -> None:
     book = Book()
     walk = iter(Listing(book.pages, "numbers"))
     assert next(walk) == 0
@@ -76,7 +76,7 @@ def test_a_walk_collected_on_the_loop_itself_ends_quietly() -> None:
     assert book.closed.wait(5)
 
 
-def test_an_error_in_a_page_comes_through() -> None:
+def test_an_error_in_a_page_reaches_the_caller() -> None:
     async def pages() -> AsyncGenerator[list[int], None]:
         yield [1]
         raise ValueError("torn")
@@ -87,7 +87,7 @@ def test_an_error_in_a_page_comes_through() -> None:
         next(walk)
 
 
-def test_a_walk_left_open_does_not_trouble_the_end_of_the_interpreter() -> None:
+def test_an_open_loop_does_not_disturb_the_end_of_the_interpreter() -> None:
     code = """if True:
         from imkit.client.paging import Listing
         async def pages():

@@ -1,4 +1,4 @@
-"""REST calls: which of them are tried again, and what becomes of those that fail."""
+"""REST calls: which of them are repeated, and which errors the others raise."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ OK = Answer(200, {"data": "fine"})
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits between attempts, noted and cut short."""
+    """Make the waits between attempts short, and return a list that notes them."""
     waits: list[float] = []
     sleep = asyncio.sleep
 
@@ -45,7 +45,7 @@ def call(work: Coroutine[Any, Any, T]) -> T:
 def talk(
     answer: Callable[[Asked], Answer] | list[Answer], seconds: float = REQUEST_SECONDS
 ) -> Iterator[tuple[Rest, HttpStandIn]]:
-    """A `Rest` and the server it talks to, which says these answers one after another, the last one again and again."""
+    """Give a `Rest` and its server, which gives these answers in order and repeats the last one."""
     answers = list(answer) if isinstance(answer, list) else []
 
     def scripted(asked: Asked) -> Answer:
@@ -60,7 +60,7 @@ def talk(
 # --------------------------------------------------------------------- requests
 
 
-def test_a_request_as_the_service_wants_it() -> None:
+def test_a_request_has_the_headers_that_the_service_wants() -> None:
     async def token(_refused: bool) -> str:
         return "t0ken"
 
@@ -81,7 +81,7 @@ def test_each_part_of_a_path_is_quoted() -> None:
 
 
 @pytest.mark.parametrize("part", ["..", ".", ""])
-def test_no_part_of_a_path_leads_elsewhere(part: str) -> None:
+def test_a_part_of_a_path_cannot_lead_to_another_path(part: str) -> None:
     with talk([OK]) as (rest, server):
         with pytest.raises(imkit.InvalidMessage, match="not a valid path"):
             call(rest.request("DELETE", "thread", "42", "users", part))
@@ -106,7 +106,7 @@ def test_success_without_a_json_object_is_a_protocol_error(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("busy", [Answer(503, {"error": "busy"}), HTML_502, Answer(504, b""), Answer(cut=True)])
-def test_what_does_no_harm_twice_is_repeated(busy: Answer, quick: list[float]) -> None:
+def test_a_repeatable_request_is_repeated(busy: Answer, quick: list[float]) -> None:
     with talk([busy, busy, OK]) as (rest, server):
         assert call(rest.request("POST", "thread", "message", repeatable=True)) == OK.body
         assert len(server.asked) == 3
@@ -123,7 +123,7 @@ def test_what_does_no_harm_twice_is_repeated(busy: Answer, quick: list[float]) -
         (Answer(cut=True), imkit.ConnectionLost),
     ],
 )
-def test_what_may_have_been_carried_out_is_not_repeated(busy: Answer, kind: type[imkit.IMError]) -> None:
+def test_a_request_that_may_have_been_carried_out_is_not_repeated(busy: Answer, kind: type[imkit.IMError]) -> None:
     with talk([busy, OK]) as (rest, server):
         with pytest.raises(kind) as caught:
             call(rest.request("POST", "thread", body={"name": "tea"}))
@@ -135,7 +135,7 @@ def test_what_may_have_been_carried_out_is_not_repeated(busy: Answer, kind: type
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-def test_what_was_refused_unseen_is_repeated_after_the_time_told(repeatable: bool, quick: list[float]) -> None:
+def test_a_429_is_repeated_after_the_time_that_it_gives(repeatable: bool, quick: list[float]) -> None:
     limited = Answer(429, {"error": "reach_limit"}, {"Retry-After": "3"})
     with talk([limited, limited, OK]) as (rest, server):
         assert call(rest.request("POST", "thread", repeatable=repeatable)) == OK.body
@@ -143,7 +143,7 @@ def test_what_was_refused_unseen_is_repeated_after_the_time_told(repeatable: boo
     assert [round(wait, 1) for wait in quick] == [3.0, 3.0]
 
 
-def test_retrying_ends(quick: list[float]) -> None:
+def test_retries_end(quick: list[float]) -> None:
     for busy, kind in ((Answer(429, {"error": "reach_limit"}), imkit.RateLimited), (HTML_502, imkit.ServiceBusy)):
         with talk([busy]) as (rest, server):
             with pytest.raises(kind):
@@ -151,7 +151,7 @@ def test_retrying_ends(quick: list[float]) -> None:
             assert len(server.asked) == MAX_ATTEMPTS
 
 
-def test_a_long_wait_is_left_to_the_caller(quick: list[float]) -> None:
+def test_a_long_retry_after_is_an_error(quick: list[float]) -> None:
     with talk([Answer(429, {"error": "reach_limit"}, {"Retry-After": "3600"}), OK]) as (rest, server):
         with pytest.raises(imkit.RateLimited) as caught:
             call(rest.get("thread", "42"))
@@ -161,14 +161,14 @@ def test_a_long_wait_is_left_to_the_caller(quick: list[float]) -> None:
 
 
 @pytest.mark.parametrize("told", ["soon", "-1", "nan", "inf", "Wed, 21 Oct 2026 07:28:00 GMT", ""])
-def test_a_retry_after_that_is_no_number_of_seconds_is_passed_over(told: str, quick: list[float]) -> None:
+def test_a_retry_after_that_is_not_a_number_of_seconds_is_ignored(told: str, quick: list[float]) -> None:
     with talk([Answer(429, {"error": "reach_limit"}, {"Retry-After": told}), OK]) as (rest, _):
         assert call(rest.get("thread", "42")) == OK.body
     assert len(quick) == 1
     assert quick[0] <= 0.2
 
 
-def test_a_service_that_is_not_there() -> None:
+def test_a_service_that_does_not_run() -> None:
     with http_stand_in(lambda _: OK) as gone:
         url = gone.url
 
@@ -195,7 +195,7 @@ def test_no_answer_in_time() -> None:
         over.set()
 
 
-def test_after_the_end_of_the_session_nothing_is_asked() -> None:
+def test_after_the_end_of_the_session_no_request_is_sent() -> None:
     async def told(sent: int) -> None:
         raise AssertionError("nothing is sent")
 
@@ -213,7 +213,7 @@ def test_after_the_end_of_the_session_nothing_is_asked() -> None:
 # ----------------------------------------------------------------------- tokens
 
 
-def test_a_refused_token_is_fetched_anew_once() -> None:
+def test_after_a_refused_token_a_new_one_is_fetched_once() -> None:
     given: list[bool] = []
 
     async def token(refused: bool) -> str:
@@ -236,7 +236,7 @@ def test_a_refused_token_is_fetched_anew_once() -> None:
 # -------------------------------------------------------------------- downloads
 
 
-def test_a_download_that_breaks_off_is_not_begun_again() -> None:
+def test_a_download_that_breaks_is_not_repeated() -> None:
     asked: list[bytes] = []
 
     class Broken(socketserver.BaseRequestHandler):

@@ -1,4 +1,4 @@
-"""What the service's refusals mean."""
+"""The imkit error for each refusal of the service."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("status", "error_code", "text", "path", "kind", "code"), REFUSALS)
-def test_a_refusal(
+def test_each_refusal_has_its_error(
     status: int, error_code: int | None, text: str, path: str, kind: type[imkit.IMError], code: int
 ) -> None:
     error = "invalid_grant" if path == "token" else "unauthorized" if status == 401 else "refused"
@@ -58,7 +58,7 @@ def test_a_refusal(
     "body",
     [{}, {"error_code": "40011"}, {"error_code": True}, {"error": None}, {"error_description": ["list"]}, {"error": 5}],
 )
-def test_odd_refusals_are_errors_all_the_same(body: dict[str, Any]) -> None:
+def test_malformed_refusals_are_errors_too(body: dict[str, Any]) -> None:
     for status in (200, 201, 400, 401, 403, 404, 413, 429, 500, 503):
         assert isinstance(refusal("GET /x", status, body), imkit.IMError)
 

@@ -1,4 +1,4 @@
-"""Sending, recalling and editing, at a real sandbox."""
+"""Sends, recalls and edits against a real sandbox."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from tests.people import new_name
 WAIT = 10.0
 
 
-class Room:
-    """Alice and Bob in a thread; Carol only in its group; Dave nowhere."""
+class Tea:
+    """A group with a thread. Alice and Bob are in the thread, Carol is only in the group, Dave is in neither."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         names = [new_name(name) for name in ("alice", "bob", "carol", "dave")]
@@ -36,41 +36,41 @@ class Room:
 
 
 @pytest.fixture(scope="module")
-def shared_room(sandbox: Sandbox) -> Iterator[Room]:
-    room = Room(sandbox)
-    yield room
-    room.close()
+def shared_tea(sandbox: Sandbox) -> Iterator[Tea]:
+    tea = Tea(sandbox)
+    yield tea
+    tea.close()
 
 
 @pytest.fixture
-def room(shared_room: Room) -> Room:
-    return shared_room
+def tea(shared_tea: Tea) -> Tea:
+    return shared_tea
 
 
 # ------------------------------------------------------------------------ send
 
 
-def test_to_a_thread(room: Room) -> None:
-    tea = "Dong Ding, please 🍵"
-    sent = room.thread.send(tea)
+def test_send_to_a_thread(tea: Tea) -> None:
+    words = "Dong Ding, please 🍵"
+    sent = tea.thread.send(words)
     assert sent.id.isdigit()
     assert abs(datetime.now(UTC) - sent.time) < timedelta(minutes=1)
     assert (sent.sender, sent.to, sent.type, sent.text) == (
-        room.alice.user,
-        room.thread.id,
+        tea.alice.user,
+        tea.thread.id,
         "txt",
         "Dong Ding, please 🍵",
     )
     assert sent.thread is not None
-    assert (sent.thread.thread_id, sent.thread.group_id) == (room.thread.id, room.group.id)
-    heard = room.heard(imkit.MessageReceived, sent).message
+    assert (sent.thread.thread_id, sent.thread.group_id) == (tea.thread.id, tea.group.id)
+    heard = tea.heard(imkit.MessageReceived, sent).message
     assert (heard.id, heard.time, heard.body, heard.thread) == (sent.id, sent.time, sent.body, sent.thread)
 
 
-def test_to_a_group(room: Room) -> None:
-    sent = room.alice.send(room.group, imkit.Text("to all", ext={"mood": "好", "n": 2**53 + 1}))
+def test_send_to_a_group(tea: Tea) -> None:
+    sent = tea.alice.send(tea.group, imkit.Text("to all", ext={"mood": "好", "n": 2**53 + 1}))
     assert sent.thread is None
-    heard = room.heard(imkit.MessageReceived, sent).message
+    heard = tea.heard(imkit.MessageReceived, sent).message
     assert heard.thread is None
     assert heard.ext == {"mood": "好", "n": 2**53 + 1}
 
@@ -86,19 +86,19 @@ def test_to_a_group(room: Room) -> None:
     ],
     ids=lambda body: body.type,
 )
-def test_bodies_arrive_as_they_were_sent(room: Room, body: imkit.Text) -> None:
-    sent = room.thread.send(body)
-    heard = room.heard(imkit.MessageReceived, sent).message
+def test_bodies_arrive_as_they_were_sent(tea: Tea, body: imkit.Text) -> None:
+    sent = tea.thread.send(body)
+    heard = tea.heard(imkit.MessageReceived, sent).message
     assert heard.body == body == sent.body
 
 
-def test_sends_in_flight_arrive_in_order(room: Room) -> None:
+def test_sends_in_flight_arrive_in_order(tea: Tea) -> None:
     async def main() -> list[imkit.Message]:
         async with asyncio.TaskGroup() as group:
-            sends = [group.create_task(room.thread.send.aio(f"in flight {number}")) for number in range(64)]
+            sends = [group.create_task(tea.thread.send.aio(f"in flight {number}")) for number in range(64)]
         return [send.result() for send in sends]
 
-    heard = room.bob.events(imkit.MessageReceived, replay=False)
+    heard = tea.bob.events(imkit.MessageReceived, replay=False)
     sent = asyncio.run(main())
     ids = [message.id for message in sent]
     assert ids == sorted(ids, key=int)
@@ -106,7 +106,7 @@ def test_sends_in_flight_arrive_in_order(room: Room) -> None:
     assert [event.message.id for event in found if isinstance(event, imkit.MessageReceived)] == ids
 
 
-# -------------------------------------------------- refused before the network
+# -------------------------------------------------- refused before any request
 
 
 @pytest.mark.parametrize(
@@ -143,42 +143,42 @@ def test_sends_in_flight_arrive_in_order(room: Room) -> None:
     ],
     ids=lambda body: f"{body!r:.40}",
 )
-def test_what_cannot_be_sent(room: Room, body: Any) -> None:
+def test_bodies_that_cannot_be_sent(tea: Tea, body: Any) -> None:
     with pytest.raises(imkit.InvalidMessage) as caught:
-        room.thread.send(body)
+        tea.thread.send(body)
     assert isinstance(caught.value, ValueError)
-    assert room.alice.connected
+    assert tea.alice.connected
 
 
 @pytest.mark.parametrize(
     "body", ["x" * 6000, imkit.Text("x", ext={"long": "y" * 6000}), imkit.Custom("e", {"k": "z" * 6000})]
 )
-def test_what_is_too_large(room: Room, body: Any) -> None:
-    with pytest.raises(imkit.TooLarge, match=f"thread {room.thread.id}") as caught:
-        room.thread.send(body)
+def test_bodies_that_are_too_large(tea: Tea, body: Any) -> None:
+    with pytest.raises(imkit.TooLarge, match=f"thread {tea.thread.id}") as caught:
+        tea.thread.send(body)
     assert caught.value.code == 511
     assert caught.value.hint
-    assert room.thread.send("x" * 4000).id  # and the session goes on
+    assert tea.thread.send("x" * 4000).id  # and the session goes on
 
 
-def test_only_rooms_are_sent_to(room: Room) -> None:
-    for to in (room.thread.id, None, room.alice):
+def test_a_target_must_be_a_thread_or_group(tea: Tea) -> None:
+    for to in (tea.thread.id, None, tea.alice):
         with pytest.raises(imkit.InvalidMessage, match="a thread or a group is needed"):
-            room.alice.send(to, "hello")
+            tea.alice.send(to, "hello")
     for name in ("", "abc", "12 3", "²", "1" * 33, None, 7):
         with pytest.raises(imkit.InvalidMessage, match="not the id"):
-            room.alice.thread(name)
+            tea.alice.thread(name)
 
 
 # ------------------------------------------------------- refused by the service
 
 
-def test_not_a_member(room: Room) -> None:
-    outsider = room.dave.group(room.group.id)
+def test_only_members_can_send(tea: Tea) -> None:
+    outsider = tea.dave.group(tea.group.id)
     attempts: list[Callable[[], object]] = [
         lambda: outsider.send("let me in"),
-        lambda: room.dave.thread(room.thread.id).send("let me in"),
-        lambda: room.carol.thread(room.thread.id).send("in the group, not in the thread"),
+        lambda: tea.dave.thread(tea.thread.id).send("let me in"),
+        lambda: tea.carol.thread(tea.thread.id).send("in the group, not in the thread"),
     ]
     for attempt in attempts:
         with pytest.raises(imkit.NotAMember) as caught:
@@ -188,17 +188,17 @@ def test_not_a_member(room: Room) -> None:
         assert "join" in caught.value.hint
 
 
-def test_unknown_rooms(room: Room) -> None:
+def test_unknown_threads_and_groups(tea: Tea) -> None:
     with pytest.raises(imkit.ThreadNotFound, match="thread 999") as caught:
-        room.alice.thread("999").send("hello?")
+        tea.alice.thread("999").send("hello?")
     assert caught.value.reason == "group not found"
     assert caught.value.hint
     with pytest.raises(imkit.GroupNotFound, match="group 999"):
-        room.alice.group("999").send("hello?")
+        tea.alice.group("999").send("hello?")
 
 
-def test_a_destroyed_thread(room: Room) -> None:
-    thread = room.group.create_thread("Short-lived", room.group.send("soon gone"))
+def test_a_destroyed_thread_takes_no_message(tea: Tea) -> None:
+    thread = tea.group.create_thread("Short-lived", tea.group.send("soon gone"))
     thread.destroy()
     with pytest.raises(imkit.ThreadNotFound):
         thread.send("hello?")
@@ -207,82 +207,82 @@ def test_a_destroyed_thread(room: Room) -> None:
 # ---------------------------------------------------------------------- recall
 
 
-def test_a_recall_is_seen_by_the_other(room: Room) -> None:
-    sent = room.thread.send("oops")
-    room.heard(imkit.MessageReceived, sent)
-    recalls = room.bob.events(imkit.MessageRecalled, replay=False)
-    room.thread.recall(sent, ext="wrong tea")
+def test_other_members_get_a_recall(tea: Tea) -> None:
+    sent = tea.thread.send("oops")
+    tea.heard(imkit.MessageReceived, sent)
+    recalls = tea.bob.events(imkit.MessageRecalled, replay=False)
+    tea.thread.recall(sent, ext="wrong tea")
     recalled = recalls.next(timeout=WAIT)
     assert isinstance(recalled, imkit.MessageRecalled)
-    assert (recalled.message_id, recalled.to, recalled.by) == (sent.id, room.thread.id, room.alice.user)
+    assert (recalled.message_id, recalled.to, recalled.by) == (sent.id, tea.thread.id, tea.alice.user)
     assert recalled.message is not None
     assert (recalled.message.id, recalled.message.text) == (sent.id, "oops")
     assert recalled.seconds_after is not None
     assert 0 <= recalled.seconds_after < 60
     assert recalled.ext == "wrong tea"
     assert sent.id in repr(recalled)
-    assert sent.id not in [message.id for message in room.thread.messages()]
+    assert sent.id not in [message.id for message in tea.thread.messages()]
 
 
-def test_ways_to_name_what_is_recalled(room: Room) -> None:
+def test_a_recall_takes_a_message_or_its_id(tea: Tea) -> None:
     ways: list[Callable[[imkit.Message], object]] = [
-        lambda sent: room.thread.recall(sent.id),
-        lambda sent: room.alice.recall(sent),
-        lambda sent: room.alice.recall(sent.id, to=room.thread),
-        lambda sent: asyncio.run(room.thread.recall.aio(sent)),
+        lambda sent: tea.thread.recall(sent.id),
+        lambda sent: tea.alice.recall(sent),
+        lambda sent: tea.alice.recall(sent.id, to=tea.thread),
+        lambda sent: asyncio.run(tea.thread.recall.aio(sent)),
     ]
     for way in ways:
-        sent = room.thread.send("to be recalled")
+        sent = tea.thread.send("to be recalled")
         way(sent)
-        assert sent.id not in [message.id for message in room.thread.messages()]
-    in_group = room.group.send("to be recalled")
-    room.alice.recall(in_group)
-    assert in_group.id not in [message.id for message in room.group.messages()]
+        assert sent.id not in [message.id for message in tea.thread.messages()]
+    in_group = tea.group.send("to be recalled")
+    tea.alice.recall(in_group)
+    assert in_group.id not in [message.id for message in tea.group.messages()]
 
 
-def test_a_message_read_from_the_history_can_be_recalled(room: Room) -> None:
-    room.thread.send("from the history")
-    (newest,) = room.thread.messages(order="newest", limit=1)
-    room.alice.recall(newest)
-    assert newest.id not in [message.id for message in room.thread.messages()]
+def test_a_message_read_from_the_history_can_be_recalled(tea: Tea) -> None:
+    tea.thread.send("from the history")
+    (newest,) = tea.thread.messages(order="newest", limit=1)
+    tea.alice.recall(newest)
+    assert newest.id not in [message.id for message in tea.thread.messages()]
 
 
-def test_recalls_that_are_refused(room: Room) -> None:
-    sent = room.thread.send("once")
+def test_refused_recalls(tea: Tea) -> None:
+    sent = tea.thread.send("once")
     with pytest.raises(imkit.IMError):
-        room.bobs.recall(sent)  # not the sender
-    room.thread.recall(sent)
+        tea.bobs.recall(sent)  # not the sender
+    tea.thread.recall(sent)
     with pytest.raises(imkit.MessageNotFound) as caught:
-        room.thread.recall(sent)
+        tea.thread.recall(sent)
     assert caught.value.code == 1302
     with pytest.raises(imkit.MessageNotFound):
-        room.thread.recall("123")
+        tea.thread.recall("123")
 
 
 @pytest.mark.parametrize("message", ["", "abc", "-1", "1.5", "²", "9" * 40, None, 7])
-def test_what_is_no_message(room: Room, message: Any) -> None:
+def test_a_recall_needs_a_message_or_an_id(tea: Tea, message: Any) -> None:
     with pytest.raises(imkit.InvalidMessage):
-        room.thread.recall(message)
+        tea.thread.recall(message)
     with pytest.raises(imkit.InvalidMessage):
-        room.alice.recall(message, to=room.thread)
+        tea.alice.recall(message, to=tea.thread)
     with pytest.raises(imkit.InvalidMessage):
-        room.thread.edit(message, "new")
+        tea.thread.edit(message, "new")
 
 
-def test_an_id_alone_does_not_say_where(room: Room) -> None:
+def test_an_id_without_a_target_is_refused(tea: Tea) -> None:
     with pytest.raises(imkit.InvalidMessage, match="where it was sent") as caught:
-        room.alice.recall("123")
+        tea.alice.recall("123")
     assert "to=thread" in caught.value.hint
 
 
 @pytest.mark.parametrize("ext", [{"a": 1}, 7, b"x", "half a \ud800"])
-def test_what_cannot_go_with_a_recall(room: Room, ext: Any) -> None:
-    sent = room.thread.send("stays")
+def test_the_ext_of_a_recall_must_be_text(tea: Tea, ext: Any) -> None:
+    sent = tea.thread.send("stays")
     with pytest.raises(imkit.InvalidMessage):
-        room.thread.recall(sent, ext=ext)
+        tea.thread.recall(sent, ext=ext)
 
 
-def test_the_recall_window() -> None:
+def test_recalls_end_after_the_time_for_recalls() -> None:
     with Sandbox(recall_seconds=0.001) as strict, imkit.login("alice", app=strict.app) as alice:
         group = alice.create_group("tea")
         sent = group.send("too late")
@@ -304,23 +304,23 @@ def test_the_recall_window() -> None:
 # ------------------------------------------------------------------------ edit
 
 
-def test_an_edit_is_seen_by_the_other(room: Room) -> None:
-    sent = room.thread.send(imkit.Text("Dong Ding", ext={"cups": 1}))
-    edits = room.bob.events(imkit.MessageEdited, replay=False)
-    edited = room.thread.edit(sent, "Tie Guan Yin")
+def test_other_members_get_an_edit(tea: Tea) -> None:
+    sent = tea.thread.send(imkit.Text("Dong Ding", ext={"cups": 1}))
+    edits = tea.bob.events(imkit.MessageEdited, replay=False)
+    edited = tea.thread.edit(sent, "Tie Guan Yin")
     assert (edited.id, edited.text, edited.edit_count, edited.time) == (sent.id, "Tie Guan Yin", 1, sent.time)
     heard = edits.next(timeout=WAIT)
     assert isinstance(heard, imkit.MessageEdited)
     assert (heard.message.id, heard.message.text, heard.operator, heard.count) == (
         sent.id,
         "Tie Guan Yin",
-        room.alice.user,
+        tea.alice.user,
         1,
     )
     assert heard.message.time == sent.time
-    again = room.alice.edit(sent.id, imkit.Text("both", ext={"cups": 2}), to=room.thread)
+    again = tea.alice.edit(sent.id, imkit.Text("both", ext={"cups": 2}), to=tea.thread)
     assert again.edit_count == 2
-    (found,) = (message for message in room.thread.messages() if message.id == sent.id)
+    (found,) = (message for message in tea.thread.messages() if message.id == sent.id)
     assert (found.text, found.ext, found.edit_count, found.edited_at) == ("both", {"cups": 2}, 2, again.edited_at)
     with pytest.raises(imkit.IMError):
-        room.bobs.edit(sent, "not mine")
+        tea.bobs.edit(sent, "not mine")
