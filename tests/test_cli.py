@@ -213,8 +213,8 @@ def test_export_says_which_argument_or_setting_is_wrong(
     wrong: list[tuple[list[str], dict[str, str], int, str]] = [
         ([thread, "--out=x.xlsx"], environment, 2, ".parquet, .csv, .jsonl, .html"),
         ([thread, "--out=nowhere/x.csv"], environment, 2, "there is no folder"),
-        ([thread, "--out=x.csv", "--since=yesterday"], environment, 2, "'yesterday' is no ISO time"),
-        ([thread, "--out=x.csv", "--types=tea"], environment, 2, "'tea' is no message type"),
+        ([thread, "--out=x.csv", "--since=yesterday"], environment, 2, "'yesterday' is not an ISO time"),
+        ([thread, "--out=x.csv", "--types=tea"], environment, 2, "'tea' is not a message type"),
         ([thread, "--out=x.csv"], environment | {"IMKIT_USER": ""}, 2, "IMKIT_USER"),
         ([thread, "--out=x.csv"], environment | {"IMKIT_TOKEN": "YWMtx"}, 2, "a password and a token"),
         ([thread, "--out=x.csv"], environment | {"IMKIT_PASSWORD": "s3cret-guess"}, 1, "invalid password"),

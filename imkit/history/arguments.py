@@ -61,7 +61,7 @@ def _checked_types(types: Iterable[str] | None) -> frozenset[str]:
     names = list(types)
     for name in names:
         if name not in _TYPES:
-            raise InvalidMessage(f"{name!r:.40} is no message type", hint=f"The types are {', '.join(_TYPES)}.")
+            raise InvalidMessage(f"{name!r:.40} is not a message type", hint=f"The types are {', '.join(_TYPES)}.")
     return frozenset(names)
 
 
@@ -73,7 +73,7 @@ def moment_of(moment: Moment | None, name: str) -> int | None:
         name: of the argument, for the error.
 
     Raises:
-        InvalidMessage: it is no moment.
+        InvalidMessage: it is not a moment.
     """
     if moment is None:
         return None
@@ -82,7 +82,7 @@ def moment_of(moment: Moment | None, name: str) -> int | None:
             moment = datetime.fromisoformat(moment)
         except ValueError as error:
             hint = 'Give an ISO time, such as "2026-11-23" or "2026-11-23T10:00:00+08:00".'
-            raise InvalidMessage(f"{name}: {moment!r:.60} is no ISO time", hint=hint) from error
+            raise InvalidMessage(f"{name}: {moment!r:.60} is not an ISO time", hint=hint) from error
     elif isinstance(moment, date) and not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)
     if not isinstance(moment, datetime):

@@ -66,7 +66,7 @@ _MAX_BULK_BYTES = 2**30
 
 
 def to_batch(metas: Sequence[bytes]) -> pa.RecordBatch:
-    r"""Return the rows of some Metas from roaming history, in their order; a Meta that is no message has none.
+    r"""Return the rows of some Metas from roaming history, in their order; a Meta that is not a message has none.
 
     Never raises for the content of a Meta: a message that cannot be read becomes a row of type unknown.
 
@@ -116,7 +116,7 @@ def peek(meta: bytes) -> tuple[int, int] | None:
     """Return a Meta's message id and its time in ms since the epoch, the same as in its row.
 
     Returns:
-        `None` if it is no message, or a message without an id or a time.
+        `None` if it is not a message, or is a message without an id or a time.
 
     Example:
         >>> peek(bytes.fromhex("0807 20e807 2801 3202 0801"))

@@ -191,7 +191,7 @@ async def history_frame(
         resume: a frame of the same load that is not complete.
 
     Raises:
-        InvalidMessage: `parallel` is out of bounds; `resume` is no history frame, or was loaded with other arguments.
+        InvalidMessage: `parallel` is out of bounds; `resume` is not a history frame, or has other arguments.
     """
     workers = WORKERS if parallel is True else 1 if parallel is False else parallel
     if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
@@ -246,7 +246,7 @@ def _resumed_query(earlier: object, app_key: str, target_ids: Sequence[str], wan
     """Return the query of an earlier frame, in the order that is wanted now.
 
     Raises:
-        InvalidMessage: it is no history frame, has lost rows, or was loaded with other arguments.
+        InvalidMessage: it is not a history frame, has lost rows, or was loaded with other arguments.
     """
     source = earlier.attrs.get("imkit") if isinstance(earlier, pd.DataFrame) else None
     rows = len(earlier) if isinstance(earlier, pd.DataFrame) else 0

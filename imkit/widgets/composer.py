@@ -266,13 +266,13 @@ def _parse_object(labels: Labels, text: str) -> Mapping[str, Any]:
     """Return the JSON object in `text`; blank text is an empty object.
 
     Raises:
-        InvalidMessage: `text` is no JSON object; the message says where.
+        InvalidMessage: `text` is not a JSON object; the message says where.
     """
     if not text.strip():
         return {}
 
     def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is no JSON")
+        raise ValueError(f"{constant} is not JSON")
 
     try:
         parsed = json.loads(text, parse_constant=refuse)

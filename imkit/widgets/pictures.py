@@ -36,7 +36,7 @@ class Pictures:
 
         Raises:
             IMError: the download failed.
-            ValueError: the file is no picture, or has too many pixels.
+            ValueError: the file is not a picture, or has too many pixels.
         """
         if message.id not in self._cache:
             async with self._downloads:
@@ -54,7 +54,7 @@ def redraw(data: bytes) -> tuple[bytes, str]:
     Only pixels are copied, so scripts, locations and other data in the file are lost.
 
     Raises:
-        ValueError: the file is no picture, or has too many pixels.
+        ValueError: the file is not a picture, or has too many pixels.
     """
     from PIL import Image, ImageOps
 
@@ -67,7 +67,7 @@ def redraw(data: bytes) -> tuple[bytes, str]:
             has_alpha = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
             small = upright.convert("RGBA" if has_alpha else "RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("this is no picture that can be read") from error
+        raise ValueError("this is not a picture that can be read") from error
     small.thumbnail((MAX_SIDE, MAX_SIDE))
     file = io.BytesIO()
     if has_alpha:

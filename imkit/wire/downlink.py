@@ -39,7 +39,7 @@ logger = logging.getLogger("imkit.wire")
 
 # Plain ints, because comparing with an IntEnum is slower, and every message is compared.
 _CHAT, _EDIT, _RECALL = int(NameSpace.CHAT), int(BodyType.EDIT), int(BodyType.RECALL)
-# MessageBody.type → Message.chat. The types that are not here are no messages, except for edits.
+# MessageBody.type → Message.chat. The other types are not messages, except for edits.
 CHATS: dict[int, Literal["group", "user", "room"]] = {
     int(BodyType.NORMAL): "group",
     int(BodyType.CHAT): "user",

@@ -110,7 +110,7 @@ def test_a_text_that_is_too_large_is_refused_and_restored(composer: Composer) ->
 
 
 @pytest.mark.parametrize(
-    ("typed", "error"), [("{", "line 1, column 2"), ("[1]", "must be an object"), ('{"n": NaN}', "NaN is no JSON")]
+    ("typed", "error"), [("{", "line 1, column 2"), ("[1]", "must be an object"), ('{"n": NaN}', "NaN is not JSON")]
 )
 def test_attributes_are_checked_while_typing(composer: Composer, typed: str, error: str) -> None:
     text = FakePage(composer.text)
