@@ -1,9 +1,9 @@
-# imkit's workshop. A bare clone, Python 3.11 or newer and make are enough; everything is installed into .venv.
+# The commands for readers and contributors of imkit. A bare clone, Python 3.11 or newer and make are enough; everything is installed into .venv.
 #
 #   make lab         the tutorials in JupyterLab
-#   make check       lint, types and the quick tests: under a minute, for every save
+#   make check       lint, types and the quick tests, in about a minute: after each change
 #   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDK in Node
-#   make coverage    the quick tests, and how much of the code they run: fails below COVERAGE_FLOOR percent
+#   make coverage    the tests without browsers, notebooks and the official SDK, and how much of the code they run
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
 #   make kernels     the forms in JupyterLab on the ipykernels before the installed one: 6.31 and 7.1
 #   make acceptance  a scenario for the official SDK that others wrote: ACCEPTANCE=FOLDER, ROUNDS times over
@@ -33,8 +33,8 @@ help:
 
 # ---- the environment -------------------------------------------------------------------------------------------------
 
-# The newest Python that can make an environment. Asked to run, not only looked for: the shims of version managers
-# stand on the PATH for versions that they then refuse to run.
+# The newest Python that can make an environment. It is run, not only looked for: a version
+# manager may have python3.12 on the PATH although that version is not installed.
 FIND_PYTHON = for python in "$$PYTHON" python3.13 python3.12 python3.11 python3; do \
 	if [ -n "$$python" ] && "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info)' \
 		>/dev/null 2>&1; then command -v "$$python"; exit 0; fi; \

@@ -105,7 +105,7 @@ class Conversation:
 
         Raises:
             MessageNotFound: there is no such message here any more.
-            Forbidden: this user may not edit it.
+            IMError: the service refuses the edit, for example because another user sent the message; `reason` says why.
 
         Example:
             >>> thread.edit(sent, "Dong Ding, two bags please").edit_count
@@ -150,7 +150,7 @@ class Conversation:
         """Load the roaming history (消息漫游) into a DataFrame with one row for each message.
 
         The time range is fixed when the call starts. If the call is stopped (with the stop button) or fails,
-        `session.stopped` has the rows that arrived.
+        the `stopped` of your session has the rows that arrived.
 
         Args:
             since: the start of the time range, inclusive: an aware datetime, a date (its midnight in local time) or an
@@ -163,12 +163,12 @@ class Conversation:
             order: ``"oldest"`` or ``"newest"`` first.
             parallel: True loads several parts of a long history at the same time. A number says how many requests may
                 be under way at the same time. False makes one request after another.
-            progress: is called with the number of messages that have arrived and the expected total. The total is the
-                service's count if it is known, else an estimate from the time range read so far, or `None`. `None`: a
-                notebook shows a progress line if loading takes longer than a second. False: no progress line.
+            progress: `None`: a notebook shows a line if loading takes longer than a second. False: no line. A
+                function: it is called with the number of messages that have arrived, and the expected total (the
+                service's count, or an estimate; `None` if unknown).
             resume: a stopped frame of the same history, such as `session.stopped`. Only the missing rows are loaded,
-                and newer messages if its `until` was open. `since`, `until`, `types` and `sender` come from this
-                frame; `limit` is not allowed.
+                and newer messages if that frame was loaded without `until`. `since`, `until`, `types` and `sender`
+                come from this frame; `limit` is not allowed.
 
         Returns:
             A history frame. ``frame.attrs["imkit"]`` says where the rows come from, whether the history is complete,
@@ -176,7 +176,7 @@ class Conversation:
 
         Raises:
             InvalidMessage: an argument is not valid, or `resume` is the frame of another history.
-            RateLimited: the service refused requests for more than two minutes.
+            RateLimited: the service refused requests for more than two minutes, or asks for a wait of over a minute.
             ServiceBusy: the service gave no answer for more than two minutes.
             ConnectionLost: the service could not be reached for more than two minutes.
 

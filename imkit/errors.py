@@ -183,7 +183,7 @@ class GroupDisabled(Forbidden):
 
 
 class RecallExpired(IMError):
-    """The time in which a message can be recalled (撤回) is over."""
+    """The time limit for recalling (撤回) this message is over: 2 minutes, unless the app sets another one."""
 
     default_code = 504
     default_hint = "A message can be recalled for 2 minutes, unless the app's console says otherwise."

@@ -1,4 +1,4 @@
-"""What a session receives besides answers: `Event` and its subclasses. Frozen dataclasses that do no I/O.
+"""Events: `Event` and its subclasses, which a session receives besides answers. Frozen dataclasses that do no I/O.
 
 Source: docs/protocol.md#recall, docs/protocol.md#notices.
 """

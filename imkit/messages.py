@@ -1,4 +1,4 @@
-"""What a message is: `Message`, the nine bodies and `ThreadRef`. Frozen dataclasses that do no I/O.
+"""Messages: `Message`, the nine bodies and `ThreadRef`. Frozen dataclasses that do no I/O.
 
 Source: docs/protocol.md#content-types, docs/protocol.md#thread-marks.
 """
@@ -331,7 +331,7 @@ class ThreadRef:
 
 @dataclass(frozen=True, slots=True)
 class ThreadOverview:
-    """What a parent message, read from the group's history, tells about the thread that hangs on it.
+    """The thread that hangs on a parent message, as the group's history tells of it.
 
     Args:
         thread_id: the thread's id.

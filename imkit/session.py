@@ -59,7 +59,7 @@ async def login(
 
     Args:
         user: the user id. The service turns it into lower case.
-        password: the user's password.
+        password: the user's password. A real app needs a password or a token.
         token: a token from your app server. Or a function without arguments, plain or async, that fetches a fresh
             token; imkit calls it again before the token expires.
         app: the app; `None`: the app in the environment (see `App.from_env`), else the local sandbox.
@@ -297,8 +297,11 @@ class Session:
 
         Args:
             to: the thread or the group.
-            body: as in `Thread.send`.
-            progress: as in `Thread.send`.
+            body: a text, or one of the nine bodies, such as `imkit.Image("cup.png")`.
+            progress: for an attachment: is called with the number of bytes uploaded and the total.
+
+        Returns:
+            The message as the server accepted it, with its id and its time.
 
         Raises:
             InvalidMessage: `to` is not a thread or a group, or the body cannot be sent. Others: as in `Thread.send`.

@@ -61,7 +61,7 @@ class Group(Conversation):
 
         Raises:
             AlreadyExists: the message already carries a thread.
-            MessageNotFound: there is no such message in this group.
+            NotFound: there is no such message in this group.
             ServiceNotEnabled: threads are not switched on for the app.
             LimitReached: the name is too long, or the group has too many threads.
 
@@ -247,7 +247,7 @@ class Thread(Conversation):
 
         Raises:
             AlreadyExists: this user is already in the thread.
-            Forbidden: this user is not in the group; also as its subclass `NotAMember`.
+            Forbidden: this user is not in the group.
             ThreadNotFound: there is no such thread.
 
         Example:

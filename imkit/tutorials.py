@@ -20,7 +20,7 @@ _RECORD = ".imkit-tutorials.json"
 
 @dataclass(frozen=True)
 class Copied:
-    """What `copy_tutorials` did with one tutorial.
+    """The outcome of `copy_tutorials` for one tutorial.
 
     Attributes:
         name: the file's name.

@@ -111,16 +111,16 @@ class Archive:
 
         Args:
             session: the login that reads.
-            of: a thread, a group, or a list of them. A group means its own messages and all its threads; a session
-                means all its groups.
+            of: a session (all its groups), a group (its own messages and all its threads), a thread, or an iterable
+                of groups and threads.
             since: start of the first sync: an aware datetime, a date (its local midnight) or an ISO string.
             lookback: how much of the recent past is read again; ``timedelta(0)`` for none. Keep it shorter than the
                 time for which the service keeps messages.
             attachments: whether to fetch the attached files too, before they expire.
             progress: called with the number of messages that have come, and an estimate of the total or `None`.
             workers: number of requests at once, from 1 to 64; with `client`, of each Dask worker.
-            client: a `distributed.Client`. Its workers then do the reading and share the app's rate limit. The path of
-                the archive must lead them to the same place.
+            client: a `distributed.Client`. Its workers then do the reading and share the app's rate limit. Each worker
+                must reach the archive at the same path or URL.
             token: with `client` and a real app: a function that fetches a token for the session's user from your app
                 server. The function is sent to the workers; no session, password or token is.
 

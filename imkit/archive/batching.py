@@ -1,7 +1,7 @@
 """Batching: rows from many conversations are collected and committed in large batches.
 
-A thousand small threads must not make thirty thousand small files. So rows are collected across conversations until
-there are `ROWS_A_COMMIT` of them.
+One commit for each thread would make many small files: 1,000 threads over 30 days make 30,000. So rows are collected
+across conversations until there are `ROWS_A_COMMIT` of them.
 
 A row is committed only when the time range that it lies in has been read completely. Therefore the archive holds, of
 each conversation, exactly the messages in its covered ranges. After an interruption the next sync reads the other
@@ -49,7 +49,7 @@ class ReadPlan:
 
 @dataclass(slots=True)
 class _ReadingState:
-    """What the batcher remembers of one conversation while it is being read."""
+    """The state of one conversation while it is being read."""
 
     not_yet_covered: list[pa.RecordBatch] = field(default_factory=list)  # rows outside of the ranges read completely
     maybe_changed_keys: set[str] = field(default_factory=set)

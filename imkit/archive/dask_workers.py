@@ -54,7 +54,7 @@ class Task:
 
 @dataclass
 class Result:
-    """What a Dask task hands back.
+    """The result of a Dask task.
 
     Args:
         batch: what must be committed.

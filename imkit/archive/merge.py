@@ -71,7 +71,7 @@ class MergeResult:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What changes in one file.
+    """The changes in one file.
 
     Args:
         replacement: for each row of the file, the index of the row that replaces it, or -1.

@@ -33,7 +33,7 @@ SyncTargets = Session | Thread | Group | Iterable[Thread | Group]
 
 @dataclass(slots=True)
 class SyncPlan:
-    """What a sync must do.
+    """The plan of a sync.
 
     Attributes:
         to_read: conversation id → what must be read of it.

@@ -13,7 +13,7 @@ _SHOWN = 5
 
 @dataclass(slots=True)
 class SyncReport:
-    """What a sync has found and done.
+    """The result of a sync.
 
     Attributes:
         place: path or URL of the archive.

@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Verification:
-    """What `Archive.verify` has found.
+    """The result of `Archive.verify`.
 
     Attributes:
         place: path or URL of the archive.

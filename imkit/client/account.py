@@ -36,7 +36,7 @@ _PROCESS_RESOURCE = f"webim_imkit_{secrets.token_hex(6)}"
 
 @dataclass(slots=True)
 class ThreadFacts:
-    """What the session knows of a thread without a request. Calls and events fill it in."""
+    """The facts that a session has of a thread without a request. Calls and events fill it in."""
 
     name: str | None = None
     group_id: str | None = None
@@ -75,7 +75,7 @@ class ThreadFacts:
 
 
 class KnownConversations:
-    """What a session has learnt of threads and groups, so that reading an attribute needs no request.
+    """The threads and groups that a session has learnt of, so that reading an attribute needs no request.
 
     Attributes:
         threads: by thread id, what is known of the thread; reading an unknown id adds empty facts.
@@ -258,10 +258,12 @@ async def _close(
     await connection.close(reason)
     events.close()
     # A callback gets a short time to handle `LoggedOut`. A callback may also be the caller of this function.
-    await background.end(_CALLBACK_GRACE_SECONDS)
-    await rest.close()
-    worker.close()
-    credentials.close()
+    try:
+        await background.end(_CALLBACK_GRACE_SECONDS)
+        await rest.close()
+    finally:
+        worker.close()
+        credentials.close()
 
 
 def _close_unreferenced(close: Callable[[str], Coroutine[Any, Any, None]]) -> None:

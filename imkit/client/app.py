@@ -26,11 +26,11 @@ class App:
 
     Args:
         app_key: ``"org#app"``, from the app's console.
-        rest_url: such as ``"https://a1.easemob.com"``; `None`: discovered at the first login, as in the official SDK.
+        rest_url: such as ``"https://a1.easemob.com"``; `None`: discovered at each login, as in the official SDK.
         ws_url: such as ``"wss://im-api-wechat.easemob.com/websocket"``; `None`: discovered.
         max_requests_per_second: the REST requests per second that this process sends to the app, all users together.
-            The documented limit of most endpoints is 100 per second. `None`: no limit of your own; imkit learns the
-            service's limit from its refusals. In both cases a refusal (429, 限流) slows down all users of this
+            The documented limit of most endpoints is 100 per second. `None`: imkit starts without a limit, and learns
+            the service's limit from its refusals. In both cases a refusal (429, 限流) slows down all users of this
             process. imkit repeats the refused requests, and speeds up again later.
 
     Raises:

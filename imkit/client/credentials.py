@@ -223,17 +223,20 @@ async def app_server_token(url: str, user: str) -> str:
         AuthError: the server answered without a token.
         ConnectionLost, TimedOut: the server did not answer.
     """
+    wrong = InvalidMessage("the app server's address is not an http URL", hint="It begins with https:// or http://")
     try:
         parts = urlsplit(url)
     except ValueError:
-        parts = urlsplit("")
+        raise wrong from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise InvalidMessage("the app server's address is not an http URL", hint="It begins with https:// or http://")
+        raise wrong
     what = f"asking {parts.hostname} for a token"
     try:
         async with HttpClient(url) as http:
             answer = await http.request("GET", url, params={"user": user})
     except RequestFailed as problem:
+        if problem.kind == "not a URL":
+            raise wrong from None  # the problem's own words would show more than the host
         raise request_failed(what, problem) from problem
     found = json_object(answer.content)
     token = found.get("token") if found is not None else None

@@ -23,7 +23,7 @@ E = TypeVar("E", bound=Event)
 
 
 class EventStore:
-    """The last events of a session, in order. Only imkit's loop (`imkit.portal`) may use it.
+    """The last events of a session, in order. Only imkit's loop (`imkit.portal`) may change it.
 
     Args:
         kept: the largest number of events to keep.

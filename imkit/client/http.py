@@ -25,7 +25,7 @@ ANSWER_BYTES = 32 * 2**20  # of JSON: a hundred times the largest page
 _REQUESTS_A_CLIENT, _CLIENTS = 4, 16
 _CLOSE_SECONDS = 2.0
 
-Failure = Literal["no connection", "no answer in time", "broken", "too large", "closed"]
+Failure = Literal["not a URL", "no connection", "no answer in time", "broken", "too large", "closed"]
 
 
 class _ShareSecretsHidden(logging.Filter):
@@ -70,8 +70,9 @@ class Answer:
 class OpenAnswer:
     """An answer whose body is still to be read: take `chunks`, then `close` it."""
 
-    def __init__(self, answer: httpx.Response) -> None:
+    def __init__(self, answer: httpx.Response, seconds: float) -> None:
         self._answer = answer
+        self._seconds = seconds
         self.status = answer.status_code
         self.headers: Mapping[str, str] = answer.headers
 
@@ -85,11 +86,21 @@ class OpenAnswer:
             async for chunk in self._answer.aiter_bytes(CHUNK):
                 yield chunk
         except httpx.HTTPError as problem:
-            raise _failed(problem, 0.0) from problem
+            raise _failed(problem, self._seconds) from problem
 
     async def close(self) -> None:
         """Give the connection back."""
         await self._answer.aclose()
+
+
+@dataclass(eq=False, slots=True)
+class _RequestUnderWay:
+    """A request that `HttpClient.close` can end: by its timeout, which has no time of its own."""
+
+    ending: asyncio.Timeout
+    task: asyncio.Task[Any] | None
+    is_over: asyncio.Event
+    is_told_to_end: bool = False
 
 
 class HttpClient:
@@ -108,8 +119,7 @@ class HttpClient:
         self._seconds = seconds
         self._tls = httpx.create_ssl_context(trust_env=self._trust_env)  # takes long, and does for all
         self._busy: dict[httpx.AsyncClient, int] = {}  # by client, how many requests are under way
-        self._under_way: set[asyncio.Timeout] = set()
-        self._none_under_way = asyncio.Event()
+        self._under_way: set[_RequestUnderWay] = set()
         self.is_closed = False
         self._add_client()
 
@@ -131,13 +141,13 @@ class HttpClient:
         self._busy[client] += 1
         try:
             async with asyncio.timeout(None) as ending:
-                self._under_way.add(ending)
+                request = _RequestUnderWay(ending, asyncio.current_task(), asyncio.Event())
+                self._under_way.add(request)
                 try:
                     yield client
                 finally:
-                    self._under_way.discard(ending)
-                    if not self._under_way:
-                        self._none_under_way.set()
+                    self._under_way.discard(request)
+                    request.is_over.set()
         except TimeoutError:
             if not self.is_closed:
                 raise
@@ -216,23 +226,28 @@ class HttpClient:
         try:
             whole = httpx.URL(url).copy_merge_params(params) if params else url
             request = client.build_request(method, whole, json=json, content=content, headers=headers, timeout=allowed)
-            return OpenAnswer(await client.send(request, stream=True, follow_redirects=redirects))
+            answer = await client.send(request, stream=True, follow_redirects=redirects)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise _failed(problem, allowed) from problem
+        return OpenAnswer(answer, allowed)
 
     async def close(self) -> None:
         """End the requests that are under way, and close all connections.
 
-        A pool that is closed while it connects would leave that connection open: so the requests end first.
+        A pool that is closed while it connects would leave that connection open: so the requests end first. A request
+        of the task that closes is left alone (a progress function may close the session), and so is a download whose
+        body is being read: closing its connection ends it.
         """
         self.is_closed = True
-        if self._under_way:
-            self._none_under_way.clear()
-            for ending in self._under_way:
-                ending.reschedule(0.0)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await self._none_under_way.wait()
+        others = [request for request in self._under_way if request.task is not asyncio.current_task()]
+        for request in others:
+            if not request.is_told_to_end:
+                request.is_told_to_end = True
+                request.ending.reschedule(0.0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                for request in others:
+                    await request.is_over.wait()
         await asyncio.gather(*(client.aclose() for client in self._busy))  # all, whatever becomes of one
 
     async def __aenter__(self) -> HttpClient:
@@ -261,8 +276,10 @@ def multipart(name: str, data: bytes) -> tuple[bytes, str]:
 def _failed(problem: httpx.HTTPError | httpx.InvalidURL, seconds: float) -> RequestFailed:
     reason = str(problem) or type(problem).__name__
     kind: Failure = "broken"
-    if isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.InvalidURL):
+    if isinstance(problem, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         kind = "no connection"
+    elif isinstance(problem, httpx.InvalidURL):
+        kind = "not a URL"
     elif isinstance(problem, httpx.TimeoutException):
         kind = "no answer in time"
     return RequestFailed(kind, reason, seconds)

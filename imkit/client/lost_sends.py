@@ -40,7 +40,7 @@ MAX_PAGES = 40  # to read for one target
 async def look_up_lost_sends(
     rest: Rest, identity: Identity, lost: Sequence[PendingSend], acknowledged: Mapping[str, int]
 ) -> list[PendingSend]:
-    """Answer those lost sends that arrived; return those that could not be looked up now.
+    """Set the answer of each lost send whose message is in the history; return the sends that were not looked up.
 
     Args:
         rest: asks for the histories.
@@ -61,7 +61,7 @@ async def look_up_lost_sends(
         try:
             own = await _own_messages(rest, identity, target, acknowledged.get(target), since)
         except IMError as error:  # this user left the thread, or it was destroyed; the other targets matter still
-            logger.info("what became of %d sends to %s could not be looked up: %s", len(sends), target, error)
+            logger.info("%d lost sends to %s could not be looked up: %s", len(sends), target, error)
             if isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited):
                 not_looked_up += [send.pending for send in sends]
         else:

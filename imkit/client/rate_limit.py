@@ -148,7 +148,7 @@ class RateBucket:
         self._pause_until(max(now + pause, within_rate_at))
         self._full_at = self._paused_until + (self._burst - 1) / self.rate  # no burst after the pause
         wait = self._paused_until - now
-        logger.warning("%s: %.3g a second from now on, again in %.1f s", why, self.rate, wait)
+        logger.warning("%s: paused for %.1f s, then at most %.3g requests a second", why, wait, self.rate)
 
     def _accepted_in_last_window(self, now: float) -> list[float]:
         """Return the sending times of one second: the second that ends with the last accepted request."""
@@ -232,5 +232,5 @@ class RetryPolicy:
         if is_refusal:
             return  # the bucket delays all requests, and this one too
         delay = next(self._delays) if after is None else after
-        logger.info("%s · again in %.1f s", error, delay)
+        logger.info("%s · next attempt in %.1f s", error, delay)
         await asyncio.sleep(delay)

@@ -186,7 +186,8 @@ class Rest:
             except RequestFailed as problem:
                 self._check_open(what)
                 error: IMError = request_failed(what, problem)
-                may_repeat = problem.kind == "no connection" or (repeat_if_lost and problem.kind != "too large")
+                is_lost = problem.kind in ("no answer in time", "broken")
+                may_repeat = problem.kind == "no connection" or (repeat_if_lost and is_lost)
             else:
                 self._inform_bucket(sent, answer)
                 if answer.status == 200:
@@ -297,6 +298,7 @@ class Rest:
             async for chunk in download.chunks():
                 yield chunk, total
         except RequestFailed as problem:  # not repeated: the caller has the beginning of the file already
+            self._check_open(what)
             raise request_failed(what, problem) from problem
         finally:
             await download.close()

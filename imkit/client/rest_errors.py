@@ -17,6 +17,7 @@ from imkit.errors import (
     GroupDisabled,
     GroupNotFound,
     IMError,
+    InvalidMessage,
     LimitReached,
     NotFound,
     ProtocolError,
@@ -120,6 +121,8 @@ def request_failed(what: str, problem: RequestFailed) -> IMError:
     if problem.kind == "no connection":
         hint = "Is the service running, and is rest_url right?"
         return ConnectionLost(f"{what}: no connection", outcome="not sent", reason=problem.reason, hint=hint)
+    if problem.kind == "not a URL":
+        return InvalidMessage(f"{what}: its address is not a URL", reason=problem.reason)
     if problem.kind == "no answer in time":
         return TimedOut(f"{what}: no answer in {problem.seconds:.0f} s", reason=problem.reason)
     if problem.kind == "too large":

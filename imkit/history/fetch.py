@@ -62,7 +62,7 @@ class HistoryPart:
 
 
 class _State(Enum):
-    """What has become of a target. READING → READ → REPORTED, or READING → FAILED → REPORTED."""
+    """The state of a target: READING → READ → REPORTED, or READING → FAILED → REPORTED."""
 
     READING = "pages are being asked for"
     READ = "everything was read; the last part has not been taken yet"

@@ -116,7 +116,7 @@ def _series(name: str, column: pa.ChunkedArray) -> pd.Series[Any]:
 
 @pd.api.extensions.register_dataframe_accessor("im")
 class ImAccessor:
-    """What imkit adds to a history frame, as ``frame.im``."""
+    """The accessor ``frame.im`` of a history frame."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         missing = {"message_id", "time", "ext"} - set(frame.columns)

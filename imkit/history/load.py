@@ -251,7 +251,7 @@ def _resumed_query(earlier: object, app_key: str, target_ids: Sequence[str], wan
     source = earlier.attrs.get("imkit") if isinstance(earlier, pd.DataFrame) else None
     rows = len(earlier) if isinstance(earlier, pd.DataFrame) else 0
     if not isinstance(source, dict) or not isinstance(source.get("covered"), dict):
-        hint = "Give the frame that history() returned, or session.stopped. Most pandas operations lose its attrs."
+        hint = "Give the frame that history() returned, or session.stopped. groupby, concat and merge lose attrs."
         raise InvalidMessage("resume must be a frame that history() has returned", hint=hint)
     if source.get("limit") is not None or wanted.limit is not None:
         raise InvalidMessage("a history with a limit cannot be resumed", hint="Load it without limit from the start.")
@@ -291,7 +291,9 @@ def _table_of(earlier: pd.DataFrame) -> pa.Table:
         return pa.table([_column(earlier[field.name], field.type) for field in SCHEMA], SCHEMA)
     except (KeyError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         hint = "Give the frame as history() returned it; more columns do no harm."
-        raise InvalidMessage(f"resume has not the columns of a history frame: {error!s:.100}", hint=hint) from error
+        raise InvalidMessage(
+            f"resume does not have the columns of a history frame: {error!s:.100}", hint=hint
+        ) from error
 
 
 def _column(values: pd.Series[Any], kind: pa.DataType) -> Any:

@@ -14,7 +14,9 @@ _PAINT_SECONDS = 0.2  # between two updates of the line
 
 
 class ProgressText:
-    """Words the progress of a load: ``1,200 of about 4,000 messages · 900/s``. The clock starts when it is made.
+    """Makes the text that shows the progress of a load: ``1,200 of about 4,000 messages · 900/s``.
+
+    The clock starts when it is made.
 
     Example:
         >>> ProgressText()(7, None)

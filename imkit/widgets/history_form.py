@@ -23,7 +23,7 @@ from imkit.widgets.base import Form, Status, WidgetPart, button, describe_error,
 from imkit.widgets.code_snippet import code_for
 from imkit.widgets.labels import Labels
 from imkit.widgets.picker import ConversationList
-from imkit.widgets.thread_model import ConversationTree
+from imkit.widgets.thread_model import ConversationTree, key_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ class HistoryForm(Form):
         self._table: Any = None
         self._owns_tree = tree is None
         self.tree = tree or ConversationTree(session, labels)
-        self._given = {_key(conversation): conversation for conversation in threads}  # may be missing in the tree
+        self._given = {key_of(conversation): conversation for conversation in threads}  # may be missing in the tree
         self._chosen = list(self._given)
         self.list = ConversationList(labels, multiple=True, height=190)
         self._make_filters()
@@ -173,8 +173,8 @@ class HistoryForm(Form):
 
     def choose(self, conversation: Thread | Group) -> None:
         """Choose one thread or group instead of those chosen now."""
-        self._given[_key(conversation)] = conversation
-        self._chosen = [_key(conversation)]
+        self._given[key_of(conversation)] = conversation
+        self._chosen = [key_of(conversation)]
         self._show_list()
 
     def _chosen_conversations(self) -> list[Thread | Group]:
@@ -336,7 +336,3 @@ def _table_labels(labels: Labels) -> dict[str, str]:
         "infoFiltered": labels("load_filtered", n="_MAX_"),
         **dict.fromkeys(("infoEmpty", "emptyTable", "zeroRecords"), labels("load_nothing")),
     }
-
-
-def _key(conversation: Thread | Group) -> str:
-    return f"{'thread' if isinstance(conversation, Thread) else 'group'}:{conversation.id}"

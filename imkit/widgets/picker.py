@@ -15,7 +15,7 @@ from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, WidgetPart, button, row, static
 from imkit.widgets.labels import Labels
-from imkit.widgets.thread_model import ConversationTree
+from imkit.widgets.thread_model import ConversationTree, key_of
 
 _UPDATE_SECONDS = 0.25
 
@@ -181,7 +181,7 @@ class ThreadPicker(Form):
         members = [member.strip() for member in self.members.value.replace("，", ",").split(",")]
         group = await self.session.create_group.aio(name, [member for member in members if member])
         await self.tree.load()
-        self._pick(f"group:{group.id}")
+        self._pick(key_of(group))
 
     async def _create_thread(self, name: str) -> None:
         group = self.group
@@ -192,7 +192,7 @@ class ThreadPicker(Form):
         entry = self.tree.groups.get(group.id)
         if entry is not None:
             await self.tree.load_threads(entry)
-        self._pick(f"thread:{thread.id}")
+        self._pick(key_of(thread))
 
     def _require_thread(self) -> Thread:
         thread = self.thread

@@ -252,7 +252,7 @@ class ConversationTree:
     def _group_row(self, entry: GroupEntry) -> dict[str, Any]:
         counts = [("threads", len(entry.threads)), ("members", entry.member_count)]
         return {
-            "key": f"group:{entry.group.id}",
+            "key": key_of(entry.group),
             "kind": "group",
             "id": entry.group.id,
             "name": for_terminal(entry.group.name or entry.group.id, 64),
@@ -268,10 +268,10 @@ class ConversationTree:
         if newest is not None:
             preview = f"{newest.sender}: {newest.text or self._labels(f'type_{newest.type}')}"
         return {
-            "key": f"thread:{thread.id}",
+            "key": key_of(thread),
             "kind": "thread",
             "id": thread.id,
-            "group": f"group:{group.group.id}",
+            "group": key_of(group.group),
             "name": for_terminal(thread.name or thread.id, 64),
             "owner": thread.owner,
             "facts": [*joined, *self._count_labels(counts)],
@@ -291,3 +291,8 @@ def _newest_first(entry: GroupEntry) -> tuple[int, str]:
 def _activity(entry: ThreadEntry) -> tuple[int, int]:
     """Return a sort key: the time of the newest message in ms, then the thread id."""
     return (to_milliseconds(entry.newest.time) if entry.newest is not None else 0, int(entry.thread.id))
+
+
+def key_of(conversation: Thread | Group) -> str:
+    """Return the key of a conversation in the list of the page, such as ``"thread:42"``."""
+    return f"{'thread' if isinstance(conversation, Thread) else 'group'}:{conversation.id}"

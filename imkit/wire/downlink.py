@@ -174,7 +174,7 @@ def decode_roamed(data: bytes) -> Message | None:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What the service adds to a message in `MessageBody.meta`.
+    """The marks that the service adds to a message in `MessageBody.meta`.
 
     Attributes:
         thread: the thread that the message is in.
@@ -377,7 +377,7 @@ def _overview(marks: Mapping[str, Any]) -> ThreadOverview | None:
 
 @dataclass(frozen=True, slots=True)
 class EditAnswer:
-    """What the service's answer to an edit contains. Times are in ms since the epoch.
+    """The content of the service's answer to an edit. Times are in ms since the epoch.
 
     A value that the answer does not have is 0 or empty.
     """

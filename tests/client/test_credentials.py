@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import imkit
-from imkit.client.credentials import Credentials
+from imkit.client.credentials import Credentials, app_server_token
 from imkit.client.rate_limit import RateBucket
 from imkit.client.rest import Rest
 from imkit.portal import portal
@@ -153,3 +153,13 @@ def test_a_wrong_password(sandbox: Sandbox) -> None:
         assert "hunter2" not in str(caught.value)
     with imkit.login("wrong-password", app=app, password="right") as session:
         assert session.connected
+
+
+@pytest.mark.parametrize(
+    "url", ["", "tea", "ftp://host/t", "http://", "http://me:pw@host/", "http://127.0.0.1:abc/", "http://[::1"]
+)
+def test_an_app_server_needs_an_http_url_and_no_error_repeats_it(url: str) -> None:
+    with pytest.raises(imkit.InvalidMessage, match="not an http URL") as caught:
+        portal().call(app_server_token(url, "alice"))
+    assert "abc" not in str(caught.value)
+    assert "pw" not in str(caught.value)

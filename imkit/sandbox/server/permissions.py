@@ -69,9 +69,15 @@ def thread_of(groups: Groups, call: Call) -> Thread:
 
 def member_of(groups: Groups, call: Call, group: Group) -> str:
     """Return the operator of the call, if it is a member of the group or the app."""
-    if call.user is not None and call.user not in groups.members(group.id):
-        raise no_permission(f"user {call.user} is not a member of group {group.id}")
+    if call.user is not None:
+        check_member(groups, group.id, call.user)
     return call.operator
+
+
+def check_member(groups: Groups, group_id: str, user: str) -> None:
+    """Refuse the call unless a user is a member of a group."""
+    if user not in groups.members(group_id):
+        raise no_permission(f"user {user} is not a member of group {group_id}")
 
 
 def manager_of(groups: Groups, call: Call, group: Group) -> str:

@@ -21,7 +21,6 @@ from starlette.routing import Route
 from imkit.sandbox.options import Options
 from imkit.sandbox.server import rest_replies
 from imkit.sandbox.server.delivery import Delivery
-from imkit.sandbox.server.device_queues import DeviceQueues
 from imkit.sandbox.server.groups import Groups
 from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.msync import MsyncServer
@@ -45,7 +44,6 @@ class Backend:
     users: Users
     groups: Groups
     record: MessageRecord
-    queues: DeviceQueues
     delivery: Delivery
     uplink: Uplink
     msync: MsyncServer

@@ -21,7 +21,6 @@ _MEDIA = {
     ContentType.VOICE: "audio",
     ContentType.FILE: "file",
 }
-_EXT_DEPTH = 64
 
 
 def last_message(meta_bytes: bytes | None) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def message_json(meta: Any, body: Any, sender: str) -> dict[str, Any]:
 def _plain_ext(items: Any) -> dict[str, Any]:
     ext = decode_ext(items)
     # Python's JSON writer fails on values that are nested too deep, depending on the depth of the call stack.
-    return {key: "" if is_deep(value, _EXT_DEPTH) else value for key, value in ext.items()}
+    return {key: "" if is_deep(value) else value for key, value in ext.items()}
 
 
 def _body(content: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from imkit.sandbox.server.groups import Thread
 from imkit.sandbox.server.permissions import (
     app_only,
     check_may_rename,
+    check_member,
     group_of,
     manager_of,
     member_of,
@@ -29,7 +30,6 @@ from imkit.sandbox.server.rest_replies import (
     Call,
     RestError,
     bad_request,
-    no_permission,
     no_such_thread,
 )
 from imkit.wire.enums import MucOperation
@@ -86,8 +86,7 @@ def create(backend: Backend, call: Call) -> dict[str, Any]:
     group = group_of(backend.groups, call, call.text("group_id"))
     member_of(backend.groups, call, group)
     owner = user_or_app(call, call.text("owner", default=call.user or ""))
-    if owner not in backend.groups.members(group.id):
-        raise no_permission(f"user {owner} is not a member of group {group.id}")
+    check_member(backend.groups, group.id, owner)
     name = call.text("name", longest=_NAME_LENGTH)
     parent_id = call.text("msg_id")
     parent = backend.record.find(int(parent_id)) if re.fullmatch("[0-9]{1,20}", parent_id) else None
@@ -188,11 +187,9 @@ def add_many(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /thread/{id}/users: for the app, up to ten users."""
     app_only(call)
     thread = thread_of(backend.groups, call)
-    group_members = backend.groups.members(thread.group_id)
     users = [find_user(backend, name).name for name in call.names("usernames", most=_MEMBERS_AT_ONCE)]
     for user in users:
-        if user not in group_members:
-            raise no_permission(f"user {user} is not a member of group {thread.group_id}")
+        check_member(backend.groups, thread.group_id, user)
     for user in users:
         backend.groups.add_member(thread.id, user)
     return {"data": {"status": "ok"}}

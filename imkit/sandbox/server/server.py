@@ -55,7 +55,7 @@ class Application:
         delivery = Delivery(options, store, groups, record, queues, faults)
         uplink = Uplink(options, store, users, groups, record, queues, delivery)
         self.msync = MsyncServer(options, store, users, delivery, uplink, faults)
-        self.backend = rest.Backend(options, store, users, groups, record, queues, delivery, uplink, self.msync)
+        self.backend = rest.Backend(options, store, users, groups, record, delivery, uplink, self.msync)
         routes = [
             # First, because "/imkit/app-server/token" also matches "/{organization}/{application}/token".
             *rest_imkit.routes(self.backend, instance, retire),

@@ -211,6 +211,11 @@ export default widgetPart('imkit-feed', ({ model, el, label, listen }) => {
         nodeByKey.set(row.key, newNode);
     };
 
+    const redrawIfShown = key => {
+        const row = rowByKey.get(key);
+        if (row) keepingEnd(() => redrawMessage(row));
+    };
+
     // ------------------------------------------------------------- drawing the list
 
     // Make the page show rows[firstShown:], reusing the elements that are there.
@@ -324,10 +329,10 @@ export default widgetPart('imkit-feed', ({ model, el, label, listen }) => {
             case 'picture': takePicture(content, buffers); break;
             case 'unpacked':
                 unpacked.set(content.key, content.rows);
-                keepingEnd(() => redrawMessage(rowByKey.get(content.key)));
+                redrawIfShown(content.key);
                 break;
             case 'done':  // an action has ended, perhaps with an error: its button can be used again
-                if (editing !== content.key) keepingEnd(() => redrawMessage(rowByKey.get(content.key)));
+                if (editing !== content.key) redrawIfShown(content.key);
                 break;
         }
     };

@@ -110,7 +110,6 @@ class _TutorialThread:
     people: tuple[str, ...] = ()
 
 
-_QUICK = tuple(person.user for person in PEOPLE if person.reply < 600)
 _CROWD = tuple(person.user for person in PEOPLE)
 _TUTORIAL_THREADS = (
     _TutorialThread(
