@@ -256,7 +256,7 @@ def test_export_from_an_archive_does_not_ask_the_service(
     assert pd.read_parquet(tmp_path / "one.parquet").message_id.tolist() == expected.tolist()
     for arguments, code, words in (
         (["--archive=nowhere"], 2, "there is no archive at nowhere"),
-        (["--archive=kept", "--types=tea"], 2, "no message type"),
+        (["--archive=kept", "--types=tea"], 2, "not a message type"),
         (["--archive=kept", "21000"], 3, "nothing has been read"),
         ([], 2, "name a THREAD"),
     ):

@@ -20,10 +20,10 @@ import pyarrow as pa
 from imkit.archive import parquet
 from imkit.archive.catalogue import ConversationState, Status
 from imkit.archive.merge import CommitBatch, Reread
-from imkit.archive.parquet import BoolArray, IntArray
 from imkit.client.account import Account
 from imkit.client.roaming import Progress, Query
 from imkit.errors import Forbidden, IMError, NotFound
+from imkit.history.batch_protobuf import BoolArray, IntArray
 from imkit.history.fetch import Fetch, HistoryPart
 from imkit.history.time_ranges import FAR, Bounds, Range, merged
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -76,10 +76,7 @@ def split_into_tasks(whole: Task, processes: int) -> list[Task]:
         app.max_requests_per_second /= processes
     plans = list(whole.plans.items())
     count = min(processes * _TASKS_A_WORKER, len(plans))
-    return [
-        Task(whole.path, app, whole.user, whole.token, dict(plans[number::count]), whole.workers, whole.now)
-        for number in range(count)
-    ]
+    return [replace(whole, app=app, plans=dict(plans[number::count])) for number in range(count)]
 
 
 def run_task(task: Task) -> Result:

@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 from imkit.archive import parquet
 from imkit.archive.catalogue import CatalogueWriter, Commit, ConversationState, StoredFile
-from imkit.archive.parquet import BoolArray, IntArray
 from imkit.archive.storage import Storage
+from imkit.history.batch_protobuf import BoolArray, IntArray
 from imkit.history.columns import SCHEMA, TIME
 from imkit.history.time_ranges import Range
 

@@ -27,10 +27,8 @@ import pyarrow.parquet as pq
 
 from imkit.archive.catalogue import StoredFile, TableName
 from imkit.archive.storage import Storage
+from imkit.history.batch_protobuf import BoolArray, IntArray
 from imkit.history.columns import SCHEMA, TIME
-
-BoolArray = np.ndarray[tuple[int], np.dtype[np.bool_]]
-IntArray = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 ARCHIVE_VERSION = "1"
 _METADATA = {**SCHEMA.metadata, b"imkit.archive": ARCHIVE_VERSION.encode()}

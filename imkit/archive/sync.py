@@ -29,7 +29,7 @@ from imkit.errors import ArchiveError, IMError, InvalidMessage
 from imkit.portal import Worker, to_its_end
 
 R = TypeVar("R")
-Commit = Callable[[CommitBatch], Awaitable[None]]
+CommitFunction = Callable[[CommitBatch], Awaitable[None]]
 FILES_A_DAY = 8  # a day with so many files or more is compacted at the end of a sync
 
 
@@ -155,7 +155,7 @@ async def sync(
 async def _read_here(
     account: Account,
     plans: Mapping[str, ReadPlan],
-    commit: Commit,
+    commit: CommitFunction,
     workers: int,
     progress: Progress | None,
     now: int,
@@ -174,7 +174,7 @@ async def _read_here(
 async def _read_on_workers(
     pool: DaskPool,
     tasks: Sequence[Task],
-    commit: Commit,
+    commit: CommitFunction,
     progress: Progress | None,
     report: SyncReport,
     catalogue: CatalogueWriter,

@@ -250,7 +250,7 @@ def _type_specific(body: Body) -> dict[str, Any]:
             return {"summary": body.summary, "fallback": body.fallback, "level": body.level}
         case Image() if body.animated:
             return {"animated": True}
-        case Unknown():
+        case Unknown():  # without an id, these words are part of the row's key in an archive: do not reword reasons
             return {"reason": body.reason, "data": body.data.hex()}
         case _:
             return {}

@@ -12,7 +12,7 @@ from imkit.widgets.pictures import redraw
     "data", [b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", b"", b"\x89PNG\r\n\x1a\n"]
 )
 def test_a_file_that_is_no_picture_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="not a picture"):
         redraw(data)
 
 
