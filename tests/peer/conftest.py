@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.peer.peer import Device, Peer, SdkError, Server
+from tests.peer.peer import Device, Peer, SdkError
+from tests.sandbox.server.raw_client import Server
 
 PASSWORD = "tea-for-two"
 _numbers = itertools.count(1)

@@ -15,9 +15,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from tests.peer.node import HERE, ready
+from tests.sandbox.server.raw_client import Server
 
 WAIT_SECONDS = 10.0  # seconds for an answer or an event; the SDK itself gives a send 15
 
@@ -30,19 +31,6 @@ class SdkError(Exception):
         self.type: int | None = error["type"]
         self.message: str = error["message"]
         self.data: Any = error["data"]
-
-
-class Server(Protocol):
-    """The addresses of a server; `imkit.Sandbox` has them."""
-
-    @property
-    def app_key(self) -> str: ...
-    @property
-    def rest_url(self) -> str: ...
-    @property
-    def ws_url(self) -> str: ...
-    @property
-    def secret(self) -> str: ...
 
 
 class Peer:

@@ -8,7 +8,8 @@ import pytest
 
 from imkit.sandbox.process import Sandbox
 from tests.peer.conftest import PASSWORD, Login, make_group
-from tests.peer.peer import Peer, SdkError, Server
+from tests.peer.peer import Peer, SdkError
+from tests.sandbox.server.raw_client import Server
 
 pytestmark = pytest.mark.peer
 

@@ -8,7 +8,8 @@ import pytest
 
 import imkit
 from tests.peer.conftest import PASSWORD, Login, make_group
-from tests.peer.peer import Device, Peer, Server
+from tests.peer.peer import Device, Peer
+from tests.sandbox.server.raw_client import Server
 
 pytestmark = pytest.mark.peer
 

@@ -11,7 +11,8 @@ import pytest
 
 from imkit.sandbox.process import Sandbox
 from tests.peer.conftest import PASSWORD, Login, TeaGroup, make_tea_group
-from tests.peer.peer import WAIT_SECONDS, Device, Peer, Server
+from tests.peer.peer import WAIT_SECONDS, Device, Peer
+from tests.sandbox.server.raw_client import Server
 
 pytestmark = pytest.mark.peer
 

@@ -7,7 +7,8 @@ import pytest
 
 from imkit.sandbox.process import Sandbox
 from tests.peer.conftest import Login, TeaGroup, make_tea_group
-from tests.peer.peer import Peer, SdkError, Server
+from tests.peer.peer import Peer, SdkError
+from tests.sandbox.server.raw_client import Server
 
 pytestmark = pytest.mark.peer
 

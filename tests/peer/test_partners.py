@@ -10,8 +10,9 @@ from PIL import Image
 
 import imkit
 from tests.peer.conftest import Login
-from tests.peer.peer import Peer, Server
+from tests.peer.peer import Peer
 from tests.peer.test_conversation import SECONDS, MixedThread, heard_by_bob, mixed_thread
+from tests.sandbox.server.raw_client import Server
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
 

@@ -13,6 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from imkit.wire import schema
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
+from tests.people import new_name
 
 WAIT = 10.0
 NO_TLS = ssl.create_default_context()  # made once: httpx would read the certificates for each client
@@ -20,7 +21,6 @@ SYNC, UNREAD, NOTICE, PROVISION, LOGOUT = range(5)
 
 THREAD_MARK = '{"thread":{}}'
 _numbers = itertools.count(1)
-_names = itertools.count(1)
 _opened: list[Any] = []
 
 
@@ -39,11 +39,6 @@ class Server(Protocol):
     def ws_url(self) -> str: ...
     @property
     def secret(self) -> str: ...
-
-
-def new_name(prefix: str = "user") -> str:
-    """Return a user id that is new in this run."""
-    return f"{prefix}-{next(_names)}-{time.time_ns() % 10**9}"
 
 
 class Api:

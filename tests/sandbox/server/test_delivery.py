@@ -8,6 +8,7 @@ from typing import Any
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
 from imkit.wire.envelope import GROUP_DOMAIN
+from tests.people import new_name
 from tests.sandbox.server.raw_client import (
     SYNC,
     Device,
@@ -15,7 +16,6 @@ from tests.sandbox.server.raw_client import (
     close_everything,
     frame,
     is_text,
-    new_name,
     texts,
 )
 

@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection
 
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
+from tests.people import new_name
 from tests.sandbox.server.raw_client import (
     LOGOUT,
     PROVISION,
@@ -28,7 +29,6 @@ from tests.sandbox.server.raw_client import (
     app_api,
     frame,
     is_text,
-    new_name,
     open_socket,
     provision,
     token_of,

@@ -12,13 +12,13 @@ from imkit.sandbox.server.permissions import SendRefused, check_recall_time
 from imkit.sandbox.server.store import ID_BITS
 from imkit.wire import schema
 from imkit.wire.envelope import USER_DOMAIN
+from tests.people import new_name
 from tests.sandbox.server.raw_client import (
     Device,
     TeaGroup,
     app_api,
     body_of,
     close_everything,
-    new_name,
     sender_of,
 )
 from tests.sandbox.server.test_uplink import CONTENTS, edit, history

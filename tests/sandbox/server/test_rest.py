@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from imkit.sandbox.process import Sandbox
-from tests.sandbox.server.raw_client import WAIT, Api, TeaGroup, app_api, close_everything, new_name, token_of
+from tests.people import new_name
+from tests.sandbox.server.raw_client import WAIT, Api, TeaGroup, app_api, close_everything, token_of
 
 # ---------------------------------------------------------------- users and tokens
 

@@ -1,7 +1,8 @@
 """Groups over REST: members, their rights, and the notices about them."""
 
 from imkit.sandbox.process import Sandbox
-from tests.sandbox.server.raw_client import Device, TeaGroup, new_name
+from tests.people import new_name
+from tests.sandbox.server.raw_client import Device, TeaGroup
 from tests.sandbox.server.test_rest_threads import events, notices
 
 

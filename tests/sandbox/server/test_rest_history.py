@@ -11,7 +11,8 @@ import pytest
 
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
-from tests.sandbox.server.raw_client import Api, Device, TeaGroup, new_name, sender_of, text_body, texts, token_of
+from tests.people import new_name
+from tests.sandbox.server.raw_client import Api, Device, TeaGroup, sender_of, text_body, texts, token_of
 
 
 def metas(page: Any) -> list[Any]:

@@ -3,7 +3,8 @@
 import httpx
 
 from imkit.sandbox.process import Sandbox
-from tests.sandbox.server.raw_client import WAIT, Device, new_name
+from tests.people import new_name
+from tests.sandbox.server.raw_client import WAIT, Device
 
 
 def test_the_app_server_wants_the_secret(sandbox: Sandbox) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
-from tests.sandbox.server.raw_client import Api, Device, TeaGroup, app_api, new_name, token_of
+from tests.people import new_name
+from tests.sandbox.server.raw_client import Api, Device, TeaGroup, app_api, token_of
 
 
 def notices(device: Device) -> list[Any]:

@@ -12,12 +12,12 @@ import pytest
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
 from imkit.wire.envelope import USER_DOMAIN
+from tests.people import new_name
 from tests.sandbox.server.raw_client import (
     Device,
     TeaGroup,
     body_of,
     is_text,
-    new_name,
     sender_of,
     text_body,
     texts,
