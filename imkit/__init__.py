@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
         ThreadChanged,
         TokenExpiring,
     )
+    from imkit.log_in import login
     from imkit.messages import (
         Audio,
         Combine,
@@ -79,7 +80,7 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
         Video,
     )
     from imkit.sandbox.process import Sandbox
-    from imkit.session import Session, login
+    from imkit.session import Session
     from imkit.threads import Group, Thread
     from imkit.widgets import explore
 
@@ -163,7 +164,7 @@ _MODULES = {
     "Sandbox": "imkit.sandbox.process",
     "Session": "imkit.session",
     "Thread": "imkit.threads",
-    "login": "imkit.session",
+    "login": "imkit.log_in",
     "explore": "imkit.widgets",
 }
 _PLAIN_DATA = ("imkit.messages", "imkit.events", "imkit.errors")  # small modules, which hold all other names

@@ -1,4 +1,4 @@
-"""`login` and `Session`: where a program that uses imkit begins."""
+"""`Session`: what a logged-in user can do. `imkit.log_in` makes one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imkit.cards import Tone, card, counted
 from imkit.client import attachments
 from imkit.client import send as sending
 from imkit.client.account import Account
-from imkit.client.app import App, app_in_environment, user_id
+from imkit.client.app import App
 from imkit.client.attachments import BytesProgress
 from imkit.client.callbacks import Subscription
 from imkit.client.credentials import TokenSource
@@ -24,12 +24,13 @@ from imkit.client.event_store import EventStream, checked_kinds
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress
 from imkit.client.thread_queries import last_messages
+from imkit.client.user_ids import user_id
 from imkit.conversation import load_history
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.events import Event
 from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message
-from imkit.portal import blocking, blocking_function, portal
+from imkit.portal import blocking, portal
 from imkit.threads import Group, Thread, thread_pages
 from imkit.wire.untrusted_json import mapping, objects, text
 
@@ -43,54 +44,16 @@ _accounts: weakref.WeakValueDictionary[tuple[App, str, str], Account] = weakref.
 _login_locks: defaultdict[tuple[App, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
 
-@blocking_function
-async def login(
+async def open_session(
     user: str,
+    app: App,
     *,
     password: str | None = None,
     token: str | TokenSource | None = None,
-    app: App | None = None,
     resource: str | None = None,
 ) -> Session:
-    """Log in as a user and return the session.
-
-    Without an `app` argument, and without an app in the environment, this is the local sandbox (沙箱). imkit starts the
-    sandbox if none is running. A sandbox makes users on demand and needs no password and no token.
-
-    Args:
-        user: the user id. The service turns it into lower case.
-        password: the user's password. A real app needs a password or a token.
-        token: a token from your app server. Or a function without arguments, plain or async, that fetches a fresh
-            token; imkit calls it again before the token expires.
-        app: the app; `None`: the app in the environment (see `App.from_env`), else the local sandbox.
-        resource: the name of this device (设备); `None`: one name for each process. A second login with the same user,
-            app and resource (a cell that you run twice) closes the earlier session as soon as the new one is connected.
-
-    Returns:
-        The session, connected.
-
-    Raises:
-        AuthError: the service refuses the login.
-        ConnectionLost: the service cannot be reached.
-        InvalidMessage: an argument is malformed.
-
-    Example:
-        >>> alice = imkit.login("alice")
-        >>> alice
-        <Session alice at imkit#sandbox, connected>
-
-        With an app of your own:
-
-        ```python
-        alice = imkit.login("alice", app=imkit.App("org#app"), password="…")
-        ```
-
-    Source: docs/protocol.md#login-handshake.
-    """
-    user = user_id(user)
+    """Internal: log in at an app, and return the session; the arguments are those of `imkit.login`."""
     portal().before_close(_close_all)
-    if app is None:
-        app = app_in_environment() or await _sandbox_app()
     hosts = await app.hosts()
     account = Account(user, app, hosts, password=password, token=token, resource=resource)
     device = (app, user, account.identity.resource)
@@ -109,13 +72,6 @@ async def login(
         if earlier is not None:
             await earlier.close("replaced")
     return Session(account)
-
-
-async def _sandbox_app() -> App:
-    """Return the app of the sandbox that all notebooks of this user share, and start that sandbox if needed."""
-    from imkit.sandbox.process import shared
-
-    return (await asyncio.to_thread(shared)).app
 
 
 async def _close_all() -> None:

@@ -14,10 +14,10 @@ from datetime import datetime
 from imkit.cards import card, counted, known
 from imkit.client import send as sending
 from imkit.client.account import Account, ThreadFacts
-from imkit.client.app import user_id
 from imkit.client.paging import Listing
 from imkit.client.roaming import Query
 from imkit.client.thread_queries import cursor_pages, last_messages, learn_thread
+from imkit.client.user_ids import user_id
 from imkit.conversation import Conversation, message_id
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
 from imkit.escape import for_terminal

@@ -15,7 +15,6 @@ from imkit.client.environment import settings
 from imkit.client.rate_limit import RateBucket
 from imkit.errors import InvalidMessage
 
-_USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
 
 _buckets: dict[tuple[int, str, str, float | None], RateBucket] = {}
@@ -82,11 +81,12 @@ class App:
             alice = imkit.login("alice", app=app, password="…")
             ```
         """
-        app = app_in_environment()
-        if app is None:
+        found = settings()
+        app_key = found.get("IMKIT_APP_KEY")
+        if not app_key:
             hint = "Set it in the environment or in a .env file, or pass App(…) yourself."
             raise InvalidMessage("IMKIT_APP_KEY is not set", hint=hint)
-        return app
+        return cls(app_key, rest_url=found.get("IMKIT_REST_URL") or None, ws_url=found.get("IMKIT_WS_URL") or None)
 
     @classmethod
     def of_sandbox(cls, app_key: str, rest_url: str, ws_url: str, token_url: str, secret: str) -> App:
@@ -142,30 +142,3 @@ def _checked_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     if not is_valid or not url.isascii() or set(url) & set(" \t\r\n\\"):
         raise InvalidMessage(f"{url!r:.200} is not a {schemes[0]} URL", hint=f"It begins with {schemes[-1]}://")
     return url.rstrip("/")
-
-
-def app_in_environment() -> App | None:
-    """Return the app that the environment or a `.env` file names, or `None` if they name none."""
-    found = settings()
-    app_key = found.get("IMKIT_APP_KEY")
-    if not app_key:
-        return None
-    return App(app_key, rest_url=found.get("IMKIT_REST_URL") or None, ws_url=found.get("IMKIT_WS_URL") or None)
-
-
-def user_id(user: object) -> str:
-    """Check a user id, and return it in lower case, as the service stores it.
-
-    Raises:
-        InvalidMessage: it is not 1 to 64 letters, digits, ``_``, ``.`` and ``-``.
-
-    Example:
-        >>> user_id("Alice")
-        'alice'
-
-    Source: docs/protocol.md#limits.
-    """
-    if not isinstance(user, str) or not _USER_ID.fullmatch(user) or user in (".", ".."):
-        hint = "A user id has up to 64 letters, digits, _ . and -"
-        raise InvalidMessage(f"{user!r:.100} is not a user id", hint=hint)
-    return user.lower()

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 
-from imkit.client.app import user_id
 from imkit.client.roaming import Order, Query
+from imkit.client.user_ids import user_id
 from imkit.errors import InvalidMessage
 from imkit.times import to_milliseconds
 

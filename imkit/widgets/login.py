@@ -12,7 +12,8 @@ import traitlets
 from imkit.client.app import App
 from imkit.client.credentials import app_server_token
 from imkit.errors import InvalidMessage
-from imkit.session import Session, login
+from imkit.log_in import login
+from imkit.session import Session
 from imkit.widgets.base import Form, WidgetPart, button, row, static
 from imkit.widgets.labels import Labels
 

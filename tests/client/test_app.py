@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import imkit
-from imkit.client.app import user_id
+from imkit.client.user_ids import user_id
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,30 @@
+"""The rules for user ids.
+
+Source: docs/protocol.md#limits, docs/protocol.md#rest-transport.
+"""
+
+from __future__ import annotations
+
+import re
+
+from imkit.errors import InvalidMessage
+
+_USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+
+
+def user_id(user: object) -> str:
+    """Check a user id, and return it in lower case, as the service stores it.
+
+    Raises:
+        InvalidMessage: it is not 1 to 64 letters, digits, ``_``, ``.`` and ``-``.
+
+    Example:
+        >>> user_id("Alice")
+        'alice'
+
+    Source: docs/protocol.md#limits.
+    """
+    if not isinstance(user, str) or not _USER_ID.fullmatch(user) or user in (".", ".."):
+        hint = "A user id has up to 64 letters, digits, _ . and -"
+        raise InvalidMessage(f"{user!r:.100} is not a user id", hint=hint)
+    return user.lower()

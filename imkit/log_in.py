@@ -1,0 +1,86 @@
+"""`imkit.login`: where a program that uses imkit begins.
+
+The client takes some tenths of a second to load, and so does a sandbox to start. So this module loads little, and does
+both side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING
+
+from imkit.client.environment import settings
+from imkit.client.user_ids import user_id
+from imkit.portal import blocking_function
+
+if TYPE_CHECKING:
+    from imkit.client.app import App
+    from imkit.client.credentials import TokenSource
+    from imkit.session import Session
+
+
+@blocking_function
+async def login(
+    user: str,
+    *,
+    password: str | None = None,
+    token: str | TokenSource | None = None,
+    app: App | None = None,
+    resource: str | None = None,
+) -> Session:
+    """Log in as a user and return the session.
+
+    Without an `app` argument, and without an app in the environment, this is the local sandbox (沙箱). imkit starts the
+    sandbox if none is running. A sandbox makes users on demand and needs no password and no token.
+
+    Args:
+        user: the user id. The service turns it into lower case.
+        password: the user's password. A real app needs a password or a token.
+        token: a token from your app server. Or a function without arguments, plain or async, that fetches a fresh
+            token; imkit calls it again before the token expires.
+        app: the app; `None`: the app in the environment (see `App.from_env`), else the local sandbox.
+        resource: the name of this device (设备); `None`: one name for each process. A second login with the same user,
+            app and resource (a cell that you run twice) closes the earlier session as soon as the new one is connected.
+
+    Returns:
+        The session, connected.
+
+    Raises:
+        AuthError: the service refuses the login.
+        ConnectionLost: the service cannot be reached.
+        InvalidMessage: an argument is malformed.
+
+    Example:
+        >>> alice = imkit.login("alice")
+        >>> alice
+        <Session alice at imkit#sandbox, connected>
+
+        With an app of your own:
+
+        ```python
+        alice = imkit.login("alice", app=imkit.App("org#app"), password="…")
+        ```
+
+    Source: docs/protocol.md#login-handshake.
+    """
+    user = user_id(user)
+    if app is None:
+        app = await _default_app()
+    from imkit.session import open_session
+
+    return await open_session(user, app, password=password, token=token, resource=resource)
+
+
+async def _default_app() -> App:
+    """Return the app of the environment, else that of the sandbox, which is started where none runs."""
+    if settings().get("IMKIT_APP_KEY"):
+        from imkit.client.app import App
+
+        return App.from_env()
+    from imkit.sandbox.process import shared
+
+    sandbox, _ = await asyncio.gather(
+        asyncio.to_thread(shared), asyncio.to_thread(importlib.import_module, "imkit.session")
+    )
+    return sandbox.app
