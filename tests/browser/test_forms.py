@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 from PIL import Image as Picture
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from imkit.sandbox.process import Sandbox
 from tests.browser.accessibility import LOW_CONTRAST, check, check_in_all_themes_and_widths, set_theme, tab_through
@@ -366,6 +366,16 @@ other.close()
     assert "images.invalid" not in (lab.root / "forms-live.ipynb").read_text()  # the notebook file contains no messages
 
 
+def pick(page: Page, name: str) -> None:
+    """Pick a conversation in the list; a failure tells what the form shows instead."""
+    try:
+        page.get_by_role("option", name=name).first.click(timeout=60_000)
+    except TimeoutError as error:
+        pytest.fail(
+            f"{name} is not in the list ({error}); the form shows: {page.locator('.imkit-form').first.inner_text()}"
+        )
+
+
 def test_in_chinese(notebook: Open, page: Page) -> None:
     opened = notebook("forms-zh", setup_cell("hua", "hong"), "import imkit.widgets\nimkit.explore(lang='zh')")
     run_cells(opened, 0, 1)
@@ -376,7 +386,7 @@ def test_in_chinese(notebook: Open, page: Page) -> None:
     page.get_by_label("登录到").select_option(label="本地沙箱（无需账号）")
     expect(page.get_by_label("App Key")).to_have_count(0)
     button(page, "登录").click()
-    page.get_by_role("option", name="乌龙").first.click()
+    pick(page, "乌龙")
     page.get_by_role("textbox", name="消息", exact=True).fill("铁观音！")
     page.get_by_role("textbox", name="消息", exact=True).press("Enter")
     expect(page.get_by_text("✓ 已发送")).to_be_visible()
