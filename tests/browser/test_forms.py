@@ -369,7 +369,7 @@ other.close()
 def pick(page: Page, name: str) -> None:
     """Pick a conversation in the list; a failure tells what the form shows instead."""
     try:
-        page.get_by_role("option", name=name).first.click(timeout=60_000)
+        page.get_by_role("option", name=name).first.click()
     except TimeoutError as error:
         pytest.fail(
             f"{name} is not in the list ({error}); the form shows: {page.locator('.imkit-form').first.inner_text()}"
