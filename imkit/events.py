@@ -69,7 +69,8 @@ class MessageEdited(Event):
 class MessageRecalled(Event):
     """A message was recalled (撤回).
 
-    The service tells only the id. If this session received the message before, imkit adds what it said.
+    The service tells only the id. If this session received the message before, imkit adds what it said. A message that
+    is recalled before a device has received it is not delivered to that device.
 
     Attributes:
         message_id: the id of the recalled message.
@@ -82,6 +83,9 @@ class MessageRecalled(Event):
         ext: the text that came with the recall.
 
     Example:
+        >>> received = bob.events(imkit.MessageReceived)
+        >>> received.next(timeout=10, where=lambda event: event.message.id == sent.id).message.text
+        'Dong Ding, please 🍵'
         >>> thread.recall(sent)
         >>> bob.events(imkit.MessageRecalled).next(timeout=10).message.text
         'Dong Ding, please 🍵'
