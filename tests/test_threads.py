@@ -150,7 +150,8 @@ def test_join_and_leave(alice: imkit.Session, bob: imkit.Session, thread: imkit.
         bobs.join()
     heard = bob.events(imkit.MessageReceived, replay=False)
     sent = thread.send("hello")
-    received = heard.next(timeout=WAIT)
+    # The group's first message may arrive late.
+    received = heard.next(timeout=WAIT, where=lambda event: event.message.to == thread.id)
     assert isinstance(received, imkit.MessageReceived)
     assert received.message.id == sent.id
     bobs.leave()
