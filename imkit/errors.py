@@ -58,7 +58,7 @@ class IMError(Exception):
         ...     alice.thread("42").refresh()
         ... except imkit.IMError as error:
         ...     print(error.code, error.status, error.hint)
-        1300 404 Check the id with group.threads(); a destroyed thread is gone for good.
+        1300 404 Check the id with group.threads(); a destroyed thread cannot be restored.
 
     Source: docs/protocol.md#errors.
     """
@@ -121,7 +121,7 @@ class ThreadNotFound(NotFound):
     """There is no such chat thread, or it was destroyed."""
 
     default_code = 1300
-    default_hint = "Check the id with group.threads(); a destroyed thread is gone for good."
+    default_hint = "Check the id with group.threads(); a destroyed thread cannot be restored."
 
 
 class GroupNotFound(NotFound):
@@ -143,7 +143,8 @@ class Forbidden(IMError):
 
     default_code = 52
     default_hint = (
-        "The creator or an admin of the group may rename a thread; only an admin may destroy it or remove members."
+        "The thread's creator and the group's owner and admins may rename a thread; "
+        "only the group's owner and admins may destroy it or remove members."
     )
 
 
