@@ -46,7 +46,7 @@ def test_a_request_to_the_outside_is_seen(lab: Lab, page: Page, outside_requests
 
 def check_quickstart(notebook: OpenNotebook, ran: list[CellResult]) -> None:
     shown = "\n".join(notebook.shown(cell.index) for cell in ran)
-    assert "took back 'Dong Ding" in shown
+    assert "recalled 'Dong Ding" in shown
     assert "RecallExpired 504" in shown
     table = notebook.page.locator(".jp-Cell-outputArea table.dataframe tbody tr")
     assert table.count() >= 5
