@@ -96,7 +96,7 @@ class ThreadPicker(Form):
             self.on_click(self.buttons[name], partial(self._open_panel, name))
         self.on_click(self.buttons["join"], self._join)
         self.on_click(self.buttons["leave"], self._leave)
-        self.on_click(self.buttons["refresh"], self.tree.load)
+        self.on_click(self.buttons["refresh"], self._refresh)
         self.on_click(self.confirm, self._confirm)
         self.on_click(self.cancel, self._close_panel)
         for control in (self.name, self.members, self.parent_text):
@@ -125,7 +125,14 @@ class ThreadPicker(Form):
     async def _take_events(self) -> None:
         kinds = (ThreadChanged, DeviceChanged, GroupChanged, MessageReceived)
         async for event in self.session.events(*kinds, replay=False):
-            await self.tree.take_event(event)
+            try:
+                await self.tree.take_event(event)
+            except Exception as error:  # the events after it count all the same
+                self.show_error(error)
+
+    async def _refresh(self) -> None:
+        self.status.show("")
+        await self.tree.load()
 
     def _show_list(self) -> None:
         self.list.show(self.tree, self._picked, [])

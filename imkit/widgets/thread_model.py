@@ -6,12 +6,15 @@ All calls must come from imkit's event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from imkit.client.roaming import Query
-from imkit.errors import IMError
+from imkit.client.thread_queries import LAST_MESSAGES_BATCH
+from imkit.errors import IMError, NotFound
 from imkit.escape import for_terminal
 from imkit.events import DeviceChanged, Event, GroupChanged, MessageReceived, ThreadChanged
 from imkit.history.message_pages import PageWalk
@@ -55,11 +58,13 @@ class GroupEntry:
         group: the group.
         member_count: `None` if not known.
         threads: by thread id.
+        listing: the number of the listing that gave `threads`; later listings have larger numbers.
     """
 
     group: Group
     member_count: int | None = None
     threads: dict[str, ThreadEntry] = field(default_factory=dict)
+    listing: int = 0
 
 
 class ConversationTree:
@@ -73,7 +78,7 @@ class ConversationTree:
 
     Attributes:
         groups: by group id.
-        is_loading: whether `load` is still running; `True` at first.
+        is_loading: whether a `load` is still running; `True` at first.
     """
 
     def __init__(self, session: Session, labels: Labels) -> None:
@@ -82,6 +87,10 @@ class ConversationTree:
         self.groups: dict[str, GroupEntry] = {}
         self.is_loading = True
         self._listeners: list[asyncio.Event] = []
+        self._loads = 0  # that are running
+        self._listings = 0  # that have begun
+        self._groups_listing = 0  # the number of the listing that gave `groups`
+        self._notes: list[list[Callable[[], object]]] = []  # see `_changes_last`
 
     async def call_on_change(self, show: Callable[[], object], pause: float) -> None:
         """Call `show` now and after changes, at most once in `pause` seconds, until this coroutine is cancelled."""
@@ -119,26 +128,97 @@ class ConversationTree:
     # ------------------------------------------------------------------ loading
 
     async def load(self) -> None:
-        """Load all groups and their threads from the service."""
+        """Load all groups and their threads from the service.
+
+        The threads of all groups come first and the counts last. A group that cannot be loaded keeps what is known of
+        it, and does not hold up the other groups.
+
+        Raises:
+            IMError: the groups cannot be listed; or, after all others have been loaded, some group could not be.
+        """
+        self._loads += 1
         self.is_loading = True
         try:
-            joined = {group.id: group async for group in self.session.groups()}
-            self.groups = {group_id: self.groups.get(group_id, GroupEntry(group)) for group_id, group in joined.items()}
-            self.notify_changed()
-            for entry in list(self.groups.values()):
-                await self.load_threads(entry)
+            await self._load_groups()
+            loaded, errors = await self._for_each(list(self.groups.values()), self._load_newest, _PARALLEL_REQUESTS)
+            _, more_errors = await self._for_each(loaded, self._load_counts, 1)
+            if errors or more_errors:
+                raise [*errors, *more_errors][0]
         finally:
-            self.is_loading = False
+            self._loads -= 1
+            self.is_loading = self._loads > 0
             self.notify_changed()
 
     async def load_threads(self, entry: GroupEntry) -> None:
         """Load a group's threads: which exist, which are joined, their newest messages and their counts."""
-        entry.threads = threads = await self._list_threads(entry)
+        await self._load_newest(entry)
+        await self._load_counts(entry)
+
+    async def _for_each(
+        self, entries: Sequence[GroupEntry], load: Callable[[GroupEntry], Coroutine[Any, Any, None]], at_once: int
+    ) -> tuple[list[GroupEntry], list[Exception]]:
+        """Call `load` for each group; return the groups for which it succeeded, and the errors of the others."""
+        slots = asyncio.Semaphore(at_once)
+        loaded: list[GroupEntry] = []
+        errors: list[Exception] = []
+
+        async def load_one(entry: GroupEntry) -> None:
+            async with slots:
+                try:
+                    await load(entry)
+                except Exception as error:
+                    errors.append(error)
+                else:
+                    loaded.append(entry)
+
+        async with asyncio.TaskGroup() as tasks:
+            for entry in entries:
+                tasks.create_task(load_one(entry))
+        return loaded, errors
+
+    async def _load_groups(self) -> None:
+        self._listings += 1
+        number = self._listings
+        joined = {group.id: group async for group in self.session.groups()}
+        if number > self._groups_listing:  # else a later listing has been faster
+            self._groups_listing = number
+            self.groups = {group_id: self.groups.get(group_id, GroupEntry(group)) for group_id, group in joined.items()}
+            self.notify_changed()
+
+    async def _load_newest(self, entry: GroupEntry) -> None:
+        """Load which threads of a group exist, which are joined, and their newest messages."""
+        self._listings += 1
+        number = self._listings
+        with self._changes_last():
+            threads = await self._list_threads(entry)
+            if number > entry.listing:  # else a later listing has been faster
+                entry.listing, entry.threads = number, threads
         self.notify_changed()
-        for thread_id, message in (await self.session.last_messages.aio(list(threads))).items():
-            if thread_id in threads:  # else it was destroyed meanwhile
-                threads[thread_id].newest = message
+        with self._changes_last():
+            newest = await self._newest_messages(entry)
+            for thread_id in newest.keys() & entry.threads.keys():
+                entry.threads[thread_id].newest = newest[thread_id]
         self.notify_changed()
+
+    async def _newest_messages(self, entry: GroupEntry) -> dict[str, Message | None]:
+        """Return the newest message of each thread of a group.
+
+        The service answers for 20 threads at once, and refuses the whole batch if one of them was destroyed meanwhile.
+        Such a batch is asked again in halves.
+        """
+        ids = list(entry.threads)
+        newest: dict[str, Message | None] = {}
+        batches = [ids[start : start + LAST_MESSAGES_BATCH] for start in range(0, len(ids), LAST_MESSAGES_BATCH)]
+        while batches:
+            batch = [thread_id for thread_id in batches.pop(0) if thread_id in entry.threads]
+            try:
+                newest |= await self.session.last_messages.aio(batch)
+            except NotFound:
+                middle = len(batch) // 2
+                batches += [batch[:middle], batch[middle:]] if middle else []
+        return newest
+
+    async def _load_counts(self, entry: GroupEntry) -> None:
         try:
             entry.member_count = len([member async for member in entry.group.members()])
         except IMError:
@@ -196,7 +276,36 @@ class ConversationTree:
     # ------------------------------------------------------------------ events
 
     async def take_event(self, event: Event) -> None:
-        """Update the tree from an event."""
+        """Update the tree from an event.
+
+        Raises:
+            IMError: a group was changed, and `load` failed.
+        """
+        if isinstance(event, GroupChanged):
+            await self.load()
+        else:
+            self._change(partial(self._follow, event))
+
+    def _change(self, change: Callable[[], object]) -> None:
+        """Make a change that did not come with an answer to a request, and note it for the requests under way."""
+        change()
+        for note in self._notes:
+            note.append(change)
+        self.notify_changed()
+
+    @contextlib.contextmanager
+    def _changes_last(self) -> Iterator[None]:
+        """After the block make the changes again that came while it ran: the answer in it may be older than they."""
+        note: list[Callable[[], object]] = []
+        self._notes.append(note)
+        try:
+            yield
+        finally:
+            self._notes = [other for other in self._notes if other is not note]
+        for change in note:
+            change()
+
+    def _follow(self, event: Event) -> None:
         match event:
             case MessageReceived(message):
                 self._set_newest(message.to, message)
@@ -206,16 +315,13 @@ class ConversationTree:
                 for group in self.groups.values():
                     group.threads.pop(thread_id, None)
             case ThreadChanged(operation="member_removed", thread_id=thread_id, user=self.session.user):
-                self.set_joined(thread_id, False)
+                self._set_joined(thread_id, False)
             case ThreadChanged():
                 self._set_newest(event.thread_id, event.last_message)
             case DeviceChanged("create", thread_id, _, group_id) | DeviceChanged("join", thread_id, _, group_id):
                 self._add(thread_id, group_id, is_joined=True)
             case DeviceChanged("leave", thread_id):
-                self.set_joined(thread_id, False)
-            case GroupChanged():
-                await self.load()
-        self.notify_changed()
+                self._set_joined(thread_id, False)
 
     def _add(self, thread_id: str, group_id: str, is_joined: bool) -> None:
         group = self.groups.get(group_id)
@@ -230,10 +336,12 @@ class ConversationTree:
 
     def set_joined(self, thread_id: str, is_joined: bool) -> None:
         """Record whether the user is a member of a thread."""
+        self._change(partial(self._set_joined, thread_id, is_joined))
+
+    def _set_joined(self, thread_id: str, is_joined: bool) -> None:
         entry = self.thread(thread_id)
         if entry is not None:
             entry.is_joined = is_joined
-            self.notify_changed()
 
     # ------------------------------------------------------------------ rows
 

@@ -1,14 +1,20 @@
 """Fixtures for forms without a browser: the test plays the page (`FakePage`); the service is a real sandbox."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
 import imkit
 from imkit.portal import portal
+from imkit.sandbox.process import Sandbox
+from tests.stand_ins import Answer, Asked, http_stand_in, token_of
+from tests.waits import WAIT
 
 
 def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
@@ -71,3 +77,89 @@ def forms() -> Iterator[list[Any]]:
     yield opened
     for form in opened:
         form.close()
+
+
+@dataclass
+class Held:
+    """The next answer whose path ends with `path`: the sandbox has given it, and it waits until `release`."""
+
+    path: str
+    come: threading.Event = field(default_factory=threading.Event)
+    is_released: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self) -> None:
+        """Wait until the sandbox has given the answer."""
+        assert self.come.wait(WAIT), self.path
+
+    def release(self) -> None:
+        """Let the answer reach the client."""
+        self.is_released.set()
+
+
+class RestGate:
+    """A server between Bob and the sandbox: it holds or refuses the REST answers that a test names.
+
+    Attributes:
+        bob: Bob's session through the gate, on another device than `Tea.bob`. Its socket has no gate.
+        asked: the paths of all requests.
+    """
+
+    bob: imkit.Session
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._held: list[Held] = []
+        self._refused: dict[str, Answer] = {}
+        self.asked: list[str] = []
+
+    def hold(self, path: str) -> Held:
+        """Hold the next answer to a request whose path ends with `path`."""
+        held = Held(path)
+        self._held.append(held)
+        return held
+
+    def refuse(self, path: str, status: int = 403) -> None:
+        """Refuse each request whose path ends with `path`, until `accept` is called."""
+        self._refused[path] = Answer(status, {"error": "forbidden_op", "error_description": "closed for today"})
+
+    def accept(self, path: str) -> None:
+        """Refuse these requests no more."""
+        del self._refused[path]
+
+    def release_all(self) -> None:
+        """Let all held answers pass."""
+        for held in self._held:
+            held.release()
+
+    def answer(self, asked: Asked) -> Answer:
+        """Answer a request; called in a thread of its connection."""
+        self.asked.append(asked.path)
+        refusal = next((answer for path, answer in self._refused.items() if asked.path.endswith(path)), None)
+        if refusal is not None:
+            return refusal
+        held = next((held for held in self._held if not held.come.is_set() and asked.path.endswith(held.path)), None)
+        answer = self._pass_on(asked)
+        if held is not None:
+            held.come.set()
+            held.is_released.wait(WAIT)
+        return answer
+
+    def _pass_on(self, asked: Asked) -> Answer:
+        headers = {name: asked.headers[name] for name in ("authorization", "content-type") if name in asked.headers}
+        request = Request(self._sandbox.rest_url + asked.target, asked.body or None, headers, method=asked.method)
+        try:
+            with urlopen(request, timeout=WAIT) as answer:
+                return Answer(answer.status, answer.read())
+        except HTTPError as refusal:
+            return Answer(refusal.code, refusal.read())
+
+
+@pytest.fixture
+def gate(sandbox: Sandbox, tea: Tea) -> Iterator[RestGate]:
+    gate = RestGate(sandbox)
+    with http_stand_in(gate.answer) as server:
+        app = imkit.App(sandbox.app_key, rest_url=server.url, ws_url=sandbox.ws_url)
+        user = tea.bob.user
+        with imkit.login(user, app=app, token=token_of(sandbox, user), resource="gate") as gate.bob:
+            yield gate
+            gate.release_all()

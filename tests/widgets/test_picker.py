@@ -1,4 +1,4 @@
-"""`ThreadPicker` and its `ConversationTree`: what is listed, updates from events, and each button."""
+"""`ThreadPicker`: what the page gets, errors of a load, and each button."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 import imkit
 from imkit.widgets import ThreadPicker
-from tests.widgets.conftest import FakePage, Tea, until
+from tests.widgets.conftest import FakePage, RestGate, Tea, until
 
 
 @pytest.fixture
@@ -25,43 +25,35 @@ def listed(page: FakePage) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in page.last("conversations").get("rows", [])}
 
 
-def test_it_lists_groups_and_threads_with_their_counts(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
-    _, page = opened
-    until(lambda: "1 message" in listed(page).get("Oolong", {}).get("facts", ()))
-    rows = listed(page)
-    assert rows["tea"]["facts"] == ["1 thread", "2 members"]
-    assert rows["Oolong"]["facts"] == ["joined", "2 members", "1 message"]
-    assert rows["Oolong"]["newest"] == f"{tea.alice.user}: Dong Ding <b>"
-    assert rows["Oolong"]["at"] > 1_700_000_000_000
-
-
-def test_it_follows_changes_made_by_others(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
-    _, page = opened
-    other = tea.group.create_thread("Jasmine", tea.group.send("Jasmine?"))
-    until(lambda: "Jasmine" in listed(page))
-    other.rename("Jasmine 茉莉")
-    until(lambda: "Jasmine 茉莉" in listed(page))
-    tea.thread.send("news")
-    until(lambda: "news" in listed(page)["Oolong"]["newest"])
-    until(lambda: "2 messages" in listed(page)["Oolong"]["facts"])
-    other.destroy()
-    until(lambda: "Jasmine 茉莉" not in listed(page))
-    tea.alice.create_group("coffee", members=[tea.bob.user])
-    until(lambda: "coffee" in listed(page))
-    # Groups are sorted by age; a new message moves none.
-    tea.thread.send("more news")
-    until(lambda: "more news" in listed(page)["Oolong"]["newest"])
-    groups = [row["name"] for row in page.last("conversations")["rows"] if row["kind"] == "group"]
-    assert groups[:2] == ["coffee", "tea"]
-
-
-def test_a_refresh_loads_the_counts_again(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
+def test_a_refresh_loads_again_and_forgets_the_last_error(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
     form, page = opened
     until(lambda: "1 message" in listed(page).get("Oolong", {}).get("facts", ()))
     facts = tea.bob.account.known.threads[tea.thread.id]
     facts.message_count = 7  # like an outdated notice
+    form.buttons["leave"].click()
+    until(lambda: form.status.tone == "bad")  # no thread is picked
     form.buttons["refresh"].click()
-    until(lambda: facts.message_count == 1)
+    until(lambda: facts.message_count == 1 and not form.buttons["refresh"].disabled)
+    assert form.status.text == ""
+
+
+def test_a_failed_load_is_shown_and_the_list_follows_later_events(tea: Tea, gate: RestGate, forms: list[Any]) -> None:
+    threads = f"/threads/chatgroups/{tea.group.id}"
+    gate.refuse(threads)
+    form = ThreadPicker(gate.bob, lang="en")
+    forms.append(form)
+    page = FakePage(form.list)
+    page.send(do="open")
+    until(lambda: page.last("conversations").get("loading") is False)
+    assert form.status.tone == "bad"
+    assert tea.group.id in form.status.text
+    assert "closed for today" in form.status.text
+    form.status.show("")
+    tea.alice.create_group("coffee", members=[tea.bob.user])  # the event causes a load, which fails too
+    until(lambda: form.status.tone == "bad" and "coffee" in listed(page))
+    gate.accept(threads)
+    tea.alice.create_group("water", members=[tea.bob.user])
+    until(lambda: {"water", "Oolong"} <= listed(page).keys())
 
 
 def test_pick_leave_join_rename(tea: Tea, opened: tuple[ThreadPicker, FakePage]) -> None:
