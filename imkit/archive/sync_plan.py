@@ -8,7 +8,6 @@ Source: docs/protocol.md#thread-calls, docs/protocol.md#roaming-history.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,15 +17,13 @@ from imkit.archive.catalogue import ConversationKind, ConversationState, State
 from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.paging import collected
-from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages
+from imkit.client.thread_queries import readable_last_messages
 from imkit.errors import Forbidden, IMError, InvalidMessage, NotFound
 from imkit.history.time_ranges import Bounds, missing
 from imkit.messages import Message
 from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.times import to_milliseconds
-
-_REQUESTS_AT_ONCE = 8
 
 SyncTargets = Session | Thread | Group | Iterable[Thread | Group]
 
@@ -136,37 +133,17 @@ class Planner:
     # ---------------------------------------------------------- newest messages
 
     async def _newest_messages(self) -> dict[str, Message | None]:
-        """Return the newest message of each thread; threads that cannot be read are skipped.
-
-        The service answers for 20 threads at once, and refuses the whole batch if one of them cannot be read. Such a
-        batch is asked again in halves.
-        """
+        """Return the newest message of each thread; threads that cannot be read are skipped."""
         ids = [
             each.id
             for each in self._conversations.values()
             if each.kind == "thread" and each.id not in self._plan.skipped
         ]
-        # Threads that could not be read last time come last, together: fewer batches are refused.
+        # Threads that could not be read last time come last, together: fewer requests are refused.
         ids.sort(key=lambda thread_id: self._conversations[thread_id].status != "ok")
-        batches = [ids[start : start + LAST_MESSAGES_BATCH] for start in range(0, len(ids), LAST_MESSAGES_BATCH)]
-        slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
-        newest: dict[str, Message | None] = {}
-
-        async def ask(batch: Sequence[str]) -> None:
-            try:
-                async with slots:
-                    newest.update(await last_messages(self._account, batch))
-            except (NotFound, Forbidden) as error:
-                if len(batch) == 1:
-                    self._skip_unreadable(self._conversations[batch[0]], error)
-                    return
-                middle = len(batch) // 2
-                await ask(batch[:middle])
-                await ask(batch[middle:])
-
-        async with asyncio.TaskGroup() as group:
-            for batch in batches:
-                group.create_task(ask(batch))
+        newest, refusals = await readable_last_messages(self._account, ids)
+        for thread_id, error in refusals.items():
+            self._skip_unreadable(self._conversations[thread_id], error)
         return newest
 
     # -------------------------------------------------------- which time ranges

@@ -5,10 +5,12 @@ Source: docs/protocol.md#thread-calls.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from imkit.client.account import Account
+from imkit.errors import Forbidden, NotFound
 from imkit.messages import Message
 from imkit.times import from_milliseconds
 from imkit.wire.rest_message import message_from_json
@@ -16,6 +18,7 @@ from imkit.wire.untrusted_json import mapping, number, objects, text
 
 LIST_PAGE_SIZE = 50
 LAST_MESSAGES_BATCH = 20  # the service takes at most so many thread ids in one call
+_REQUESTS_AT_ONCE = 8
 
 
 def learn_thread(account: Account, detail: dict[str, Any]) -> str:
@@ -47,6 +50,36 @@ async def last_messages(account: Account, thread_ids: Sequence[str]) -> dict[str
             if thread_id in found:
                 found[thread_id] = message_from_json(entry.get("last_message"))
     return found
+
+
+async def readable_last_messages(
+    account: Account, thread_ids: Sequence[str]
+) -> tuple[dict[str, Message | None], dict[str, NotFound | Forbidden]]:
+    """Return by thread id the newest messages of the threads that this user can read, and the refusals of the others.
+
+    The service answers for 20 threads at once, and refuses the whole call if one of them was destroyed or is closed to
+    this user. Such a call is repeated in halves.
+    """
+    newest: dict[str, Message | None] = {}
+    refusals: dict[str, NotFound | Forbidden] = {}
+    slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+
+    async def ask(ids: Sequence[str]) -> None:
+        try:
+            async with slots:
+                newest.update(await last_messages(account, ids))
+        except (NotFound, Forbidden) as error:
+            if len(ids) == 1:
+                refusals[ids[0]] = error
+                return
+            middle = len(ids) // 2
+            await ask(ids[:middle])
+            await ask(ids[middle:])
+
+    async with asyncio.TaskGroup() as group:
+        for start in range(0, len(thread_ids), LAST_MESSAGES_BATCH):
+            group.create_task(ask(thread_ids[start : start + LAST_MESSAGES_BATCH]))
+    return newest, refusals
 
 
 async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerator[dict[str, Any], None]:

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from imkit.client.roaming import Query
-from imkit.client.thread_queries import LAST_MESSAGES_BATCH
-from imkit.errors import IMError, NotFound
+from imkit.client.thread_queries import readable_last_messages
+from imkit.errors import IMError
 from imkit.escape import for_terminal
 from imkit.events import DeviceChanged, Event, GroupChanged, MessageReceived, ThreadChanged
 from imkit.history.message_pages import PageWalk
@@ -195,28 +195,10 @@ class ConversationTree:
                 entry.listing, entry.threads = number, threads
         self.notify_changed()
         with self._changes_last():
-            newest = await self._newest_messages(entry)
+            newest, _ = await readable_last_messages(self.session.account, list(entry.threads))
             for thread_id in newest.keys() & entry.threads.keys():
                 entry.threads[thread_id].newest = newest[thread_id]
         self.notify_changed()
-
-    async def _newest_messages(self, entry: GroupEntry) -> dict[str, Message | None]:
-        """Return the newest message of each thread of a group.
-
-        The service answers for 20 threads at once, and refuses the whole batch if one of them was destroyed meanwhile.
-        Such a batch is asked again in halves.
-        """
-        ids = list(entry.threads)
-        newest: dict[str, Message | None] = {}
-        batches = [ids[start : start + LAST_MESSAGES_BATCH] for start in range(0, len(ids), LAST_MESSAGES_BATCH)]
-        while batches:
-            batch = [thread_id for thread_id in batches.pop(0) if thread_id in entry.threads]
-            try:
-                newest |= await self.session.last_messages.aio(batch)
-            except NotFound:
-                middle = len(batch) // 2
-                batches += [batch[:middle], batch[middle:]] if middle else []
-        return newest
 
     async def _load_counts(self, entry: GroupEntry) -> None:
         try:

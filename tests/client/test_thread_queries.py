@@ -6,7 +6,7 @@ import pytest
 
 import imkit
 from imkit.client.account import Account, ThreadFacts
-from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages, learn_thread
+from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages, learn_thread, readable_last_messages
 from imkit.portal import portal
 from tests.stand_ins import Answer, Asked, odd_session
 
@@ -70,6 +70,23 @@ def test_last_messages_are_asked_for_twenty_threads_at_a_time() -> None:
         sizes = [len(asked.json["threadIds"]) for asked in server.asked]
     assert found == dict.fromkeys(ids)  # in the order given, each thread once
     assert sizes == [20, 20, 1]
+
+
+def test_a_refused_call_for_last_messages_is_repeated_in_halves() -> None:
+    ids = [str(number) for number in range(LAST_MESSAGES_BATCH + 5)]
+    unreadable = {"3", "22"}
+
+    def answer(asked: Asked) -> Answer:
+        wanted = asked.json["threadIds"]
+        if unreadable.intersection(wanted):
+            return Answer(404, {"error": "thread_not_found", "error_description": "no such thread"})
+        return Answer(200, {"entities": [{"thread_id": thread_id, "last_message": None} for thread_id in wanted]})
+
+    with odd_session(answer) as (session, _):
+        newest, refusals = portal().call(readable_last_messages(session.account, ids))
+    assert newest.keys() == set(ids) - unreadable
+    assert refusals.keys() == unreadable
+    assert all(isinstance(error, imkit.NotFound) for error in refusals.values())
 
 
 def learn(account: Account, detail: dict[str, Any]) -> str:
