@@ -194,7 +194,7 @@ class AlreadyExists(IMError):
     """It exists already: the thread on this message, the membership, or the user."""
 
     default_code = 1301
-    default_hint = "One message can carry one thread; find it with group.threads()."
+    default_hint = "One message can carry one thread: find it with group.threads(). A user joins a thread only once."
 
 
 class LimitReached(IMError):

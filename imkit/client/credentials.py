@@ -109,7 +109,7 @@ class Credentials:
             try:
                 found = await self._worker.run(self._source)
             except Exception as error:
-                hint = "The function takes no arguments, and it returns a token or raises."
+                hint = "See the error that the function raised. It must take no arguments and return a token."
                 reason = type(error).__name__  # the error's text may contain a secret; the error itself is chained
                 message = f"the function that fetches tokens for {self.user} failed"
                 raise AuthError(message, reason=reason, hint=hint) from error
