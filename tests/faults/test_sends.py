@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -249,13 +248,12 @@ def test_a_connection_that_breaks_while_waiting_sends_go_out(tea: TeaThread) -> 
     table = tea.table()
     assert [message for message, _ in table] == [outcome for outcome in found if outcome != "unknown"]
     numbers = [int(text.split()[0]) for _, text in table]
-    assert numbers == sorted(numbers)
-    # The server has the first sends of each of the two connections; it may have read fewer than the proxy passed on.
-    jumps = [later for earlier, later in pairwise(numbers) if later != earlier + 1]
-    assert len(jumps) <= 1
-    assert numbers[-1] == 299
-    for number, outcome in enumerate(found):
-        assert (number in numbers) == (outcome != "unknown")
+    # The first connection takes the sends that the client had written and the server had not read with it: one run of
+    # sends, and on a busy machine all that were left. The others go out on the second connection, in order.
+    lost = [number for number, outcome in enumerate(found) if outcome == "unknown"]
+    assert numbers == [number for number in range(300) if number not in lost]
+    assert not lost or lost == list(range(lost[0], lost[-1] + 1))
+    assert tea.thread.send("after all of them").id == tea.table()[-1][0]
 
 
 def test_a_send_that_finds_the_socket_closing_waits_for_the_next(tea: TeaThread) -> None:
