@@ -47,7 +47,8 @@ def test_a_half_open_connection_is_noticed_and_replaced(tea: TeaThread) -> None:
 def test_a_connection_that_accepts_no_bytes_is_closed_without_a_send_in_flight(
     tea: TeaThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # All buffers are full, so not even the heartbeat can be written; and no send waits for an answer.
+    # All buffers are full, so not even the heartbeat can be written; and no send waits for an answer. The reader of the
+    # socket writes too; its write ends with the socket, as a real one does.
     connection = tea.alice.account.connection
     events = tea.alice.events(imkit.Disconnected)
     blocked = asyncio.Event()
@@ -55,7 +56,8 @@ def test_a_connection_that_accepts_no_bytes_is_closed_without_a_send_in_flight(
 
     async def never(socket: Any, data: bytes) -> None:
         blocked.set()
-        await asyncio.Event().wait()
+        await socket.wait_closed()
+        await transmit(socket, data)
 
     monkeypatch.setattr(connection, "_transmit", never)
     tea.proxy.freeze(tea.alice.user)

@@ -1,6 +1,6 @@
 """The device queues, compared with a model of their rules."""
 
-from pathlib import Path
+import itertools
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,8 +24,9 @@ class QueueModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.path: Path | None = None
-        self.store = Store(None)
+        # Not the machine's clock: ids come from the time, and a case that runs again must give the same ids.
+        ticks = itertools.count(3_000_000)
+        self.store = Store(None, clock=lambda: next(ticks) // 3)
         self.queues = DeviceQueues(self.store)
         self.numbers: dict[str, int] = {}
         self.online: set[str] = set()
