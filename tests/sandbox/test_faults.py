@@ -98,16 +98,16 @@ def test_the_rate_of_requests_is_limited() -> None:
 
 
 def test_latency_delays_replies_and_keeps_their_order() -> None:
-    with Sandbox(latency_ms=60) as sandbox:
+    with Sandbox(latency_ms=100) as sandbox:
         tea = TeaGroup(sandbox)
         start = time.monotonic()
         numbers = [tea.alice.post(tea.thread, text_body(str(number))) for number in range(20)]
         replies = [tea.alice.reply_to(number).serverId for number in numbers]
         assert replies == sorted(replies)
-        assert 0.06 <= time.monotonic() - start < 0.6, "the replies must wait together, not one after the other"
+        assert 0.1 <= time.monotonic() - start < 20 * 0.1, "the replies must wait together, not one after the other"
         start = time.monotonic()
         tea.alice.api.ok("GET", f"/thread/{tea.thread}")
-        assert time.monotonic() - start >= 0.06
+        assert time.monotonic() - start >= 0.1
         close_everything()
 
 

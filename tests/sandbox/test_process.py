@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,12 +268,6 @@ def test_it_ends_after_the_idle_time(tmp_path: Path) -> None:
     out, errors = server.communicate(timeout=WAIT)
     assert (server.returncode, errors) == (0, "")
     assert json.loads(out)
-
-
-def test_a_first_start_takes_less_than_two_seconds(home: Path) -> None:
-    begin = time.monotonic()
-    shared()
-    assert time.monotonic() - begin < 2
 
 
 def test_modules_in_the_notebooks_folder_do_not_break_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
