@@ -40,7 +40,8 @@ def test_a_request_to_the_outside_is_seen(lab: Lab, page: Page, outside_requests
     )
     with page.expect_event("requestfailed"):
         OpenNotebook(page, lab, name).run()
-    assert outside_requests == ["https://cdn.invalid/x.png"]
+    page.close()  # JupyterLab may draw the output again, which requests the picture again
+    assert set(outside_requests) == {"https://cdn.invalid/x.png"}
     outside_requests.clear()  # else the `page` fixture fails this test
 
 
