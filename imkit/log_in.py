@@ -74,10 +74,11 @@ async def login(
 
 async def _default_app() -> App:
     """Return the app of the environment, else that of the sandbox, which is started where none runs."""
-    if settings().get("IMKIT_APP_KEY"):
+    found = settings()
+    if found.get("IMKIT_APP_KEY"):
         from imkit.client.app import App
 
-        return App.from_env()
+        return App.of_settings(found)
     from imkit.sandbox.process import shared
 
     sandbox, _ = await asyncio.gather(

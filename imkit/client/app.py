@@ -1,4 +1,4 @@
-"""`App`: an Easemob app with its key and its servers' URLs; and the rule for user ids.
+"""`App`: an Easemob app with its key and its servers' URLs.
 
 Source: docs/protocol.md#transport, docs/protocol.md#host-discovery, docs/protocol.md#limits.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -81,7 +82,11 @@ class App:
             alice = imkit.login("alice", app=app, password="…")
             ```
         """
-        found = settings()
+        return cls.of_settings(settings())
+
+    @classmethod
+    def of_settings(cls, found: Mapping[str, str | None]) -> App:
+        """Internal: return the app that the settings name; the errors are those of `from_env`."""
         app_key = found.get("IMKIT_APP_KEY")
         if not app_key:
             hint = "Set it in the environment or in a .env file, or pass App(…) yourself."

@@ -1,4 +1,4 @@
-"""App keys, URLs and user ids are checked before any request."""
+"""App keys and URLs are checked before any request."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 import imkit
-from imkit.client.user_ids import user_id
 
 
 @pytest.mark.parametrize(
@@ -81,16 +80,3 @@ def test_from_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IMKIT_APP_KEY", "no key")
     with pytest.raises(imkit.InvalidMessage, match="not an app key"):
         imkit.App.from_env()
-
-
-# --------------------------------------------------------------------- user ids
-
-
-def test_user_ids_are_lower_case() -> None:
-    assert user_id("Alice.B-c_9") == "alice.b-c_9"
-
-
-@pytest.mark.parametrize("user", ["", ".", "..", "a b", "a/b", "ä", "x" * 65, "a\n", None, 7, ["alice"], b"alice"])
-def test_a_malformed_user_id(user: Any) -> None:
-    with pytest.raises(imkit.InvalidMessage, match="not a user id"):
-        user_id(user)
