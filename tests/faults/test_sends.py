@@ -1,6 +1,7 @@
 """The outcome of a send (sent, not sent, unknown) is right, whatever happens to its frames."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -230,12 +231,25 @@ def test_a_recall_and_an_edit_whose_answers_are_lost(tea: TeaThread) -> None:
         tea.thread.recall(first)
 
 
-def test_a_connection_that_breaks_while_waiting_sends_go_out(tea: TeaThread) -> None:
+def test_a_connection_that_breaks_while_waiting_sends_go_out(tea: TeaThread, monkeypatch: pytest.MonkeyPatch) -> None:
     events = tea.alice.events(imkit.Disconnected)
     tea.proxy.refuse(tea.alice.user)
     tea.proxy.cut(tea.alice.user)
     events.next(timeout=30)
     words = "x" * 4000
+    connection = tea.alice.account.connection
+    transmit, written = connection._transmit, itertools.count()
+    first: list[Any] = []
+
+    async def until_the_buffers_are_full(socket: Any, data: bytes) -> None:
+        # How many sends the buffers between client and proxy hold depends on the machine: on this socket it is 50.
+        if len(data) > len(words):
+            first[:] = first or [socket]
+            if socket is first[0] and next(written) >= 50:
+                await socket.wait_closed()
+        await transmit(socket, data)
+
+    monkeypatch.setattr(connection, "_transmit", until_the_buffers_are_full)
 
     async def main() -> list[str]:
         sends = [asyncio.create_task(tea.thread.send.aio(f"{number} {words}")) for number in range(300)]
@@ -249,10 +263,11 @@ def test_a_connection_that_breaks_while_waiting_sends_go_out(tea: TeaThread) -> 
     assert [message for message, _ in table] == [outcome for outcome in found if outcome != "unknown"]
     numbers = [int(text.split()[0]) for _, text in table]
     # The first connection takes the sends that the client had written and the server had not read with it: one run of
-    # sends, and on a busy machine all that were left. The others go out on the second connection, in order.
+    # sends. The others go out on the second connection, in order.
     lost = [number for number, outcome in enumerate(found) if outcome == "unknown"]
     assert numbers == [number for number in range(300) if number not in lost]
-    assert not lost or lost == list(range(lost[0], lost[-1] + 1))
+    assert lost == list(range(lost[0], lost[-1] + 1))
+    assert lost[-1] <= 50
     assert tea.thread.send("after all of them").id == tea.table()[-1][0]
 
 

@@ -101,7 +101,6 @@ class RestGate:
 
     Attributes:
         bob: Bob's session through the gate, on another device than `Tea.bob`. Its socket has no gate.
-        asked: the paths of all requests.
     """
 
     bob: imkit.Session
@@ -109,8 +108,7 @@ class RestGate:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._held: list[Held] = []
-        self._refused: dict[str, Answer] = {}
-        self.asked: list[str] = []
+        self._refused: set[str] = set()
 
     def hold(self, path: str) -> Held:
         """Hold the next answer to a request whose path ends with `path`."""
@@ -118,13 +116,13 @@ class RestGate:
         self._held.append(held)
         return held
 
-    def refuse(self, path: str, status: int = 403) -> None:
+    def refuse(self, path: str) -> None:
         """Refuse each request whose path ends with `path`, until `accept` is called."""
-        self._refused[path] = Answer(status, {"error": "forbidden_op", "error_description": "closed for today"})
+        self._refused.add(path)
 
     def accept(self, path: str) -> None:
         """Refuse these requests no more."""
-        del self._refused[path]
+        self._refused.remove(path)
 
     def release_all(self) -> None:
         """Let all held answers pass."""
@@ -133,10 +131,8 @@ class RestGate:
 
     def answer(self, asked: Asked) -> Answer:
         """Answer a request; called in a thread of its connection."""
-        self.asked.append(asked.path)
-        refusal = next((answer for path, answer in self._refused.items() if asked.path.endswith(path)), None)
-        if refusal is not None:
-            return refusal
+        if asked.path.endswith(tuple(self._refused)):
+            return Answer(403, {"error": "forbidden_op", "error_description": "closed for today"})
         held = next((held for held in self._held if not held.come.is_set() and asked.path.endswith(held.path)), None)
         answer = self._pass_on(asked)
         if held is not None:
