@@ -190,12 +190,11 @@ def _sandbox(parsed: argparse.Namespace) -> int:
         if parsed.parent:
             _stop_with_parent(server.stop)
         if parsed.state is not None:
-            cleanup.callback(remove_state, parsed.state, server.instance)
+            cleanup.callback(remove_state, parsed.state, options.secret)
 
         def announce() -> None:
             if parsed.state is not None:
-                secret, instance = options.secret, server.instance
-                state = State(**address, version=version(), instance=instance, pid=os.getpid(), secret=secret)
+                state = State(**address, version=version(), pid=os.getpid(), secret=options.secret)
                 write_state(parsed.state, state)
             print(json.dumps(address), flush=True)
 

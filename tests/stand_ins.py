@@ -53,9 +53,9 @@ class Answer:
 
 
 class HttpStandIn:
-    """A running HTTP server. `url` is its address, and `asked` has all requests."""
+    """A running HTTP server. `url` is its address, and `asked` has all requests; a port of 0 is a free one."""
 
-    def __init__(self, answer: Callable[[Asked], Answer]) -> None:
+    def __init__(self, answer: Callable[[Asked], Answer], port: int = 0) -> None:
         self.asked: list[Asked] = []
         stand_in = self
 
@@ -85,7 +85,7 @@ class HttpStandIn:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -96,8 +96,8 @@ class HttpStandIn:
 
 
 @contextmanager
-def http_stand_in(answer: Callable[[Asked], Answer]) -> Iterator[HttpStandIn]:
-    server = HttpStandIn(answer)
+def http_stand_in(answer: Callable[[Asked], Answer], port: int = 0) -> Iterator[HttpStandIn]:
+    server = HttpStandIn(answer, port)
     try:
         yield server
     finally:

@@ -191,13 +191,19 @@ class Account:
         self.wire_log = wire_log = WireLog()
         self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire_log)
         self.credentials = credentials = Credentials(user, app, rest, password=password, token=token)
-        rest.credential = credentials.token
         self.protocol = ClientProtocol(self.identity)
         self.events = events = EventStore()
         self.echo_listeners: set[Callable[[Event], None]] = set()
         self.known = known = KnownConversations()
         self.load_tasks: set[asyncio.Task[Any]] = set()
         self.stopped: Any = None
+
+        async def token_for_request(refused: bool) -> str:
+            # Any program of this machine can take the port of a sandbox that crashed. So while there is no connection,
+            # the token goes nowhere before the sandbox has proved that it is there.
+            if connection.state != "connected":
+                await credentials.prove_sandbox()
+            return await credentials.token(refused)
 
         def deliver(new_events: Sequence[Event]) -> None:
             known.learn(new_events)
@@ -208,12 +214,14 @@ class Account:
         self.connection = connection = Connection(
             self.protocol,
             hosts.ws_url,
-            credentials.token,
+            token_for_request,
             deliver,
             look_up=partial(look_up_lost_sends, rest, self.identity),
             wire_log=wire_log,
             timing=TIMING,
         )
+
+        rest.credential = token_for_request
 
         def logged_in(expires_at: int | None) -> None:
             if expires_at is not None:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from imkit.client.discovery import Hosts, discover
@@ -19,6 +20,18 @@ from imkit.errors import InvalidMessage
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
 
 _buckets: dict[tuple[int, str, str, float | None], RateBucket] = {}
+
+
+class SandboxCalls(Protocol):
+    """The calls of a sandbox's own endpoints. They block, and raise `imkit.errors` only."""
+
+    def token(self, user: str) -> str:
+        """Return a token for a user, who is created if necessary."""
+        ...
+
+    def prove(self) -> None:
+        """Make sure that the sandbox is at its address, and no other program."""
+        ...
 
 
 class App:
@@ -63,8 +76,7 @@ class App:
         self.rest_url = _checked_url(rest_url, ("http", "https"))
         self.ws_url = _checked_url(ws_url, ("ws", "wss"))
         self.max_requests_per_second = max_requests_per_second
-        self._sandbox_token_url = ""
-        self._sandbox_secret: str | None = None
+        self._sandbox: SandboxCalls | None = None
 
     @classmethod
     def from_env(cls) -> App:
@@ -94,20 +106,21 @@ class App:
         return cls(app_key, rest_url=found.get("IMKIT_REST_URL") or None, ws_url=found.get("IMKIT_WS_URL") or None)
 
     @classmethod
-    def of_sandbox(cls, app_key: str, rest_url: str, ws_url: str, token_url: str, secret: str) -> App:
+    def of_sandbox(cls, app_key: str, rest_url: str, ws_url: str, calls: SandboxCalls) -> App:
         """Internal: return a sandbox's app. It has no rate limit, and its tokens come from the sandbox's app server."""
         app = cls(app_key, rest_url=rest_url, ws_url=ws_url, max_requests_per_second=None)
-        app._sandbox_token_url, app._sandbox_secret = token_url, secret
+        app._sandbox = calls
         return app
 
     @property
     def is_sandbox(self) -> bool:
         """Whether this is a local sandbox: it creates users on demand, and a login needs no credential."""
-        return self._sandbox_secret is not None
+        return self._sandbox is not None
 
-    def sandbox_token_source(self) -> tuple[str, str]:
-        """Internal: return the URL of a sandbox's app server and its secret; both are empty for a real app."""
-        return self._sandbox_token_url, self._sandbox_secret or ""
+    @property
+    def sandbox(self) -> SandboxCalls | None:
+        """Internal: the calls of the sandbox's own endpoints; `None` for a real app."""
+        return self._sandbox
 
     async def hosts(self) -> Hosts:
         """Internal: return the app's servers; a URL that the user did not give is discovered."""

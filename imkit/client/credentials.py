@@ -135,9 +135,19 @@ class Credentials:
         return answer.get("access_token")
 
     async def _from_sandbox(self) -> object:
-        url, secret = self._app.sandbox_token_source()
-        answer = await self._rest.sandbox_token(url, self.user, secret)
-        return answer.get("token")
+        assert self._app.sandbox is not None  # else `__init__` asks for a credential
+        return await asyncio.to_thread(self._app.sandbox.token, self.user)
+
+    async def prove_sandbox(self) -> None:
+        """Make sure that the sandbox is at its address, and no other program; a real app proves itself by TLS.
+
+        Raises:
+            ConnectionLost: no sandbox is there, or another program is.
+            TimedOut: the sandbox does not answer.
+        """
+        comes_with_token = self._token is None and self._source is None and self._password is None
+        if self._app.sandbox is not None and not comes_with_token:
+            await asyncio.to_thread(self._app.sandbox.prove)
 
     def close(self) -> None:
         """End the thread that runs the token function."""

@@ -211,26 +211,6 @@ class Rest:
         else:
             self._bucket.answered(sent)
 
-    async def sandbox_token(self, url: str, user: str, secret: str) -> dict[str, Any]:
-        """Ask the sandbox's app server for a user's token. It creates a user that does not exist.
-
-        Args:
-            url: the app server's URL.
-            user: the user id.
-            secret: the app server's secret.
-        """
-        what = f"POST {urlsplit(url).path}"
-        headers = {"Authorization": f"Bearer {secret}"}
-        self.requests += 1
-        try:
-            answer = await self._http.request("POST", url, json={"user": user}, headers=headers)
-        except RequestFailed as problem:
-            raise request_failed(what, problem) from problem
-        found = json_object(answer.content)
-        if answer.status != 200 or found is None:
-            raise refusal(what, answer.status, found)
-        return found
-
     async def upload(
         self, target_id: str, data: bytes, name: str, progress: Callable[[int], Awaitable[None]]
     ) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,13 +21,15 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from imkit.errors import IMError
 from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
-from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE, version
+from imkit.sandbox.endpoints import version
 from imkit.sandbox.home import home
 from imkit.sandbox.launch import START_SECONDS, end, launch, wait_for_address
 from imkit.sandbox.options import TOKEN_SECONDS, Options
+from imkit.sandbox.proven_calls import NotProven, ProvenCalls
 from imkit.sandbox.state import State, read_state
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ if TYPE_CHECKING:
 
 IDLE_MINUTES = 30
 _LOG_BYTES = 1024 * 1024
-_REQUEST_SECONDS = 5.0
+_HEALTH_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 _DEMO_MESSAGES_PER_SECOND = 1000  # on a busy machine; usually it is 25 times that
 
 
@@ -249,8 +252,8 @@ class Sandbox:
 def _app(server: Sandbox | SandboxAddress) -> App:
     from imkit.client.app import App  # imported here: the server's process must not load the client
 
-    token_url = f"{server.rest_url}{APP_SERVER_TOKEN}"
-    return App.of_sandbox(server.app_key, server.rest_url, server.ws_url, token_url, server.secret)
+    calls = ProvenCalls(server.rest_url, server.secret)
+    return App.of_sandbox(server.app_key, server.rest_url, server.ws_url, calls)
 
 
 def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
@@ -283,7 +286,7 @@ def shared() -> SandboxAddress:
     version of imkit is asked to end when it is idle, and is used until then.
 
     Raises:
-        IMError: it did not start.
+        IMError: it did not start, or it runs and does not answer.
     """
     folder = home()
     state = folder / "sandbox.json"
@@ -291,15 +294,11 @@ def shared() -> SandboxAddress:
     if running is None:
         # Two kernels may find no server at the same moment. One starts it; the other waits and finds it.
         with FileLock(folder / "sandbox.start.lock", timeout=60):
-            running = _running(state)
-            if running is None:
-                _start_shared(folder, state)
-                running = read_state(state)
-    assert running is not None  # the server writes its state before it prints its address
+            running = _await_busy(state, folder / "sandbox.db.lock") or _start_shared(folder, state)
     return SandboxAddress(running.app_key, running.rest_url, running.ws_url, running.secret)
 
 
-def _start_shared(folder: Path, state: Path) -> None:
+def _start_shared(folder: Path, state: Path) -> State:
     log = folder / "sandbox.log"
     # Only the owner may read it, because it contains user ids.
     descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -311,33 +310,47 @@ def _start_shared(folder: Path, state: Path) -> None:
         wait_for_address(process, errors, start)
     # Without a wait() the ended server would stay a zombie process until this kernel ends.
     threading.Thread(target=process.wait, name="sandbox-shared", daemon=True).start()
+    started = read_state(state)
+    assert started is not None  # the server writes its state before it prints its address
+    return started
 
 
 def _running(state_path: Path) -> State | None:
-    """Return the state of the running server; None if none runs, or if it is of another version and ends now."""
+    """Return the state of the running server; None if none answers, or if it is of another version and ends now."""
     state = read_state(state_path)
     if state is None:
         return None
-    health = _request(state, "GET", HEALTH)
-    if health is None or health.get("instance") != state.instance:
-        return None  # a killed server leaves its state file, and another program may have its port now
-    if health.get("version") == version():
-        return state
-    answer = _request(state, "POST", RETIRE)
-    # Without connections it ends at once, and the new server waits for its data. With connections we use it too.
-    return None if answer is not None and not answer.get("connections") else state
-
-
-def _request(state: State, method: str, path: str) -> dict[str, Any] | None:
-    """Return the JSON reply of the server to a request; None if there is none with status 200."""
-    parts = urlsplit(state.rest_url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_REQUEST_SECONDS)
+    calls = ProvenCalls(state.rest_url, state.secret, _HEALTH_SECONDS)
     try:
-        connection.request(method, path, headers={"Authorization": f"Bearer {state.secret}"})
-        reply = connection.getresponse()
-        answer = json.loads(reply.read(65536))
-        return answer if reply.status == 200 and isinstance(answer, dict) else None
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    finally:
-        connection.close()
+        if calls.health().get("version") == version():
+            return state
+        # Without connections it ends at once, and the new server waits for its data. With connections we use it too.
+        return state if calls.retire().get("connections") else None
+    except (NotProven, OSError, http.client.HTTPException):
+        return None  # a killed server leaves its state file, and another program may have its port now
+
+
+def _await_busy(state_path: Path, data_lock: Path) -> State | None:
+    """Return the state of the running server, however slowly it answers; None if it has ended.
+
+    A server that runs holds the lock of its data. So a slow one is told from one that was killed.
+
+    Raises:
+        IMError: it does not answer.
+    """
+    last = read_state(state_path)
+    deadline = time.monotonic() + START_SECONDS
+    while (running := _running(state_path)) is None and last is not None and _is_locked(data_lock):
+        if time.monotonic() > deadline:
+            hint = f"Wait until it is less busy, or end it (process {last.pid}); its data stay."
+            raise IMError(f"the sandbox at {last.rest_url} runs, but does not answer", hint=hint)
+        threading.Event().wait(_POLL_SECONDS)
+    return running
+
+
+def _is_locked(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True

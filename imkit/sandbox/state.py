@@ -19,17 +19,14 @@ class State:
         rest_url: its REST address.
         ws_url: its WebSocket address.
         version: its version of imkit.
-        instance: identifies this run. The server's health endpoint returns the same value, so another server that
-            got the port later is recognised.
         pid: its process id, for people to look at; imkit kills no process by it.
-        secret: opens its app-server endpoint.
+        secret: opens its app-server endpoint. Each run of the server has another one.
     """
 
     app_key: str
     rest_url: str
     ws_url: str
     version: str
-    instance: str
     pid: int
     secret: str = field(repr=False)
 
@@ -49,9 +46,9 @@ def write_state(path: Path, state: State) -> None:
         file.write(json.dumps(asdict(state)).encode())
 
 
-def remove_state(path: Path, instance: str) -> None:
-    """Delete the file if it is about this run of the server."""
+def remove_state(path: Path, secret: str) -> None:
+    """Delete the file if it is about the run of the server with this secret."""
     state = read_state(path)
-    if state is not None and state.instance == instance:
+    if state is not None and state.secret == secret:
         with contextlib.suppress(OSError):
             path.unlink()

@@ -66,7 +66,7 @@ _SECRETS_IN_KERNEL = """"\\n".join(
     value
     for thing in __import__("gc").get_objects()
     if str(type(thing).__module__).startswith("imkit.")
-    for name in ("secret", "thumbnail_secret", "_password", "_token", "_sandbox_secret")
+    for name in ("secret", "thumbnail_secret", "_password", "_token")
     for value in [getattr(thing, name, None)]
     if isinstance(value, str) and len(value) > 7
 )"""

@@ -18,6 +18,7 @@ import pytest
 from imkit.errors import IMError
 from imkit.sandbox import process
 from imkit.sandbox.process import Sandbox, SandboxAddress, shared
+from imkit.sandbox.proven_calls import ProvenCalls
 from imkit.sandbox.state import State, read_state, write_state
 from tests.sandbox.server.raw_client import WAIT, Api, Device, TeaGroup, app_api, close_everything, token_of
 
@@ -73,7 +74,7 @@ def test_a_private_server_ends_with_the_process_that_holds_it() -> None:
         url = holder.stdout.readline().strip()
         assert httpx.get(f"{url}/imkit/health", timeout=WAIT, trust_env=False).status_code == 200
         holder.kill()  # no atexit runs
-    await_end(State("", url, "", "", "", 0, ""))
+    await_end(State("", url, "", "", 0, ""))
 
 
 def test_a_port_in_use_is_an_error_of_one_line(sandbox: Sandbox) -> None:
@@ -153,7 +154,7 @@ def home(imkit_home: Path) -> Iterator[Path]:
     yield imkit_home
     state = read_state(imkit_home / "sandbox.json")
     if state is not None:
-        process._request(state, "POST", "/imkit/retire")
+        ProvenCalls(state.rest_url, state.secret).retire()
         await_end(state)
 
 
@@ -208,7 +209,6 @@ def test_stopping_the_kernel_does_not_stop_the_shared_server(home: Path) -> None
         assert second.stdout is not None
         assert second.stdout.readline().decode().strip() == url
         os.killpg(second.pid, signal.SIGKILL)
-    assert health(shared())["instance"]
     assert shared().rest_url == url
 
 
@@ -229,7 +229,7 @@ def test_after_a_kill_a_new_server_has_the_data(home: Path) -> None:
 def test_a_stale_state_file_is_ignored(home: Path, sandbox: Sandbox) -> None:
     """Another server has its port now."""
     home.mkdir(parents=True, exist_ok=True)
-    stale = State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "0", "somebody-else", 1, "old")
+    stale = State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "0", 1, "old")
     write_state(home / "sandbox.json", stale)
     assert shared().rest_url != sandbox.rest_url
     for nonsense in (b"", b"[]", b"{}", b"\xff"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 import socket
 import sys
@@ -43,13 +42,10 @@ class Application:
     Args:
         options: the settings.
         store: the data.
-        instance: identifies this run of the server.
         retire: called when a caller who knows the secret asks the server to end.
     """
 
-    def __init__(
-        self, options: Options, store: Store, instance: str = "", retire: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, options: Options, store: Store, retire: Callable[[], None] = lambda: None) -> None:
         faults = Faults(options.fail, options.fail_seed)
         users, groups, record, queues = Users(store), Groups(store), MessageRecord(store), DeviceQueues(store)
         delivery = Delivery(options, store, groups, record, queues, faults)
@@ -58,7 +54,7 @@ class Application:
         self.backend = rest.Backend(options, store, users, groups, record, delivery, uplink, self.msync)
         routes = [
             # First, because "/imkit/app-server/token" also matches "/{organization}/{application}/token".
-            *rest_imkit.routes(self.backend, instance, retire),
+            *rest_imkit.routes(self.backend, retire),
             *rest_history.routes(self.backend),
             *rest_threads.routes(self.backend),
             *rest.routes(self.backend),
@@ -126,8 +122,7 @@ class Server:
         self._store = Store(path)
         self._idle_exit = idle_exit_seconds
         self._retiring = False
-        self.instance = secrets.token_hex(8)
-        self.application = Application(options, self._store, self.instance, self.retire)
+        self.application = Application(options, self._store, self.retire)
         config = uvicorn.Config(
             self.application,
             loop="asyncio",

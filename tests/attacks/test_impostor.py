@@ -1,0 +1,183 @@
+"""A sandbox crashed, and another program of this machine listens on its port: it learns no secret and no token."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+import imkit
+from imkit.portal import portal
+from imkit.sandbox import process
+from imkit.sandbox.endpoints import version
+from imkit.sandbox.process import Sandbox, shared
+from imkit.sandbox.proof import NONCE_HEADER, PROOF_HEADER, client_proof, new_nonce
+from imkit.sandbox.proven_calls import ProvenCalls
+from imkit.sandbox.state import State, read_state
+from tests.people import new_name
+from tests.stand_ins import Answer, Asked, HttpStandIn, http_stand_in
+from tests.waits import WAIT, eventually
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and SIGSTOP are POSIX's")
+
+
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
+
+
+def ask(
+    server: Sandbox | State, method: str, path: str, headers: dict[str, str], content: bytes = b""
+) -> httpx.Response:
+    url = f"{server.rest_url}{path}"
+    return httpx.request(method, url, headers=headers, content=content, timeout=WAIT, trust_env=False)
+
+
+def kill(state: State) -> None:
+    """Kill a shared server, and wait until its port is free."""
+    os.kill(state.pid, signal.SIGKILL)
+    with contextlib.suppress(httpx.TransportError):
+        while True:
+            ask(state, "GET", "/imkit/health", {})
+
+
+@contextlib.contextmanager
+def impostor(rest_url: str) -> Iterator[HttpStandIn]:
+    """Listen at a server's address, and claim to be it: with the answer of an open health request, and with tokens."""
+    claims = {"version": version(), "app_key": "imkit#sandbox", "connections": 0, "token": "t0ken" * 9}
+    signed = {NONCE_HEADER: new_nonce(), PROOF_HEADER: "0" * 64}
+
+    def answer(_asked: Asked) -> Answer:
+        return Answer(body=claims, headers=signed)
+
+    with http_stand_in(answer, port_of(rest_url)) as server:
+        yield server
+
+
+def everything(server: HttpStandIn) -> str:
+    return "\n".join(f"{asked!r} {asked.body!r}" for asked in server.asked)
+
+
+@posix
+def test_a_login_after_a_crash_tells_the_impostor_nothing(imkit_home: Path) -> None:
+    shared()
+    state = read_state(imkit_home / "sandbox.json")
+    assert state is not None
+    kill(state)
+    with impostor(state.rest_url) as server, imkit.login("alice") as alice:
+        assert alice.app.rest_url != server.url
+        assert server.asked, "the state file names the impostor's address, so it was asked who it is"
+        assert state.secret not in everything(server)
+        assert {(asked.method, asked.target) for asked in server.asked} == {("GET", "/imkit/health")}
+
+
+def test_a_running_session_gives_its_token_to_no_impostor() -> None:
+    with Sandbox() as sandbox, imkit.login(new_name(), app=sandbox.app) as session:
+        token = portal().call(session.account.credentials.token(False))
+        sandbox.kill()
+        assert eventually(lambda: not session.connected)
+        with impostor(sandbox.rest_url) as server:
+            with pytest.raises(imkit.ConnectionLost, match="this is not the sandbox"):
+                list(session.groups())
+            assert eventually(lambda: len(server.asked) > 2)  # also the attempts to connect
+            told = everything(server)
+        assert token not in told
+        assert sandbox.secret not in told
+        assert {asked.path for asked in server.asked} == {"/imkit/health"}
+
+
+def test_the_session_goes_on_when_the_sandbox_is_back(tmp_path: Path) -> None:
+    with Sandbox(tmp_path / "x.db") as sandbox, imkit.login(new_name(), app=sandbox.app) as session:
+        group = session.create_group("tea")
+        sandbox.kill()
+        assert eventually(lambda: not session.connected)
+        with impostor(sandbox.rest_url) as server:
+            assert eventually(lambda: len(server.asked) > 0)
+        sandbox.start()
+        assert group.send("still here").id
+
+
+def test_an_open_answer_holds_no_secret_and_no_identity(sandbox: Sandbox) -> None:
+    answer = ask(sandbox, "GET", "/imkit/health", {})
+    assert set(answer.json()) == {"version", "app_key", "connections"}
+    for nonce in ("", "1", "x" * 32, "0" * 33):
+        answer = ask(sandbox, "GET", "/imkit/health", {NONCE_HEADER: nonce})
+        assert PROOF_HEADER not in answer.headers
+    answer = ask(sandbox, "GET", "/imkit/health", {NONCE_HEADER: new_nonce()})
+    assert sandbox.secret not in f"{answer.headers} {answer.text}"
+
+
+def test_a_proof_is_good_once_and_for_one_request(sandbox: Sandbox) -> None:
+    path, content = "/imkit/app-server/token", b'{"user": "alice"}'
+
+    def proven(content: bytes = content, method: str = "POST", path: str = path, **other: Any) -> dict[str, str]:
+        nonce = new_nonce()
+        server_nonce = ask(sandbox, "GET", "/imkit/health", {NONCE_HEADER: nonce}).headers[NONCE_HEADER]
+        secret = other.get("secret", sandbox.secret)
+        proof = client_proof(secret, other.get("nonce", nonce), server_nonce, method, path, content)
+        return {NONCE_HEADER: server_nonce, PROOF_HEADER: proof, "content-type": "application/json"}
+
+    headers = proven()
+    assert ask(sandbox, "POST", path, headers, content).status_code == 200
+    assert ask(sandbox, "POST", path, headers, content).status_code == 403
+    for wrong in (
+        proven(b'{"user": "bob"}'),
+        proven(path="/imkit/retire"),
+        proven(method="GET"),
+        proven(secret="guess"),
+        proven(nonce=new_nonce()),
+        {**proven(), NONCE_HEADER: new_nonce()},
+        {**proven(), PROOF_HEADER: "é"},
+        {NONCE_HEADER: "", PROOF_HEADER: ""},
+        {},
+    ):
+        given = {"content-type": b"application/json"} | {name: value.encode() for name, value in wrong.items()}
+        answer = httpx.post(f"{sandbox.rest_url}{path}", headers=given, content=content, trust_env=False)
+        assert answer.status_code == 403
+
+
+def test_a_server_that_never_ends_its_answer_is_left() -> None:
+    """Each byte comes in time, so the socket's own timeout never strikes."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+                while not over.wait(0.05):
+                    connection.sendall(b" ")
+
+        dripping = threading.Thread(target=drip, daemon=True)
+        dripping.start()
+        with pytest.raises(imkit.TimedOut):
+            ProvenCalls(f"http://127.0.0.1:{listening.getsockname()[1]}", "secret", seconds=0.3).prove()
+        over.set()
+        dripping.join(WAIT)
+
+
+@posix
+def test_a_slow_sandbox_is_not_a_dead_one(imkit_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = shared()
+    state = read_state(imkit_home / "sandbox.json")
+    assert state is not None
+    monkeypatch.setattr(process, "_HEALTH_SECONDS", 0.1)
+    monkeypatch.setattr(process, "START_SECONDS", 0.3)
+    os.kill(state.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(imkit.IMError, match=f"runs, but does not answer.*process {state.pid}"):
+            shared()
+    finally:
+        os.kill(state.pid, signal.SIGCONT)
+    monkeypatch.undo()
+    monkeypatch.setenv("IMKIT_HOME", str(imkit_home))
+    assert shared() == first
