@@ -1,8 +1,16 @@
-"""Conversions between the service's times (milliseconds since the epoch), `datetime` and ISO text."""
+"""Conversions between the service's times (milliseconds since the epoch), `datetime` and ISO text; and clocks.
+
+No module compares this machine's wall clock with a time of the service: the wall clock may be wrong by hours, and it
+may jump.
+"""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MILLISECOND = 253_402_300_799_999  # the end of the year 9999, the last time that datetime can hold
@@ -38,3 +46,32 @@ def iso(milliseconds: int | None) -> str | None:
     if milliseconds is None:
         return None
     return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
+
+
+def _clock_that_counts_suspends() -> Callable[[], float]:
+    """Return a clock that only grows, and that also counts the time while the machine is suspended.
+
+    `time.monotonic` stands meanwhile on Linux and on macOS: after a night it would take a token for fresh, and a dead
+    connection for alive.
+    """
+    number: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
+    if number is None and sys.platform == "darwin":
+        number = time.CLOCK_MONOTONIC  # not what `time.monotonic` reads there
+    try:
+        clock = time.monotonic if number is None else partial(time.clock_gettime, number)
+        clock()
+    except OSError:  # a container without this clock
+        return time.monotonic
+    return clock
+
+
+steady_seconds = _clock_that_counts_suspends()
+_START = time.time() - steady_seconds()
+
+
+def wall_seconds() -> float:
+    """Return the seconds since the epoch by this machine's clock, as if nobody set that clock after imkit was loaded.
+
+    So it only grows. It may be wrong by hours: do not compare it with the service's times.
+    """
+    return _START + steady_seconds()

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -193,8 +194,10 @@ def odd_session(answer: Callable[[Asked], Answer]) -> Iterator[tuple[imkit.Sessi
 
     def idle(socket: ServerConnection) -> None:
         welcome(socket)
-        for _ in socket:
-            pass
+        for data in socket:
+            if read_command(bytes(data))[0] == "UNREAD":
+                told = schema.CommUnreadDL(status=schema.Status(errorCode=0), timestamp=time.time_ns() // 1_000_000)
+                socket.send(envelope("UNREAD", told))
 
     with http_stand_in(answer) as server, socket_stand_in(idle) as ws_url:
         app = imkit.App("org#app", rest_url=server.url, ws_url=ws_url, max_requests_per_second=None)

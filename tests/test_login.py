@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import http.client
+import itertools
 import json
 import threading
 import weakref
@@ -15,6 +16,7 @@ from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from tests.people import new_name
 from tests.stand_ins import Answer, http_stand_in, token_of
+from tests.timing import set_timing
 from tests.waits import WAIT, eventually
 
 
@@ -213,7 +215,19 @@ def test_a_token_function_that_fails_fails_the_login_at_once(sandbox: Sandbox) -
         imkit.login(new_name(), app=plain_app(sandbox), token=token)
 
 
-def test_an_expired_token_ends_the_session_unless_it_can_be_renewed() -> None:
+def is_refused(session: imkit.Session) -> bool:
+    """Whether the service refuses the session's token as expired."""
+    try:
+        list(session.groups())
+    except imkit.TokenExpired:
+        return True
+    return False
+
+
+def test_an_expired_token_ends_the_session_at_the_services_refusal_unless_it_can_be_renewed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_timing(monkeypatch, renewal=0.1, delays=lambda: itertools.repeat(0.02))
     with Sandbox(token_seconds=0.4) as short:
         app = plain_app(short)
         user, other = new_name(), new_name()
@@ -221,10 +235,16 @@ def test_an_expired_token_ends_the_session_unless_it_can_be_renewed() -> None:
         with imkit.login(other, app=app, token=lambda: token_of(short, other)) as renewing:
             group = renewing.create_group("tea")
             with imkit.login(user, app=app, token=old) as fixed:
+                fixed.events(imkit.TokenExpiring).next(timeout=WAIT)
+                assert fixed.connected  # only the service ends a session
+                group.invite(user)
+                assert eventually(lambda: is_refused(fixed))
+                assert fixed.group(group.id).send("still here").id
+                portal().run(fixed.account.connection._socket.transport.abort)
                 logged_out = fixed.events(imkit.LoggedOut).next(timeout=WAIT)
-                assert logged_out == imkit.LoggedOut("the token expired")
+                assert "no longer valid" in logged_out.reason
                 with pytest.raises(imkit.SessionClosed):
-                    fixed.group("123").send("late")
+                    fixed.group(group.id).send("late")
             with pytest.raises(imkit.TokenExpired) as caught:
                 imkit.login(user, app=app, token=old)
             assert caught.value.code == 56

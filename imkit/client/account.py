@@ -25,6 +25,7 @@ from imkit.errors import SessionClosed
 from imkit.events import Event, MessageReceived, ThreadChanged
 from imkit.messages import Message, ThreadRef
 from imkit.portal import Worker, portal
+from imkit.times import wall_seconds
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol
 
@@ -191,7 +192,7 @@ class Account:
         self.wire_log = wire_log = WireLog()
         self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire_log)
         self.credentials = credentials = Credentials(user, app, rest, password=password, token=token)
-        self.protocol = ClientProtocol(self.identity)
+        self.protocol = protocol = ClientProtocol(self.identity)
         self.events = events = EventStore()
         self.echo_listeners: set[Callable[[Event], None]] = set()
         self.known = known = KnownConversations()
@@ -212,7 +213,7 @@ class Account:
         self.worker = Worker(f"imkit-callbacks-{user}")
         self.background = background = BackgroundTasks()
         self.connection = connection = Connection(
-            self.protocol,
+            protocol,
             hosts.ws_url,
             token_for_request,
             deliver,
@@ -223,13 +224,13 @@ class Account:
 
         rest.credential = token_for_request
 
-        def logged_in(expires_at: int | None) -> None:
-            if expires_at is not None:
-                expired = partial(connection.close, "the token expired")
-                work = keep_fresh(credentials, rest, expires_at, lambda event: deliver([event]), expired)
-                background.start(work, f"imkit token of {user}", replace=True)
+        def token_ends(expires_at: int) -> None:
+            work = keep_fresh(
+                credentials, rest, expires_at, connection.service_time, lambda event: deliver([event]), TIMING
+            )
+            background.start(work, f"imkit token of {user}", replace=True)
 
-        connection.logged_in = logged_in
+        connection.token_ends = token_ends
         parts = (self.connection, self.events, self.background, self.rest, self.worker, credentials)
         self._close = partial(_close, *parts)
         self._finalizer = weakref.finalize(self, _close_unreferenced, self._close)
@@ -239,6 +240,10 @@ class Account:
         """Raise `SessionClosed` if the session is over."""
         if self.connection.state == "closed":
             raise SessionClosed(f"the session of {self.user} is over ({self.connection.end_reason})")
+
+    def now_ms(self) -> int:
+        """Return the time in ms since the epoch: by the service's clock, or by this machine's if that is not known."""
+        return self.connection.service_time() or int(wall_seconds() * 1000)
 
     def echo(self, event: Event) -> None:
         """Tell the echo listeners what this session did, as the event that other users get."""

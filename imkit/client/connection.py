@@ -28,9 +28,9 @@ from imkit.errors import (
     IMError,
     KickedOff,
     ProtocolError,
+    RateLimited,
     ServiceBusy,
     SessionClosed,
-    TimedOut,
     TokenExpired,
 )
 from imkit.events import Connected, Disconnected, Event, LoggedOut
@@ -43,6 +43,7 @@ from imkit.wire.protocol import (
     Output,
     SendAnswered,
     Silent,
+    TokenEnds,
     Transmit,
 )
 
@@ -56,6 +57,13 @@ FIRST_ATTEMPTS = 3  # to connect at a login; after the login the connection trie
 MAX_FRAME_BYTES = 16 * 2**20
 
 State = Literal["new", "connecting", "connected", "closed"]
+
+
+class _ConnectToThisHost(connect):
+    """Connects as `connect` does, but follows no redirect, as in a browser: the token must not go to another host."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
 
 
 @dataclass(slots=True)
@@ -81,8 +89,8 @@ class Connection:
     Attributes:
         state: new, connecting (also after a loss), connected or closed.
         end_reason: why the connection is closed.
-        logged_in: called after each login with the time when the token expires, in ms since the epoch, or with `None`
-            if the service did not tell it.
+        token_ends: called after each login with the time when the token expires, in ms by the service's clock; not
+            called if the service does not tell it.
     """
 
     def __init__(
@@ -103,8 +111,9 @@ class Connection:
         self._timing = timing or Timing()
         self._outbox = Outbox(self._write, look_up, self._timing)
         self._resuming: asyncio.Task[None] | None = None
-        self.logged_in: Callable[[int | None], None] = lambda expires_at: None
+        self.token_ends: Callable[[int], None] = lambda expires_at: None
         self._socket: ClientConnection | None = None
+        self._logged_in_socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._may_reconnect = asyncio.Event()
@@ -131,10 +140,9 @@ class Connection:
 
     async def close(self, reason: str = "closed") -> None:
         """Log out and close the socket. Sends without an answer fail with `SessionClosed`."""
-        was_connected = self.state == "connected"
         self._end(reason)
-        socket = self._socket
-        if socket is not None and was_connected:
+        socket = self._logged_in_socket
+        if socket is not None:
             try:
                 async with asyncio.timeout(2):
                     await socket.send(self._protocol.logout().data)
@@ -154,6 +162,10 @@ class Connection:
     def allow_reconnecting(self) -> None:
         """Reconnect after a loss again, because the newer login failed."""
         self._may_reconnect.set()
+
+    def service_time(self) -> int | None:
+        """Return the time on the service's clock, in ms since the epoch; `None` if the service has not told it."""
+        return self._protocol.service_time(self._timing.clock())
 
     # ------------------------------------------------------------------ sends
 
@@ -177,7 +189,7 @@ class Connection:
         is_ready = socket is not None and socket.state is OPEN and self.state == "connected"
         if socket is None or not is_ready or not self._outbox.may_leave(pending):
             return  # the send waits for the next socket
-        pending.written_at, pending.written_wall = self._timing.clock(), self._timing.wall_clock()
+        pending.written_at = self._timing.clock()
         try:
             await self._transmit(socket, self._protocol.send(pending.meta).data)
         except ConnectionClosed:
@@ -193,13 +205,15 @@ class Connection:
         """Connect, serve, and connect again after a loss, until the connection is closed or an error is final."""
         attempts = 0  # failed ones since the last success
         renewed = False  # whether a refused token was replaced since the last success
-        wants_new_token = False
+        wants_new_token = False  # whether the service has refused the last token
         delays = self._timing.delays()
         while True:
             began = self._timing.clock()
             try:
-                await self._connect_and_serve(wants_new_token)
-                attempts, renewed, wants_new_token = 0, False, False
+                token = await self._token(wants_new_token)
+                wants_new_token = False
+                await self._connect_and_serve(token)
+                attempts, renewed = 0, False
                 if self._timing.clock() - began >= self._timing.steady:
                     delays = self._timing.delays()
             except TokenExpired as error:
@@ -212,13 +226,12 @@ class Connection:
                 self._fail(ended.error, ended.reason)
                 return
             except IMError as error:  # there is no token, or the service refused the login
-                if not self._ready.done() or not isinstance(error, ConnectionLost | TimedOut | ServiceBusy):
+                if not self._ready.done() or _is_refusal(error):
                     self._fail(error)
                     return
-                # The service did not answer the request for a new token: the next attempt asks again.
+                logger.warning("a new login of %s failed: %s", self._protocol.identity.user, error)
             except (OSError, WebSocketException) as error:
                 attempts += 1
-                wants_new_token = False  # the service has not seen the present token yet
                 reason = str(error) or type(error).__name__
                 if not self._ready.done() and (attempts >= FIRST_ATTEMPTS or isinstance(error, InvalidURI)):
                     hint = "Is the service running, and is ws_url right?"
@@ -234,15 +247,14 @@ class Connection:
             await asyncio.sleep(next(delays))
             await self._may_reconnect.wait()
 
-    async def _connect_and_serve(self, wants_new_token: bool) -> None:
+    async def _connect_and_serve(self, token: str) -> None:
         """Connect once, log in, and handle frames until the socket is closed.
 
         Raises:
             ConnectionError: the socket was closed before the login was complete.
         """
-        token = await self._token(wants_new_token)
         proxy: Literal[True] | None = None if is_loopback(self._ws_url) else True
-        async with connect(
+        async with _ConnectToThisHost(
             self._ws_url,
             proxy=proxy,
             compression=None,
@@ -267,10 +279,13 @@ class Connection:
                 reason = f"the service closed the socket ({socket.close_code} {socket.close_reason})".strip()
             except ConnectionClosed as closed:
                 reason = str(closed)
+            except asyncio.CancelledError:
+                socket.transport.abort()  # a closing handshake could be cancelled as well, and leave the socket open
+                raise
             finally:
                 login_timeout.cancel()
                 ticker.cancel()
-                self._socket = None
+                self._socket = self._logged_in_socket = None
                 was_connected = self.state == "connected"
                 self._handle_loss(reason)
             if not was_connected:
@@ -307,9 +322,10 @@ class Connection:
                     self._deliver(events)
                 case SendAnswered():
                     self._outbox.take_answer(output)
-                case LoggedIn(expires_at):
-                    self._set_connected()
-                    self.logged_in(expires_at)
+                case TokenEnds(expires_at):
+                    self.token_ends(expires_at)
+                case LoggedIn():
+                    self._set_connected(socket)
                     # In a task of its own, so that this one goes on reading: a service whose frames are not read
                     # stops reading too.
                     self._resuming = asyncio.create_task(self._outbox.resume(), name="imkit resume")
@@ -324,8 +340,8 @@ class Connection:
                     logger.info("no answer to the heartbeat: closing the connection")
                     socket.transport.abort()
 
-    def _set_connected(self) -> None:
-        self.state = "connected"
+    def _set_connected(self, socket: ClientConnection) -> None:
+        self.state, self._logged_in_socket = "connected", socket
         self._deliver([Connected()])
         if not self._ready.done():
             self._ready.set_result(None)
@@ -357,3 +373,12 @@ class Connection:
         self._outbox.close(reason)
         if opened:
             self._deliver([LoggedOut(reason)])
+
+
+def _is_refusal(error: IMError) -> bool:
+    """Whether the service read the request for a token or a login, and refused it: asking again would not help.
+
+    No refusal is: an answer that cannot be read, such as the page of a proxy; a service that is busy; and a function of
+    the user that gave no token. All of them may be over soon.
+    """
+    return error.status is not None and not isinstance(error, ProtocolError | ServiceBusy | RateLimited)

@@ -16,16 +16,8 @@ from imkit.client.http import HttpClient, RequestFailed
 from imkit.client.rate_limit import retry_delays
 from imkit.client.rest import Rest, json_object
 from imkit.client.rest_errors import request_failed
-from imkit.errors import (
-    AuthError,
-    ConnectionLost,
-    IMError,
-    InvalidMessage,
-    RateLimited,
-    ServiceBusy,
-    TimedOut,
-    TokenExpired,
-)
+from imkit.client.timing import Timing
+from imkit.errors import AuthError, IMError, InvalidMessage, TokenExpired
 from imkit.events import TokenExpiring
 from imkit.portal import Worker
 from imkit.times import from_milliseconds
@@ -35,6 +27,8 @@ logger = logging.getLogger("imkit.client.credentials")
 
 TokenSource = Callable[[], str | Awaitable[str]]
 _RENEW_AT = 0.8  # of a token's remaining life; the official SDK warns at the same moment
+_LONGEST_PAUSE_SECONDS = 300.0  # between two renewals that fail, or that bring tokens without a plausible life
+_LONGEST_SLEEP_SECONDS = 30.0  # so soon after a suspended machine wakes, imkit sees how much time has passed
 
 
 class Credentials:
@@ -161,53 +155,63 @@ async def keep_fresh(
     credentials: Credentials,
     rest: Rest,
     expires_at: int,
+    service_time: Callable[[], int | None],
     expiring: Callable[[TokenExpiring], None],
-    expired: Callable[[], Awaitable[None]],
+    timing: Timing,
 ) -> None:
     """Renew the token at 80 % of its remaining life, and do the same with each new token.
+
+    The remaining life is the difference of two times of the service, so a wrong clock of this machine changes nothing.
+    A life that is too short to be true makes no storm: there is a least time between two renewals, and it doubles with
+    each such life. Only the service ends a session: at the end of a token that cannot be renewed, imkit goes on until
+    the service refuses it.
 
     Args:
         credentials: where the token comes from.
         rest: asks the service when a new token expires.
-        expires_at: when the present token expires, in ms since the epoch.
+        expires_at: when the present token expires, in ms since the epoch, by the service's clock.
+        service_time: returns the time on the service's clock in ms, or `None` if it is not known.
         expiring: called with an event before each renewal.
-        expired: called when the token has expired and imkit has no new one.
+        timing: the least time between two renewals, and the clock.
 
     Source: docs/protocol.md#token-life.
     """
-    while True:
-        remaining = expires_at / 1000 - time.time()
-        await asyncio.sleep(max(remaining * _RENEW_AT, 0))
-        expiring(TokenExpiring(from_milliseconds(expires_at)))
-        if not credentials.renewable or not await _renew(credentials, expires_at):
-            await asyncio.sleep(max(expires_at / 1000 - time.time(), 0))
-            await expired()
+    ends: int | None = expires_at
+    least = timing.renewal
+    while ends is not None and (told := service_time()) is not None:
+        life = (ends - told) / 1000
+        await _sleep_until(timing.clock() + max(life * _RENEW_AT, least), timing.clock)
+        is_plausible = life * _RENEW_AT >= timing.renewal
+        least = timing.renewal if is_plausible else min(least * 2, _LONGEST_PAUSE_SECONDS)
+        expiring(TokenExpiring(from_milliseconds(ends)))
+        if not credentials.renewable or not await _renew(credentials):
             return
-        new_expiry = await _ask_expiry(credentials, rest)
-        if new_expiry is None:  # later the service refuses the token, and imkit renews it then
-            return
-        expires_at = new_expiry
+        ends = await _ask_expiry(credentials, rest)
+    # From here on the service refuses the token when it ends, and imkit renews it then, if it can.
 
 
-async def _renew(credentials: Credentials, expires_at: int) -> bool:
+async def _sleep_until(moment: float, clock: Callable[[], float]) -> None:
+    """Sleep until a moment of a clock that counts while the machine is suspended; the clock of `sleep` may not."""
+    while (left := moment - clock()) > 0:  # noqa: ASYNC110  # no event tells that a suspended machine has woken
+        await asyncio.sleep(min(left, _LONGEST_SLEEP_SECONDS))
+
+
+async def _renew(credentials: Credentials) -> bool:
     """Fetch a new token, if necessary in several attempts; return whether it succeeded.
 
-    If the service or the app server answers and refuses, the attempts end when the old token expires. If it does not
-    answer, the attempts go on.
+    The attempts end if the service refuses the password: many wrong passwords could lock the account.
     """
-    delays = retry_delays(first=1.0, cap=60.0)
+    delays = retry_delays(first=1.0, cap=_LONGEST_PAUSE_SECONDS)
     while True:
         try:
             await credentials.token(True)
         except IMError as error:
             logger.warning("the token of %s could not be renewed: %s", credentials.user, error)
-            is_unreachable = isinstance(error, ConnectionLost | TimedOut | ServiceBusy | RateLimited)
+            if isinstance(error, AuthError) and error.status is not None:
+                return False
         else:
             return True
-        remaining = expires_at / 1000 - time.time()
-        if remaining <= 0 and not is_unreachable:
-            return False
-        await asyncio.sleep(next(delays) if is_unreachable else min(next(delays), remaining))
+        await asyncio.sleep(next(delays))
 
 
 async def _ask_expiry(credentials: Credentials, rest: Rest) -> int | None:

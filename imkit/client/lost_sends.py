@@ -33,7 +33,6 @@ from imkit.wire.protocol import SendAnswered
 
 logger = logging.getLogger("imkit.client.lost_sends")
 
-CLOCK_DIFFERENCE_SECONDS = 600  # how wrong this machine's clock may be, if the service did not tell the time
 MAX_PAGES = 40  # to read for one target
 
 
@@ -52,9 +51,10 @@ async def look_up_lost_sends(
     """
     by_target: dict[str, list[_LostSend]] = {}
     for pending in lost:
-        body = _body_in_history(pending.meta)
-        if body is not None:
-            by_target.setdefault(pending.meta.to.name, []).append(_LostSend(pending, body, _earliest_time(pending)))
+        body, target = _body_in_history(pending.meta), pending.meta.to.name
+        earliest = _earliest_time(pending, is_bounded_by_id=target in acknowledged)
+        if body is not None and earliest is not None:
+            by_target.setdefault(target, []).append(_LostSend(pending, body, earliest))
     not_looked_up: list[PendingSend] = []
     for target, sends in by_target.items():
         since = min(send.earliest for send in sends)
@@ -97,14 +97,14 @@ def _answer_matching(sends: Sequence[_LostSend], own: Sequence[Message]) -> None
                 break
 
 
-def _earliest_time(send: PendingSend) -> int:
-    """Return the earliest time that this send's message can have, in ms.
+def _earliest_time(send: PendingSend, *, is_bounded_by_id: bool) -> int | None:
+    """Return the earliest time that this send's message can have, in ms by the service's clock.
 
-    The time that the service told at the login of the socket is earlier than all sends on that socket.
+    The time that the service told at the login of the socket is earlier than all sends on that socket. Without it, the
+    last message whose answer came is the bound. Without both it is `None`: an older message with an equal body could be
+    taken for this send's, and this machine's own clock may be wrong.
     """
-    if send.login_time is not None:
-        return send.login_time
-    return int(send.written_wall - CLOCK_DIFFERENCE_SECONDS) * 1000
+    return 0 if send.login_time is None and is_bounded_by_id else send.login_time
 
 
 def _body_in_history(meta: Any) -> Body | None:

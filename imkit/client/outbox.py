@@ -32,7 +32,6 @@ class PendingSend:
         meta: the Meta to send.
         answer: the service's answer, or the error that took its place.
         written_at: when it was written to the socket, by the clock that only grows; `None`: it waits.
-        written_wall: the same by the wall clock, in seconds since the epoch.
         is_lost: the socket that it was written to is gone.
         login_time: when that socket logged in, in ms by the service's clock: older messages are not this send.
     """
@@ -41,7 +40,6 @@ class PendingSend:
     meta: Any
     answer: asyncio.Future[SendAnswered]
     written_at: float | None = None
-    written_wall: float = 0.0
     is_lost: bool = False
     login_time: int | None = None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from imkit.client.rest import Rest
@@ -19,6 +18,7 @@ from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.roaming_page import RawPage, parse_page
 
 PAGE_SIZE = 50  # messages; the service allows no larger page
+_FAR_FUTURE = 4_102_444_800_000  # ms: the year 2100, later than any message also if this machine's clock is wrong
 Order = Literal["oldest", "newest"]
 # Called with the number of messages fetched, and with the number expected, or `None` if that is not known.
 Progress = Callable[[int, int | None], Awaitable[None] | None]
@@ -149,7 +149,6 @@ async def fetch_page(
     Source: docs/protocol.md#roaming-history.
     """
     has_bounds = wanted.since is not None or wanted.until is not None
-    far_future = to_milliseconds(datetime.now(UTC) + timedelta(days=366))
     wire_types = {"txt" if kind == "combine" else kind for kind in wanted.types}
     body = {
         "queue": f"{target_id}@{GROUP_DOMAIN}",
@@ -159,7 +158,7 @@ async def fetch_page(
         "is_positive": not newest_first,
         "msgType": ",".join(sorted(wire_types)),
         "startTime": max((wanted.since or 1) - 1, 0) if has_bounds else None,
-        "endTime": (far_future if wanted.until is None else wanted.until + 1) if has_bounds else None,
+        "endTime": (_FAR_FUTURE if wanted.until is None else wanted.until + 1) if has_bounds else None,
         "userId": wanted.sender,
     }
     what = f"asking for the history of {target_id}"

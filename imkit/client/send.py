@@ -102,7 +102,7 @@ async def send(account: Account, target: Target, body: object, progress: BytesPr
         id=answer.server_id,
         sender=account.user,
         to=target.id,
-        time=from_milliseconds(answer.at) if answer.at else datetime.now(UTC),
+        time=_time_of(answer),
         body=checked,
         thread=target.thread,
         resource=account.identity.resource,
@@ -123,8 +123,9 @@ async def recall(account: Account, target: Target, message_id: str, ext: str | N
     """
     client_id = account.protocol.next_client_id()
     meta = encode_recall(_address(account, target), account.user, message_id, client_id, ext=ext)
-    await _deliver(account, target, client_id, meta, f"the recall of message {wire_id(message_id)} in {target}")
-    account.echo(MessageRecalled(message_id, target.id, account.user, datetime.now(UTC)))
+    what = f"the recall of message {wire_id(message_id)} in {target}"
+    answer = await _deliver(account, target, client_id, meta, what)
+    account.echo(MessageRecalled(message_id, target.id, account.user, _time_of(answer)))
 
 
 async def edit(account: Account, target: Target, message_id: str, body: object) -> Message:
@@ -168,6 +169,11 @@ async def acknowledge(account: Account, target: Target, message_id: str, words: 
     client_id = account.protocol.next_client_id()
     meta = encode_read_ack(_address(account, target), account.user, message_id, client_id, text=words)
     await _deliver(account, target, client_id, meta, f"the read ack of message {wire_id(message_id)} in {target}")
+
+
+def _time_of(answer: SendAnswered) -> datetime:
+    """Return when the service took a send: by its own clock, or by this machine's if the service did not tell it."""
+    return from_milliseconds(answer.at) if answer.at else datetime.now(UTC)
 
 
 def _address(account: Account, target: Target) -> Address:

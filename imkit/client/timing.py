@@ -1,4 +1,4 @@
-"""The timeouts of the client, the delays between its attempts to reconnect, and its clocks.
+"""The timeouts of the client, the delays between its attempts to reconnect, and its clock.
 
 Source: docs/protocol.md#timers-of-the-official-sdk, docs/protocol.md#reconnecting.
 """
@@ -6,9 +6,10 @@ Source: docs/protocol.md#timers-of-the-official-sdk, docs/protocol.md#reconnecti
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+from imkit.times import steady_seconds
 
 
 def reconnect_delays() -> Iterator[float]:
@@ -29,7 +30,7 @@ def reconnect_delays() -> Iterator[float]:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The timeouts of a connection, in seconds, and its clocks.
+    """The timeouts of a connection, in seconds, and its clock.
 
     Attributes:
         open: for the socket to open, and again for the answer to the login.
@@ -39,8 +40,8 @@ class Timing:
         steady: after a connection of at least this length, the delays between attempts begin again with the short ones.
         tick: between two checks for timeouts.
         delays: returns the delays between attempts to reconnect.
-        clock: seconds that only grow, for how long something took.
-        wall_clock: seconds since the epoch, to compare with the service's times.
+        renewal: at least so long between two renewals of a token, whatever life the service tells.
+        clock: seconds that only grow, also while the machine is suspended: for how long something took.
     """
 
     open: float = 10.0
@@ -50,5 +51,5 @@ class Timing:
     steady: float = 30.0
     tick: float = 1.0
     delays: Callable[[], Iterator[float]] = reconnect_delays
-    clock: Callable[[], float] = time.monotonic
-    wall_clock: Callable[[], float] = time.time
+    renewal: float = 5.0
+    clock: Callable[[], float] = steady_seconds

@@ -100,6 +100,10 @@ class Loading:
         self._earlier_rows = 0 if earlier is None else len(earlier)
         self._covered_earlier = {} if earlier is None else _covered_by(earlier)
         self._covered = dict(self._covered_earlier)
+        # `until` may be in the future: what the service has not reached yet is not remembered as read. By its own
+        # clock: this machine's may be wrong. Where it does not tell its time, each message shows how late it is at
+        # least.
+        self._reached = account.connection.service_time() or 0
         self._unfinished = dict.fromkeys(self._ids)
         self._jobs: dict[str, Sequence[Bounds] | None] = {
             target_id: missing(self._covered_earlier[target_id], wanted.since, wanted.until)
@@ -127,8 +131,11 @@ class Loading:
 
     async def _take(self, part: HistoryPart) -> None:
         self._batches.append(part.batch)
+        if part.batch.num_rows:
+            self._reached = max(self._reached, pc.max(part.batch.column("time").cast(pa.int64())).as_py())
         covered_earlier = self._covered_earlier.get(part.target_id, ())
-        self._covered[part.target_id] = merged((*covered_earlier, *part.covered))
+        covered = ((low, min(high, self._reached)) for low, high in part.covered)
+        self._covered[part.target_id] = merged((*covered_earlier, *covered))
         if part.finished:
             self._unfinished.pop(part.target_id, None)
 

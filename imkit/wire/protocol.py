@@ -9,7 +9,6 @@ Source: docs/protocol.md#login-and-connection, docs/protocol.md#queues-and-synch
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from imkit.errors import AuthError, IMError, ProtocolError
 from imkit.events import Event, MessageRecalled
+from imkit.times import wall_seconds
 from imkit.wire import schema
 from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
@@ -53,9 +53,18 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """The login succeeded. `expires_at` is the end of the token in ms since the epoch, `None` if not given."""
+    """The login succeeded."""
 
-    expires_at: int | None
+
+@dataclass(frozen=True, slots=True)
+class TokenEnds:
+    """The service told when the token of this login expires, and has told its time (`ClientProtocol.service_time`).
+
+    Attributes:
+        expires_at: in ms since the epoch, by the service's clock.
+    """
+
+    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class Silent:
     """The connection is dead: the service did not answer the heartbeat."""
 
 
-Output = Transmit | Deliver | LoggedIn | LoginRefused | SendAnswered | Silent | Kicked
+Output = Transmit | Deliver | LoggedIn | TokenEnds | LoginRefused | SendAnswered | Silent | Kicked
 _QueueName = tuple[str, str]
 
 
@@ -117,6 +126,7 @@ class _SocketState:
     last_downlink: float = 0.0  # when the last frame came from the service
     heartbeat_at: float | None = None  # when the heartbeat was sent that is not answered yet
     logged_in: bool = False
+    token_ends: int | None = None  # in ms, as the service told at the login
     unread_answered: bool = False  # the first UNREAD was answered
     service_time: int | None = None  # in ms: the time that the service gave in that answer
     unread_asked_at: float = 0.0  # when UNREAD was sent last
@@ -143,7 +153,7 @@ class ClientProtocol:
     """
 
     def __init__(
-        self, identity: Identity, dialect: Dialect | None = None, wall_clock: Callable[[], float] = time.time
+        self, identity: Identity, dialect: Dialect | None = None, wall_clock: Callable[[], float] = wall_seconds
     ) -> None:
         self.identity = identity
         self._envelope = Envelope(identity, dialect)
@@ -152,6 +162,7 @@ class ClientProtocol:
         self._last_trace_id = 0
         self._socket = _SocketState("", "")
         self._previous_login_time: int | None = _FAR_FUTURE
+        self._service_clock: tuple[int, float] | None = None  # the time that the service told last, in ms; `now` then
         self._delivered: dict[tuple[int, int], None] = {}  # (namespace, id) of each Meta, the oldest first
 
     # ------------------------------------------------------------------ uplink
@@ -184,6 +195,13 @@ class ClientProtocol:
         login time of the previous socket, or a time in the far future if there was none.
         """
         return self._socket.service_time if self._socket.unread_answered else self._previous_login_time
+
+    def service_time(self, now: float) -> int | None:
+        """Return the time on the service's clock in ms, as its last answer to UNREAD told; `None` if none told it."""
+        if self._service_clock is None:
+            return None
+        told, heard_at = self._service_clock
+        return told + int((now - heard_at) * 1000)
 
     def next_client_id(self) -> int:
         """Return an id for a send. Ids of one device are unique and grow; they count ms, as in the official SDK.
@@ -256,7 +274,8 @@ class ClientProtocol:
             return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
         self._socket.logged_in = True
         self._socket.unread_asked_at = self._socket.last_downlink
-        return [LoggedIn(_token_end(reply.authToken)), self._unread(), self._statistics()]
+        self._socket.token_ends = _token_end(reply.authToken)
+        return [LoggedIn(), self._unread(), self._statistics()]
 
     def _unread(self) -> Transmit:
         return Transmit(self._envelope.unread(trace_id=self._next_trace_id()))
@@ -271,9 +290,13 @@ class ClientProtocol:
 
     def _handle_unread(self, reply: Any, now: float) -> list[Output]:
         outputs: list[Output] = []
+        if reply.timestamp:
+            self._service_clock = reply.timestamp, now
         if not self._socket.unread_answered:
             self._socket.unread_answered = True
             self._socket.service_time = reply.timestamp or None
+            if self._socket.token_ends is not None and reply.timestamp:
+                outputs.append(TokenEnds(self._socket.token_ends))
             outputs.append(self._statistics())
         for entry in reply.unread:
             if entry.HasField("queue") and (entry.n or not entry.HasField("n")):

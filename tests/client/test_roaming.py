@@ -139,7 +139,7 @@ def test_the_times_of_a_request_are_widened_by_a_millisecond(
 def test_an_open_end_is_a_time_in_the_far_future() -> None:
     _, body = fetch(Query(since=1_000))
     assert body["startTime"] == 999
-    assert body["endTime"] > 1_800_000_000_000
+    assert body["endTime"] > 4_000_000_000_000  # whatever this machine's clock says
 
 
 def test_an_answer_that_is_not_a_page_names_the_conversation() -> None:

@@ -11,7 +11,7 @@ from imkit.messages import (
 )
 from imkit.wire.downlink import Kicked, decode_edit_answer
 from imkit.wire.keyvalues import json_text
-from imkit.wire.protocol import Deliver, LoggedIn, LoginRefused, SendAnswered, Silent, Transmit
+from imkit.wire.protocol import Deliver, LoginRefused, Output, SendAnswered, TokenEnds
 
 
 def check_message(message: Message) -> None:
@@ -54,7 +54,7 @@ def check_event(event: object) -> None:
 
 def check_outputs(outputs: list[Any]) -> None:
     for output in outputs:
-        assert isinstance(output, Transmit | Deliver | LoggedIn | LoginRefused | SendAnswered | Silent | Kicked)
+        assert isinstance(output, Output)
         if isinstance(output, Deliver):
             assert output.events
             for event in output.events:
@@ -65,8 +65,8 @@ def check_outputs(outputs: list[Any]) -> None:
         elif isinstance(output, SendAnswered):
             output.reason.encode()
             check_edit_answer(output.metas)
-        elif isinstance(output, LoggedIn):
-            assert output.expires_at is None or -(2**63) <= output.expires_at < 2**63
+        elif isinstance(output, TokenEnds):
+            assert -(2**63) <= output.expires_at < 2**63
 
 
 def check_edit_answer(metas: Any) -> None:

@@ -50,9 +50,9 @@ def notice(name: str = THREAD.name) -> bytes:
     return frame(FrameCommand.NOTICE, schema.CommNotice(queue=queue(name)))
 
 
-def unread(queues: dict[str, int]) -> bytes:
+def unread(queues: dict[str, int], at: int | None = None) -> bytes:
     listed = [schema.MetaQueue(queue=queue(name), n=count) for name, count in queues.items()]
-    return frame(FrameCommand.UNREAD, schema.CommUnreadDL(status=OK, unread=listed))
+    return frame(FrameCommand.UNREAD, schema.CommUnreadDL(status=OK, unread=listed, timestamp=at))
 
 
 def page(metas: Iterable[bytes], key: int | None, name: str = THREAD.name, **fields: Any) -> bytes:

@@ -13,7 +13,16 @@ from imkit.wire import schema, uplink
 from imkit.wire.downlink import Kicked
 from imkit.wire.enums import FrameCommand
 from imkit.wire.envelope import Dialect, Identity
-from imkit.wire.protocol import ClientProtocol, Deliver, LoggedIn, LoginRefused, SendAnswered, Silent, Transmit
+from imkit.wire.protocol import (
+    ClientProtocol,
+    Deliver,
+    LoggedIn,
+    LoginRefused,
+    SendAnswered,
+    Silent,
+    TokenEnds,
+    Transmit,
+)
 from tests.wire.service import (
     ALICE,
     APP,
@@ -63,11 +72,28 @@ def test_a_login_that_succeeds(auth_token: str, expires_at: int | None) -> None:
     protocol = ClientProtocol(ALICE)
     protocol.connect("token", now=0.0)
     outputs = protocol.receive(login_reply(authToken=auth_token), now=0.0)
-    assert outputs[0] == LoggedIn(expires_at)
+    assert outputs[0] == LoggedIn()
     assert [kind for kind, _ in uplinks(outputs)] == ["unread", "meta"]  # the meta is the statistics frame
     assert protocol.receive(login_reply(), now=1.0) == []  # a second answer to the login is ignored
-    assert [kind for kind, _ in uplinks(protocol.receive(unread({}), now=1.0))] == ["meta"]
-    assert protocol.receive(unread({}), now=2.0) == []
+    outputs = protocol.receive(unread({}, at=1_795_390_000_000), now=1.0)
+    assert [output for output in outputs if isinstance(output, TokenEnds)] == (
+        [] if expires_at is None else [TokenEnds(expires_at)]
+    )
+    assert [kind for kind, _ in uplinks(outputs)] == ["meta"]
+    assert protocol.receive(unread({}, at=1_795_390_001_000), now=2.0) == []
+
+
+def test_the_service_time_goes_on_from_its_last_answer_to_unread() -> None:
+    protocol = ClientProtocol(ALICE)
+    protocol.connect("token", now=0.0)
+    outputs = protocol.receive(login_reply(authToken='{"expires_in":1795390333491}'), now=0.0)
+    outputs += protocol.receive(unread({}), now=1.0)
+    assert protocol.service_time(2.0) is None
+    assert not any(isinstance(output, TokenEnds) for output in outputs)  # without the service's time it has no meaning
+    protocol.receive(unread({}, at=1_795_390_000_000), now=10.0)
+    assert protocol.service_time(12.5) == 1_795_390_002_500
+    protocol.connect("token", now=100.0)
+    assert protocol.service_time(110.0) == 1_795_390_100_000
 
 
 def test_a_status_without_a_code_is_ok_but_a_status_is_required() -> None:
