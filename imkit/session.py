@@ -6,7 +6,7 @@ import asyncio
 import os
 import weakref
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -75,8 +75,7 @@ async def open_session(
 
 
 async def _close_all() -> None:
-    for account in list(_accounts.values()):
-        await account.close("the program ended")
+    await asyncio.gather(*(account.close("the program ended") for account in list(_accounts.values())))
 
 
 class Session:
@@ -524,8 +523,11 @@ class Session:
     # ------------------------------------------------------------- log out, show
 
     @blocking
-    async def close(self) -> None:
+    def close(self) -> Coroutine[Any, Any, None]:  # not async: once called, it cannot be interrupted before it begins
         """Log out. Event streams end, and sends that are still queued fail with `SessionClosed`.
+
+        If it is interrupted (the stop button, a cancelled task), the session closes all the same; a second call waits
+        for the end.
 
         Example:
             >>> alice.close()
@@ -534,7 +536,7 @@ class Session:
 
         Source: docs/protocol.md#logout.
         """
-        await self.account.close()
+        return self.account.start_closing()
 
     def __enter__(self) -> Session:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import secrets
 import weakref
 from collections import defaultdict
@@ -134,13 +135,14 @@ class BackgroundTasks:
             self._event_readers.add(task)
         return task
 
-    async def end(self, grace: float) -> None:
-        """Cancel all tasks except the current one, which may be the one that closes the account.
+    async def end(self, grace: float, caller: asyncio.Task[Any] | None = None) -> None:
+        """Cancel all tasks except the caller.
 
         Args:
             grace: how many seconds the tasks that read events get to end by themselves first.
+            caller: the task that closes the account, which may be one of them.
         """
-        tasks = self._tasks.keys() - {asyncio.current_task()}
+        tasks = self._tasks.keys() - {caller}
         if event_readers := tasks & set(self._event_readers):
             await asyncio.wait(event_readers, timeout=grace)
         for task in tasks:
@@ -233,6 +235,7 @@ class Account:
         connection.token_ends = token_ends
         parts = (self.connection, self.events, self.background, self.rest, self.worker, credentials)
         self._close = partial(_close, *parts)
+        self._closing: concurrent.futures.Future[None] | None = None
         self._finalizer = weakref.finalize(self, _close_unreferenced, self._close)
         self._finalizer.atexit = False  # when the interpreter ends, the portal closes everything
 
@@ -250,10 +253,24 @@ class Account:
         for listener in list(self.echo_listeners):
             listener(event)
 
-    async def close(self, reason: str = "closed") -> None:
-        """Log out, close the connection and the REST client, and end the consumers of events."""
+    def start_closing(self, reason: str = "closed") -> Coroutine[Any, Any, None]:
+        """Begin to close; return a coroutine that waits for the end. Cancelling that does not interrupt the closing.
+
+        This may be called in any thread. A second call waits for the end of the first one.
+        """
         self._finalizer.detach()
-        await self._close(reason)
+        closing = self._closing
+        if closing is None or (closing.done() and (closing.cancelled() or closing.exception() is not None)):
+            caller = asyncio.current_task() if portal().is_current else None
+            closing = self._closing = portal().submit(self._close(caller, reason))
+        return _wait_for(closing)
+
+    async def close(self, reason: str = "closed") -> None:
+        """Log out, close the connection and the REST client, and end the consumers of events.
+
+        If the caller is cancelled, the closing goes on.
+        """
+        await self.start_closing(reason)
 
     def __repr__(self) -> str:
         return f"<Account {self.user} at {self.app.app_key}>"
@@ -266,18 +283,23 @@ async def _close(
     rest: Rest,
     worker: Worker,
     credentials: Credentials,
+    caller: asyncio.Task[Any] | None,
     reason: str,
 ) -> None:
-    await connection.close(reason)
-    events.close()
-    # A callback gets a short time to handle `LoggedOut`. A callback may also be the caller of this function.
+    """Close everything; `caller` is the task that asked for it, such as that of a callback."""
     try:
-        await background.end(_CALLBACK_GRACE_SECONDS)
-        await rest.close()
+        await connection.close(reason)
     finally:
+        events.close()
+        await background.end(_CALLBACK_GRACE_SECONDS, caller)  # a callback gets a short time to handle `LoggedOut`
         worker.close()
         credentials.close()
+        await rest.close(caller)
 
 
-def _close_unreferenced(close: Callable[[str], Coroutine[Any, Any, None]]) -> None:
-    portal().submit(close("no variable refers to the session any more"))
+async def _wait_for(closing: concurrent.futures.Future[None]) -> None:
+    await asyncio.shield(asyncio.wrap_future(closing))
+
+
+def _close_unreferenced(close: Callable[[None, str], Coroutine[Any, Any, None]]) -> None:
+    portal().submit(close(None, "no variable refers to the session any more"))

@@ -231,15 +231,18 @@ class HttpClient:
             raise _failed(problem, allowed) from problem
         return OpenAnswer(answer, allowed)
 
-    async def close(self) -> None:
+    async def close(self, caller: asyncio.Task[Any] | None = None) -> None:
         """End the requests that are under way, and close all connections.
 
         A pool that is closed while it connects would leave that connection open: so the requests end first. A request
-        of the task that closes is left alone (a progress function may close the session), and so is a download whose
-        body is being read: closing its connection ends it.
+        of the caller is left alone (a progress function may close the session), and so is a download whose body is
+        being read: closing its connection ends it.
+
+        Args:
+            caller: the task that waits for this, if it has a request under way.
         """
         self.is_closed = True
-        others = [request for request in self._under_way if request.task is not asyncio.current_task()]
+        others = [request for request in self._under_way if request.task is not caller]
         for request in others:
             if not request.is_told_to_end:
                 request.is_told_to_end = True

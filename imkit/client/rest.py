@@ -5,6 +5,7 @@ Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -59,9 +60,9 @@ class Rest:
         self._wire_log = wire_log or WireLog()
         self._http = HttpClient(rest_url, seconds)
 
-    async def close(self) -> None:
-        """End the calls that are running, and close all connections."""
-        await self._http.close()
+    async def close(self, caller: asyncio.Task[Any] | None = None) -> None:
+        """End the calls that are running, and close all connections; `caller` is as in `HttpClient.close`."""
+        await self._http.close(caller)
 
     def _check_open(self, what: str) -> None:
         if self._http.is_closed:
