@@ -19,6 +19,7 @@ from imkit.history.arguments import Moment, query
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Body, Message
 from imkit.portal import blocking
+from imkit.wire.untrusted_json import is_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,12 +267,12 @@ async def load_history(
 def message_id(message: Message | str) -> str:
     """Return the id of a message, or refuse what is neither a message nor an id."""
     found = message.id if isinstance(message, Message) else message
-    if not isinstance(found, str) or not (found.isascii() and found.isdigit()):
+    if not is_id(found):
         raise InvalidMessage(f"{found!r:.60} is not a message", hint="Give a Message, or its id: a string of digits.")
     return found
 
 
 def _checked_id(found: object) -> str:
-    if not isinstance(found, str) or not (found.isascii() and found.isdigit()) or len(found) > 32:
+    if not isinstance(found, str) or not is_id(found):
         raise InvalidMessage(f"{found!r:.60} is not the id of a group or a thread", hint="It is a string of digits.")
     return found

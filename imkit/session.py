@@ -23,7 +23,7 @@ from imkit.client.credentials import TokenSource
 from imkit.client.event_store import EventStream, checked_kinds
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress
-from imkit.client.thread_queries import last_messages
+from imkit.client.thread_queries import ListPages, last_messages
 from imkit.client.user_ids import user_id
 from imkit.conversation import load_history
 from imkit.errors import InvalidMessage, ProtocolError
@@ -32,10 +32,13 @@ from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message
 from imkit.portal import blocking, portal
 from imkit.threads import Group, Thread, thread_pages
-from imkit.wire.untrusted_json import mapping, objects, text
+from imkit.wire.repeated_warnings import logger_of_untrusted
+from imkit.wire.untrusted_json import identifier, mapping, objects, text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logger_of_untrusted("imkit.client.lists")
 
 E = TypeVar("E", bound=Event)
 _GROUPS_PAGE = 20
@@ -238,10 +241,10 @@ class Session:
         }
         params = {"resource": account.identity.resource}
         answer = await account.rest.request("POST", "chatgroups", what="creating a group", body=body, params=params)
-        group_id = text(mapping(answer, "data"), "groupid")
+        group_id = identifier(mapping(answer, "data"), "groupid")
         if not group_id:
             raise ProtocolError(f"the group {name!r:.80} was created, but the answer does not name it")
-        account.known.group_names[group_id] = name
+        account.known.learn_group(group_id, name)
         return Group(account, group_id)
 
     # ---------------------------------------------------------------- messages
@@ -574,25 +577,31 @@ class Session:
 
 async def _group_pages(account: Account) -> AsyncGenerator[list[Group], None]:
     """Yield the groups that the account's user is in, page by page."""
-    what = f"asking for the groups of {account.user}"
-    page = 0
+    what = f"the groups of {account.user}"
+    pages = ListPages(what)
+    page, last = 0, None
     while True:
         params = {"pagenum": page, "pagesize": _GROUPS_PAGE, "version": "v3"}
-        answer = await account.rest.get("users", account.user, "joined_chatgroups", what=what, params=params)
-        entries = objects(answer, "data")
-        yield [group for entry in entries if (group := _learn_group(account, entry)) is not None]
-        if len(entries) < _GROUPS_PAGE:
+        path = ("users", account.user, "joined_chatgroups")
+        answer = await account.rest.get(*path, what=f"asking for {what}", params=params)
+        count = pages.count(answer.get("data"))
+        groups = [group for entry in objects(answer, "data") if (group := _learn_group(account, entry)) is not None]
+        if groups == last:
+            return  # the service ignores the page number
+        yield groups
+        if count < _GROUPS_PAGE:
             return
-        page += 1
+        page, last = page + 1, groups
 
 
 def _learn_group(account: Account, entry: dict[str, Any]) -> Group | None:
-    """Keep the name in one entry of the group list, and return the group; `None` for an entry without an id."""
-    group_id = text(entry, "groupid") or text(entry, "groupId") or text(entry, "id")
+    """Keep the name in one entry of the group list, and return the group; `None` for an entry without a usable id."""
+    group_id = identifier(entry, "groupid") or identifier(entry, "groupId") or identifier(entry, "id")
     if not group_id:
+        logger.warning("an entry in the list of groups has no id: it is left out")
         return None
     name = text(entry, "groupname") or text(entry, "groupName") or text(entry, "name")
-    account.known.group_names[group_id] = name
+    account.known.learn_group(group_id, name)
     return Group(account, group_id)
 
 

@@ -25,7 +25,7 @@ from imkit.history.message_pages import PageWalk
 from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
 from imkit.times import to_milliseconds
-from imkit.wire.untrusted_json import mapping, objects, text
+from imkit.wire.untrusted_json import identifier, is_id, mapping, objects, text, texts
 
 NAME_LENGTH = 64  # characters of a thread's name
 _ROLES = ("owner", "admin", "member")
@@ -75,7 +75,7 @@ class Group(Conversation):
         account, parent_id = self.account, message_id(parent)
         body = {"name": _checked_name(name), "msg_id": parent_id, "group_id": self._id, "owner": account.user}
         answer = await self._write(f"creating a thread on message {parent_id}", "POST", "thread", body=body)
-        thread_id = text(mapping(answer, "data"), "thread_id")
+        thread_id = identifier(mapping(answer, "data"), "thread_id")
         if not thread_id:
             raise ProtocolError(f"a thread was created in group {self._id}, but the answer does not name it")
         account.known.threads[thread_id] = ThreadFacts(name, self._id, parent_id, account.user)
@@ -350,8 +350,7 @@ class Thread(Conversation):
         async def pages() -> AsyncGenerator[list[str], None]:
             what = f"the members of thread {self._id}"
             async for answer in cursor_pages(self.account, what, "thread", self._id, "users"):
-                users = mapping(answer, "data").get("affiliations")
-                yield [user for user in (users if isinstance(users, list) else ()) if isinstance(user, str)]
+                yield texts(mapping(answer, "data"), "affiliations")
 
         return Listing(pages, f"members of thread {self._id}")
 
@@ -409,8 +408,8 @@ class Thread(Conversation):
         if self.parent_id is None or self.group_id is None:
             await self.refresh.aio()
         facts = self.facts
-        if not facts.parent_id or not facts.group_id:
-            return None
+        if not is_id(facts.parent_id) or not is_id(facts.group_id) or not (facts.parent_id and facts.group_id):
+            return None  # not known, or the notice that told it was malformed
         # The parent is older than the thread; a minute more allows for clocks that differ.
         until = None if facts.created is None else to_milliseconds(facts.created) + 60_000
         walk = PageWalk(self.account, facts.group_id, Query(until=until, order="newest"))

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import secrets
 import weakref
-from collections import defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,8 +29,11 @@ from imkit.portal import Worker, portal
 from imkit.times import wall_seconds
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol
+from imkit.wire.untrusted_json import is_id
 
 TIMING = Timing()  # for each connection that is made from now on
+KNOWN_CONVERSATIONS = 200_000  # threads, and groups; imkit is made for 100,000 threads
+_FACT_CHARACTERS = 256  # of a name: a thread's has 64
 _CALLBACK_GRACE_SECONDS = 0.2
 # One device per process: a cell that runs again is the same device; another notebook is another device.
 _PROCESS_RESOURCE = f"webim_imkit_{secrets.token_hex(6)}"
@@ -67,17 +70,32 @@ class ThreadFacts:
             >>> facts.name, facts.owner, facts.message_count
             ('Pu-erh', 'alice', 0)
         """
-        self.name = name or self.name
-        self.group_id = group_id or self.group_id
-        self.parent_id = parent_id or self.parent_id
-        self.owner = owner or self.owner
+        self.name = name[:_FACT_CHARACTERS] if name else self.name
+        self.group_id = group_id[:_FACT_CHARACTERS] if group_id else self.group_id
+        self.parent_id = parent_id[:_FACT_CHARACTERS] if parent_id else self.parent_id
+        self.owner = owner[:_FACT_CHARACTERS] if owner else self.owner
         self.created = created or self.created
         self.member_count = self.member_count if member_count is None else member_count
         self.message_count = self.message_count if message_count is None else message_count
 
 
+class _KnownThreads(OrderedDict[str, ThreadFacts]):
+    """Facts by thread id; reading an unknown id adds empty facts. Above `KNOWN_CONVERSATIONS` the oldest ones go."""
+
+    def __missing__(self, thread_id: str) -> ThreadFacts:
+        self[thread_id] = facts = ThreadFacts()
+        return facts
+
+    def __setitem__(self, thread_id: str, facts: ThreadFacts) -> None:
+        super().__setitem__(thread_id, facts)
+        if len(self) > KNOWN_CONVERSATIONS:
+            self.popitem(last=False)
+
+
 class KnownConversations:
     """The threads and groups that a session has learnt of, so that reading an attribute needs no request.
+
+    What is forgotten of too many (`KNOWN_CONVERSATIONS`) is asked for again with `Thread.refresh`.
 
     Attributes:
         threads: by thread id, what is known of the thread; reading an unknown id adds empty facts.
@@ -85,19 +103,25 @@ class KnownConversations:
     """
 
     def __init__(self) -> None:
-        self.threads: defaultdict[str, ThreadFacts] = defaultdict(ThreadFacts)
-        self.group_names: dict[str, str] = {}
+        self.threads = _KnownThreads()
+        self.group_names: OrderedDict[str, str] = OrderedDict()
+
+    def learn_group(self, group_id: str, name: str) -> None:
+        """Take a group's name."""
+        self.group_names[group_id] = name[:_FACT_CHARACTERS]
+        if len(self.group_names) > KNOWN_CONVERSATIONS:
+            self.group_names.popitem(last=False)
 
     def learn(self, events: Sequence[Event]) -> None:
         """Take the facts about threads that events carry."""
         for event in events:
             match event:
-                case MessageReceived(Message(thread=ThreadRef() as ref)):
+                case MessageReceived(Message(thread=ThreadRef() as ref)) if is_id(ref.thread_id):
                     facts = self.threads[ref.thread_id]
                     facts.update(name=ref.name, group_id=ref.group_id, parent_id=ref.parent_id)
                 case ThreadChanged(operation="destroy", thread_id=thread_id):
                     self.threads.pop(thread_id, None)
-                case ThreadChanged():
+                case ThreadChanged() if is_id(event.thread_id):
                     self.threads[event.thread_id].update(
                         name=event.name,
                         group_id=event.group_id,
@@ -208,9 +232,9 @@ class Account:
                 await credentials.prove_sandbox()
             return await credentials.token(refused)
 
-        def deliver(new_events: Sequence[Event]) -> None:
+        def deliver(new_events: Sequence[Event], size_bytes: int = 0) -> None:
             known.learn(new_events)
-            events.add(new_events)
+            events.add(new_events, size_bytes)
 
         self.worker = Worker(f"imkit-callbacks-{user}")
         self.background = background = BackgroundTasks()

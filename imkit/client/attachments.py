@@ -9,24 +9,24 @@ import asyncio
 import io
 import mimetypes
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from imkit.client.account import Account
-from imkit.errors import InvalidMessage, ProtocolError, TooLarge, Unsupported
+from imkit.errors import IMError, InvalidMessage, ProtocolError, TooLarge, Unsupported
 from imkit.escape import file_name_for_disk
 from imkit.messages import Attachment, Audio, Combine, Image, Message, Video
 from imkit.portal import Worker
 from imkit.whole_files import partial_file
 from imkit.wire import bundle
-from imkit.wire.untrusted_json import text
+from imkit.wire.untrusted_json import is_id, text
 
 ATTACHMENT_BYTES = 10 * 2**20
-BUNDLE_BYTES = 64 * 2**20  # far above 300 messages of 5 KB, and it fits into memory
+BUNDLE_BYTES = 16 * 2**20  # ten times 300 messages of 5 KB
 
 BytesProgress = Callable[[int, int | None], Awaitable[None] | None]
 A = TypeVar("A", bound=Attachment)
@@ -51,7 +51,7 @@ async def upload_attachment(account: Account, target_id: str, body: A, progress:
     if isinstance(body.file, str) and body.file.startswith(("http://", "https://")) and body.url is None:
         body = replace(body, file=None, url=body.file)
     if body.file is None:
-        if not body.url or urlsplit(body.url).scheme not in ("http", "https"):
+        if not body.url or not body.url.startswith(("http://", "https://")):
             hint = "Give a path or bytes, or url= with an http URL."
             raise InvalidMessage(f"this {type(body).__name__} has neither a file nor a URL", hint=hint)
         return body
@@ -112,6 +112,8 @@ def _read(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
         return path.read_bytes(), path.name
     except OSError as error:
         raise InvalidMessage(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a path with a zero character or half a character
+        raise InvalidMessage(f"{str(path)!r:.200} is not a path: {error}") from error
 
 
 def _default_name(body: Attachment) -> str:
@@ -177,32 +179,54 @@ async def download(
         The path of the file.
 
     Raises:
-        InvalidMessage: the message has no attachment.
+        InvalidMessage: the message has no attachment, or the folder cannot be written to.
         Unsupported: the URL does not point to the app's own server.
         NotFound: the service has deleted the file (by default after 7 days).
+        ProtocolError: the file is larger than 1 GiB.
 
     Source: docs/protocol.md#download.
     """
     path, secret = _location(account, message)
     body = message.body
     name = body.file_name if isinstance(body, Attachment | Combine) else None
-    wanted = file_name_for_disk(name or path.rpartition("/")[2], fallback=f"{message.type}-{message.id}")
+    plain_name = f"{message.type}-{message.id if is_id(message.id) else 'file'}"
+    wanted = file_name_for_disk(name or path.rpartition("/")[2], fallback=plain_name)
     directory = Path(folder)
     worker = Worker("imkit-progress")
-    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     try:
-        with partial_file(directory / wanted) as (file, partial):
+        with ExitStack() as stack:
+            with _writing_to(directory):
+                await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
+                file, partial = stack.enter_context(partial_file(directory / plain_name))
             done = 0
             async with aclosing(account.rest.download(path, secret)) as chunks:
                 async for chunk, total in chunks:
                     done += len(chunk)
-                    await asyncio.to_thread(file.write, chunk)
+                    with _writing_to(directory):
+                        await asyncio.to_thread(file.write, chunk)
                     if progress is not None:
                         await worker.run(progress, done, total)
-            file.close()
-            return await asyncio.to_thread(_claim_name, partial, directory, wanted)
+            with _writing_to(directory):
+                file.close()
+                return await asyncio.to_thread(_claim_name, partial, directory, (wanted, plain_name))
     finally:
         worker.close()
+
+
+@contextmanager
+def _writing_to(directory: Path) -> Iterator[None]:
+    """Turn an error of the disk into one of imkit's.
+
+    Raises:
+        InvalidMessage: the folder does not take the file.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, IMError):
+            raise
+        hint = "Give another folder, or free some space; then download it again."
+        raise InvalidMessage(f"the attachment cannot be saved in {directory}: {error}", hint=hint) from error
 
 
 async def unpack(account: Account, message: Message) -> list[Message]:
@@ -229,11 +253,9 @@ async def fetch_attachment(account: Account, message: Message, max_bytes: int) -
     """
     path, secret = _location(account, message)
     data = bytearray()
-    async with aclosing(account.rest.download(path, secret)) as chunks:
+    async with aclosing(account.rest.download(path, secret, max_bytes)) as chunks:
         async for chunk, _ in chunks:
             data += chunk
-            if len(data) > max_bytes:
-                raise ProtocolError(f"the file of message {message.id} is larger than {max_bytes:,} bytes")
     return bytes(data)
 
 
@@ -257,15 +279,26 @@ def _location(account: Account, message: Message) -> tuple[str, str]:
     return path, body.secret or ""
 
 
-def _claim_name(partial: Path, directory: Path, name: str) -> Path:
-    """Rename a finished download to `name`, or to ``name (2)`` and so on if a file has that name."""
-    stem, suffix = os.path.splitext(name)
-    for number in range(1, 10_000):
-        path = directory / (name if number == 1 else f"{stem} ({number}){suffix}")
-        try:
-            path.open("xb").close()  # creates the file, or fails: an existing file is never replaced
-        except FileExistsError:
-            continue
-        os.replace(partial, path)
-        return path
-    raise InvalidMessage(f"{directory} already holds 10,000 files named {name}")
+def _claim_name(partial: Path, directory: Path, names: Sequence[str]) -> Path:
+    """Rename a finished download to a name, or to ``name (2)`` and so on if a file has that name.
+
+    Args:
+        partial: the download.
+        directory: its folder.
+        names: the first that the disk takes; a sender can choose one that some file systems refuse.
+    """
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        for number in range(1, 10_000):
+            path = directory / (name if number == 1 else f"{stem} ({number}){suffix}")
+            try:
+                path.open("xb").close()  # creates the file, or fails: an existing file is never replaced
+            except FileExistsError:
+                continue
+            except OSError:
+                if name == names[-1]:
+                    raise
+                break
+            os.replace(partial, path)
+            return path
+    raise InvalidMessage(f"{directory} already holds 10,000 files named {names[0]}")

@@ -81,7 +81,8 @@ class Connection:
         protocol: the protocol state of the device.
         ws_url: the socket's URL.
         token: gives the token for the login; called with True if the service refused the last token as expired.
-        deliver: stores events; after it returns, the connection acknowledges them to the service.
+        deliver: stores events, which came in so many bytes; after it returns, the connection acknowledges them to the
+            service.
         look_up: finds out what became of the sends whose answers were lost with a connection.
         wire_log: notes the frames, if it is on.
         timing: the timeouts.
@@ -98,7 +99,7 @@ class Connection:
         protocol: ClientProtocol,
         ws_url: str,
         token: Callable[[bool], Awaitable[str]],
-        deliver: Callable[[Sequence[Event]], None],
+        deliver: Callable[[Sequence[Event], int], None],
         look_up: LookUp | None = None,
         wire_log: WireLog | None = None,
         timing: Timing | None = None,
@@ -318,8 +319,8 @@ class Connection:
             match output:
                 case Transmit(data):
                     await self._transmit(socket, data)
-                case Deliver(events):
-                    self._deliver(events)
+                case Deliver(events, size_bytes):
+                    self._deliver(events, size_bytes)
                 case SendAnswered():
                     self._outbox.take_answer(output)
                 case TokenEnds(expires_at):
@@ -342,7 +343,7 @@ class Connection:
 
     def _set_connected(self, socket: ClientConnection) -> None:
         self.state, self._logged_in_socket = "connected", socket
-        self._deliver([Connected()])
+        self._deliver([Connected()], 0)
         if not self._ready.done():
             self._ready.set_result(None)
 
@@ -352,7 +353,7 @@ class Connection:
         """Note that the socket is closed: the sends in flight are lost, the others keep waiting."""
         if self.state == "connected":
             self.state = "connecting"
-            self._deliver([Disconnected(reason)])
+            self._deliver([Disconnected(reason)], 0)
         if self._resuming is not None:
             self._resuming.cancel()
         self._outbox.connection_lost(self._protocol.login_time)
@@ -372,7 +373,7 @@ class Connection:
         self.state, self.end_reason = "closed", reason
         self._outbox.close(reason)
         if opened:
-            self._deliver([LoggedOut(reason)])
+            self._deliver([LoggedOut(reason)], 0)
 
 
 def _is_refusal(error: IMError) -> bool:

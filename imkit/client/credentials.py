@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from imkit.client.app import App
-from imkit.client.http import HttpClient, RequestFailed
+from imkit.client.http import SMALL_ANSWER_BYTES, HttpClient, RequestFailed
 from imkit.client.rate_limit import retry_delays
 from imkit.client.rest import Rest, json_object
 from imkit.client.rest_errors import request_failed
@@ -247,7 +247,7 @@ async def app_server_token(url: str, user: str) -> str:
     what = f"asking {parts.hostname} for a token"
     try:
         async with HttpClient(url) as http:
-            answer = await http.request("GET", url, params={"user": user})
+            answer = await http.request("GET", url, params={"user": user}, max_bytes=SMALL_ANSWER_BYTES)
     except RequestFailed as problem:
         if problem.kind == "not a URL":
             raise wrong from None  # the problem's own words would show more than the host

@@ -5,14 +5,14 @@ Source: docs/protocol.md#host-discovery.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from imkit.client.http import HttpClient, RequestFailed
+from imkit.client.http import SMALL_ANSWER_BYTES, HttpClient, RequestFailed
 from imkit.errors import ConnectionLost
+from imkit.wire.untrusted_json import json_object, mapping, number, objects, text
 
 SOURCES = ("https://rs.easemob.com/easemob/server.json", "https://rs.chat.agora.io/easemob/server.json")
 _SECONDS = 10.0
@@ -45,18 +45,19 @@ async def discover(app_key: str, sources: tuple[str, ...] | None = None) -> Host
         scheme = urlsplit(source).scheme
         try:
             async with HttpClient(source, _SECONDS) as http:
-                answer = await http.request("GET", source, params={"app_key": app_key})
+                asked = {"app_key": app_key}
+                answer = await http.request("GET", source, params=asked, max_bytes=SMALL_ANSWER_BYTES)
             if answer.status != 200:
                 problems.append(f"{source}: HTTP {answer.status}")
                 continue
-            found = json.loads(answer.content)
-            rest = _host(found["rest"]["hosts"], scheme)
-            socket = _host(found["msync-wx"]["hosts"], scheme)
+            found = json_object(answer.content)
+            rest, socket = (_host(objects(mapping(found, name), "hosts"), scheme) for name in ("rest", "msync-wx"))
+            if not rest or not socket:
+                problems.append(f"{source}: the answer names no hosts for {scheme}")
+                continue
             return Hosts(f"{scheme}://{rest}", f"{'wss' if scheme == 'https' else 'ws'}://{socket}/websocket")
         except RequestFailed as problem:
-            problems.append(f"{source}: {problem.reason}")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            problems.append(f"{source}: the answer names no hosts for {scheme}")
+            problems.append(f"{source}: {problem.reason or problem.kind}")
     raise ConnectionLost(
         f"no server could be found for app {app_key}",
         outcome="not sent",
@@ -66,10 +67,12 @@ async def discover(app_key: str, sources: tuple[str, ...] | None = None) -> Host
 
 
 def _host(hosts: list[dict[str, Any]], scheme: str) -> str:
+    """Return the first host of a scheme that can be used, with its port; `""` if there is none."""
     for host in hosts:
-        if host.get("protocol") == scheme:
-            name = host.get("domain") or host.get("ip")
-            port = int(host.get("port") or 0)
-            if isinstance(name, str) and _HOST.fullmatch(name) and 0 <= port < 65536:
+        if text(host, "protocol") == scheme:
+            name = text(host, "domain") or text(host, "ip")
+            port = number(host, "port")
+            is_valid = 0 <= port < 65536 and (port or not host.get("port"))
+            if _HOST.fullmatch(name) and is_valid:
                 return f"{name}:{port}" if port else name
-    raise ValueError(scheme)
+    return ""

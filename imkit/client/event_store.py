@@ -19,6 +19,7 @@ from imkit.messages import Message
 from imkit.portal import blocking, portal
 
 MAX_EVENTS = 10_000
+MAX_EVENTS_BYTES = 64 * 2**20  # as they came: 10,000 messages of the largest size, 5 KB, with their marks
 E = TypeVar("E", bound=Event)
 
 
@@ -27,14 +28,17 @@ class EventStore:
 
     Args:
         kept: the largest number of events to keep.
+        kept_bytes: and the largest number of bytes that they came in.
 
     Attributes:
         closed: no more events will come.
     """
 
-    def __init__(self, kept: int = MAX_EVENTS) -> None:
+    def __init__(self, kept: int = MAX_EVENTS, kept_bytes: int = MAX_EVENTS_BYTES) -> None:
         self._events: deque[Event] = deque()
-        self._kept = kept
+        self._sizes: deque[int] = deque()  # of each event, in bytes
+        self._bytes = 0
+        self._kept, self._kept_bytes = kept, kept_bytes
         self._first = 0  # the number of the oldest event kept; events are numbered from 0
         self._streams: weakref.WeakSet[EventStream[Any]] = weakref.WeakSet()
         self.closed = False
@@ -44,16 +48,26 @@ class EventStore:
         """The number that the next event will have."""
         return self._first + len(self._events)
 
-    def add(self, events: Sequence[Event]) -> None:
-        """Add events, and wake the consumers that wait."""
+    def add(self, events: Sequence[Event], size_bytes: int = 0) -> None:
+        """Add events, and wake the consumers that wait.
+
+        Args:
+            events: new events.
+            size_bytes: how many bytes they came in, all together.
+        """
         for event in events:
             self._events.append(self._with_recalled_message(event))
+            self._sizes.append(size_bytes // len(events))
+            self._bytes += self._sizes[-1]
             self.closed = self.closed or isinstance(event, LoggedOut)
-        if (excess := len(self._events) - self._kept) > 0:
-            dropped = [self._events.popleft() for _ in range(excess)]
+        dropped = []
+        while len(self._events) > self._kept or self._bytes > self._kept_bytes:
+            dropped.append(self._events.popleft())
+            self._bytes -= self._sizes.popleft()
+        if dropped:
             for stream in self._streams:
                 stream.note_dropped(self._first, dropped)
-            self._first += excess
+            self._first += len(dropped)
         self._wake()
 
     def close(self) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+import zlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -21,11 +23,19 @@ from imkit.client.redaction import without_share_secrets
 
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
 CHUNK = 64 * 1024
-ANSWER_BYTES = 32 * 2**20  # of JSON: a hundred times the largest page
+# What an answer may cost, whatever the service sends. Sizes are counted before and after decompression.
+ANSWER_BYTES = 8 * 2**20  # of JSON: twenty times the largest page, which has 50 messages of 5 KB
+SMALL_ANSWER_BYTES = 2**20  # of an answer that names some hosts, or one token
+FILE_BYTES = 2**30  # of an attachment: a service takes 10 MB, or what the app's plan says
+ANSWER_SECONDS = 120.0  # for a request with its whole answer: the largest page at 3 KB a second
+SLOWEST_BYTES_A_SECOND = 4096  # a file gets so much more time: 10 MB may take 45 minutes
+_REDIRECTS = 5  # a service redirects once, to its file store
 _REQUESTS_A_CLIENT, _CLIENTS = 4, 16
 _CLOSE_SECONDS = 2.0
 
-Failure = Literal["not a URL", "no connection", "no answer in time", "broken", "too large", "closed"]
+Failure = Literal[
+    "not a URL", "no connection", "no answer in time", "too slow", "broken", "too large", "unreadable", "closed"
+]
 
 
 class _ShareSecretsHidden(logging.Filter):
@@ -46,7 +56,9 @@ class RequestFailed(Exception):
     """No whole answer came.
 
     Attributes:
-        kind: "no connection" means that the service never got the request; after the others it is not known.
+        kind: "not a URL" and "no connection" mean that the service never got the request; after the others it is not
+            known. "no answer in time": the service was silent for too long; "too slow": it was not silent, but the
+            whole answer took too long.
         reason: httpx's own words.
         seconds: how long the request was given.
     """
@@ -76,21 +88,84 @@ class OpenAnswer:
         self.status = answer.status_code
         self.headers: Mapping[str, str] = answer.headers
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
         """Yield the body, decompressed, in pieces of at most 64 KB.
 
+        Args:
+            max_bytes: so many at the most, before and after decompression.
+
         Raises:
-            RequestFailed: the connection broke.
+            RequestFailed: the connection broke; or the body is larger than `max_bytes`, comes too slowly, or is
+                compressed in another way than the request allowed.
         """
-        try:
-            async for chunk in self._answer.aiter_bytes(CHUNK):
-                yield chunk
-        except httpx.HTTPError as problem:
-            raise _failed(problem, self._seconds) from problem
+        encoded_bytes = decoded_bytes = 0
+        allowed = ANSWER_SECONDS  # time in which the consumer is busy does not count
+        clock = asyncio.get_running_loop().time
+        decoded = _Decoding(self.headers)
+        parts = self._answer.aiter_raw()
+        while True:
+            began = clock()
+            try:
+                async with asyncio.timeout(allowed):
+                    part = await anext(parts, None)
+            except TimeoutError:
+                raise RequestFailed("too slow", f"{encoded_bytes:,} bytes came", clock() - began) from None
+            except httpx.HTTPError as problem:
+                raise _failed(problem, self._seconds) from problem
+            if part is None:
+                decoded.check_end()
+                return
+            allowed += len(part) / SLOWEST_BYTES_A_SECOND - (clock() - began)
+            encoded_bytes += len(part)
+            for piece in decoded.pieces(part):
+                decoded_bytes += len(piece)
+                if max(encoded_bytes, decoded_bytes) > max_bytes:
+                    raise RequestFailed("too large", f"the answer is larger than {max_bytes:,} bytes")
+                yield piece
+                await asyncio.sleep(0)  # a little input can become many pieces, and other work must go on
 
     async def close(self) -> None:
         """Give the connection back."""
         await self._answer.aclose()
+
+
+class _Decoding:
+    """Undoes the compression of one body, in bounded steps.
+
+    httpx would undo any chain of codings that an answer declares, each as a whole: 5 KB became 3 GB. imkit asks for
+    gzip only, and takes one gzip or none.
+
+    Raises:
+        RequestFailed: the answer declares another coding, or several.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        declared = headers.get("content-encoding", "").lower()
+        codings = [coding for part in declared.split(",") if (coding := part.strip()) not in ("", "identity")]
+        if codings not in ([], ["gzip"], ["x-gzip"]):
+            raise RequestFailed("unreadable", f"the answer is encoded as {declared:.100}")
+        self._gzip = zlib.decompressobj(16 + zlib.MAX_WBITS) if codings else None
+
+    def pieces(self, part: bytes) -> Iterator[bytes]:
+        """Yield what a part of the body becomes, in pieces of at most 64 KB."""
+        if self._gzip is None:
+            yield part
+            return
+        piece = b""
+        while part or len(piece) == CHUNK:
+            try:
+                piece = self._gzip.decompress(part, CHUNK)
+            except zlib.error as error:
+                raise RequestFailed("unreadable", f"the answer is not valid gzip: {error}") from None
+            if self._gzip.unused_data:
+                raise RequestFailed("unreadable", "the answer goes on after the end of its gzip data")
+            part = self._gzip.unconsumed_tail
+            yield piece
+
+    def check_end(self) -> None:
+        """Raise `RequestFailed` if the body ended too soon."""
+        if self._gzip is not None and not self._gzip.eof:
+            raise RequestFailed("broken", "the answer ends in the middle of its gzip data")
 
 
 @dataclass(eq=False, slots=True)
@@ -111,7 +186,7 @@ class HttpClient:
 
     Args:
         url: of the server. Towards this machine the proxies of the environment do not count.
-        seconds: how long a request may take to connect, and how long it may be silent.
+        seconds: how long a request may take to connect, and how long the service may be silent.
     """
 
     def __init__(self, url: str, seconds: float = REQUEST_SECONDS) -> None:
@@ -125,22 +200,28 @@ class HttpClient:
 
     def _add_client(self) -> httpx.AsyncClient:
         client = httpx.AsyncClient(
-            timeout=self._seconds, trust_env=self._trust_env, verify=self._tls, follow_redirects=False
+            timeout=self._seconds,
+            trust_env=self._trust_env,
+            verify=self._tls,
+            follow_redirects=False,
+            headers={"Accept-Encoding": "gzip"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept, so they cannot pile up
         )
         self._busy[client] = 0
         return client
 
     @contextlib.asynccontextmanager
-    async def _least_busy_client(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Give the client with the fewest requests, for one request, which `close` can end."""
+    async def _least_busy_client(self, whole_seconds: float) -> AsyncIterator[httpx.AsyncClient]:
+        """Give the client with the fewest requests, for one request, which the time limit or `close` can end."""
         if self.is_closed:
             raise RequestFailed("closed")
         client = min(self._busy, key=self._busy.__getitem__)
         if self._busy[client] >= _REQUESTS_A_CLIENT and len(self._busy) < _CLIENTS:
             client = self._add_client()
         self._busy[client] += 1
+        ending = asyncio.timeout(whole_seconds)
         try:
-            async with asyncio.timeout(None) as ending:
+            async with ending:
                 request = _RequestUnderWay(ending, asyncio.current_task(), asyncio.Event())
                 self._under_way.add(request)
                 try:
@@ -149,9 +230,11 @@ class HttpClient:
                     self._under_way.discard(request)
                     request.is_over.set()
         except TimeoutError:
-            if not self.is_closed:
-                raise
-            raise RequestFailed("closed") from None
+            if self.is_closed:
+                raise RequestFailed("closed") from None
+            if not ending.expired():
+                raise  # by what the request sends: it is the caller's
+            raise RequestFailed("too slow", "the answer was not complete", whole_seconds) from None
         finally:
             self._busy[client] -= 1
 
@@ -165,6 +248,8 @@ class HttpClient:
         content: AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
+        whole_seconds: float | None = None,
+        max_bytes: int | None = None,
     ) -> Answer:
         """Send one request, once, and read the whole answer.
 
@@ -175,19 +260,20 @@ class HttpClient:
             json: the body, as a JSON object.
             content: or the body in pieces.
             headers: more headers.
-            seconds: how long it may be silent; `None`: as the client was told.
+            seconds: how long the service may be silent; `None`: as the client was told.
+            whole_seconds: how long the request and its answer may take; `None`: `ANSWER_SECONDS`.
+            max_bytes: how large the answer may be; `None`: `ANSWER_BYTES`.
 
         Raises:
-            RequestFailed: no whole answer came, or one of more than 32 MiB.
+            RequestFailed: no whole answer came, or one that is too large.
         """
-        async with self._least_busy_client() as client:
+        limit = ANSWER_BYTES if max_bytes is None else max_bytes
+        async with self._least_busy_client(ANSWER_SECONDS if whole_seconds is None else whole_seconds) as client:
             answer = await self._open(client, method, url, params, json, content, headers, seconds)
             try:
                 body = bytearray()
-                async for chunk in answer.chunks():
+                async for chunk in answer.chunks(limit):
                     body += chunk
-                    if len(body) > ANSWER_BYTES:
-                        raise RequestFailed("too large", f"the answer is larger than {ANSWER_BYTES:,} bytes")
             finally:
                 await answer.close()
         return Answer(answer.status, answer.headers, bytes(body))
@@ -206,8 +292,8 @@ class HttpClient:
         Raises:
             RequestFailed: no answer came.
         """
-        async with self._least_busy_client() as client:
-            return await self._open(client, method, url, params, None, None, headers, seconds, redirects=True)
+        async with self._least_busy_client(ANSWER_SECONDS) as client:
+            return await self._open(client, method, url, params, None, None, headers, seconds, redirects=_REDIRECTS)
 
     async def _open(
         self,
@@ -220,13 +306,18 @@ class HttpClient:
         headers: Mapping[str, str] | None,
         seconds: float | None,
         *,
-        redirects: bool = False,
+        redirects: int = 0,
     ) -> OpenAnswer:
         allowed = self._seconds if seconds is None else seconds
+        whole = _checked_url(url, params)
         try:
-            whole = httpx.URL(url).copy_merge_params(params) if params else url
             request = client.build_request(method, whole, json=json, content=content, headers=headers, timeout=allowed)
-            answer = await client.send(request, stream=True, follow_redirects=redirects)
+            answer = await client.send(request, stream=True)
+            # httpx would read and decompress the body of a redirect, whatever its size is.
+            while redirects and answer.next_request is not None:
+                await answer.aclose()
+                redirects -= 1
+                answer = await client.send(answer.next_request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise _failed(problem, allowed) from problem
         return OpenAnswer(answer, allowed)
@@ -267,7 +358,26 @@ def is_loopback(url: str) -> bool:
         >>> is_loopback("http://127.0.0.1:8080"), is_loopback("https://a1.easemob.com")
         (True, False)
     """
-    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+    try:
+        return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
+    except ValueError:  # not a URL: each request to it fails
+        return False
+
+
+def _checked_url(url: str, params: Mapping[str, Any] | None) -> httpx.URL:
+    """Return the URL of a request, with more of a query. Strangers write parts of URLs: messages hold them.
+
+    Raises:
+        RequestFailed: "not a URL".
+    """
+    try:
+        found = httpx.URL(url)
+        whole = found.copy_merge_params(params) if params else found
+    except (httpx.InvalidURL, ValueError, TypeError) as problem:  # also half a character, which UTF-8 cannot encode
+        raise RequestFailed("not a URL", str(problem)) from None
+    if whole.scheme not in ("http", "https") or not whole.host:
+        raise RequestFailed("not a URL", "it names no http server")
+    return whole
 
 
 def multipart(name: str, data: bytes) -> tuple[bytes, str]:

@@ -6,14 +6,17 @@ Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from imkit.client.http import (
+    ANSWER_BYTES,
+    ANSWER_SECONDS,
     CHUNK,
+    FILE_BYTES,
     REQUEST_SECONDS,
+    SLOWEST_BYTES_A_SECOND,
     UPLOAD_SECONDS,
     Answer,
     HttpClient,
@@ -25,6 +28,7 @@ from imkit.client.rate_limit import RateBucket, RetryPolicy
 from imkit.client.rest_errors import BUSY, refusal, request_failed
 from imkit.client.wire_log import WireLog
 from imkit.errors import AuthError, IMError, InvalidMessage, RateLimited, SessionClosed
+from imkit.wire.untrusted_json import json_value
 
 Credential = Callable[[bool], Awaitable[str]]  # gives a token; called with True if the service refused the last one
 
@@ -234,6 +238,7 @@ class Rest:
                 content=_with_progress(form, len(data), progress),
                 headers=headers,
                 seconds=UPLOAD_SECONDS,
+                whole_seconds=ANSWER_SECONDS + UPLOAD_SECONDS + len(form) / SLOWEST_BYTES_A_SECOND,
             )
 
         # Uploading a file twice does no harm but takes long: repeat it only after a refusal.
@@ -243,10 +248,15 @@ class Rest:
             raise _refused(what, answer)
         return found
 
-    async def download(self, path: str, secret: str) -> AsyncGenerator[tuple[bytes, int | None], None]:
+    async def download(
+        self, path: str, secret: str, max_bytes: int = FILE_BYTES
+    ) -> AsyncGenerator[tuple[bytes, int | None], None]:
         """Yield the chunks of an attachment, each with the size of the whole, or `None` if that is not known.
 
         The service may redirect to its file store. The bearer token is not sent to another host.
+
+        Raises:
+            IMError: as `content` does; `ProtocolError` also if the file is larger than `max_bytes`.
 
         Source: docs/protocol.md#download.
         """
@@ -265,7 +275,7 @@ class Rest:
             if download.status == 200:
                 return Answer(200, download.headers)  # the body is read below
             try:
-                beginning = await anext(download.chunks(), b"")  # enough of the refusal's text
+                beginning = await anext(download.chunks(ANSWER_BYTES), b"")  # enough of the refusal's text
                 return Answer(download.status, download.headers, beginning)
             finally:
                 await download.close()
@@ -275,8 +285,9 @@ class Rest:
         try:
             size = download.headers.get("content-length", "")
             is_plain = "content-encoding" not in download.headers  # otherwise the size is that of the encoded bytes
-            total = int(size) if is_plain and size.isascii() and size.isdigit() else None
-            async for chunk in download.chunks():
+            is_number = size.isascii() and size.isdigit() and len(size) <= 20
+            total = int(size) if is_plain and is_number else None
+            async for chunk in download.chunks(max_bytes):
                 yield chunk, total
         except RequestFailed as problem:  # not repeated: the caller has the beginning of the file already
             self._check_open(what)
@@ -287,10 +298,7 @@ class Rest:
 
 def json_object(content: bytes) -> dict[str, Any] | None:
     """Return the JSON object in an answer, or `None` if the answer is not a JSON object."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
+    found = json_value(content)
     return found if isinstance(found, dict) else None
 
 

@@ -30,6 +30,7 @@ from imkit.errors import (
     TooLarge,
     Unsupported,
 )
+from imkit.wire.untrusted_json import text
 
 BUSY = (429, 502, 503, 504)  # HTTP statuses of a service that cannot answer now
 
@@ -49,6 +50,7 @@ _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40011: (ThreadNotFound, 1300),
     40012: (Forbidden, 52),
 }
+_REASON_CHARACTERS = 1_000  # of the service's words: they go into errors, logs and tables
 _GROUP_NOT_FOUND_TEXTS = ("do not find this group", "does not exist")
 
 
@@ -74,8 +76,8 @@ def refusal(
             return ServiceBusy(f"{what} failed", status=status, reason=reason)
         return ProtocolError(f"{what} failed", status=status, reason=reason)
     error_code = body.get("error_code")
-    reason = str(body.get("error_description") or body.get("error") or f"HTTP {status}")
-    error = str(body.get("error") or "")
+    error = text(body, "error")
+    reason = (text(body, "error_description") or error or f"HTTP {status}")[:_REASON_CHARACTERS]
 
     def refused(kind: type[IMError], code: int | None = None, hint: str | None = None) -> IMError:
         return kind(f"{what} was refused", code=code, status=status, reason=reason, hint=hint)
@@ -90,7 +92,7 @@ def refusal(
         return refused(Forbidden, 222, "")
     if error == "invalid_grant":
         return refused(AuthError, 1)
-    if status == 404 and any(text in reason for text in _GROUP_NOT_FOUND_TEXTS):
+    if status == 404 and any(words in reason for words in _GROUP_NOT_FOUND_TEXTS):
         return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
     if status == 404:
         return refused(NotFound)
@@ -125,7 +127,9 @@ def request_failed(what: str, problem: RequestFailed) -> IMError:
         return InvalidMessage(f"{what}: its address is not a URL", reason=problem.reason)
     if problem.kind == "no answer in time":
         return TimedOut(f"{what}: no answer in {problem.seconds:.0f} s", reason=problem.reason)
-    if problem.kind == "too large":
+    if problem.kind == "too slow":
+        return TimedOut(f"{what}: no whole answer in {problem.seconds:.0f} s", reason=problem.reason)
+    if problem.kind in ("too large", "unreadable"):
         return ProtocolError(f"{what}: {problem.reason}")
     hint = "It is not known whether the service carried out the request."
     return ConnectionLost(f"{what}: the connection broke", reason=problem.reason, hint=hint)

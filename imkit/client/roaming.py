@@ -15,9 +15,14 @@ from imkit.messages import Message
 from imkit.times import to_milliseconds
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
+from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.roaming_page import RawPage, parse_page
 
+logger = logger_of_untrusted("imkit.client.roaming")
+
 PAGE_SIZE = 50  # messages; the service allows no larger page
+MAX_PAGES = 1_000_000  # of one chain: 10 million messages, the largest history that imkit is made for, are 200,000
+_ASKED_FOR_A_PAGE = 3  # times, while the answer is not a page
 _FAR_FUTURE = 4_102_444_800_000  # ms: the year 2100, later than any message also if this machine's clock is wrong
 Order = Literal["oldest", "newest"]
 # Called with the number of messages fetched, and with the number expected, or `None` if that is not known.
@@ -78,8 +83,8 @@ class PageChain:
     Attributes:
         cursor: asks for the next page; -1 asks for the first one.
         is_over: there is no next page.
-        is_stuck: the chain is over because the service ignores the cursor and sends the same page or cursor again.
-            It is not known which messages are missing.
+        is_stuck: the chain is over because the service ignores the cursor and sends the same page or cursor again, or
+            because its pages do not end (`MAX_PAGES`). It is not known which messages are missing.
 
     Example:
         >>> chain = PageChain(Query(), newest_first=False)
@@ -98,7 +103,7 @@ class PageChain:
         self.newest_first = newest_first
         self.cursor: str | int = -1
         self.is_over = self.is_stuck = False
-        self._used_cursors: set[str | int] = {self.cursor}
+        self._used_cursors = {hash(repr(self.cursor))}  # not the cursors: a service chooses how long they are
         self._last_entries: list[bytes] = []
 
     def follow(self, page: RoamingPage) -> None:
@@ -113,11 +118,16 @@ class PageChain:
             self.is_over = True
             return
         is_repeated = bool(page.entries) and page.entries == self._last_entries
-        if is_repeated or page.cursor in self._used_cursors:
+        cursor = hash(repr(page.cursor))
+        if is_repeated or cursor in self._used_cursors:
             self.is_over = True
             self.is_stuck = len(page.entries) >= (2 if is_repeated else PAGE_SIZE)
             return
-        self._used_cursors.add(page.cursor)
+        if len(self._used_cursors) >= MAX_PAGES:
+            logger.warning("a history has more than %d pages: the service's pages do not end", MAX_PAGES)
+            self.is_over = self.is_stuck = True
+            return
+        self._used_cursors.add(cursor)
         self._last_entries = page.entries
         self.cursor = page.cursor
 
@@ -144,7 +154,7 @@ async def fetch_page(
         outage_seconds: for at least so long, keep trying while the service answers no request at all.
 
     Raises:
-        ProtocolError: the answer is not a page.
+        ProtocolError: the answer is not a page, three times.
 
     Source: docs/protocol.md#roaming-history.
     """
@@ -163,9 +173,16 @@ async def fetch_page(
     }
     what = f"asking for the history of {target_id}"
     path = ("users", user, "messageroaming")
-    content = await rest.content("POST", *path, what=what, body=body, repeatable=True, outage_seconds=outage_seconds)
-    try:
-        found = parse_page(content)
-    except ProtocolError as error:
-        raise ProtocolError(f"{what}: {error}", status=200) from None
-    return RoamingPage(found.entries, found.cursor, found.is_last, found.is_empty)
+    asked = 0
+    while True:
+        content = await rest.content(
+            "POST", *path, what=what, body=body, repeatable=True, outage_seconds=outage_seconds
+        )
+        asked += 1
+        try:
+            found = parse_page(content)
+        except ProtocolError as error:
+            if asked >= _ASKED_FOR_A_PAGE:
+                raise ProtocolError(f"{what}: {error.args[0]}", status=200) from None
+        else:
+            return RoamingPage(found.entries, found.cursor, found.is_last, found.is_empty)

@@ -10,21 +10,28 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.errors import Forbidden, NotFound
+from imkit.errors import Forbidden, NotFound, ProtocolError
 from imkit.messages import Message
 from imkit.times import from_milliseconds
+from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.rest_message import message_from_json
-from imkit.wire.untrusted_json import mapping, number, objects, text
+from imkit.wire.untrusted_json import identifier, mapping, number, objects, text
+
+logger = logger_of_untrusted("imkit.client.lists")
 
 LIST_PAGE_SIZE = 50
+MAX_LIST_ENTRIES = 5_000_000  # of one list: fifty times the 100,000 threads that imkit is made for
+MAX_LIST_PAGES = MAX_LIST_ENTRIES // LIST_PAGE_SIZE
 LAST_MESSAGES_BATCH = 20  # the service takes at most so many thread ids in one call
 _REQUESTS_AT_ONCE = 8
 
 
 def learn_thread(account: Account, detail: dict[str, Any]) -> str:
-    """Remember the details of a thread, and return its id, or `""` if the details have none."""
-    thread_id = text(detail, "id")
-    if thread_id:
+    """Remember the details of a thread, and return its id, or `""` if the details have no id that can be used."""
+    thread_id = identifier(detail, "id")
+    if not thread_id:
+        logger.warning("the details of a thread have no id: they are left out")
+    else:
         created = number(detail, "created")
         account.known.threads[thread_id].update(
             name=text(detail, "name"),
@@ -58,7 +65,8 @@ async def readable_last_messages(
     """Return by thread id the newest messages of the threads that this user can read, and the refusals of the others.
 
     The service answers for 20 threads at once, and refuses the whole call if one of them was destroyed or is closed to
-    this user. Such a call is repeated in halves.
+    this user. Such a call is repeated in halves, and so is one whose answer cannot be read: then the newest message of
+    one thread stays unknown (`None`), and the others are found.
     """
     newest: dict[str, Message | None] = {}
     refusals: dict[str, NotFound | Forbidden] = {}
@@ -68,9 +76,13 @@ async def readable_last_messages(
         try:
             async with slots:
                 newest.update(await last_messages(account, ids))
-        except (NotFound, Forbidden) as error:
+        except (NotFound, Forbidden, ProtocolError) as error:
             if len(ids) == 1:
-                refusals[ids[0]] = error
+                if isinstance(error, ProtocolError):
+                    logger.warning("the newest message of thread %s is not known: %s", ids[0], error)
+                    newest[ids[0]] = None
+                else:
+                    refusals[ids[0]] = error
                 return
             middle = len(ids) // 2
             await ask(ids[:middle])
@@ -92,16 +104,48 @@ async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerato
         account: the login that asks.
         what: names the list in error messages, such as ``"the members of thread 42"``.
         *path: the parts of the REST path.
+
+    Raises:
+        ProtocolError: an answer is not a page of a list, or the list does not end.
     """
     cursor = ""
-    followed: set[str] = set()
+    followed: set[int] = set()  # hashes: a service chooses how long its cursors are
+    pages = ListPages(what)
     while True:
         params = {"limit": LIST_PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
         answer = await account.rest.get(*path, what=f"asking for {what}", params=params)
+        data = answer.get("data")
+        listed = data.get("affiliations") if isinstance(data, dict) else data
+        count = pages.count(answer.get("entities", listed))
         yield answer
         cursor = text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
-        data = answer.get("data")
-        entries = answer.get("entities") or (data.get("affiliations") if isinstance(data, dict) else data)
-        if not cursor or cursor in followed or not entries:
+        if not cursor or hash(cursor) in followed or not count:
             return
-        followed.add(cursor)
+        followed.add(hash(cursor))
+
+
+class ListPages:
+    """Counts the pages of one list, which a service must not let grow without end.
+
+    Args:
+        what: names the list in error messages.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._pages = self._entries = 0
+
+    def count(self, listed: object) -> int:
+        """Return how many entries a page has; a missing list has none.
+
+        Raises:
+            ProtocolError: it is not a list, so this is not the end of one; or there are too many entries or pages.
+        """
+        if not isinstance(listed, list | None):
+            raise ProtocolError(f"asking for {self._what}: a {type(listed).__name__} came, not a list")
+        self._pages += 1
+        self._entries += len(listed or ())
+        if self._pages > MAX_LIST_PAGES or self._entries > MAX_LIST_ENTRIES:
+            limits = f"at most {MAX_LIST_ENTRIES:,} entries on {MAX_LIST_PAGES:,} pages are read"
+            raise ProtocolError(f"asking for {self._what}: the list does not end; {limits}")
+        return len(listed or ())

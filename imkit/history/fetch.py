@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -28,8 +27,9 @@ from imkit.history.columns import peek, to_batch
 from imkit.history.time_ranges import Bounds, Range, merged
 from imkit.history.time_shards import Shards, ShardWalk
 from imkit.portal import Worker, to_its_end
+from imkit.wire.repeated_warnings import logger_of_untrusted
 
-logger = logging.getLogger("imkit.history")
+logger = logger_of_untrusted("imkit.history")
 
 WORKERS = 8  # a safe default: at 100 requests a second they rarely wait for the limit
 MAX_WORKERS = 64

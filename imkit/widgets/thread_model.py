@@ -23,6 +23,7 @@ from imkit.session import Session
 from imkit.threads import Group, Thread
 from imkit.times import to_milliseconds
 from imkit.widgets.labels import Labels
+from imkit.wire.untrusted_json import is_id
 
 MAX_THREADS = 500  # of one group; further threads are not listed
 _MAX_MEMBER_COUNTS = 50  # threads of a group whose member count is asked for, one request each
@@ -307,7 +308,7 @@ class ConversationTree:
 
     def _add(self, thread_id: str, group_id: str, is_joined: bool) -> None:
         group = self.groups.get(group_id)
-        if group is not None:
+        if group is not None and is_id(thread_id) and len(group.threads) < MAX_THREADS:
             entry = group.threads.setdefault(thread_id, ThreadEntry(self.session.thread(thread_id)))
             entry.is_joined = entry.is_joined or is_joined
 

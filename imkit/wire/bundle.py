@@ -24,6 +24,7 @@ from imkit.wire.keyvalues import encode_ext
 from imkit.wire.uplink import wire_id
 
 MAX_MESSAGES = 300
+MAX_UNPACKED = 10 * MAX_MESSAGES  # a stranger's file could hold millions, each of some bytes
 MAX_LEVEL = 10
 _MAGIC = b"cm"
 _LENGTH_BYTES = 4
@@ -53,7 +54,8 @@ def unpack(data: bytes) -> list[Message]:
     """Return the messages in a bundle's file. One that cannot be decoded has the body `Unknown`.
 
     Raises:
-        ProtocolError: `data` is not the file of a bundle, or the file is damaged or incomplete.
+        ProtocolError: `data` is not the file of a bundle, or the file is damaged or incomplete, or it holds more than
+            `MAX_UNPACKED` messages.
     """
     if not data.startswith(_MAGIC) or len(data) < len(_MAGIC) + 1:
         raise ProtocolError("this file is not a bundle of messages")
@@ -64,12 +66,16 @@ def unpack(data: bytes) -> list[Message]:
 
 def _metas(data: bytes) -> Iterator[bytes]:
     offset, end = len(_MAGIC), len(data) - 1  # the last byte is the check byte
-    while offset < end:
+    for _ in range(MAX_UNPACKED):
+        if offset >= end:
+            return
         start = offset + _LENGTH_BYTES
         offset = start + int.from_bytes(data[offset:start], "big")
         if offset > end:
             raise ProtocolError("the bundle is incomplete: its last message is cut off", hint="Download it again.")
         yield data[start:offset]
+    if offset < end:
+        raise ProtocolError(f"the bundle holds more than {MAX_UNPACKED:,} messages")
 
 
 def check_byte(data: bytes | bytearray) -> int:

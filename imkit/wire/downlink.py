@@ -9,7 +9,6 @@ Source: docs/protocol.md#thread-marks, docs/protocol.md#recall, docs/protocol.md
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,11 +30,12 @@ from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.enums import BodyType, MucOperation, NameSpace, StatisticsOperation
 from imkit.wire.keyvalues import decode_ext
+from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.rest_message import message_from_json, thread_ref
 from imkit.wire.untrusted_json import json_object, mapping, number, objects, text
 from imkit.wire.uplink import RECALL_EXT
 
-logger = logging.getLogger("imkit.wire")
+logger = logger_of_untrusted("imkit.wire")
 
 # Plain ints, because comparing with an IntEnum is slower, and every message is compared.
 _CHAT, _EDIT, _RECALL = int(NameSpace.CHAT), int(BodyType.EDIT), int(BodyType.RECALL)

@@ -8,7 +8,7 @@ Source: docs/protocol.md#login-and-connection, docs/protocol.md#queues-and-synch
 
 from __future__ import annotations
 
-import logging
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,15 +24,18 @@ from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
 from imkit.wire.envelope import Dialect, Envelope, Identity
 from imkit.wire.refusals import login_refused
+from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.untrusted_json import json_object, number
 
-logger = logging.getLogger("imkit.wire")
+logger = logger_of_untrusted("imkit.wire")
 
 HEARTBEAT_SECONDS = 30.0  # after so long without a downlink, send UNREAD, as the official SDK does
 UNREAD_SECONDS = 120.0  # send UNREAD at least so often, also on a busy connection: a NOTICE may have been lost
 SILENCE_SECONDS = 15.0  # after so long without an answer to the heartbeat, the connection is dead
 STALL_SECONDS = 10.0  # after so long without a page, ask for the queue again
 REMEMBERED_IDS = 20_000  # the ids that are kept to drop repeated messages; the official SDK keeps about 100
+MAX_QUEUES = 20_000  # that wait to be emptied; the next UNREAD tells of the others, so none is lost
+MAX_QUEUE_BYTES = 1_024  # of a queue's JID; those of the official SDK have about 60
 _FAR_FUTURE = 2**63  # a time in ms
 _CLIENT_ID_EPOCH = 1_264_982_400_000  # ms: client ids count from 2010-02-01, as in the official SDK
 
@@ -46,9 +49,10 @@ class Transmit:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Deliver `events` to the consumers, before the next output is carried out."""
+    """Deliver `events` to the consumers, before the next output is carried out; their Metas had `size_bytes`."""
 
     events: list[Event]
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,8 @@ class _SocketState:
     unread_asked_at: float = 0.0  # when UNREAD was sent last
     abandoned_at: float | None = None  # when a queue was left before it was empty; the next UNREAD finds the rest
     active: _Drain | None = None
-    waiting: dict[_QueueName, Any] = field(default_factory=dict)  # the queues to empty after the active one
+    waiting: OrderedDict[_QueueName, bytes] = field(default_factory=OrderedDict)  # queues to empty after the active one
+    left_out: bool = False  # more than `MAX_QUEUES` were told of, so ask UNREAD when these are empty
 
 
 class ClientProtocol:
@@ -314,16 +319,36 @@ class ClientProtocol:
         if socket.active is not None and _queue_name(socket.active.queue) == name:
             socket.active.noticed_again = True
             return []
-        socket.waiting.setdefault(name, queue)
+        self._add_waiting(name, queue)
         return self._fetch_next_queue(now)
+
+    def _add_waiting(self, name: _QueueName, queue: Any) -> None:
+        """Keep a queue as bytes: the object would keep the whole frame that told of it in memory."""
+        waiting = self._socket.waiting
+        if name in waiting:
+            return
+        if queue.ByteSize() > MAX_QUEUE_BYTES:
+            logger.warning("ignored a queue whose name has more than %d bytes", MAX_QUEUE_BYTES)
+        elif len(waiting) >= MAX_QUEUES:
+            if not self._socket.left_out:
+                logger.warning("more than %d queues have messages: the others are asked for later", MAX_QUEUES)
+            self._socket.left_out = True
+        else:
+            waiting[name] = queue.SerializeToString()
 
     def _fetch_next_queue(self, now: float) -> list[Output]:
         socket = self._socket
-        if socket.active is not None or not socket.waiting:
+        if socket.active is not None:
             return []
-        queue = socket.waiting.pop(next(iter(socket.waiting)))
-        socket.active = _Drain(queue, now)
-        return [self._fetch(queue)]
+        if socket.waiting:
+            _, queue_bytes = socket.waiting.popitem(last=False)
+            queue = schema.JID.FromString(queue_bytes)
+            socket.active = _Drain(queue, now)
+            return [self._fetch(queue)]
+        if socket.left_out:
+            socket.left_out, socket.unread_asked_at = False, now
+            return [self._unread()]
+        return []
 
     def _finish_drain(self, drain: _Drain, now: float, *, early: bool = False) -> list[Output]:
         """Go on to the next queue. `early`: this one may still hold items, so ask UNREAD again soon."""
@@ -331,7 +356,7 @@ class ClientProtocol:
         if early and self._socket.abandoned_at is None:
             self._socket.abandoned_at = now
         if drain.noticed_again:
-            self._socket.waiting.setdefault(_queue_name(drain.queue), drain.queue)
+            self._add_waiting(_queue_name(drain.queue), drain.queue)
         return self._fetch_next_queue(now)
 
     def _handle_stall(self, drain: _Drain, now: float) -> list[Output]:
@@ -379,6 +404,7 @@ class ClientProtocol:
         """Return what the Metas report, without those that were delivered before: the events first, then kicks."""
         events: list[Event] = []
         outputs: list[Output] = []
+        size_bytes = 0
         for data in metas:
             meta = parse_meta(data)
             if not self._remember_if_new(meta, data):
@@ -388,10 +414,11 @@ class ClientProtocol:
                 outputs.append(decoded)
             elif decoded is not None:
                 events.append(decoded)
+                size_bytes += len(data)
             if isinstance(decoded, MessageRecalled):  # a later page must not deliver the recalled message
                 self._remember((NameSpace.CHAT, int(decoded.message_id)))
         if events:
-            outputs.insert(0, Deliver(events))
+            outputs.insert(0, Deliver(events, size_bytes))
         return outputs
 
     def _remember_if_new(self, meta: Any, data: bytes) -> bool:

@@ -25,7 +25,7 @@ from imkit.messages import (
     Video,
 )
 from imkit.times import from_milliseconds
-from imkit.wire.untrusted_json import decimal, mapping, number, plain, text
+from imkit.wire.untrusted_json import decimal, identifier, mapping, number, plain, text
 
 
 def message_from_json(data: object) -> Message | None:
@@ -45,7 +45,7 @@ def message_from_json(data: object) -> Message | None:
     sender = text(payload, "from") or text(data, "from").removeprefix(f"{app}_")  # "from" is "org#app_<user>"
     to = text(payload, "to") or target
     return Message(
-        id=text(data, "id"),
+        id=identifier(data, "id"),
         sender=sender,
         to=to,
         time=from_milliseconds(number(data, "timestamp")),

@@ -18,17 +18,59 @@ from urllib.parse import urlsplit, urlunsplit
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_DEPTH = 64  # deeper than attributes of real messages, and far from the limit of Python's recursion
+_MENDED_CHARACTERS = 2**20  # twice the largest page; mending takes a second for every 4 MB
+_ID_DIGITS = 32  # a service's ids have up to 20
+_MAX_DIGITS = 400  # of a whole number; the largest float has 309
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # such as JSON's "\ud800"; UTF-8 cannot encode it
+
+
+def json_value(data: str | bytes) -> Any:
+    """Return the JSON value in `data`, or `None` if `data` is not JSON.
+
+    One value that Python refuses (nested too deeply, a whole number of thousands of digits, bytes that are not UTF-8)
+    must not cost what stands beside it: the first becomes an ellipsis, the second a text, the third "�".
+
+    Example:
+        >>> json_value('{"name": "tea", "deep": ' + "[" * 5000 + "]" * 5000 + ', "n": ' + "9" * 5000 + "}")["name"]
+        'tea'
+    """
+    found = data.decode(errors="replace") if isinstance(data, bytes) else data
+    try:
+        return json.loads(found)
+    except (ValueError, RecursionError):
+        if len(found) > _MENDED_CHARACTERS:
+            return None
+    try:
+        return json.loads(_without_deep_values(found), parse_int=_whole_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+def _without_deep_values(data: str) -> str:
+    """Return JSON text in which each object and list below `MAX_DEPTH` levels is replaced by an ellipsis."""
+    kept, depth, end = [], 0, 0
+    for found in _STRING_OR_BRACKET.finditer(data):
+        if found[0] in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                kept.append(data[end : found.start()] + '"…"')
+        elif found[0] in "]}":
+            if depth == MAX_DEPTH + 1:
+                end = found.end()
+            depth -= 1
+    return "".join(kept) + data[end:] if depth <= MAX_DEPTH else ""
+
+
+def _whole_number(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_DIGITS else f"{digits[:_MAX_DIGITS]}…"
 
 
 def json_object(data: str | bytes) -> dict[str, Any]:
     """Return the JSON object in `data`, or an empty one if `data` is anything else."""
-    if not data:
-        return {}
-    try:
-        value = json.loads(data.decode(errors="replace") if isinstance(data, bytes) else data)
-    except (ValueError, RecursionError):
-        return {}
+    value = json_value(data) if data else None
     return value if isinstance(value, dict) else {}
 
 
@@ -50,6 +92,28 @@ def text(data: Mapping[str, Any], key: str) -> str:
     if isinstance(value, str):
         return _valid_unicode(value)
     return str(value) if isinstance(value, int) and _is_number_within(value, 2**64) else ""
+
+
+def texts(data: Mapping[str, Any], key: str) -> list[str]:
+    """Return the strings in the list at `key`, without the list's other items."""
+    value = data.get(key)
+    return [_valid_unicode(item) for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def is_id(value: object) -> bool:
+    """Return whether a value is an id of the service: a string of at most 32 digits.
+
+    Example:
+        >>> is_id("1398542386249728"), is_id("../42"), is_id(42)
+        (True, False, False)
+    """
+    return isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _ID_DIGITS
+
+
+def identifier(data: Mapping[str, Any], key: str) -> str:
+    """Return the id at `key`, or an empty string if there is none, or what stands there is not an id."""
+    found = text(data, key)
+    return found if is_id(found) else ""
 
 
 def number(data: Mapping[str, Any], key: str) -> int:

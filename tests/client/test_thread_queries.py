@@ -39,7 +39,7 @@ def test_a_repeated_cursor_ends_a_list() -> None:
         assert len(server.asked) == 2
 
 
-@pytest.mark.parametrize("body", [{}, {"data": None}, {"data": 7, "entities": "x"}, {"entities": [None, 7, {}]}])
+@pytest.mark.parametrize("body", [{}, {"data": None}, {"entities": [None, 7, {}, {"id": "../7"}]}])
 def test_malformed_answers_give_empty_lists(body: dict[str, Any]) -> None:
     with odd_session(lambda _: Answer(200, body)) as (session, _):
         listings: list[Any] = [

@@ -93,7 +93,7 @@ def test_a_huge_or_deep_answer_is_refused_and_the_session_continues(
         "large": (b'{"data": "' + b"x" * 2**21 + b'"}', imkit.ProtocolError, "larger than"),
         "deep": (b'{"data":' * 100_000, imkit.ProtocolError, "not a JSON object"),
         "wide": (b'{"data": [' + b"[]," * 300_000 + b"[]]}", None, ""),
-        "long": (b'{"data": ' + b"9" * 100_000 + b"}", imkit.ProtocolError, "not a JSON object"),
+        "long": (b'{"data": [' + b"9" * 100_000 + b"]}", None, ""),
     }
     with imkit.login(new_name("alice"), app=sandbox.app) as alice:
         group = alice.create_group("tea")
