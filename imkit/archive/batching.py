@@ -22,7 +22,7 @@ from imkit.archive.catalogue import ConversationState, Status
 from imkit.archive.merge import CommitBatch, Reread
 from imkit.client.account import Account
 from imkit.client.roaming import Progress, Query
-from imkit.errors import Forbidden, IMError, NotFound
+from imkit.errors import Forbidden, IMError, NotFound, ProtocolError
 from imkit.history.batch_protobuf import BoolArray, IntArray
 from imkit.history.fetch import Fetch, HistoryPart
 from imkit.history.time_ranges import FAR, Bounds, Range, merged
@@ -191,9 +191,13 @@ class Batcher:
     async def mark_unreadable(self, target_id: str, error: IMError) -> None:
         """Note that the service refuses to show a conversation; the archive keeps what it has of it.
 
+        After an answer that cannot be read nothing is noted: the next sync reads on from where this one came to.
+
         Raises:
             IMError: the error is not about this conversation.
         """
+        if isinstance(error, ProtocolError):
+            return  # `Fetch.reasons` has it
         if not isinstance(error, NotFound | Forbidden):
             raise error
         self.unreadable[target_id] = str(error)

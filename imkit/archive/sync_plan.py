@@ -18,7 +18,7 @@ from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.paging import collected
 from imkit.client.thread_queries import readable_last_messages
-from imkit.errors import Forbidden, IMError, InvalidMessage, NotFound
+from imkit.errors import Forbidden, IMError, InvalidMessage, NotFound, ProtocolError
 from imkit.history.time_ranges import Bounds, missing
 from imkit.messages import Message
 from imkit.session import Session
@@ -111,6 +111,9 @@ class Planner:
             for each in (self._conversations[group.id], *known_threads):
                 self._skip_unreadable(each, error)
             return
+        except ProtocolError as error:  # the answer cannot be read: this group's known threads are still read
+            self._report.reasons.append(f"{group.id}: {error}")
+            listed = []
         for thread in listed:
             self._add(thread.id, "thread", thread.name, group.id)
         for each in known_threads:

@@ -60,7 +60,9 @@ class SyncReport:
             shown = [f"{target_id} ({reason})" for target_id, reason in list(reasons.items())[:_SHOWN]]
             more = f" and {len(reasons) - _SHOWN:,} more" if len(reasons) > _SHOWN else ""
             lines += [f"{status}, and kept: {'; '.join(shown)}{more}"] if shown else []
-        return lines + [f"not complete: {reason}" for reason in self.reasons]
+        lines += [f"not complete: {reason}" for reason in self.reasons[:_SHOWN]]
+        hidden = len(self.reasons) - _SHOWN
+        return lines + ([f"not complete: {hidden:,} more"] if hidden > 0 else [])
 
     def __repr__(self) -> str:
         return "\n".join(for_terminal(line) for line in self._lines())

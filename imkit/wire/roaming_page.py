@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from imkit.errors import ProtocolError
+from imkit.wire.untrusted_json import json_value
 
+MAX_ENTRIES = 10_000  # of a page; a service gives 50, and each takes time on the event loop
+MAX_CURSOR_CHARACTERS = 4_096  # cursors are kept while a history is read
 _NO_META = b"\xff"  # no Meta begins so; `decode_roamed` makes a message with the body `Unknown` of it
 
 
@@ -45,7 +47,8 @@ def parse_page(content: bytes) -> RawPage:
         content: the body of the HTTP answer.
 
     Raises:
-        ProtocolError: `content` is not JSON, or has no `data`.
+        ProtocolError: `content` is not JSON, or not a page: a field has another type, or the page does not say whether
+            another one follows. Such an answer must never pass for the end of a history.
 
     Example:
         >>> parse_page(b'{"data": {"msgs": [{"msg": "CAc="}], "next_key": "8", "is_last": false}}')
@@ -53,10 +56,10 @@ def parse_page(content: bytes) -> RawPage:
     """
     try:
         data = _DECODER.decode(content).data
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        found = [entry.msg for entry in data.msgs or () if entry.msg]
+        return _page(found, len(data.msgs or ()), data.next_key, data.is_last)
+    except (ValueError, RecursionError, ProtocolError):  # msgspec's errors are ValueErrors
         return _parse_leniently(content)
-    entries = [entry.msg for entry in data.msgs or () if entry.msg]
-    return RawPage(entries, _cursor(data.next_key), data.is_last is True, is_empty=not data.msgs)
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -78,16 +81,35 @@ _DECODER = msgspec.json.Decoder(_Answer)  # three times as fast as json and base
 
 def _parse_leniently(content: bytes) -> RawPage:
     """Return the page, entry by entry, when `_DECODER` does not accept it."""
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        raise ProtocolError("a page of history: the answer is not JSON") from None
+    answer = json_value(content)
+    if answer is None:
+        raise ProtocolError("a page of history: the answer is not JSON")
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, dict):
         raise ProtocolError("a page of history: the answer has no data")
     listed = data.get("msgs")
-    entries = [entry for item in listed if (entry := _entry(item))] if isinstance(listed, list) else []
-    return RawPage(entries, _cursor(data.get("next_key")), data.get("is_last") is True, is_empty=not listed)
+    if not isinstance(listed, list | None):
+        raise ProtocolError(f"a page of history: msgs is a {type(listed).__name__}, not a list")
+    entries = [entry for item in listed or () if (entry := _entry(item))]
+    return _page(entries, len(listed or ()), data.get("next_key"), data.get("is_last"))
+
+
+def _page(entries: list[bytes], listed: int, key: object, is_last: object) -> RawPage:
+    """Return a page of these fields.
+
+    Raises:
+        ProtocolError: a field is not what the protocol allows.
+    """
+    if not isinstance(is_last, bool | None):
+        raise ProtocolError(f"a page of history: is_last is a {type(is_last).__name__}, not true or false")
+    if not isinstance(key, str | int | None) or isinstance(key, bool) or len(str(key)) > MAX_CURSOR_CHARACTERS:
+        raise ProtocolError(f"a page of history: next_key is not a cursor: {key!r:.40}")
+    if listed > MAX_ENTRIES:
+        raise ProtocolError(f"a page of history: it has {listed:,} entries; at most {MAX_ENTRIES:,} are read")
+    cursor = None if key == "" else key
+    if is_last is None and (cursor is None or not listed):
+        raise ProtocolError("a page of history: it does not say whether it is the last")
+    return RawPage(entries, cursor, is_last is True, is_empty=not listed)
 
 
 def _entry(item: Any) -> bytes:
@@ -98,7 +120,3 @@ def _entry(item: Any) -> bytes:
         return base64.b64decode(encoded)
     except (binascii.Error, ValueError):
         return _NO_META + encoded.encode(errors="replace")  # with the text, so that different entries stay different
-
-
-def _cursor(key: object) -> str | int | None:
-    return key if isinstance(key, str | int) and not isinstance(key, bool) and key != "" else None

@@ -147,7 +147,7 @@ def fuzz_page(data: bytes) -> None:
     check_page(data)
     halves = [data[: len(data) // 2], data[len(data) // 2 :]]
     entries = [{"msg": base64.b64encode(half).decode()} for half in halves]
-    check_page(json.dumps({"data": {"msgs": entries, "next_key": "7"}}).encode())
+    check_page(json.dumps({"data": {"msgs": entries, "is_last": False, "next_key": "7"}}).encode())
 
 
 def fuzz_bundle(data: bytes) -> None:
