@@ -15,7 +15,10 @@ import functools
 import inspect
 import os
 import queue
+import selectors
+import sys
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -26,6 +29,29 @@ S = TypeVar("S")
 
 # On Windows an interrupt cannot end a wait without a timeout. So a wait wakes up this often, on every system.
 _WAKE_SECONDS = 0.2
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that knows its sockets, so that a forked child can let go of them."""
+
+    def __init__(self) -> None:
+        self._sockets_in_use = selectors.DefaultSelector()
+        self._connections: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        super().__init__(self._sockets_in_use)
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        """Do what every loop does, and note the connection."""
+        transport, protocol = await super().create_connection(*args, **options)
+        self._connections.add(transport)
+        return transport, protocol
+
+    def descriptors(self) -> set[int]:
+        """Return the file descriptors of all its sockets, and that of its selector if it has one."""
+        found = {key.fd for key in self._sockets_in_use.get_map().values()}
+        found |= {transport.get_extra_info("socket").fileno() for transport in self._connections}  # also the idle ones
+        if hasattr(self._sockets_in_use, "fileno"):
+            found.add(self._sockets_in_use.fileno())
+        return found - {-1}
 
 
 class Portal:
@@ -51,7 +77,7 @@ class Portal:
     def _main(self) -> None:
         # Not asyncio.Runner: it starts a new thread to wait for the loop's executor, and an interpreter that is ending
         # cannot start threads.
-        loop = asyncio.new_event_loop()  # noqa: TID251  # the one loop that imkit may make
+        loop = _Loop() if sys.platform != "win32" else asyncio.new_event_loop()  # noqa: TID251  # the one loop of imkit
         self._loop = loop
         self._stop = asyncio.Event()
         try:
@@ -163,6 +189,20 @@ class Portal:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(3)
 
+    def abandon(self) -> None:
+        """In a forked child, let go of the loop of the parent process; its thread does not exist here.
+
+        In this process all its sockets become /dev/null, so nothing can reach their other ends, whatever uses them. Its
+        tasks stay as they are: the end of a task would log out, release a lock or remove a file of the parent's.
+        """
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if isinstance(self._loop, _Loop):
+            for descriptor in self._loop.descriptors():
+                os.dup2(nowhere, descriptor, inheritable=False)
+        os.close(nowhere)
+        # The frame of the loop's thread never ends here, so it keeps the portal, and with it the tasks, until the exit.
+        self._abandoned_tasks = asyncio.all_tasks(self._loop)
+
 
 async def _cancel_all() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -175,11 +215,24 @@ _portal: Portal | None = None
 _portal_lock = threading.Lock()
 
 
+def _abandon_portal_of_parent() -> None:
+    global _portal, _portal_lock
+    parents, _portal, _portal_lock = _portal, None, threading.Lock()  # another thread may have held the lock
+    if parents is not None:
+        parents.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_portal_of_parent)
+
+
 def portal() -> Portal:
     """Return this process's portal. It is made at the first call; a forked child process makes its own."""
     global _portal
     with _portal_lock:
-        if _portal is None or _portal.pid != os.getpid():
+        if _portal is None:
+            if sys.is_finalizing():  # such as the end of a forked child: a new thread would never run
+                raise RuntimeError("imkit's event loop cannot begin while the interpreter ends")
             _portal = Portal()
         return _portal
 

@@ -47,6 +47,15 @@ _accounts: weakref.WeakValueDictionary[tuple[App, str, str], Account] = weakref.
 _login_locks: defaultdict[tuple[App, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
 
+def _forget_logins_of_parent() -> None:
+    global _accounts, _login_locks
+    _accounts, _login_locks = weakref.WeakValueDictionary(), defaultdict(asyncio.Lock)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_logins_of_parent)
+
+
 async def open_session(
     user: str,
     app: App,
@@ -85,7 +94,7 @@ class Session:
     """A logged-in user: sends and reads messages, finds groups and threads, receives events.
 
     `imkit.login` returns one. Use it as a context manager to log out at the end of a block. A session that no variable
-    refers to any more closes itself.
+    refers to any more closes itself. A session belongs to its process: a forked child (`multiprocessing`) logs in anew.
 
     Attributes:
         account: internal, for imkit's own modules: the connection, the REST client and the events of this login.
@@ -113,7 +122,7 @@ class Session:
     @property
     def connected(self) -> bool:
         """Whether the session is connected to the service at this moment."""
-        return self.account.connection.state == "connected"
+        return self.account.process.is_current and self.account.connection.state == "connected"
 
     # ------------------------------------------------------ groups and threads
 
@@ -391,6 +400,7 @@ class Session:
             frame = thread.history(resume=alice.stopped)
             ```
         """
+        self.account.process.check()
         if self.account.stopped is None and not self.account.load_tasks:
             return None
         from imkit.history.load import stopped_frame
@@ -547,7 +557,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if self.account.process.is_current:  # a forked child that leaves the block has nothing to close
+            self.close()
 
     async def __aenter__(self) -> Session:
         return self
@@ -555,10 +566,13 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close.aio()
+        if self.account.process.is_current:
+            await self.close.aio()
 
     def _state(self) -> str:
         connection = self.account.connection
+        if not self.account.process.is_current:
+            return "closed (it belongs to the process that forked this one)"
         if connection.state == "closed" and connection.end_reason != "closed":  # not by this session's own `close`
             return f"closed ({connection.end_reason})"
         return connection.state
@@ -572,7 +586,8 @@ class Session:
         facts = [f"{self.app.app_key} ({where})", f"device {account.identity.resource}"]
         facts += counted(account.events.end, "event")
         tones: dict[str, Tone] = {"connected": "good", "closed": "bad"}
-        return card("Session", self.user, facts, state=self._state(), tone=tones.get(account.connection.state, "busy"))
+        state = self._state()
+        return card("Session", self.user, facts, state=state, tone=tones.get(state.partition(" ")[0], "busy"))
 
 
 async def _group_pages(account: Account) -> AsyncGenerator[list[Group], None]:

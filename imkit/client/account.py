@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
+import os
 import secrets
 import weakref
 from collections import OrderedDict
@@ -19,6 +21,7 @@ from imkit.client.credentials import Credentials, TokenSource, keep_fresh
 from imkit.client.discovery import Hosts
 from imkit.client.event_store import EventStore
 from imkit.client.lost_sends import look_up_lost_sends
+from imkit.client.own_process import OwnProcess
 from imkit.client.rest import Rest
 from imkit.client.timing import Timing
 from imkit.client.wire_log import WireLog
@@ -35,8 +38,16 @@ TIMING = Timing()  # for each connection that is made from now on
 KNOWN_CONVERSATIONS = 200_000  # threads, and groups; imkit is made for 100,000 threads
 _FACT_CHARACTERS = 256  # of a name: a thread's has 64
 _CALLBACK_GRACE_SECONDS = 0.2
-# One device per process: a cell that runs again is the same device; another notebook is another device.
-_PROCESS_RESOURCE = f"webim_imkit_{secrets.token_hex(6)}"
+
+
+@functools.cache
+def _device_of(process_id: int) -> str:
+    """Return the name of this process's device.
+
+    A cell that runs again is the same device. Another notebook is another device, and so is a forked child: a device
+    can be logged in only once.
+    """
+    return f"webim_imkit_{secrets.token_hex(6)}"
 
 
 @dataclass(slots=True)
@@ -187,6 +198,7 @@ class Account:
         resource: the device's name; `None`: one per process.
 
     Attributes:
+        process: the process that made the login.
         user, app, identity: who is logged in, at which app, from which device.
         connection: the socket.
         rest: the REST client.
@@ -212,9 +224,10 @@ class Account:
         token: str | TokenSource | None = None,
         resource: str | None = None,
     ) -> None:
+        self.process = OwnProcess()
         self.user = user
         self.app = app
-        self.identity = Identity(app.app_key, user, resource or _PROCESS_RESOURCE)
+        self.identity = Identity(app.app_key, user, resource or _device_of(os.getpid()))
         self.wire_log = wire_log = WireLog()
         self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire_log)
         self.credentials = credentials = Credentials(user, app, rest, password=password, token=token)
@@ -260,11 +273,12 @@ class Account:
         parts = (self.connection, self.events, self.background, self.rest, self.worker, credentials)
         self._close = partial(_close, *parts)
         self._closing: concurrent.futures.Future[None] | None = None
-        self._finalizer = weakref.finalize(self, _close_unreferenced, self._close)
+        self._finalizer = weakref.finalize(self, _close_unreferenced, self.process, self._close)
         self._finalizer.atexit = False  # when the interpreter ends, the portal closes everything
 
     def check_open(self) -> None:
-        """Raise `SessionClosed` if the session is over."""
+        """Raise `SessionClosed` if the session is over, or if this is a forked child of its process."""
+        self.process.check()
         if self.connection.state == "closed":
             raise SessionClosed(f"the session of {self.user} is over ({self.connection.end_reason})")
 
@@ -281,7 +295,11 @@ class Account:
         """Begin to close; return a coroutine that waits for the end. Cancelling that does not interrupt the closing.
 
         This may be called in any thread. A second call waits for the end of the first one.
+
+        Raises:
+            SessionClosed: this is a forked child of the session's process.
         """
+        self.process.check()
         self._finalizer.detach()
         closing = self._closing
         if closing is None or (closing.done() and (closing.cancelled() or closing.exception() is not None)):
@@ -295,6 +313,9 @@ class Account:
         If the caller is cancelled, the closing goes on.
         """
         await self.start_closing(reason)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a session cannot be pickled: log in anew in the other process, with imkit.login(…)")
 
     def __repr__(self) -> str:
         return f"<Account {self.user} at {self.app.app_key}>"
@@ -325,5 +346,6 @@ async def _wait_for(closing: concurrent.futures.Future[None]) -> None:
     await asyncio.shield(asyncio.wrap_future(closing))
 
 
-def _close_unreferenced(close: Callable[[None, str], Coroutine[Any, Any, None]]) -> None:
-    portal().submit(close(None, "no variable refers to the session any more"))
+def _close_unreferenced(process: OwnProcess, close: Callable[[None, str], Coroutine[Any, Any, None]]) -> None:
+    if process.is_current:
+        portal().submit(close(None, "no variable refers to the session any more"))

@@ -35,6 +35,7 @@ class Subscription:
 
     def off(self) -> None:
         """Stop calling the callback."""
+        self._account.process.check()
         portal().run(self._task.cancel)
 
     def __repr__(self) -> str:

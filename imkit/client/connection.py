@@ -21,6 +21,7 @@ from websockets.protocol import OPEN
 
 from imkit.client.http import is_loopback
 from imkit.client.outbox import LookUp, Outbox, PendingSend
+from imkit.client.own_process import OwnProcess
 from imkit.client.timing import Timing
 from imkit.client.wire_log import WireLog
 from imkit.errors import (
@@ -106,6 +107,7 @@ class Connection:
     ) -> None:
         self._protocol = protocol
         self._ws_url = ws_url
+        self._process = OwnProcess()
         self._token = token
         self._deliver = deliver
         self._wire_log = wire_log or WireLog()
@@ -181,6 +183,7 @@ class Connection:
                 the roaming history does not show what became of the send.
             SessionClosed: the session is over.
         """
+        self._process.check()
         if self.state == "closed":
             raise SessionClosed(f"the session is over ({self.end_reason}); nothing was sent")
         return await self._outbox.send(client_id, meta)

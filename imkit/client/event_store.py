@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+from imkit.client.own_process import OwnProcess
 from imkit.errors import InvalidMessage, SessionClosed, TimedOut
 from imkit.events import Dropped, Event, LoggedOut, MessageEdited, MessageRecalled, MessageReceived, ThreadChanged
 from imkit.messages import Message
@@ -32,9 +33,11 @@ class EventStore:
 
     Attributes:
         closed: no more events will come.
+        process: where the events come.
     """
 
     def __init__(self, kept: int = MAX_EVENTS, kept_bytes: int = MAX_EVENTS_BYTES) -> None:
+        self.process = OwnProcess()
         self._events: deque[Event] = deque()
         self._sizes: deque[int] = deque()  # of each event, in bytes
         self._bytes = 0
@@ -123,6 +126,7 @@ class EventStream(Generic[E]):
     """
 
     def __init__(self, store: EventStore, kinds: tuple[type[E], ...], replay: bool, owner: object = None) -> None:
+        store.process.check()
         self._store = store
         self._owner = owner  # keeps the session from being closed by the garbage collector
         self.kinds: tuple[type[Event], ...] = kinds or (Event,)
@@ -157,6 +161,7 @@ class EventStream(Generic[E]):
 
     async def _wait_until_ready(self) -> bool:
         """Wait until `_ready` has an event. Return False if the session is over and everything was read."""
+        self._store.process.check()
         while not self._ready:
             self._new_events.clear()
             self._take()

@@ -24,6 +24,7 @@ from imkit.client.http import (
     RequestFailed,
     multipart,
 )
+from imkit.client.own_process import OwnProcess
 from imkit.client.rate_limit import RateBucket, RetryPolicy
 from imkit.client.rest_errors import BUSY, refusal, request_failed
 from imkit.client.wire_log import WireLog
@@ -60,6 +61,7 @@ class Rest:
         self.base_url = f"{self.rest_url}/{app_key.replace('#', '/')}"
         self.credential: Credential | None = None
         self.requests = 0
+        self._process = OwnProcess()
         self._bucket = bucket
         self._wire_log = wire_log or WireLog()
         self._http = HttpClient(rest_url, seconds)
@@ -69,6 +71,7 @@ class Rest:
         await self._http.close(caller)
 
     def _check_open(self, what: str) -> None:
+        self._process.check()
         if self._http.is_closed:
             raise SessionClosed(f"{what}: the session is over")
 

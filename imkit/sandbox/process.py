@@ -111,6 +111,7 @@ class Sandbox:
         self._path = None if path is None else Path(path).expanduser().absolute()
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self._owner_pid = 0  # the process that started it
         self._finalizer: weakref.finalize[Any, Any] | None = None
         self.app_key = self._options.app_key
         self.rest_url = self.ws_url = ""
@@ -183,8 +184,10 @@ class Sandbox:
         self.rest_url, self.ws_url = address["rest_url"], address["ws_url"]
         self._port = urlsplit(self.rest_url).port or 0
         self._process = process
+        self._owner_pid = os.getpid()
+        _pipes.add(process.stdin)
         # Runs when this object is garbage, or when the interpreter ends.
-        self._finalizer = weakref.finalize(self, _end, process, errors)
+        self._finalizer = weakref.finalize(self, _end, process, errors, self._owner_pid)
 
     def _arguments(self) -> list[str]:
         options = self._options
@@ -212,7 +215,15 @@ class Sandbox:
     @property
     def running(self) -> bool:
         """Whether the server's process is alive."""
-        return self._process is not None and self._process.poll() is None
+        if self._process is None:
+            return False
+        if self._owner_pid == os.getpid():
+            return self._process.poll() is None
+        try:  # a forked child cannot wait for its parent's child
+            os.kill(self._process.pid, 0)
+        except OSError:
+            return False
+        return True
 
     @property
     def secret(self) -> str:
@@ -225,7 +236,10 @@ class Sandbox:
         return _app(self)
 
     def stop(self) -> None:
-        """End the server: it closes its sockets and keeps its data file. Does nothing if it has ended."""
+        """End the server: it closes its sockets and keeps its data file.
+
+        Does nothing if it has ended, and nothing in a forked child: the server belongs to the parent process.
+        """
         if self._finalizer is not None:
             self._finalizer()
             self._process = None
@@ -233,7 +247,8 @@ class Sandbox:
     def kill(self) -> None:
         """Kill the server's process at once, to test what survives a crash."""
         if self._process is not None:
-            self._process.kill()
+            if self._owner_pid == os.getpid():
+                self._process.kill()
             self.stop()
 
     def __enter__(self) -> Self:
@@ -256,9 +271,23 @@ def _app(server: Sandbox | SandboxAddress) -> App:
     return App.of_sandbox(server.app_key, server.rest_url, server.ws_url, calls)
 
 
-def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
-    end(process)
+def _end(process: subprocess.Popen[bytes], errors: IO[bytes], owner_pid: int) -> None:
+    if owner_pid == os.getpid():  # not at the end of a forked child
+        end(process)
     errors.close()
+
+
+# A server ends when the last process that holds its pipe has closed it. So a forked child lets go of the pipes.
+_pipes: weakref.WeakSet[IO[bytes]] = weakref.WeakSet()
+
+
+def _close_pipes_of_parent() -> None:
+    for pipe in _pipes:
+        pipe.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_pipes_of_parent)
 
 
 # ---------------------------------------------------------------- the shared server
