@@ -288,8 +288,8 @@ def _add_export(commands: Any) -> None:
         help="write histories to a file",
         description="Load the roaming history (消息漫游) of threads and groups, and write it to one file. "
         "Credentials come from the environment or a .env file, never from the command line: IMKIT_USER, and "
-        "IMKIT_PASSWORD or IMKIT_TOKEN. The app is the one that IMKIT_APP_KEY names, else the local sandbox, which "
-        "needs neither a password nor a token.",
+        "IMKIT_PASSWORD or IMKIT_TOKEN. If one of the two has IMKIT_APP_KEY, they all come from there. The app is the "
+        "one that IMKIT_APP_KEY names, else the local sandbox, which needs neither a password nor a token.",
     )
     parser.set_defaults(command=_export)
     parser.add_argument("threads", nargs="*", metavar="THREAD", help="id of a thread or a group")
@@ -385,7 +385,7 @@ def _login_arguments(parsed: argparse.Namespace) -> tuple[App | None, str, dict[
     import imkit
     from imkit.client.environment import settings
 
-    found = settings()
+    found = settings(parsed.app_key)
     user = parsed.user or found.get("IMKIT_USER")
     if not user:
         hint = "Set IMKIT_USER in the environment or in a .env file, or give --user."

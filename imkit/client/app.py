@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 
 from imkit.client.discovery import Hosts, discover
 from imkit.client.environment import settings
+from imkit.client.http import can_be_read_on_the_way
 from imkit.client.rate_limit import RateBucket
 from imkit.errors import InvalidMessage
 
+_TLS = "Use https:// and wss://. Only for 127.0.0.1, where an SSH tunnel may begin, http:// and ws:// will do."
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
 
 _buckets: dict[tuple[int, str, str, float | None], RateBucket] = {}
@@ -40,6 +42,7 @@ class App:
     Args:
         app_key: ``"org#app"``, from the app's console.
         rest_url: such as ``"https://a1.easemob.com"``; `None`: discovered at each login, as in the official SDK.
+            A login refuses ``http://`` and ``ws://``, which others on the network can read, except on this machine.
         ws_url: such as ``"wss://im-api-wechat.easemob.com/websocket"``; `None`: discovered.
         max_requests_per_second: the REST requests per second that this process sends to the app, all users together.
             The documented limit of most endpoints is 100 per second. `None`: imkit starts without a limit, and learns
@@ -82,8 +85,15 @@ class App:
     def from_env(cls) -> App:
         """Return the app that the environment or a `.env` file names.
 
-        Reads IMKIT_APP_KEY, IMKIT_REST_URL and IMKIT_WS_URL. The `.env` file may be in the working directory or in a
-        directory above it. A variable of the environment replaces the same variable of the file.
+        All settings come from one source, so that a file from a stranger cannot send your password to its servers:
+
+        - The environment, if it has IMKIT_APP_KEY. Nothing of the file counts then.
+        - Else the `.env` file, if it has IMKIT_APP_KEY. The IMKIT_REST_URL and IMKIT_WS_URL of the environment do not
+          count then, nor, for the command `imkit export`, its IMKIT_USER, IMKIT_PASSWORD and IMKIT_TOKEN.
+
+        The file is the nearest `.env` in the working directory and the directories above, up to your home directory or
+        the one with `.git`. A file that belongs to another user than you and root, or that others may change, is passed
+        over, and a warning says so. (On Windows the owner is not checked.) ``${NAME}`` in it is not replaced.
 
         Raises:
             InvalidMessage: IMKIT_APP_KEY is not set, or a value is malformed.
@@ -123,11 +133,25 @@ class App:
         return self._sandbox
 
     async def hosts(self) -> Hosts:
-        """Internal: return the app's servers; a URL that the user did not give is discovered."""
+        """Internal: return the app's servers; a URL that the user did not give is discovered.
+
+        Each login begins here. So no password and no token goes to a server where others could read it on the way.
+
+        Raises:
+            InvalidMessage: a URL begins with http:// or ws://, and does not lead to this machine.
+            ConnectionLost: the servers cannot be discovered.
+        """
         if self.rest_url is not None and self.ws_url is not None:
-            return Hosts(self.rest_url, self.ws_url)
-        found = await discover(self.app_key)
-        return replace(found, rest_url=self.rest_url or found.rest_url, ws_url=self.ws_url or found.ws_url)
+            hosts = Hosts(self.rest_url, self.ws_url)
+        else:
+            found = await discover(self.app_key)
+            hosts = replace(found, rest_url=self.rest_url or found.rest_url, ws_url=self.ws_url or found.ws_url)
+        for url in (hosts.rest_url, hosts.ws_url):
+            if can_be_read_on_the_way(url):
+                raise InvalidMessage(
+                    f"others on the network could read a password or a token on its way to {url}", hint=_TLS
+                )
+        return hosts
 
     def rate_bucket(self, rest_url: str) -> RateBucket:
         """Internal: return the rate limit that all logins of this process to the app share."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from imkit.client.app import App
-from imkit.client.http import SMALL_ANSWER_BYTES, HttpClient, RequestFailed
+from imkit.client.http import SMALL_ANSWER_BYTES, HttpClient, RequestFailed, can_be_read_on_the_way
 from imkit.client.rate_limit import retry_delays
 from imkit.client.rest import Rest, json_object
 from imkit.client.rest_errors import request_failed
@@ -228,12 +228,12 @@ async def app_server_token(url: str, user: str) -> str:
     """Ask your own app server for a user's token (客户端从应用服务器获取 token).
 
     Args:
-        url: the app server's URL. It must answer ``GET url?user=…`` with the JSON ``{"token": "…"}``. Errors show only
-            the host of the URL.
+        url: the app server's URL: https, or http on this machine. It must answer ``GET url?user=…`` with the JSON
+            ``{"token": "…"}``. Errors show only the host of the URL.
         user: the user id.
 
     Raises:
-        InvalidMessage: the URL is not an http URL.
+        InvalidMessage: the URL is not an http URL, or others on the network could read the token in the answer.
         AuthError: the server answered without a token.
         ConnectionLost, TimedOut: the server did not answer.
     """
@@ -245,6 +245,9 @@ async def app_server_token(url: str, user: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise wrong
     what = f"asking {parts.hostname} for a token"
+    if can_be_read_on_the_way(url):
+        hint = "It must begin with https://. Only on this machine (127.0.0.1) http:// will do."
+        raise InvalidMessage(f"{what}: others on the network could read it on the way", hint=hint)
     try:
         async with HttpClient(url) as http:
             answer = await http.request("GET", url, params={"user": user}, max_bytes=SMALL_ANSWER_BYTES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -359,9 +360,20 @@ def is_loopback(url: str) -> bool:
         (True, False)
     """
     try:
-        return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
-    except ValueError:  # not a URL: each request to it fails
+        host = urlsplit(url).hostname
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:  # another name; or not a URL, and each request to it fails
         return False
+
+
+def can_be_read_on_the_way(url: str) -> bool:
+    """Whether others on the network can read what goes to a URL: it has no TLS, and leads to another machine.
+
+    Example:
+        >>> can_be_read_on_the_way("http://10.0.0.1"), can_be_read_on_the_way("ws://127.0.0.1:8080/websocket")
+        (True, False)
+    """
+    return urlsplit(url).scheme not in ("https", "wss") and not is_loopback(url)
 
 
 def _checked_url(url: str, params: Mapping[str, Any] | None) -> httpx.URL:

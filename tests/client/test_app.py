@@ -68,15 +68,14 @@ def test_from_env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(imkit.InvalidMessage, match="IMKIT_APP_KEY is not set"):
         imkit.App.from_env()
     (tmp_path / ".env").write_text("IMKIT_APP_KEY=file#app\nIMKIT_REST_URL=https://file\n")
+    (tmp_path / ".env").chmod(0o600)
     folder = tmp_path / "notebooks"
     folder.mkdir()
     monkeypatch.chdir(folder)  # found in a folder above
+    monkeypatch.setenv("IMKIT_WS_URL", "wss://env/websocket")
     assert imkit.App.from_env() == imkit.App("file#app", rest_url="https://file")
     monkeypatch.setenv("IMKIT_APP_KEY", "env#app")
-    monkeypatch.setenv("IMKIT_WS_URL", "wss://env/websocket")
-    assert imkit.App.from_env() == imkit.App("env#app", rest_url="https://file", ws_url="wss://env/websocket")
-    monkeypatch.setenv("IMKIT_REST_URL", "")
-    assert imkit.App.from_env().rest_url is None
+    assert imkit.App.from_env() == imkit.App("env#app", ws_url="wss://env/websocket")
     monkeypatch.setenv("IMKIT_APP_KEY", "no key")
     with pytest.raises(imkit.InvalidMessage, match="not an app key"):
         imkit.App.from_env()

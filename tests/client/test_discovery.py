@@ -79,8 +79,8 @@ def test_an_app_without_urls_is_discovered(monkeypatch: pytest.MonkeyPatch) -> N
     with http_stand_in(lambda _: Answer(200, hosts(PLAIN))) as server:
         monkeypatch.setattr(discovery, "SOURCES", (server.url,))
         assert call(imkit.App("org#app").hosts()) == Hosts("http://127.0.0.1:8080", "ws://127.0.0.1:8080/websocket")
-        own = imkit.App("org#app", ws_url="ws://own/websocket")
-        assert call(own.hosts()) == Hosts("http://127.0.0.1:8080", "ws://own/websocket")
-        both = imkit.App("org#app", rest_url="https://own/", ws_url="ws://own/websocket")
-        assert call(both.hosts()) == Hosts("https://own", "ws://own/websocket")
+        own = imkit.App("org#app", ws_url="wss://own/websocket")
+        assert call(own.hosts()) == Hosts("http://127.0.0.1:8080", "wss://own/websocket")
+        both = imkit.App("org#app", rest_url="https://own/", ws_url="wss://own/websocket")
+        assert call(both.hosts()) == Hosts("https://own", "wss://own/websocket")
         assert len(server.asked) == 2
