@@ -48,7 +48,8 @@ class _Loop(asyncio.SelectorEventLoop):
     def descriptors(self) -> set[int]:
         """Return the file descriptors of all its sockets, and that of its selector if it has one."""
         found = {key.fd for key in self._sockets_in_use.get_map().values()}
-        found |= {transport.get_extra_info("socket").fileno() for transport in self._connections}  # also the idle ones
+        sockets = [transport.get_extra_info("socket") for transport in self._connections]  # also those that are idle
+        found |= {each.fileno() for each in sockets if each is not None}
         if hasattr(self._sockets_in_use, "fileno"):
             found.add(self._sockets_in_use.fileno())
         return found - {-1}

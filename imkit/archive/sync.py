@@ -122,7 +122,7 @@ async def sync(
 ) -> SyncReport:
     """Update an archive; see `Archive.sync`. `since` is in ms since the epoch, `lookback` in ms."""
     report, began, requests_before = SyncReport(storage.place), time.monotonic(), account.rest.requests
-    now = account.now_ms()
+    now = await account.now_ms()
     pool = None if client is None else DaskPool(client)
     async with locked_catalogue(storage, timeout) as catalogue:
         check_app(catalogue.state, account.app.app_key, storage.place)

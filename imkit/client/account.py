@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import os
 import secrets
@@ -38,6 +39,7 @@ TIMING = Timing()  # for each connection that is made from now on
 KNOWN_CONVERSATIONS = 200_000  # threads, and groups; imkit is made for 100,000 threads
 _FACT_CHARACTERS = 256  # of a name: a thread's has 64
 _CALLBACK_GRACE_SECONDS = 0.2
+_TIME_SECONDS = 2.0  # to wait for the service's time after a login
 
 
 @functools.cache
@@ -282,8 +284,11 @@ class Account:
         if self.connection.state == "closed":
             raise SessionClosed(f"the session of {self.user} is over ({self.connection.end_reason})")
 
-    def now_ms(self) -> int:
-        """Return the time in ms since the epoch: by the service's clock, or by this machine's if that is not known."""
+    async def now_ms(self) -> int:
+        """Return the time in ms since the epoch: by the service's clock, or by this machine's if it tells none."""
+        with contextlib.suppress(TimeoutError):  # it comes soon after the login
+            async with asyncio.timeout(_TIME_SECONDS):
+                await self.connection.first_unread.wait()
         return self.connection.service_time() or int(wall_seconds() * 1000)
 
     def echo(self, event: Event) -> None:

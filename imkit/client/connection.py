@@ -39,12 +39,12 @@ from imkit.wire.downlink import Kicked
 from imkit.wire.protocol import (
     ClientProtocol,
     Deliver,
+    FirstUnread,
     LoggedIn,
     LoginRefused,
     Output,
     SendAnswered,
     Silent,
-    TokenEnds,
     Transmit,
 )
 
@@ -91,6 +91,7 @@ class Connection:
     Attributes:
         state: new, connecting (also after a loss), connected or closed.
         end_reason: why the connection is closed.
+        first_unread: set after the first answer to UNREAD: then `service_time` is known, if the service tells it.
         token_ends: called after each login with the time when the token expires, in ms by the service's clock; not
             called if the service does not tell it.
     """
@@ -114,6 +115,7 @@ class Connection:
         self._timing = timing or Timing()
         self._outbox = Outbox(self._write, look_up, self._timing)
         self._resuming: asyncio.Task[None] | None = None
+        self.first_unread = asyncio.Event()
         self.token_ends: Callable[[int], None] = lambda expires_at: None
         self._socket: ClientConnection | None = None
         self._logged_in_socket: ClientConnection | None = None
@@ -326,8 +328,10 @@ class Connection:
                     self._deliver(events, size_bytes)
                 case SendAnswered():
                     self._outbox.take_answer(output)
-                case TokenEnds(expires_at):
-                    self.token_ends(expires_at)
+                case FirstUnread(token_ends):
+                    self.first_unread.set()
+                    if token_ends is not None:
+                        self.token_ends(token_ends)
                 case LoggedIn():
                     self._set_connected(socket)
                     # In a task of its own, so that this one goes on reading: a service whose frames are not read

@@ -18,7 +18,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from imkit.errors import AuthError, IMError, ProtocolError
 from imkit.events import Event, MessageRecalled
-from imkit.times import wall_seconds
+from imkit.times import LAST_MILLISECOND, wall_seconds
 from imkit.wire import schema
 from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
@@ -61,14 +61,15 @@ class LoggedIn:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenEnds:
-    """The service told when the token of this login expires, and has told its time (`ClientProtocol.service_time`).
+class FirstUnread:
+    """The first answer to UNREAD on a socket, with which the service tells its time (`ClientProtocol.service_time`).
 
     Attributes:
-        expires_at: in ms since the epoch, by the service's clock.
+        token_ends: when the token of the login expires, in ms since the epoch by the service's clock, as it told at the
+            login; `None` if it told that, or its time, not.
     """
 
-    expires_at: int
+    token_ends: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Silent:
     """The connection is dead: the service did not answer the heartbeat."""
 
 
-Output = Transmit | Deliver | LoggedIn | TokenEnds | LoginRefused | SendAnswered | Silent | Kicked
+Output = Transmit | Deliver | LoggedIn | FirstUnread | LoginRefused | SendAnswered | Silent | Kicked
 _QueueName = tuple[str, str]
 
 
@@ -295,13 +296,13 @@ class ClientProtocol:
 
     def _handle_unread(self, reply: Any, now: float) -> list[Output]:
         outputs: list[Output] = []
-        if reply.timestamp:
+        is_time_told = 0 < reply.timestamp <= LAST_MILLISECOND
+        if is_time_told:
             self._service_clock = reply.timestamp, now
         if not self._socket.unread_answered:
             self._socket.unread_answered = True
             self._socket.service_time = reply.timestamp or None
-            if self._socket.token_ends is not None and reply.timestamp:
-                outputs.append(TokenEnds(self._socket.token_ends))
+            outputs.append(FirstUnread(self._socket.token_ends if is_time_told else None))
             outputs.append(self._statistics())
         for entry in reply.unread:
             if entry.HasField("queue") and (entry.n or not entry.HasField("n")):

@@ -11,7 +11,7 @@ from imkit.messages import (
 )
 from imkit.wire.downlink import Kicked, decode_edit_answer
 from imkit.wire.keyvalues import json_text
-from imkit.wire.protocol import Deliver, LoginRefused, Output, SendAnswered, TokenEnds
+from imkit.wire.protocol import Deliver, FirstUnread, LoginRefused, Output, SendAnswered
 
 
 def check_message(message: Message) -> None:
@@ -65,8 +65,8 @@ def check_outputs(outputs: list[Any]) -> None:
         elif isinstance(output, SendAnswered):
             output.reason.encode()
             check_edit_answer(output.metas)
-        elif isinstance(output, TokenEnds):
-            assert -(2**63) <= output.expires_at < 2**63
+        elif isinstance(output, FirstUnread):
+            assert -(2**63) <= (output.token_ends or 0) < 2**63
 
 
 def check_edit_answer(metas: Any) -> None:

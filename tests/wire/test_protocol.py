@@ -16,11 +16,11 @@ from imkit.wire.envelope import Dialect, Identity
 from imkit.wire.protocol import (
     ClientProtocol,
     Deliver,
+    FirstUnread,
     LoggedIn,
     LoginRefused,
     SendAnswered,
     Silent,
-    TokenEnds,
     Transmit,
 )
 from tests.wire.service import (
@@ -76,9 +76,7 @@ def test_a_login_that_succeeds(auth_token: str, expires_at: int | None) -> None:
     assert [kind for kind, _ in uplinks(outputs)] == ["unread", "meta"]  # the meta is the statistics frame
     assert protocol.receive(login_reply(), now=1.0) == []  # a second answer to the login is ignored
     outputs = protocol.receive(unread({}, at=1_795_390_000_000), now=1.0)
-    assert [output for output in outputs if isinstance(output, TokenEnds)] == (
-        [] if expires_at is None else [TokenEnds(expires_at)]
-    )
+    assert outputs[0] == FirstUnread(expires_at)
     assert [kind for kind, _ in uplinks(outputs)] == ["meta"]
     assert protocol.receive(unread({}, at=1_795_390_001_000), now=2.0) == []
 
@@ -86,10 +84,13 @@ def test_a_login_that_succeeds(auth_token: str, expires_at: int | None) -> None:
 def test_the_service_time_goes_on_from_its_last_answer_to_unread() -> None:
     protocol = ClientProtocol(ALICE)
     protocol.connect("token", now=0.0)
-    outputs = protocol.receive(login_reply(authToken='{"expires_in":1795390333491}'), now=0.0)
-    outputs += protocol.receive(unread({}), now=1.0)
+    protocol.receive(login_reply(authToken='{"expires_in":1795390333491}'), now=0.0)
+    outputs = protocol.receive(unread({}), now=1.0)
     assert protocol.service_time(2.0) is None
-    assert not any(isinstance(output, TokenEnds) for output in outputs)  # without the service's time it has no meaning
+    assert outputs[0] == FirstUnread(None)  # the end of the token means nothing without the service's time
+    for no_time in (0, 2**62, 2**64 - 1):
+        protocol.receive(unread({}, at=no_time), now=1.0)
+        assert protocol.service_time(2.0) is None
     protocol.receive(unread({}, at=1_795_390_000_000), now=10.0)
     assert protocol.service_time(12.5) == 1_795_390_002_500
     protocol.connect("token", now=100.0)
@@ -232,7 +233,7 @@ def test_notices_for_this_device_or_without_a_queue_are_ignored() -> None:
     assert protocol.receive(frame(FrameCommand.NOTICE, schema.CommNotice(queue=own)), now=1.0) == []
     assert protocol.receive(frame(FrameCommand.NOTICE), now=1.0) == []
     nameless = schema.MetaQueue(n=3)
-    [_statistics] = protocol.receive(frame(FrameCommand.UNREAD, schema.CommUnreadDL(unread=[nameless])), now=1.0)
+    [_, _statistics] = protocol.receive(frame(FrameCommand.UNREAD, schema.CommUnreadDL(unread=[nameless])), now=1.0)
     own.clientResource = "another device"
     outputs = protocol.receive(frame(FrameCommand.NOTICE, schema.CommNotice(queue=own)), now=1.0)
     assert uplinks(outputs) == [("fetch", "alice")]
