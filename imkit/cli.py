@@ -123,7 +123,8 @@ def _add_sandbox(commands: Any) -> None:
         "sandbox",
         help="run a local IM server, for learning and testing",
         description="Run a local IM server: REST and MSYNC on one port. It prints one JSON line with app_key, rest_url "
-        "and ws_url when it accepts connections, and runs until SIGINT or SIGTERM. It is not for production.",
+        "and ws_url (with --demo also demo_password) when it accepts connections, and runs until SIGINT or SIGTERM. "
+        "It is not for production.",
     )
     parser.set_defaults(command=_sandbox)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -187,16 +188,19 @@ def _sandbox(parsed: argparse.Namespace) -> int:
         except (OSError, OverflowError, sqlite3.Error) as error:
             return _complain(f"the sandbox cannot start (port {parsed.port}): {error}")
         address = _address(options.app_key, parsed.host, listening.getsockname()[1])
+        # While it has the data of the shared sandbox, it is the shared sandbox: `imkit.login` finds it by this file.
+        state_file = parsed.state or (home() / "sandbox.json" if not parsed.memory and parsed.data is None else None)
         if parsed.parent:
             _stop_with_parent(server.stop)
-        if parsed.state is not None:
-            cleanup.callback(remove_state, parsed.state, options.secret)
+        if state_file is not None:
+            cleanup.callback(remove_state, state_file, options.secret)
 
         def announce() -> None:
-            if parsed.state is not None:
+            if state_file is not None:
                 state = State(**address, version=version(), pid=os.getpid(), secret=options.secret)
-                write_state(parsed.state, state)
-            print(json.dumps(address), flush=True)
+                write_state(state_file, state)
+            password = {"demo_password": server.demo_password} if demo is not None else {}
+            print(json.dumps({**address, **password}), flush=True)
 
         server.run(listening, announce)
     return 0
@@ -213,6 +217,7 @@ def _sandbox_options(parsed: argparse.Namespace) -> Options:
     if parsed.parent and (secret := sys.stdin.readline().strip()):
         given["secret"] = secret  # the parent chooses it, so that it stays the same when it restarts the sandbox
     return Options(
+        host=parsed.host,
         open_registration=parsed.open_registration,
         push=parsed.push,
         latency_ms=parsed.latency_ms,

@@ -167,7 +167,7 @@ def environment(community: imkit.Sandbox) -> dict[str, str]:
         "IMKIT_REST_URL": community.rest_url,
         "IMKIT_WS_URL": community.ws_url,
         "IMKIT_USER": "reader",
-        "IMKIT_PASSWORD": "demo",
+        "IMKIT_PASSWORD": community.demo_password or "",
     }
 
 
@@ -186,7 +186,7 @@ def test_export_writes_the_same_rows_as_history(
     frame = pd.read_parquet(tmp_path / "said.parquet")
     assert set(frame.thread_id) == set(wanted)
     assert done.stderr == f"imkit: {len(frame)} messages of 2 threads: complete → said.parquet\n"
-    assert "demo" not in done.stderr
+    assert environment["IMKIT_PASSWORD"] not in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["said.parquet"]  # no incomplete file beside it
 
 

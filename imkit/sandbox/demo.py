@@ -6,7 +6,8 @@ times. The community ends at midnight in Shanghai on Sunday, 29 March 2026, and 
 than 20,000 messages it begins earlier, up to a year before.
 
 To read everything, log in as `Facts.reader`: this user is in every group and thread and has written nothing. You can
-also log in as any of the people: with the sandbox's app no credential is needed; over REST the password is ``demo``.
+also log in as any of the people: with the sandbox's app no credential is needed. Over REST all of them have one
+password, drawn when the community is made: `Sandbox.demo_password` has it, and `imkit sandbox --demo` prints it.
 
 `FACTS` has the facts that tutorials may rely on. Also: commands are delivered but not stored, so no history has any.
 A reply's ``ext.reply_to`` is a message id. Recalled messages are gone, so replies to them name an id that no history
@@ -18,7 +19,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SEED, THREADS, MESSAGES = 7, 40, 8000
-PASSWORD = "demo"
 _FEWEST_THREADS, _FEWEST_MESSAGES, _MOST_THREADS = 10, 500, 100_000
 
 

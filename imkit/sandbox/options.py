@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imkit.sandbox.faults import check_faults
+from imkit.sandbox.limits import Limits
 
 APP_KEY = "imkit#sandbox"
 TOKEN_SECONDS = 60 * 24 * 3600  # the service's default; source: docs/protocol.md#token-life
@@ -27,6 +28,8 @@ class Options:
         requests_per_second: more REST calls than this are refused with 429; None for no limit.
         fail: the faults and the rate of each, 0 to 1; `imkit.sandbox.faults.FAULTS` has the names.
         fail_seed: the same seed gives the same faults.
+        host: the address that it listens at; a request may use it, or another name of this machine, as its Host.
+        limits: how much clients and users may use.
         message_bytes: the largest message body; the service's documents say 3 KB and 5 KB.
         attachment_bytes: the largest upload.
         page_metas: the most messages in one page of a device queue.
@@ -48,6 +51,8 @@ class Options:
     requests_per_second: float | None = None
     fail: Mapping[str, float] = field(default_factory=dict)
     fail_seed: int = 0
+    host: str = "127.0.0.1"
+    limits: Limits = field(default_factory=Limits)
     message_bytes: int = 5 * 1024
     attachment_bytes: int = 10 * 1024 * 1024
     page_metas: int = 100

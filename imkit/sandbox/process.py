@@ -69,6 +69,7 @@ class Sandbox:
         app_key: its app, ``"imkit#sandbox"``.
         rest_url: its REST address.
         ws_url: its WebSocket address.
+        demo_password: the password of the people of `Sandbox.demo`, for a login without its app; else None.
 
     Raises:
         ValueError: a fault does not exist, or its rate is not between 0 and 1.
@@ -115,6 +116,7 @@ class Sandbox:
         self._finalizer: weakref.finalize[Any, Any] | None = None
         self.app_key = self._options.app_key
         self.rest_url = self.ws_url = ""
+        self.demo_password: str | None = None
         self.start()
 
     @classmethod
@@ -182,6 +184,7 @@ class Sandbox:
             address = wait_for_address(process, errors, seconds=seconds)
             undo.pop_all()
         self.rest_url, self.ws_url = address["rest_url"], address["ws_url"]
+        self.demo_password = address.get("demo_password")
         self._port = urlsplit(self.rest_url).port or 0
         self._process = process
         self._owner_pid = os.getpid()

@@ -278,14 +278,14 @@ def test_a_too_small_demo_is_refused(wrong: dict[str, Any]) -> None:
         imkit.Sandbox.demo(**wrong)
 
 
-def test_the_command_makes_it_and_its_users_have_a_password() -> None:
+def test_the_command_makes_it_and_prints_the_password_of_its_users() -> None:
     line = [sys.executable, "-m", "imkit", "sandbox", "--memory", "--demo", "--demo-seed=3", "--demo-threads=10"]
     with subprocess.Popen(
         [*line, "--demo-messages=600"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         address = json.loads(server.stdout.readline())
-        login = {"grant_type": "password", "username": "lin.xiaomei", "password": "demo"}
+        login = {"grant_type": "password", "username": "lin.xiaomei", "password": address["demo_password"]}
         base = f"{address['rest_url']}/imkit/sandbox"
         token = httpx.post(f"{base}/token", json=login, timeout=WAIT, trust_env=False).json()["access_token"]
         listed = httpx.get(

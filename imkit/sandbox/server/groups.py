@@ -122,7 +122,7 @@ class Groups:
         group = Group(group_id, name, description, owner, self._store.clock(), settings or {}, False)
         self._store.execute(
             "INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, 0)",
-            (group.id, name, description, owner, group.created, json.dumps(group.settings)),
+            (group.id, name, description, owner, group.created, json.dumps(group.settings, allow_nan=False)),
         )
         self.add_member(group.id, owner, "owner")
         for member in members:
@@ -138,7 +138,9 @@ class Groups:
             if not found:
                 return None
             identity, name, description, owner, created, settings, disabled = found
-            group = Group(identity, name, description, owner, created, json.loads(settings), bool(disabled))
+            # Earlier versions stored NaN and the infinities, which no reply can hold.
+            known = json.loads(settings, parse_constant=lambda _: None)
+            group = Group(identity, name, description, owner, created, known, bool(disabled))
             self._groups[group_id] = group
         return group
 

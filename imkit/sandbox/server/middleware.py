@@ -11,20 +11,21 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
-from collections.abc import Callable
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
+from imkit.sandbox.server.host_names import host_of, is_own_name
+from imkit.sandbox.server.rate_limit import RateLimit
 from imkit.sandbox.server.rest_replies import error_body
 
 logger = logging.getLogger(__name__)
 
 
-_CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After")]
+CORS = [(b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"Retry-After")]
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (
@@ -42,34 +43,6 @@ _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gat
 _WITHOUT_FAULTS = frozenset({APP_SERVER_TOKEN, HEALTH, RETIRE})
 
 
-class RateLimit:
-    """A token bucket that holds the requests of one second.
-
-    Args:
-        per_second: the rate; None for no limit.
-        clock: returns the time in seconds; tests pass their own.
-    """
-
-    def __init__(self, per_second: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_second = per_second
-        self._clock = clock
-        self._burst = max(1.0, per_second or 1.0)
-        self._left = self._burst
-        self._at = clock()
-
-    def wait(self) -> float:
-        """Return 0 and count a request if it is within the rate; else return the seconds to wait."""
-        if self._per_second is None:
-            return 0.0
-        now = self._clock()
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
-            return 0.0
-        return (1 - self._left) / self._per_second
-
-
 class Middleware:
     """Wraps the REST application.
 
@@ -81,6 +54,7 @@ class Middleware:
 
     def __init__(self, app: ASGIApp, options: Options, faults: Faults) -> None:
         self._app = app
+        self._host = options.host
         self._latency = options.latency_ms / 1000
         self._faults = faults
         self._limit = RateLimit(options.requests_per_second)
@@ -88,24 +62,28 @@ class Middleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         reply = _CorsReply(send, self._latency)
-        if scope["method"] == "OPTIONS":
+        try:
+            await self._serve(scope, receive, reply)
+        except ClientDisconnect:
+            logger.debug("the client of %s %s went away", scope["method"], scope["path"])
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if not reply.started:
+                await _answer_error(reply, 500, "internal_server_error", "the sandbox failed; its log says why")
+
+    async def _serve(self, scope: Scope, receive: Receive, reply: _CorsReply) -> None:
+        if not is_own_name(host_of(scope), self._host):
+            await _answer_error(reply, 421, "misdirected_request", "this server has another name")
+        elif scope["method"] == "OPTIONS":
             await _answer(reply, 200, b"", _PREFLIGHT)
         elif scope["path"] in _WITHOUT_FAULTS:
-            await self._call_app(scope, receive, reply, reply)
+            await self._app(scope, receive, reply)
         elif not await self._answered_by_fault(reply):
             sender: Send = _stalled(reply) if self._faults.strikes("rest-stall") else reply
             if self._faults.strikes("rest-cut"):
                 await self._cut_reply(scope, receive, sender)
             else:
-                await self._call_app(scope, receive, sender, reply)
-
-    async def _call_app(self, scope: Scope, receive: Receive, send: Send, reply: _CorsReply) -> None:
-        try:
-            await self._app(scope, receive, send)
-        except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
-            if not reply.started:
-                await _answer_error(send, 500, "internal_server_error", "the sandbox failed; its log says why")
+                await self._app(scope, receive, sender)
 
     async def _cut_reply(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, _discard)
@@ -141,7 +119,7 @@ class _CorsReply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            message["headers"] = [*message.get("headers", []), *_CORS]
+            message["headers"] = [*message.get("headers", []), *CORS]
             if self._latency:
                 await asyncio.sleep(self._latency)
         await self._send(message)

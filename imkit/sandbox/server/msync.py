@@ -10,20 +10,24 @@ docs/protocol.md#queues-and-synchronisation, docs/protocol.md#sending.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 from collections import deque
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
 from imkit.sandbox.server.addresses import queue_name
 from imkit.sandbox.server.delivery import Delivery, envelope
+from imkit.sandbox.server.host_names import host_of, is_own_name
+from imkit.sandbox.server.middleware import CORS
 from imkit.sandbox.server.notices import compact
 from imkit.sandbox.server.permissions import SendRefused
+from imkit.sandbox.server.rest_replies import error_body
 from imkit.sandbox.server.store import Store
 from imkit.sandbox.server.uplink import Uplink
 from imkit.sandbox.server.users import Users, user_id
@@ -51,7 +55,9 @@ class Connection:
         resource: the device's resource.
         device_number: the device's number in `DeviceQueues`.
         noticed: the queues that the device was told about and has not emptied since.
+        opened_at: when it was opened, in the event loop's time.
         last_frame_at: when the last frame arrived, in the event loop's time.
+        refused_logins: how many of its logins were refused.
         closing: the server ignores further frames of it.
         stalled: the server sends nothing more to it (the fault "stall").
         unhandled: how many of its frames wait to be handled.
@@ -62,7 +68,8 @@ class Connection:
         self.resource = ""
         self.device_number = 0
         self.noticed: set[str] = set()
-        self.last_frame_at = asyncio.get_running_loop().time()
+        self.opened_at = self.last_frame_at = asyncio.get_running_loop().time()
+        self.refused_logins = 0
         self.closing = False
         self.stalled = False
         self.unhandled = 0
@@ -171,6 +178,13 @@ class Connection:
             self._wake_writer.clear()
 
 
+async def refuse_socket(send: Send, status: int, error: str, why: str) -> None:
+    """Answer the request for a WebSocket with an error."""
+    headers = [(b"content-type", b"application/json"), *CORS]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": json.dumps(error_body(error, why)).encode()})
+
+
 class MsyncServer:
     """Handles the frames of all connections.
 
@@ -196,21 +210,37 @@ class MsyncServer:
         self._inbox: deque[tuple[Connection, bytes]] = deque()
         self._scheduled = False
 
-    async def serve(self, receive: Receive, send: Send) -> None:
-        """Serve one WebSocket."""
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket.
+
+        Its Origin may be any: the official SDKs run in pages of any site. A page can do nothing without a token, and
+        a browser adds none by itself.
+        """
+        if not is_own_name(host_of(scope), self._options.host):
+            await receive()
+            await refuse_socket(send, 421, "misdirected_request", "this server has another name")
+            return
         if self._faults.strikes("refuse-socket"):
             await receive()
-            await send({"type": "websocket.http.response.start", "status": 503, "headers": []})
-            await send({"type": "websocket.http.response.body", "body": b""})
+            await refuse_socket(send, 503, "service_unavailable", "an injected fault")
             return
         connection = Connection(self, self._options.latency_ms / 1000)
         self.connections.add(connection)
+        self._close_strangers()
         try:
             await connection.run(receive, send)
         finally:
             self.connections.discard(connection)
             if connection.user:
                 self._delivery.log_out(connection)
+
+    def _close_strangers(self) -> None:
+        """Close the socket that has waited the longest for its login, if too many wait."""
+        most = self._options.limits.waiting_connections
+        if len(self.connections) > most:
+            strangers = [each for each in self.connections if not each.user and not each.closing]
+            if len(strangers) > most:
+                min(strangers, key=lambda each: each.opened_at).finish(1013, "too many sockets wait for their login")
 
     def submit(self, connection: Connection, frame: bytes) -> None:
         """Put a frame into the inbox. The next turn of the event loop handles the inbox in one unit."""
@@ -288,10 +318,14 @@ class MsyncServer:
         if token.expires <= self._store.clock():
             self._refuse(connection, "Sorry, token expired")
             return
+        resource = wanted.resource or message.guid.clientResource or "unnamed"
+        if len(resource.encode()) > self._options.limits.resource_bytes:
+            self._refuse(connection, "Sorry, the name of the device is too long")
+            return
         if connection.user:
             self._delivery.log_out(connection)
         connection.user = user
-        connection.resource = wanted.resource or message.guid.clientResource or "unnamed"
+        connection.resource = resource
         connection.noticed.clear()
         self._delivery.log_in(connection)
         reply = schema.Provision(
@@ -306,6 +340,9 @@ class MsyncServer:
     def _refuse(self, connection: Connection, reason: str) -> None:
         status = schema.Status(errorCode=StatusCode.FAIL, reason=reason)
         self._delivery.post(connection, envelope(FrameCommand.PROVISION, schema.Provision(status=status)))
+        connection.refused_logins += 1
+        if connection.refused_logins >= self._options.limits.login_attempts:
+            connection.finish(1008, "too many refused logins")
 
     # ---------------------------------------------------------------- sync
 
@@ -350,8 +387,12 @@ class MsyncServer:
     # ---------------------------------------------------------------- housekeeping
 
     def close_idle(self) -> None:
-        """Close the sockets whose last frame is `idle_seconds` old."""
-        limit = asyncio.get_running_loop().time() - self._options.idle_seconds
+        """Close the sockets whose last frame is `idle_seconds` old, and those that do not log in."""
+        now = asyncio.get_running_loop().time()
         for connection in self.connections:
-            if connection.last_frame_at < limit and not connection.closing:
+            if connection.closing:
+                continue
+            if now - connection.last_frame_at > self._options.idle_seconds:
                 connection.finish(1001, "idle")
+            elif not connection.user and now - connection.opened_at > self._options.limits.login_seconds:
+                connection.finish(1008, "log in first")

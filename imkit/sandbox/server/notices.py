@@ -22,7 +22,7 @@ ONLINE_MARK = b'{"is_online":1}'
 
 def compact(value: Any) -> str:
     """Return JSON without spaces. The SDK drops a notice that holds a byte below 0x10, such as a line break."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 # ---------------------------------------------------------------- marks in MessageBody.meta

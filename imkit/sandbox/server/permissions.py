@@ -67,6 +67,11 @@ def thread_of(groups: Groups, call: Call) -> Thread:
     return thread
 
 
+def is_public(group: Group) -> bool:
+    """Return whether others than its members may know a group and join it."""
+    return bool(group.settings.get("public", True))
+
+
 def member_of(groups: Groups, call: Call, group: Group) -> str:
     """Return the operator of the call, if it is a member of the group or the app."""
     if call.user is not None:
@@ -109,7 +114,7 @@ def check_may_rename(groups: Groups, call: Call, thread: Thread) -> None:
 
 
 def check_may_read(groups: Groups, call: Call, user: str, conversation: str) -> None:
-    """Refuse to show a conversation's history to a user who is not in it.
+    """Refuse to show a conversation's history, or who has read it, to a user who is not in it.
 
     The service's own rule is not documented. The sandbox takes the strict one, so that nobody learns to rely on
     reading a conversation without being in it.

@@ -9,6 +9,8 @@ docs/protocol.md#calls-of-an-app-server.
 from __future__ import annotations
 
 import hmac
+import logging
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +27,16 @@ from imkit.sandbox.server.groups import Groups
 from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.msync import MsyncServer
 from imkit.sandbox.server.permissions import app_only, user_or_app
+from imkit.sandbox.server.quotas import Quotas
+from imkit.sandbox.server.request_body import is_json, read_body
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_user
 from imkit.sandbox.server.store import Store, now_ms
 from imkit.sandbox.server.uplink import Uplink
 from imkit.sandbox.server.users import Token, User, Users, user_id
 from imkit.wire.enums import StatisticsOperation
 
-_BODY_LIMIT = 1024 * 1024
+logger = logging.getLogger(__name__)
+
 _UNLIMITED_SECONDS = 100 * 365 * 24 * 3600
 
 
@@ -47,13 +52,21 @@ class Backend:
     delivery: Delivery
     uplink: Uplink
     msync: MsyncServer
+    quotas: Quotas
 
 
 Handler = Callable[[Backend, Call], dict[str, Any]]
 
 
 def route(
-    backend: Backend, method: str, path: str, handler: Handler, *, needs_token: bool = True, plain: bool = False
+    backend: Backend,
+    method: str,
+    path: str,
+    handler: Handler,
+    *,
+    needs_token: bool = True,
+    plain: bool = False,
+    lists: bool = False,
 ) -> Route:
     """Return a route that checks app and token, runs the handler as one unit of work, and wraps its answer.
 
@@ -64,14 +77,16 @@ def route(
         handler: takes the call, returns the fields that it adds to the envelope.
         needs_token: refuse the call without a valid token.
         plain: reply with the handler's fields alone, without the envelope.
+        lists: the body may also be a list.
     """
 
     async def endpoint(request: Request) -> Response:
         started = now_ms()
         check_app(backend, request)
         user = authenticate(backend, request) if needs_token else None
-        raw = await read_body(request, _BODY_LIMIT)
-        call = Call(user, request.path_params, request.query_params, rest_replies.parse_body(raw), request.headers)
+        raw = await read_json(backend, request)
+        body = rest_replies.parse_body(raw, lists=lists)
+        call = Call(user, request.path_params, request.query_params, body, request.headers)
         with backend.delivery.unit():
             extra = handler(backend, call)
         if not plain:
@@ -81,15 +96,13 @@ def route(
     return Route("/{organization}/{application}" + path, endpoint, methods=[method])
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body of a request; refuse one that is larger than the limit."""
-    parts, size = [], 0
-    async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            raise RestError(413, "request_entity_too_large", f"the body is larger than {limit} bytes")
-    return b"".join(parts)
+async def read_json(backend: Backend, request: Request) -> bytes:
+    """Return the body of a request; refuse a body that does not say that it is JSON."""
+    limits = backend.options.limits
+    raw = await read_body(request, limits, limits.json_bytes)
+    if raw and not is_json(request):
+        raise RestError(415, "unsupported_media_type", "the body must be JSON, with Content-Type: application/json")
+    return raw
 
 
 def check_app(backend: Backend, request: Request) -> None:
@@ -128,20 +141,40 @@ def _token_of(backend: Backend, headers: Mapping[str, str]) -> Token | None:
 
 
 async def json_error(_request: Request, error: Exception) -> Response:
-    """Return the reply to a refused request, in the documented envelope."""
+    """Return the reply to a request that was refused or that failed, in the documented envelope."""
     if isinstance(error, RestError):
-        return JSONResponse(error.body(), status_code=error.status)
-    assert isinstance(error, HTTPException)
-    names = {404: "service_resource_not_found", 405: "method_not_allowed"}
-    body = rest_replies.error_body(names.get(error.status_code, "bad_request"), error.detail)
-    return JSONResponse(body, status_code=error.status_code)
+        # What was not sent in time may come later, and must not be taken for the next request.
+        headers = {"connection": "close"} if error.status == 408 else None
+        return JSONResponse(error.body(), status_code=error.status, headers=headers)
+    if isinstance(error, HTTPException):
+        names = {404: "service_resource_not_found", 405: "method_not_allowed"}
+        body = rest_replies.error_body(names.get(error.status_code, "bad_request"), error.detail)
+        return JSONResponse(body, status_code=error.status_code)
+    if isinstance(error, sqlite3.Error):
+        return _store_error(error)
+    body = rest_replies.error_body("internal_server_error", "the sandbox failed; its log says why")
+    return JSONResponse(body, status_code=500)
+
+
+def _store_error(error: sqlite3.Error) -> Response:
+    """Return the reply to a request whose unit of work was rolled back because the store failed."""
+    logger.error("the store failed: %s", error)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        body = rest_replies.error_body("insufficient_storage", "the sandbox's disk or its data file is full")
+        return JSONResponse(body, status_code=507)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        body = rest_replies.error_body("service_unavailable", "another program has locked the sandbox's data")
+        return JSONResponse(body, status_code=503, headers={"retry-after": "1"})
+    body = rest_replies.error_body("internal_server_error", "the sandbox's data cannot be read or written")
+    return JSONResponse(body, status_code=500)
 
 
 def routes(backend: Backend) -> list[Route]:
     """Return the routes of this module."""
     return [
         route(backend, "POST", "/token", issue_token, needs_token=False, plain=True),
-        route(backend, "POST", "/users", register, needs_token=False),
+        route(backend, "POST", "/users", register, needs_token=False, lists=True),
         route(backend, "GET", "/users/{user}", show_user),
         route(backend, "DELETE", "/users/{user}", remove_user),
         route(backend, "PUT", "/users/{user}/password", change_password),
@@ -156,6 +189,9 @@ def routes(backend: Backend) -> list[Route]:
 
 def issue_token(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /token: for a user by password, for the app by its secret, or for a user by the app's token.
+
+    A page of another site that holds a password may log in, as the official SDKs do in such pages. It must ask the
+    browser first: see `request_body.is_json`.
 
     Source: docs/protocol.md#registration-and-tokens.
     """
@@ -177,7 +213,9 @@ def issue_token(backend: Backend, call: Call) -> dict[str, Any]:
         if not is_app(backend, call):
             raise RestError(401, "unauthorized", "this grant wants the app's token")
         ttl = call.body.get("ttl")
-        seconds = backend.options.token_seconds if not isinstance(ttl, int | float) else float(ttl)
+        seconds = backend.options.token_seconds
+        if isinstance(ttl, int | float):
+            seconds = max(0, min(ttl, _UNLIMITED_SECONDS))
         find = find_or_register if call.body.get("autoCreateUser") else find_user
         return token_reply(backend, find(backend, call.text("username")), seconds or _UNLIMITED_SECONDS)
     raise bad_request("grant_type is none that is known", "invalid_request")
@@ -239,7 +277,11 @@ def find_user(backend: Backend, name: str) -> User:
 def find_or_register(backend: Backend, name: str) -> User:
     """Return a user; register it without a password if there is none with this name."""
     wanted = _legal_user_id(name)
-    return backend.users.find(wanted) or backend.users.register(wanted, None)
+    found = backend.users.find(wanted)
+    if found is not None:
+        return found
+    backend.quotas.check_user()
+    return backend.users.register(wanted, None)
 
 
 def _legal_user_id(name: str) -> str:
@@ -253,6 +295,7 @@ def register(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /users: anyone may call it if registration is open, else only the app."""
     if not backend.options.open_registration and not is_app(backend, call):
         raise RestError(401, "unauthorized", "registration is not open; start the sandbox with --open-registration")
+    limits = backend.options.limits
     wanted = call.body if isinstance(call.body, list) else [call.body]
     if len(wanted) > 60:
         raise bad_request("more than 60 users at once")
@@ -261,16 +304,19 @@ def register(backend: Backend, call: Call) -> dict[str, Any]:
         name = user_id(one.get("username")) if isinstance(one, dict) else None
         if name is None:
             raise bad_request("username is not legal: up to 64 of a-z 0-9 _ - .")
-        password = one.get("password")
-        if not isinstance(password, str) or not password:
-            raise bad_request("password is missing")
+        password, nickname = one.get("password"), one.get("nickname") or ""
+        if not isinstance(password, str) or not 0 < len(password) <= limits.password_characters:
+            raise bad_request("password is missing or too long")
+        if not isinstance(nickname, str) or len(nickname) > limits.name_characters:
+            raise bad_request("nickname is not a string or too long")
         if backend.users.exists(name):
             raise RestError(
                 400,
                 "duplicate_unique_property_exists",
                 f"Entity user requires that property named username be unique, value of {name} exists",
             )
-        entities.append(user_entity(backend.users.register(name, password, str(one.get("nickname") or ""))))
+        backend.quotas.check_user()
+        entities.append(user_entity(backend.users.register(name, password, nickname)))
     return {"entities": entities}
 
 
@@ -293,7 +339,9 @@ def remove_user(backend: Backend, call: Call) -> dict[str, Any]:
 def change_password(backend: Backend, call: Call) -> dict[str, Any]:
     """PUT /users/{user}/password: also ends the user's logins (SDK error 216)."""
     user = find_user(backend, user_or_app(call, call.path["user"]))
-    backend.users.change_password(user.name, call.text("newpassword"))
+    backend.users.change_password(
+        user.name, call.text("newpassword", longest=backend.options.limits.password_characters)
+    )
     changed = StatisticsOperation.USER_KICKED_BY_CHANGE_PASSWORD
     backend.delivery.kick_user(user.name, changed, "password changed")
     return {}

@@ -5,6 +5,7 @@ Source: docs/protocol.md#attachments.
 
 from __future__ import annotations
 
+import re
 import secrets
 import uuid
 
@@ -15,42 +16,44 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from imkit.sandbox.server import rest_replies
+from imkit.sandbox.server.request_body import bounded
 from imkit.sandbox.server.rest import Backend, authenticate, check_app
 from imkit.sandbox.server.rest_replies import RestError, bad_request
 from imkit.sandbox.server.store import now_ms
 
 _OVERHEAD = 64 * 1024  # the most bytes that the multipart format adds
+_FILES, _FIELDS = 2, 20  # the most parts of a form; python-multipart bounds the headers of each part
+_FILE_NAME_CHARACTERS = 255
+_CONTENT_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; *[\w.+-]{1,32}=[\w.+\"-]{1,64})?", re.ASCII)
 
 
 def routes(backend: Backend) -> list[Route]:
     """Return the routes of this module."""
+    limits = backend.options.limits
+    uploading = 0
 
     async def upload(request: Request) -> Response:
+        nonlocal uploading
         started = now_ms()
         check_app(backend, request)
         user = authenticate(backend, request)
-        limit = backend.options.attachment_bytes
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit + _OVERHEAD:
-            raise RestError(413, "request_entity_too_large", f"an attachment may have {limit} bytes")
+        backend.quotas.check_attachment(user or "", 0)
+        request = bounded(request, limits, backend.options.attachment_bytes + _OVERHEAD)
+        if uploading >= limits.uploads_at_once:
+            raise RestError(429, "reach_limit", f"{uploading} uploads are being read already")
+        uploading += 1
         try:
-            async with request.form(max_files=2, max_fields=20, max_part_size=limit + _OVERHEAD) as form:
-                part = form.get("file")
-                if not isinstance(part, UploadFile):
-                    raise bad_request("the multipart field 'file' is missing")
-                body = await part.read(limit + 1)
-                file_name = part.filename or "file"
-                content_type = part.content_type or "application/octet-stream"
-        except MultiPartException as error:
-            raise bad_request(error.message) from None
-        if len(body) > limit:
-            raise RestError(413, "request_entity_too_large", f"an attachment may have {limit} bytes")
+            file_name, content_type, body = await _uploaded(request, backend.options.attachment_bytes)
+        finally:
+            uploading -= 1
         name, secret = str(uuid.uuid4()), secrets.token_urlsafe(24)
         with backend.delivery.unit():
+            backend.quotas.check_attachment(user or "", len(body))
             backend.store.execute(
                 "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (name, secret, user or "", file_name, content_type, started, body),
             )
+            backend.quotas.count_attachment(user or "", len(body))
         entity = {"uuid": name, "type": "chatfile", "share-secret": secret}
         extra = {"entities": [entity]}
         return JSONResponse(rest_replies.success(backend.options.app_key, "post", request.url.path, started, extra))
@@ -68,7 +71,28 @@ def routes(backend: Backend) -> list[Route]:
             raise RestError(403, "forbidden", "chatfile no permission")
         # Without these headers a browser would run an uploaded HTML file as a page of this server.
         headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
-        return Response(body, media_type=content_type, headers=headers)
+        return Response(body, media_type=_plain_content_type(content_type), headers=headers)
 
     base = "/{organization}/{application}/chatfiles"
     return [Route(base, upload, methods=["POST"]), Route(base + "/{uuid}", download, methods=["GET"])]
+
+
+async def _uploaded(request: Request, most: int) -> tuple[str, str, bytes]:
+    """Return file name, content type and bytes of the field `file` of a form."""
+    try:
+        async with request.form(max_files=_FILES, max_fields=_FIELDS, max_part_size=_OVERHEAD) as form:
+            part = form.get("file")
+            if not isinstance(part, UploadFile):
+                raise bad_request("the multipart field 'file' is missing")
+            body = await part.read(most + 1)
+    except MultiPartException as error:
+        raise bad_request(error.message) from None
+    if len(body) > most:
+        raise RestError(413, "request_entity_too_large", f"an attachment may have {most} bytes")
+    file_name = (part.filename or "file")[:_FILE_NAME_CHARACTERS]
+    return file_name, _plain_content_type(part.content_type or ""), body
+
+
+def _plain_content_type(given: str) -> str:
+    """Return a content type that can stand in a header; what an uploader made up may not."""
+    return given if _CONTENT_TYPE.fullmatch(given) else "application/octet-stream"

@@ -14,6 +14,7 @@ from imkit.sandbox.server.permissions import (
     app_only,
     group_of,
     inviter_of,
+    is_public,
     manager_of,
     member_of,
     owner_of,
@@ -23,8 +24,9 @@ from imkit.sandbox.server.rest import Backend, find_user, route
 from imkit.sandbox.server.rest_replies import GROUP_FULL, Call, RestError, bad_request, no_such_group
 from imkit.wire.enums import MucOperation
 
-_SETTINGS = ("public", "approval", "membersonly", "allowinvites", "invite_need_confirm", "maxusers", "custom", "avatar")
-_MAX_MEMBERS = 3000
+_FLAGS = ("public", "approval", "membersonly", "allowinvites", "invite_need_confirm")
+_TEXTS = ("custom", "avatar")
+_USUAL_MEMBERS = 200  # the most members of a group that says nothing
 _FOR_EVER = 2**53 - 1
 
 
@@ -56,35 +58,71 @@ def routes(backend: Backend) -> list[Route]:
 
 def create(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /chatgroups: creates a group with its first members."""
+    limits = backend.options.limits
     owner = find_user(backend, user_or_app(call, call.text("owner", default=call.user or ""))).name
-    name = call.text("groupname", default=call.body.get("name") or "", longest=128)
-    named = [find_user(backend, user).name for user in call.names("members")]
-    settings = {key: call.body[key] for key in _SETTINGS if key in call.body}
-    description = call.body.get("desc") or call.body.get("description") or ""
-    group = backend.groups.create_group(owner, name, members=named, description=str(description), settings=settings)
+    name = call.text("groupname", default=call.body.get("name") or "", longest=limits.name_characters)
+    description_field = "desc" if call.body.get("desc") else "description"
+    description = call.text(description_field, default="", longest=limits.description_characters)
+    settings = _settings(backend, call)
+    most = _most_members(backend, settings)
+    named = [find_user(backend, user).name for user in dict.fromkeys(call.names("members", most=most))]
+    backend.quotas.check_group(owner)
+    group = backend.groups.create_group(owner, name, members=named, description=description, settings=settings)
     invited = [user for user in backend.groups.members(group.id) if user != owner]
     for user in invited:
         backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group.id, owner, [user], [user])
     return {"data": {"groupid": group.id}}
 
 
+def _settings(backend: Backend, call: Call) -> dict[str, Any]:
+    """Return the settings of a new group; refuse those that are not of their type."""
+    settings: dict[str, Any] = {}
+    for name in (*_FLAGS, *_TEXTS, "maxusers"):
+        value = call.body.get(name)
+        if value is None:
+            continue
+        if name in _TEXTS:
+            value = call.text(name, longest=backend.options.limits.custom_bytes)
+        elif name in _FLAGS:
+            value = bool(value)
+        elif isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise bad_request("maxusers is not a number of members")
+        settings[name] = value
+    return settings
+
+
+def _most_members(backend: Backend, settings: dict[str, Any]) -> int:
+    """Return how many members a group may have, whatever is stored as its `maxusers`."""
+    wanted = settings.get("maxusers")
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
+        wanted = _USUAL_MEMBERS
+    return min(wanted, backend.options.limits.members_per_group)
+
+
 def group_entity(backend: Backend, group: Group) -> dict[str, Any]:
-    """Return the REST form of a group."""
+    """Return the REST form of a group, for its members."""
     affiliated = backend.groups.members(group.id)
+    return {
+        **_short_entity(backend, group),
+        "custom": group.settings.get("custom", ""),
+        "affiliations": [{_shown_role(member): member.user} for member in affiliated.values()],
+    }
+
+
+def _short_entity(backend: Backend, group: Group) -> dict[str, Any]:
+    """Return what everybody may know of a public group: enough to decide whether to join."""
     return {
         "id": group.id,
         "name": group.name,
         "description": group.description,
         "membersonly": bool(group.settings.get("membersonly", group.settings.get("approval", False))),
         "allowinvites": bool(group.settings.get("allowinvites", False)),
-        "maxusers": group.settings.get("maxusers", 200),
+        "maxusers": _most_members(backend, group.settings),
         "owner": group.owner,
         "created": group.created,
-        "affiliations_count": len(affiliated),
-        "public": bool(group.settings.get("public", True)),
+        "affiliations_count": len(backend.groups.members(group.id)),
+        "public": is_public(group),
         "disabled": group.disabled,
-        "custom": group.settings.get("custom", ""),
-        "affiliations": [{_shown_role(member): member.user} for member in affiliated.values()],
     }
 
 
@@ -94,20 +132,35 @@ def _shown_role(member: Member) -> str:
 
 
 def show(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /chatgroups/{id}: one group, or several ids with commas between them."""
-    wanted = call.path["id"].split(",")
-    found = [group for group_id in wanted if (group := backend.groups.group(group_id))]
-    if not found:
+    """GET /chatgroups/{id}: one group, or several ids with commas between them.
+
+    Members and the app get everything. Others get the short form of a public group; a private one does not exist for
+    them.
+    """
+    wanted = list(dict.fromkeys(call.path["id"].split(",")))
+    if len(wanted) > backend.options.limits.groups_in_one_call:
+        raise bad_request(f"more than {backend.options.limits.groups_in_one_call} groups at once")
+    shown = []
+    for group_id in wanted:
+        group = backend.groups.group(group_id)
+        if group is None:
+            continue
+        if call.user is None or call.user in backend.groups.members(group.id):
+            shown.append(group_entity(backend, group))
+        elif is_public(group):
+            shown.append(_short_entity(backend, group))
+    if not shown:
         raise no_such_group(wanted[0])
-    return {"data": [group_entity(backend, group) for group in found]}
+    return {"data": shown}
 
 
 def change(backend: Backend, call: Call) -> dict[str, Any]:
     """PUT /chatgroups/{id}: changes name, description or owner."""
     group = group_of(backend.groups, call)
     operator = manager_of(backend.groups, call, group)
-    name = call.text("groupname", default=group.name, longest=128)
-    description = call.text("description", default=group.description)
+    limits = backend.options.limits
+    name = call.text("groupname", default=group.name, longest=limits.name_characters)
+    description = call.text("description", default=group.description, longest=limits.description_characters)
     owner = group.owner
     if call.body.get("newowner"):
         owner_of(call, group)
@@ -206,7 +259,7 @@ def _add_member(backend: Backend, group: Group, user: str, *, added_by: str | No
     present = backend.groups.members(group.id)
     if user in present:
         raise RestError(403, "forbidden_op", f"users [{user}] are already in this group")
-    if len(present) >= min(int(group.settings.get("maxusers") or 200), _MAX_MEMBERS):
+    if len(present) >= _most_members(backend, group.settings):
         raise RestError(403, "exceed_limit", "the group is full", GROUP_FULL)
     backend.groups.add_member(group.id, user)
     if added_by is not None:
@@ -216,8 +269,13 @@ def _add_member(backend: Backend, group: Group, user: str, *, added_by: str | No
 
 
 def join(backend: Backend, call: Call) -> dict[str, Any]:
-    """POST /chatgroups/{id}/apply: the user is a member at once, without an approval."""
+    """POST /chatgroups/{id}/apply: the user is a member at once, without an approval. A private group is by invitation.
+
+    Source: docs/protocol.md#group-calls.
+    """
     group = group_of(backend.groups, call)
+    if call.user is not None and not is_public(group) and call.user not in backend.groups.members(group.id):
+        raise no_such_group(group.id)
     user = user_or_app(call, call.user or call.text("username"))
     _add_member(backend, group, user, added_by=None)
     return {"data": {"result": True, "action": "apply", "user": user, "id": group.id, "groupid": group.id}}

@@ -20,7 +20,6 @@ from imkit.sandbox.server.permissions import (
     app_only,
     check_may_read,
     group_of,
-    member_of,
     user_or_app,
 )
 from imkit.sandbox.server.rest import Backend, route
@@ -119,13 +118,15 @@ def _with_overview(meta_bytes: bytes, thread: dict[str, Any]) -> bytes:
 
 
 def read_acks(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /chatgroups/{id}/acks/{message}: the users who have read a message of a group or thread."""
+    """GET /chatgroups/{id}/acks/{message}: the users who have read a message of this group or thread."""
     conversation = call.path["id"]
-    thread = backend.groups.thread(conversation)
-    group = group_of(backend.groups, call, thread.group_id if thread else conversation)
-    member_of(backend.groups, call, group)
-    message = _cursor(call.path["message"])
-    found = backend.record.read_acks(message or 0)
+    if backend.groups.thread(conversation) is None:
+        group_of(backend.groups, call, conversation)
+    check_may_read(backend.groups, call, call.operator, conversation)
+    message = backend.record.find(_cursor(call.path["message"]) or 0)
+    if message is None or message.conversation != conversation:
+        raise RestError(404, "resource_not_found", f"the message does not exist in {conversation}")
+    found = backend.record.read_acks(message.id)
     acks = [{"from": user, "timestamp": time, "content": content} for user, time, content in found]
     return {"data": acks, "total": len(acks), "is_last": True}
 

@@ -24,8 +24,11 @@ from imkit.sandbox.proof import (
     same_proof,
     server_proof,
 )
-from imkit.sandbox.server.rest import Backend, bearer, find_or_register, read_body, same_secret
+from imkit.sandbox.server.request_body import read_body
+from imkit.sandbox.server.rest import Backend, bearer, find_or_register, same_secret
 from imkit.sandbox.server.rest_replies import RestError, parse_body
+
+_BODY_BYTES = 4096
 
 
 def routes(backend: Backend, retire: Callable[[], None]) -> list[Route]:
@@ -35,7 +38,7 @@ def routes(backend: Backend, retire: Callable[[], None]) -> list[Route]:
         backend: the parts of the server.
         retire: makes the server end when no client is connected.
     """
-    running = version()
+    running, limits = version(), backend.options.limits
     secret = backend.options.secret
     issued_nonces = IssuedNonces()
 
@@ -50,7 +53,7 @@ def routes(backend: Backend, retire: Callable[[], None]) -> list[Route]:
         return answer
 
     async def token(request: Request) -> Response:
-        content = await read_body(request, 4096)
+        content = await read_body(request, limits, _BODY_BYTES)
         check_caller(request, content)
         body = parse_body(content)
         name = body.get("user") if isinstance(body, dict) else None
@@ -64,7 +67,7 @@ def routes(backend: Backend, retire: Callable[[], None]) -> list[Route]:
         return JSONResponse(answer)
 
     async def end(request: Request) -> Response:
-        check_caller(request, await read_body(request, 4096))
+        check_caller(request, await read_body(request, limits, _BODY_BYTES))
         connections = len(backend.msync.connections)
         retire()
         return JSONResponse({"retiring": True, "connections": connections})

@@ -6,6 +6,7 @@ Source: docs/protocol.md#last-message-in-json.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from imkit.sandbox.server.message_record import is_bundle
@@ -88,8 +89,8 @@ def _body(content: Any) -> dict[str, Any]:
     if kind == ContentType.LOCATION:
         return {
             "type": "loc",
-            "lat": content.latitude,
-            "lng": content.longitude,
+            "lat": _number(content.latitude),
+            "lng": _number(content.longitude),
             "addr": content.address,
             "buildingName": content.buildingName,
         }
@@ -101,6 +102,11 @@ def _body(content: Any) -> dict[str, Any]:
     return {"type": "txt", "msg": content.text}
 
 
+def _number(value: float) -> float:
+    """Return a finite number unchanged, and 0 for NaN and the infinities, which JSON cannot hold."""
+    return value if math.isfinite(value) else 0.0
+
+
 def _media(content: Any, name: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": name,
@@ -110,7 +116,7 @@ def _media(content: Any, name: str) -> dict[str, Any]:
         "file_length": content.fileLength,
     }
     if name == "img":
-        body["size"] = {"width": content.size.width, "height": content.size.height}
+        body["size"] = {"width": _number(content.size.width), "height": _number(content.size.height)}
     if name in ("audio", "video"):
         body["length"] = content.duration
     if name == "video":

@@ -6,10 +6,11 @@ Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from imkit.sandbox.server.store import now_ms
 
@@ -21,6 +22,7 @@ NO_PERMISSION = 40001
 THREAD_EXISTS = 40002
 ALREADY_IN = 40003
 GROUP_FULL = 40005
+LIMIT_REACHED = 40007
 NO_SUCH_THREAD = 40011
 
 
@@ -83,6 +85,11 @@ def no_such_group(group_id: str) -> RestError:
 def no_such_user(name: str) -> RestError:
     """Return the refusal of a call about a user that does not exist."""
     return RestError(404, "service_resource_not_found", f"Service resource not found: user {name}")
+
+
+def limit_reached(description: str) -> RestError:
+    """Return the refusal of a call that would go beyond a limit of the sandbox."""
+    return RestError(403, "limit_exceeded", description, LIMIT_REACHED)
 
 
 def bad_request(description: str, error: str = "illegal_argument") -> RestError:
@@ -182,16 +189,31 @@ class Call:
         return "" if cursor == "undefined" else cursor
 
 
-def parse_body(raw: bytes) -> Any:
-    """Return the JSON object or list of a request; `{}` for an empty body."""
+def parse_body(raw: bytes, *, lists: bool = False) -> Any:
+    """Return the JSON object of a request, or also a list if `lists`; `{}` for an empty body.
+
+    NaN and the infinities are no JSON, although Python reads them; nor is a number that only Python's infinity could
+    hold. A value that was accepted can therefore be given back as JSON.
+    """
     if not raw:
         return {}
     try:
-        body = json.loads(raw)
+        body = json.loads(raw, parse_constant=_refuse_number, parse_float=_finite_float)
         if b"\\u" in raw:
             json.dumps(body, ensure_ascii=False).encode()  # fails on half of a surrogate pair: no store can hold it
     except (ValueError, RecursionError):
         raise bad_request("the body is not JSON", "json_parse") from None
-    if not isinstance(body, dict | list):
+    if not isinstance(body, (dict, list) if lists else dict):
         raise bad_request("the body is not a JSON object", "json_parse")
     return body
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse_number(text)
+    return value

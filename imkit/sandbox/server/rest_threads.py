@@ -94,6 +94,7 @@ def create(backend: Backend, call: Call) -> dict[str, Any]:
         raise RestError(400, "thread_exist", "this message already has a thread", THREAD_EXISTS)
     if parent is None or parent.conversation != group.id:
         raise RestError(404, "resource_not_found", f"message {parent_id} does not exist in group {group.id}")
+    backend.quotas.check_thread(group.id)
     thread = backend.groups.create_thread(group.id, parent_id, owner, name)
     backend.delivery.tell_thread_changed(thread, "create", owner)
     backend.delivery.tell_other_devices(MucOperation.THREAD_CREATE, thread, owner, call.resource)

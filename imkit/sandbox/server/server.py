@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,15 +23,20 @@ from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
 from imkit.sandbox.server import rest, rest_attachments, rest_groups, rest_history, rest_imkit, rest_threads
 from imkit.sandbox.server.delivery import Delivery
+from imkit.sandbox.server.demo.password import password_of_community, replace_fixed_password
 from imkit.sandbox.server.device_queues import DeviceQueues
 from imkit.sandbox.server.groups import Groups
 from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.middleware import Middleware
 from imkit.sandbox.server.msync import MsyncServer
+from imkit.sandbox.server.quotas import Quotas
 from imkit.sandbox.server.rest_replies import RestError
 from imkit.sandbox.server.store import Store
+from imkit.sandbox.server.tcp_connections import HttpConnection, SocketConnection, sweep
 from imkit.sandbox.server.uplink import Uplink
 from imkit.sandbox.server.users import Users
+
+logger = logging.getLogger(__name__)
 
 _FRAME_BYTES = 1024 * 1024  # a larger frame closes its socket with 1009 before it is read; a message has 5 KB
 _HOUSEKEEPING_SECONDS = 1.0
@@ -47,12 +53,14 @@ class Application:
 
     def __init__(self, options: Options, store: Store, retire: Callable[[], None] = lambda: None) -> None:
         faults = Faults(options.fail, options.fail_seed)
-        users, groups, record, queues = Users(store), Groups(store), MessageRecord(store), DeviceQueues(store)
+        users, groups, record = Users(store, options.limits), Groups(store), MessageRecord(store)
+        queues, quotas = DeviceQueues(store), Quotas(options.limits, store)
         delivery = Delivery(options, store, groups, record, queues, faults)
-        uplink = Uplink(options, store, users, groups, record, queues, delivery)
+        uplink = Uplink(options, store, users, groups, record, queues, delivery, quotas)
         self.msync = MsyncServer(options, store, users, delivery, uplink, faults)
-        self.backend = rest.Backend(options, store, users, groups, record, delivery, uplink, self.msync)
-        routes = [
+        self.backend = rest.Backend(options, store, users, groups, record, delivery, uplink, self.msync, quotas)
+        self.limits = options.limits
+        self.routes = [
             # First, because "/imkit/app-server/token" also matches "/{organization}/{application}/token".
             *rest_imkit.routes(self.backend, retire),
             *rest_history.routes(self.backend),
@@ -61,15 +69,17 @@ class Application:
             *rest_groups.routes(self.backend),
             *rest_attachments.routes(self.backend),
         ]
-        handlers: dict[Any, Any] = {RestError: rest.json_error, HTTPException: rest.json_error}
         self.last_call = time.monotonic()
-        self._rest = Middleware(Starlette(routes=routes, exception_handlers=handlers), options, faults)
+        failures = (RestError, HTTPException, sqlite3.Error, Exception)
+        rest_app = Starlette(routes=self.routes, exception_handlers=dict.fromkeys(failures, rest.json_error))
+        rest_app.router.redirect_slashes = False  # it would lead to whatever the Host header names
+        self._rest = Middleware(rest_app, options, faults)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket or one request."""
         self.last_call = time.monotonic()
         if scope["type"] == "websocket":
-            await self.msync.serve(receive, send)
+            await self.msync.serve(scope, receive, send)
         elif scope["type"] == "http":
             await self._rest(scope, receive, send)
 
@@ -119,25 +129,30 @@ class Server:
     """
 
     def __init__(self, options: Options, path: Path | None, *, idle_exit_seconds: float | None = None) -> None:
-        self._store = Store(path)
+        self._store = Store(path, most_bytes=options.limits.store_bytes)
         self._idle_exit = idle_exit_seconds
         self._retiring = False
         self.application = Application(options, self._store, self.retire)
+        replace_fixed_password(self._store, self.application.backend.users)
         config = uvicorn.Config(
             self.application,
             loop="asyncio",
-            http="h11",
-            ws="websockets-sansio",  # older uvicorn would choose its deprecated implementation
+            http=HttpConnection,
+            ws=SocketConnection,
             ws_max_size=_FRAME_BYTES,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=2,
             timeout_keep_alive=30,
         )
         self._server = _AnnouncingServer(config)
+        if not logger.isEnabledFor(logging.INFO):
+            # It warns of each request that is not HTTP: whoever sends many would fill the log.
+            logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
     def add_demo(self, demo: Demo) -> bool:
         """Write a made-up community into the data, before the server runs.
@@ -150,6 +165,11 @@ class Server:
         backend = self.application.backend
         return fill(self._store, backend.users, backend.record, backend.options.app_key, demo)
 
+    @property
+    def demo_password(self) -> str | None:
+        """The password of the people of the made-up community; None if the data hold none."""
+        return password_of_community(self._store)
+
     def retire(self) -> None:
         """End when no client is connected."""
         self._retiring = True
@@ -161,18 +181,19 @@ class Server:
         self._server.should_exit = True
 
     def run(self, listening: socket.socket, ready: Callable[[], None]) -> None:
-        """Serve until `stop`, SIGINT or SIGTERM.
+        """Serve until `stop`, SIGINT or SIGTERM. The arguments are those of `serve`."""
+        # After it has ended, uvicorn restores these handlers and raises the signal again. They make the exit code 0.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        asyncio.run(self.serve(listening, ready))
+
+    async def serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve until `stop`.
 
         Args:
             listening: a socket from `listen`.
             ready: called when the server accepts connections.
         """
-        asyncio.run(self._serve(listening, ready))
-
-    async def _serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
-        # After it has ended, uvicorn restores these handlers and raises the signal again. They make the exit code 0.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
         self._server.ready = ready
         chores = asyncio.create_task(self._housekeeping(), name="sandbox-chores")
         try:
@@ -187,6 +208,7 @@ class Server:
     async def _housekeeping(self) -> None:
         while True:
             self.application.msync.close_idle()
+            sweep(self._server.server_state.connections, self.application.limits, time.monotonic())
             if self.application.msync.connections:
                 self.application.last_call = time.monotonic()
             elif self._retiring:

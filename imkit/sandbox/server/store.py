@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from imkit.sandbox.limits import Limits
+
 logger = logging.getLogger(__name__)
 
 VERSION = 1
@@ -67,6 +69,15 @@ CREATE TABLE attachments (
 # SQL that turns version n into n + 1. Data of a version without a migration are renamed, never deleted.
 _MIGRATIONS: dict[int, str] = {}
 
+# Not part of the version: data with and without them are the same data.
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS groups_by_owner ON groups (owner);
+CREATE INDEX IF NOT EXISTS tokens_by_user ON tokens (user, expires);
+"""
+
+_LOCKED_SECONDS = 1.0  # how long to wait for another program that has the file; no client is served meanwhile
+_FULL = 0.95  # with so much of the largest size in use, nothing new is stored; the rest is for logins and acks
+
 _COLLECTED_ROWS = 5000  # the most rows of one statement that are kept in memory
 
 ID_BITS = 20  # an id is its time in milliseconds, shifted left by this, plus a count: 19 digits
@@ -87,6 +98,7 @@ class Store:
 
     Args:
         path: the file; None keeps everything in memory.
+        most_bytes: the largest size; SQLite refuses to go beyond it.
         clock: returns the time in ms; tests pass their own.
 
     Example:
@@ -97,9 +109,13 @@ class Store:
         True
     """
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self, path: Path | None, *, most_bytes: int = Limits().store_bytes, clock: Callable[[], int] = now_ms
+    ) -> None:
         self.path = path
         self.clock = clock
+        self._most_bytes = most_bytes
+        self._has_room: bool | None = None  # None: not known in this transaction
         self.set_aside: Path | None = None
         self._database = self._open()
         weakref.finalize(self, self._database.close)
@@ -136,11 +152,16 @@ class Store:
         database.execute("PRAGMA cache_size = -65536")
         if empty:
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        database.executescript(_INDEXES)
+        page_bytes = database.execute("PRAGMA page_size").fetchone()[0]
+        self._most_pages = database.execute(f"PRAGMA max_page_count = {self._most_bytes // page_bytes}").fetchone()[0]
         return database
 
     def _connect(self) -> sqlite3.Connection:
         where = ":memory:" if self.path is None else str(self.path)
-        return sqlite3.connect(where, isolation_level=None, check_same_thread=False, cached_statements=256)
+        return sqlite3.connect(
+            where, _LOCKED_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
 
     def _set_aside(self, version: int) -> None:
         assert self.path is not None
@@ -151,6 +172,16 @@ class Store:
                 part.rename(aside.with_name(aside.name + suffix))
         logger.warning("the data in %s are of version %s and were set aside as %s", self.path, version, aside)
         self.set_aside = aside
+
+    def has_room(self) -> bool:
+        """Return whether the store is far enough from its largest size for new messages, files, groups and users.
+
+        It looks once in each transaction: all that arrives together is small beside what is left.
+        """
+        if self._has_room is None:
+            used = self.row("PRAGMA page_count")[0] - self.row("PRAGMA freelist_count")[0]
+            self._has_room = used < _FULL * self._most_pages
+        return self._has_room
 
     def close(self) -> None:
         """Close the file."""
@@ -172,6 +203,7 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """Run a block in one transaction: commit at its end, roll back if it raises."""
         self._database.execute("BEGIN")
+        self._has_room = None
         try:
             yield
             for write in self._before_commit:

@@ -21,12 +21,15 @@ from imkit.sandbox.server.groups import Groups, Thread
 from imkit.sandbox.server.message_record import MessageRecord, StoredMessage, direct_conversation, is_bundle, kind_of
 from imkit.sandbox.server.notices import ONLINE_MARK, compact, edit_mark_object, thread_mark, thread_mark_object
 from imkit.sandbox.server.permissions import SendRefused
+from imkit.sandbox.server.quotas import Quotas
 from imkit.sandbox.server.rest_message import message_json
 from imkit.sandbox.server.store import Store, id_time
 from imkit.sandbox.server.users import Users
 from imkit.wire import schema
 from imkit.wire.enums import BodyType, ContentType, EditScope, NameSpace, RouteType, StatusCode, ValueType
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
+
+_META_BYTES = 8 * 1024  # the most bytes of a Meta besides its payload: addresses, and users of a directed message
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Uplink:
         record: the messages.
         queues: the device queues.
         delivery: delivers to devices.
+        quotas: refuses what is too much.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Uplink:
         record: MessageRecord,
         queues: DeviceQueues,
         delivery: Delivery,
+        quotas: Quotas,
     ) -> None:
         self._options = options
         self._store = store
@@ -95,6 +100,7 @@ class Uplink:
         self._record = record
         self._queues = queues
         self._delivery = delivery
+        self._quotas = quotas
 
     def accept(self, device: Device, meta: Any) -> Accepted:
         """Carry out a Meta of a device.
@@ -102,8 +108,10 @@ class Uplink:
         Raises:
             SendRefused: the status and the reason for the client.
         """
-        if len(meta.payload) > self._options.message_bytes:
+        most = self._options.message_bytes
+        if len(meta.payload) > most or meta.ByteSize() > most + _META_BYTES:
             raise SendRefused(StatusCode.PERMISSION_DENIED, "Sorry, data is too large")
+        self._quotas.check_send(device.user)
         body = schema.MessageBody.FromString(meta.payload)
         target = self._target(device.user, meta.to)
         if body.type == BodyType.RECALL:

@@ -9,10 +9,18 @@ import secrets
 import uuid
 from dataclasses import dataclass
 
+from imkit.sandbox.limits import Limits
 from imkit.sandbox.server.store import Store
 
 _USER_ID = re.compile(r"[a-z0-9_.\-]{1,64}")  # lower-cased; source: docs/protocol.md#limits
 _EXPIRED_TOKEN_MS = 24 * 3600 * 1000  # an expired token is remembered so long: the answer is "expired", not "unknown"
+
+
+_LONGEST_TOKEN_SECONDS = 100 * 365 * 24 * 3600  # "for ever"
+_END_EARLIEST_TOKENS = (
+    "DELETE FROM tokens WHERE digest IN "
+    "(SELECT digest FROM tokens WHERE user = ? AND digest != ? ORDER BY expires DESC LIMIT -1 OFFSET ?)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +82,9 @@ class Users:
         (True, False)
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, limits: Limits | None = None) -> None:
         self._store = store
+        self._limits = limits or Limits()
         self._known: set[str] = set()
         store.on_commit(before=lambda: None, after_rollback=self._known.clear)
 
@@ -127,13 +136,16 @@ class Users:
     def new_token(self, user: str | None, seconds: float) -> tuple[str, int]:
         """Issue a token for a user, or for the app (None); return it and when it expires (ms).
 
-        The store keeps only the token's digest.
+        The store keeps only the token's digest. A user who has too many tokens loses the one that expires first.
         """
         token = "YWMt" + secrets.token_urlsafe(32)  # the service's tokens begin with these letters
         now = self._store.clock()
-        expires = now + int(seconds * 1000)
-        self._store.execute("INSERT INTO tokens VALUES (?, ?, ?)", (_digest(token), user or "", expires))
+        expires = now + int(min(seconds, _LONGEST_TOKEN_SECONDS) * 1000)
+        digest = _digest(token)
+        self._store.execute("INSERT INTO tokens VALUES (?, ?, ?)", (digest, user or "", expires))
         self._store.execute("DELETE FROM tokens WHERE expires < ?", (now - _EXPIRED_TOKEN_MS,))
+        if user is not None:
+            self._store.execute(_END_EARLIEST_TOKENS, (user, digest, self._limits.tokens_per_user - 1))
         return token, expires
 
     def find_token(self, token: str) -> Token | None:

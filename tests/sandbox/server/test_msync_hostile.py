@@ -125,11 +125,13 @@ def test_deeply_nested_attributes_are_accepted(
 def test_a_silent_socket_is_closed_after_more_than_the_heartbeat_of_the_sdk() -> None:
     async def run() -> None:
         server = Application(Options(), Store(None)).msync
-        quiet, silent = Connection(server, 0), Connection(server, 0)
-        server.connections |= {quiet, silent}
+        quiet, silent, stranger = Connection(server, 0), Connection(server, 0), Connection(server, 0)
+        quiet.user = silent.user = "alice"
+        server.connections |= {quiet, silent, stranger}
         quiet.last_frame_at -= 65  # the SDK's heartbeat may take 60 s
         silent.last_frame_at -= 125
+        stranger.opened_at -= 20  # it has sent frames, but has not logged in
         server.close_idle()
-        assert (close_code(quiet), close_code(silent)) == (None, 1001)
+        assert [close_code(each) for each in (quiet, silent, stranger)] == [None, 1001, 1008]
 
     asyncio.run(run())

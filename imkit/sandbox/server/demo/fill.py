@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from imkit.messages import Body, Text
-from imkit.sandbox.demo import FACTS, PASSWORD, Demo
+from imkit.sandbox.demo import FACTS, Demo
 from imkit.sandbox.server.demo.cast import BY_USER, PEOPLE, READER, READER_NAME
+from imkit.sandbox.server.demo.password import COMMUNITY, draw_password
 from imkit.sandbox.server.demo.pictures import AttachmentMaker
 from imkit.sandbox.server.demo.plan import DAY, END, PlannedConversation, plan
 from imkit.sandbox.server.demo.talk import DemoMessage, Talk
@@ -25,7 +26,6 @@ from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 from imkit.wire.keyvalues import encode_ext
 
 _BATCH = 5000  # messages that are written at once
-_COUNTER = "demo"  # this counter is in data that contain a community; its value is the seed
 _MUTE = 3650 * DAY
 
 
@@ -50,16 +50,17 @@ def fill(
     Returns:
         False if the data contain a community already; nothing is changed then.
     """
-    if store.row("SELECT 1 FROM counters WHERE name = ?", (_COUNTER,)):
+    if store.row("SELECT 1 FROM counters WHERE name = ?", (COMMUNITY,)):
         return False
     groups, threads = plan(demo)
     conversations = (*groups, *threads)
     attachments = AttachmentMaker(app_key, demo.seed)
     with store.transaction():
-        store.insert("INSERT INTO counters VALUES (?, ?)", (_COUNTER, demo.seed))
+        store.insert("INSERT INTO counters VALUES (?, ?)", (COMMUNITY, demo.seed))
+        password = draw_password(store)
         for user, name in ((READER, READER_NAME), *((person.user, person.name) for person in PEOPLE)):
             if not users.exists(user):
-                users.register(user, PASSWORD, name)
+                users.register(user, password, name)
         for group in groups:
             _add_group(store, group)
         for thread in threads:

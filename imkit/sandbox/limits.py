@@ -1,0 +1,77 @@
+"""How much one client, one user and all of them together may use of a sandbox: every number in one place.
+
+The numbers are far above what benchmarks and tests need. They keep a mistake or a hostile client from filling the disk
+or the memory, and from holding the server. `docs/sandbox.md` has the table of what is refused, and how.
+
+Source: docs/protocol.md#limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The limits of one server.
+
+    Attributes:
+        connections: the most open connections, HTTP and WebSocket together; fewer if the system allows fewer files.
+        waiting_connections: the most HTTP connections that have not sent a whole request, and the most WebSockets
+            without a login. One more makes the server close the one that has waited the longest.
+        head_seconds: how long the head of a request may take.
+        body_seconds: how long the body of a request may take, plus one second for each `body_bytes_per_second`.
+        body_bytes_per_second: the slowest body.
+        discard_seconds: how long the rest of a refused body is still read, so that the client sees the answer.
+        login_seconds: how long a WebSocket may be open without a login; the official SDK waits 10 s for the answer.
+        login_attempts: the most refused logins on one WebSocket.
+        unread_seconds: a client that takes nothing of what was sent to it for so long is cut.
+        json_bytes: the largest JSON body of a request.
+        uploads_at_once: the most uploads that are read at one time; each may be in memory.
+        attachment_bytes_per_user: the most bytes of one user's attachments.
+        attachment_bytes_in_all: the most bytes of all attachments.
+        store_bytes: the largest data file, and the most data in memory without a file.
+        users: the most users.
+        groups_per_user: the most groups that one user owns.
+        threads_per_group: the most threads of a group; the service has 100,000 for an app.
+        members_per_group: the most members of a group; the service has up to 8,000.
+        groups_in_one_call: the most groups whose details one call may ask for.
+        tokens_per_user: the most tokens of a user that are valid; a new one ends the oldest.
+        sends_per_second: the most messages that a user may send in the long run.
+        sends_at_once: the most messages that a user may send at once, after a pause.
+        name_characters: the longest name of a group or of a user.
+        description_characters: the longest description of a group.
+        custom_bytes: the longest `custom` field of a group.
+        password_characters: the longest password.
+        resource_bytes: the longest name of a device.
+    """
+
+    connections: int = 1000
+    waiting_connections: int = 200
+    head_seconds: float = 10
+    body_seconds: float = 20
+    body_bytes_per_second: int = 32 * KIB
+    discard_seconds: float = 5
+    login_seconds: float = 15
+    login_attempts: int = 10
+    unread_seconds: float = 30
+    json_bytes: int = MIB
+    uploads_at_once: int = 16
+    attachment_bytes_per_user: int = GIB
+    attachment_bytes_in_all: int = 4 * GIB
+    store_bytes: int = 16 * GIB
+    users: int = 200_000
+    groups_per_user: int = 2000
+    threads_per_group: int = 100_000
+    members_per_group: int = 3000
+    groups_in_one_call: int = 100
+    tokens_per_user: int = 1000
+    sends_per_second: float = 2000
+    sends_at_once: int = 200_000
+    name_characters: int = 128
+    description_characters: int = 512
+    custom_bytes: int = 8 * KIB
+    password_characters: int = 1024
+    resource_bytes: int = 512
