@@ -1,7 +1,8 @@
 """Batching: rows from many conversations are collected and committed in large batches.
 
 One commit for each thread would make many small files: 1,000 threads over 30 days make 30,000. So rows are collected
-across conversations until there are `ROWS_A_COMMIT` of them.
+across conversations until there are `ROWS_A_COMMIT` of them. A slow service needs minutes or hours for so many. So they
+are also committed after `SECONDS_A_COMMIT`, all that have come of all conversations together: a kill loses no more.
 
 A row is committed only when the time range that it lies in has been read completely. Therefore the archive holds, of
 each conversation, exactly the messages in its covered ranges. After an interruption the next sync reads the other
@@ -26,8 +27,10 @@ from imkit.errors import Forbidden, IMError, NotFound, ProtocolError
 from imkit.history.batch_protobuf import BoolArray, IntArray
 from imkit.history.fetch import Fetch, HistoryPart
 from imkit.history.time_ranges import FAR, Bounds, Range, merged
+from imkit.times import steady_seconds
 
 ROWS_A_COMMIT = 100_000
+SECONDS_A_COMMIT = 15.0
 SHORTEST_RETENTION_MS = 3 * 86_400_000  # of Easemob's plans: a younger message cannot have expired
 
 
@@ -76,17 +79,24 @@ class Batcher:
         plans: conversation id → what must be read of it.
         commit: called with each batch, one at a time.
         now: in ms since the epoch.
+        seconds_a_commit: so long after a commit the next one follows, even if the batch is not full.
 
     Attributes:
         unreadable: conversation id → why the service refused to show it.
     """
 
     def __init__(
-        self, plans: Mapping[str, ReadPlan], commit: Callable[[CommitBatch], Awaitable[None]], now: int
+        self,
+        plans: Mapping[str, ReadPlan],
+        commit: Callable[[CommitBatch], Awaitable[None]],
+        now: int,
+        seconds_a_commit: float = SECONDS_A_COMMIT,
     ) -> None:
         self._plans = plans
         self._commit = commit
         self._now = now
+        self._seconds_a_commit = seconds_a_commit
+        self._committed_at = steady_seconds()
         self._batch = CommitBatch()
         self._rows_in_batch = 0
         self._reading = {target_id: _ReadingState() for target_id in plans}
@@ -104,7 +114,22 @@ class Batcher:
         Returns:
             Why conversations are not complete. Those in `unreadable` are left out.
         """
-        fetch = Fetch(account, Query(), self.receive, workers=workers, progress=progress, failed=self.mark_unreadable)
+
+        async def commit_in_time() -> None:
+            if steady_seconds() - self._committed_at >= self._seconds_a_commit:
+                self._committed_at = steady_seconds()  # the other workers go on meanwhile
+                await fetch.hand_over_all()
+                await self.flush()
+
+        fetch = Fetch(
+            account,
+            Query(),
+            self.receive,
+            workers=workers,
+            progress=progress,
+            failed=self.mark_unreadable,
+            after_page=commit_in_time,
+        )
         await fetch.run({target_id: plan.bounds for target_id, plan in self._plans.items()})
         return [reason for reason in fetch.reasons if reason.partition(":")[0] not in self.unreadable]
 
@@ -210,6 +235,7 @@ class Batcher:
             batch, self._batch, self._rows_in_batch = self._batch, CommitBatch(), 0
             if batch.conversations:  # a batch with rows has their conversations
                 await self._commit(batch)
+            self._committed_at = steady_seconds()
 
 
 def unreadable_state(known: ConversationState, error: IMError, now: int) -> ConversationState:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -99,7 +100,8 @@ async def _run_task(task: Task) -> Result:
         return parquet.write(storage, "messages", pa.concat_tables(tables)) if tables else []
 
     try:
-        batcher = Batcher(task.plans, collect, task.now)
+        # What a task reads is committed when the task ends, so there is no hurry.
+        batcher = Batcher(task.plans, collect, task.now, seconds_a_commit=math.inf)
         reasons = await batcher.read(account, task.workers)
         await batcher.flush()
         return Result(whole, batcher.unreadable, reasons, account.rest.requests)

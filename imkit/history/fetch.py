@@ -144,6 +144,7 @@ class Fetch:
         failed: called with a target that cannot be read (`NotFound`, `Forbidden`, …) and the error; the other targets
             go on. Without `failed` such an error ends the run.
         known: target id → ids of messages that must be left out, because the caller has them.
+        after_page: called after each page; it may call `hand_over_all`.
 
     Attributes:
         reasons: why targets are not complete.
@@ -167,6 +168,7 @@ class Fetch:
         progress: Progress | None = None,
         failed: Callable[[str, IMError], Awaitable[None]] | None = None,
         known: Mapping[str, Set[int]] | None = None,
+        after_page: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._account = account
         self._wanted = wanted
@@ -174,6 +176,7 @@ class Fetch:
         self._workers = workers
         self._failed = failed
         self._known = known or {}
+        self._after_page = after_page
         self._report = _ProgressReport(progress, self._progress_figures) if progress is not None else None
         self._targets: list[_Target] = []
         self._not_begun: deque[tuple[_Target, Shards]] = deque()
@@ -274,6 +277,8 @@ class Fetch:
             limit = self._wanted.limit if shards.respects_order else None
             if len(target.entries) >= ROWS_A_PART or limit is not None:
                 await self._hand_over(target)
+            if self._after_page is not None:
+                await self._after_page()
             if limit is not None and target.handed_over >= limit and target.state is _State.READING:
                 self.reasons.append(f"{target.id}: {LIMIT_REACHED.format(limit)}")
                 await self._finish(target)
@@ -328,6 +333,12 @@ class Fetch:
             target.handed_over += batch.num_rows
             part = HistoryPart(target.id, batch, target.covered, finished=target.state is _State.READ)
             await to_its_end(self._give(target, part))
+
+    async def hand_over_all(self) -> None:
+        """Hand over what has come of all targets that are being read, although it is less than a part."""
+        for target in self._targets:
+            if target.state is _State.READING and target.entries:
+                await self._hand_over(target)
 
     async def _give(self, target: _Target, part: HistoryPart) -> None:
         try:

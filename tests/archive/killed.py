@@ -4,11 +4,15 @@ This runs in a process of its own, which forks before any thread is started:
 
     python -m tests.archive.killed merge
     python -m tests.archive.killed sync '{"rest_url": …, "base": …, "group": …}'
+    python -m tests.archive.killed slow '{"rest_url": …, "folder": …}'
 
 For n = 1, 2, 3 … a child process writes, and ends by SIGKILL just before it creates, renames or removes a file for the
 n-th time. For every second n, the file written last is first cut in half, as after a power cut. A second child then
 checks the archive and goes on with the work. The series ends with the first child that finishes. One line is printed
 for each n.
+
+`slow` is another series: three children sync from a service that seems to be slow, and end by SIGKILL after some pages.
+One line is printed for each: how many messages the archive then has.
 """
 
 from __future__ import annotations
@@ -25,16 +29,22 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb  # noqa: F401  # imported here and not in each child
 import pyarrow as pa
+import pytest
 
 import imkit
 from imkit.archive import Archive, batching, catalogue, compact, parquet, sync
 from imkit.archive.catalogue import CatalogueWriter, ConversationState
 from imkit.archive.merge import CommitBatch, Reread, merge_batch
 from imkit.archive.storage import storage_at
+from imkit.client import roaming
+from imkit.client.roaming import RoamingPage
+from imkit.history import fetch
 from imkit.history.columns import batch_of
+from imkit.history.fetch import WORKERS
 from imkit.history.frames import frame_of  # noqa: F401  # imported here and not in each child
 from imkit.messages import Message, Text
 from imkit.sandbox.process import SandboxAddress
@@ -174,10 +184,11 @@ def assert_sound(archive: Archive, tidy: bool = False) -> None:
 # ----------------------------------------------------------------- with a service
 
 
-def sync_all(folder: Path, settings: dict[str, str]) -> None:
+def sync_all(folder: Path, settings: dict[str, str], workers: int = WORKERS) -> None:
     app = SandboxAddress(settings["app_key"], settings["rest_url"], settings["ws_url"], settings["secret"]).app
     with imkit.login(settings["user"], app=app) as session:
-        Archive(folder, timeout=0).sync(session, session.group(settings["group"]), lookback=timedelta(hours=1))
+        of = session.group(settings["group"]) if "group" in settings else session
+        Archive(folder, timeout=0).sync(session, of, lookback=timedelta(hours=1), workers=workers)
 
 
 def check_sync(folder: Path, settings: dict[str, str]) -> None:
@@ -199,7 +210,53 @@ def digest(archive: Archive) -> str:
     return whole.to_json(date_format="iso") + versions.to_json()
 
 
+# ------------------------------------------------------------- with a slow service
+
+PAGES_BEFORE_KILL = 12
+SECONDS_A_PAGE = 3.0
+
+
+def sync_slowly(folder: Path, settings: dict[str, str]) -> None:
+    """Sync as if each page took some seconds, and end by SIGKILL when some pages have come."""
+    pages = 0
+    patch = pytest.MonkeyPatch()
+
+    async def slow_page(*arguments: Any) -> RoamingPage:
+        nonlocal pages
+        page = await roaming.fetch_page(*arguments)
+        pages += 1
+        if pages == PAGES_BEFORE_KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return page
+
+    patch.setattr(fetch, "fetch_page", slow_page)
+    patch.setattr(batching, "steady_seconds", lambda: pages * SECONDS_A_PAGE)
+    sync_all(folder, settings, workers=1)  # so that no page comes while another one is being committed
+
+
+def kill_slow_syncs(settings: dict[str, str]) -> None:
+    """Kill three syncs, one after another, and print what each has left."""
+    folder = Path(settings["folder"])
+    for _ in range(3):
+        if in_child(lambda: sync_slowly(folder, settings)) != -signal.SIGKILL:
+            sys.exit("the writer was not killed")
+
+        def look() -> None:
+            archive = Archive(folder)
+            assert_sound(archive)
+            state = catalogue.load(storage_at(folder))
+            days = {file.day for file in state.files.values()}
+            assert len(state.files) <= state.number * len(days), "threads of one commit share the file of a day"
+            print(len(archive.frame(gone=True)))
+
+        if in_child(look):
+            sys.exit("what the writer left behind is wrong")
+
+
 def main() -> None:
+    if sys.argv[1] == "slow":
+        kill_slow_syncs(json.loads(sys.argv[2]))
+        return
     catalogue.CHECKPOINT_EVERY, sync.FILES_A_DAY, batching.ROWS_A_COMMIT = 2, 2, 5
     if sys.argv[1] == "merge":
         kill_at_each_step(merge_all, check_merge, None)

@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+import imkit
 from imkit.archive import Archive
 from imkit.sandbox.process import Sandbox
 from tests.archive.conftest import Tea
@@ -54,3 +56,29 @@ def test_a_kill_at_every_step_of_a_sync(tea: Tea, sandbox: Sandbox, tmp_path: Pa
         "digest": digest(whole),
     }
     assert len(killed("sync", json.dumps(settings))) > 10
+
+
+def test_kills_of_a_slow_first_sync_lose_no_more_than_the_last_seconds(tmp_path: Path) -> None:
+    with (
+        imkit.Sandbox.demo(threads=30, messages=3_000, path=tmp_path / "demo.db") as demo,
+        imkit.login("reader", app=demo.app) as reader,
+    ):
+        settings = {
+            "app_key": demo.app_key,
+            "rest_url": demo.rest_url,
+            "ws_url": demo.ws_url,
+            "secret": demo.secret,
+            "user": "reader",
+            "folder": str(tmp_path / "archive"),
+        }
+        kept = [0, *map(int, killed("slow", json.dumps(settings)))]
+        assert all(later - earlier >= 200 for earlier, later in pairwise(kept)), kept
+        archive = Archive(tmp_path / "archive")
+        report = archive.sync(reader, reader)
+        assert report.reasons == []
+    whole = archive.frame(gone=True)
+    assert whole.message_id.is_unique
+    assert kept[-1] + report.rows_added == len(whole)
+    verification = archive.verify()
+    assert verification.ok, verification
+    assert not verification.notes, verification
