@@ -490,7 +490,8 @@ class Session:
             kind: an event class, such as `MessageReceived`.
             callback: a function with one argument, the event. A plain function runs on a thread of the session, one
                 event after another; it may block and may use blocking calls of imkit. An async function runs on
-                imkit's event loop. An exception in it is logged, and the session goes on.
+                imkit's event loop. An exception in it is logged, and the session goes on. If it falls behind by more
+                than the session keeps (the last 10,000 events), it gets a `Dropped` in place of what it missed.
             replay: True begins with the events that the session has kept; False begins with the next event.
 
         Returns:

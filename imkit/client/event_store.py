@@ -185,6 +185,15 @@ class EventStream(Generic[E]):
                 return event
         return None
 
+    async def next_events(self) -> list[E | Dropped]:
+        """Internal: wait for events and return all that are there; an empty list after the last one."""
+        if not await self._wait_until_ready():
+            return []
+        events: list[E | Dropped] = []
+        while (event := self._pop()) is not None:
+            events.append(event)
+        return events
+
     @blocking
     async def next(self, timeout: float | None = None, *, where: Callable[[E], object] | None = None) -> E | Dropped:
         """Wait for the next event and return it.

@@ -2,10 +2,14 @@
 
 import logging
 import threading
+from functools import partial
 
 import pytest
 
 import imkit
+from imkit.client import callbacks
+from imkit.client.event_store import EventStore
+from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from tests.people import new_name
 from tests.waits import WAIT, eventually
@@ -91,6 +95,66 @@ def test_a_callback_that_blocks_drops_no_connection(bob: imkit.Session, thread: 
     assert bob.connected
     assert bob.thread(thread.id).send("the cell goes on too").id
     blocked.set()
+
+
+def test_a_callback_that_falls_behind_is_told_in_order(
+    bob: imkit.Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bob.account, "events", EventStore(kept=10))
+    began, blocked, done = (threading.Event() for _ in range(3))
+    seen: list[object] = []
+
+    def slow(event: imkit.Disconnected | imkit.Dropped) -> None:
+        began.set()
+        blocked.wait(WAIT)
+        seen.append(event.count if isinstance(event, imkit.Dropped) else event.reason)
+        if isinstance(event, imkit.Disconnected) and event.reason == "29":
+            done.set()
+
+    bob.on(imkit.Disconnected, slow)
+    add = bob.account.events.add
+    portal().run(lambda: add([imkit.Disconnected("0")]))
+    assert began.wait(WAIT)
+    portal().run(lambda: add([imkit.Disconnected(f"{n}") for n in range(1, 30)]))
+    blocked.set()
+    assert done.wait(WAIT)
+    assert seen == ["0", 19, *(f"{n}" for n in range(20, 30))]
+    assert "19 events were dropped" in caplog.text
+
+
+def test_callbacks_take_turns_when_many_events_wait(bob: imkit.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "SLICE_SECONDS", 0.0)  # one event a turn
+    calls: list[str] = []
+    started, done = threading.Event(), threading.Event()
+
+    def note(name: str, event: imkit.Disconnected) -> None:
+        started.wait(WAIT)
+        calls.append(name)
+        if len(calls) == 200:
+            done.set()
+
+    for name in ("first", "second"):
+        bob.on(imkit.Disconnected, partial(note, name), replay=False)
+    portal().run(lambda: bob.account.events.add([imkit.Disconnected()] * 100))
+    started.set()
+    assert done.wait(WAIT)
+    assert set(calls[:10]) == {"first", "second"}
+
+
+def test_off_ends_the_calls_although_events_wait(bob: imkit.Session) -> None:
+    calls: list[imkit.Disconnected] = []
+    ended = threading.Event()
+
+    def once(event: imkit.Disconnected) -> None:
+        calls.append(event)
+        subscription.off()
+        ended.set()
+
+    subscription = bob.on(imkit.Disconnected, once, replay=False)
+    portal().run(lambda: bob.account.events.add([imkit.Disconnected()] * 100))
+    assert ended.wait(WAIT)
+    assert eventually(lambda: repr(subscription).endswith("off>"))
+    assert len(calls) == 1
 
 
 def test_off_ends_the_calls(bob: imkit.Session, thread: imkit.Thread) -> None:
