@@ -5,6 +5,7 @@
         versions/day=2026-03-01/*.parquet      earlier versions of messages that were edited
         attachments/ab/abcdef…                 files, named by their sha256, and a table of them for each day
         live/day=2026-03-01/*.json             edits and recalls that a session saw, if a live log was kept
+        replaced/                              files that were merged into others, for readers that still use them
         catalogue/                             which files count, and how far each conversation has been read
 
 A conversation is a thread or a group. Days are the UTC days of the messages' times. While no writer is at work,

@@ -20,11 +20,11 @@ from imkit.archive.read import (
     message_counts,
     ordered_rows,
     plain_frame,
-    retry_if_compacted,
+    read_newest,
     source_of,
 )
 from imkit.archive.sql import run_sql
-from imkit.archive.storage import storage_at
+from imkit.archive.storage import archive_errors, storage_at
 from imkit.archive.sync import sync
 from imkit.archive.sync_plan import SyncTargets
 from imkit.archive.sync_report import SyncReport
@@ -190,10 +190,12 @@ class Archive:
         """Merge the small files of each day, and return by how many files there are fewer.
 
         A sync does this by itself for days with many files. A compacted archive is about as small as one file with all
-        its messages would be.
+        its messages would be. The merged files stay for about 10 minutes in the folder ``replaced``, for readers that
+        still use them; a later sync or `compact` deletes them.
 
         Raises:
             ArchiveLocked: another process writes to the archive.
+            ArchiveError: the archive cannot be read or written.
 
         Example:
             >>> _ = archive.sync(alice, group)
@@ -201,7 +203,7 @@ class Archive:
             >>> archive.compact()
             0
         """
-        with self._storage.writing(self._timeout):
+        with archive_errors(self._storage, "written"), self._storage.writing(self._timeout):
             return compact(self._storage, CatalogueWriter(self._storage), at_least=2)
 
     def unlock(self) -> None:
@@ -268,7 +270,7 @@ class Archive:
             source = source_of(state, target_ids, wanted.since, wanted.until, table.num_rows)
             return frame_of_table(table, source)
 
-        return retry_if_compacted(self._storage, read)
+        return read_newest(self._storage, read)
 
     def sql(self, query: str, parameters: Sequence[object] | dict[str, object] | None = None) -> pd.DataFrame:
         """Run a SELECT with DuckDB on the archive, and return a DataFrame.
@@ -301,7 +303,7 @@ class Archive:
         def read(state: State) -> pd.DataFrame:
             return run_sql(self._storage, state, query, parameters)
 
-        return retry_if_compacted(self._storage, read)
+        return read_newest(self._storage, read)
 
     def dask(
         self,
@@ -361,7 +363,7 @@ class Archive:
             column = pa.array([counts.get(target_id, 0) for target_id in table["target_id"].to_pylist()], pa.int64())
             return table.append_column("messages", column)
 
-        return plain_frame(retry_if_compacted(self._storage, read))
+        return plain_frame(read_newest(self._storage, read))
 
     def live(self) -> pd.DataFrame:
         """Return the edits and recalls that `watch` has logged, the oldest first.
@@ -376,7 +378,7 @@ class Archive:
         """Return the paths or URLs of the message files, for other readers of Parquet.
 
         Together they hold each message once. ``gone_at`` is not null in messages that the service no longer has. A
-        later sync may remove a file when it merges it into another one.
+        later sync may merge a file into another one and remove it.
 
         Example:
             ```python

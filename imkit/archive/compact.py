@@ -30,6 +30,8 @@ def compact(storage: Storage, catalogue: CatalogueWriter, at_least: int) -> int:
                 added = parquet.write(storage, kind, parquet.read(storage, small_files, schema))
                 catalogue.commit(Commit(tuple(added), tuple(file.name for file in small_files)))
                 saved += len(small_files) - len(added)
+    if not saved and catalogue.state.retired:
+        catalogue.commit(Commit())  # so that files that were merged earlier are deleted
     return saved
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imkit.archive import parquet
 from imkit.archive.catalogue import State, StoredFile
 from imkit.archive.read import files_in_range, plain_frame, row_filter
-from imkit.archive.storage import INSTALL, storage_at
+from imkit.archive.storage import INSTALL, archive_errors, storage_at
 from imkit.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -70,5 +70,11 @@ class DaskPart:
     def __call__(self, file: StoredFile, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the rows; `columns` are those that Dask found to be needed."""
         names = list(self.names if columns is None else columns)
-        rows = parquet.dataset(storage_at(self.path), [file], parquet.MESSAGES)
-        return plain_frame(rows.to_table(names, filter=row_filter(self.since, self.until, None, self.gone)))
+        storage = storage_at(self.path)
+        with archive_errors(storage, "read"):
+            try:
+                rows = parquet.dataset(storage, [file], parquet.MESSAGES)
+                return plain_frame(rows.to_table(names, filter=row_filter(self.since, self.until, None, self.gone)))
+            except FileNotFoundError as error:
+                what = f"{file.name} of the archive {storage.place} is missing, or was merged since dask() was called"
+                raise ArchiveError(what, hint="Call archive.dask() again for the present files.") from error

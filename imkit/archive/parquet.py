@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow import fs as arrow
 
 from imkit.archive.catalogue import StoredFile, TableName
 from imkit.archive.storage import Storage
@@ -188,7 +189,13 @@ def read(storage: Storage, files: Iterable[StoredFile], schema: pa.Schema = MESS
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def dataset(storage: Storage, files: Sequence[StoredFile], schema: pa.Schema, categories: bool = False) -> Any:
+def dataset(
+    storage: Storage,
+    files: Sequence[StoredFile],
+    schema: pa.Schema,
+    categories: bool = False,
+    filesystem: arrow.FileSystem | None = None,
+) -> Any:
     """Return some files as a `pyarrow.dataset.Dataset`, which reads only the columns and row groups that it needs.
 
     Args:
@@ -196,6 +203,7 @@ def dataset(storage: Storage, files: Sequence[StoredFile], schema: pa.Schema, ca
         files: files of one schema.
         schema: that schema.
         categories: whether repeated texts become dictionaries, as in `imkit.history.columns.SCHEMA`.
+        filesystem: opens the files; `None`: that of the storage.
     """
     options = ds.ParquetReadOptions(dictionary_columns=CATEGORIES) if categories else None
     if categories:
@@ -204,4 +212,4 @@ def dataset(storage: Storage, files: Sequence[StoredFile], schema: pa.Schema, ca
     if not files:
         return ds.dataset(schema.empty_table())
     file_format = ds.ParquetFileFormat(read_options=options)
-    return ds.dataset([file.name for file in files], schema, file_format, filesystem=storage.filesystem)
+    return ds.dataset([file.name for file in files], schema, file_format, filesystem=filesystem or storage.filesystem)

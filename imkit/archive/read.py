@@ -15,7 +15,8 @@ import pyarrow.dataset as ds
 
 from imkit.archive import catalogue, parquet
 from imkit.archive.catalogue import ConversationState, State, StoredFile, TableName
-from imkit.archive.storage import Storage
+from imkit.archive.storage import Storage, archive_errors
+from imkit.errors import ArchiveError
 from imkit.history.columns import TIME
 from imkit.history.time_ranges import missing
 from imkit.times import iso
@@ -27,16 +28,23 @@ T = TypeVar("T")
 _ATTEMPTS = 5
 
 
-def retry_if_compacted(storage: Storage, read: Callable[[State], T]) -> T:
-    """Call `read` with the newest state; call it again if a writer has meanwhile removed a file of that state."""
-    for _ in range(_ATTEMPTS - 1):
-        state = catalogue.load(storage)
-        try:
-            return read(state)
-        except FileNotFoundError:
-            if catalogue.load(storage).number == state.number:
-                raise
-    return read(catalogue.load(storage))
+def read_newest(storage: Storage, read: Callable[[State], T]) -> T:
+    """Call `read` with the newest state; call it again if a writer has meanwhile deleted a file of that state.
+
+    A writer keeps the files that it replaces for `catalogue.GRACE_MS`, so only a longer reading needs a second try.
+
+    Raises:
+        ArchiveError: a file is missing or damaged.
+    """
+    with archive_errors(storage, "read"):
+        for _ in range(_ATTEMPTS - 1):
+            state = catalogue.load(storage)
+            try:
+                return read(state)
+            except FileNotFoundError as error:
+                if catalogue.load(storage).number == state.number:
+                    raise ArchiveError(f"a file of the archive {storage.place} is missing: {error}") from error
+        return read(catalogue.load(storage))
 
 
 def files_in_range(state: State, kind: TableName, since: int | None, until: int | None) -> list[StoredFile]:

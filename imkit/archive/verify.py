@@ -95,7 +95,7 @@ def verify(storage: Storage) -> Verification:
             result.files += 1
             try:
                 table = _checked_rows(storage, file, schema)
-            except (ValueError, OSError, pa.ArrowException) as error:
+            except (ValueError, OSError, pa.ArrowException, ArchiveError) as error:
                 if catalogue.load(storage).files.get(file.name) == file:  # no writer has removed it meanwhile
                     result.problems.append(Problem(file.name, str(error), _RESTORE))
                 continue
@@ -140,7 +140,7 @@ def _attachment_problems(storage: Storage, table: pa.Table) -> Iterator[Problem]
         name = content_name(sha256)
         try:
             intact = hashlib.sha256(storage.read(name)).hexdigest() == sha256
-        except OSError:
+        except (OSError, ArchiveError):
             intact = False
         if not intact:
             yield Problem(name, "the attachment is missing or damaged", _RESTORE)

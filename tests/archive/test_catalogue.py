@@ -1,7 +1,10 @@
 """The catalogue: commits and checkpoints, errors for damaged files, and removal of files that a killed writer left."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,7 @@ from imkit.errors import ArchiveError
 
 
 def stored_file(number: int) -> StoredFile:
-    return StoredFile(f"messages/day=2026-11-24/{number}.parquet", "messages", "2026-11-24", 1, 1, "", 0, 0)
+    return StoredFile(f"messages/day=2026-11-24/{number}.parquet", "messages", "2026-11-24", 1, 1, "0" * 64, 0, 0)
 
 
 def test_commits_and_checkpoints_lead_to_the_same_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,9 +78,79 @@ def test_an_archive_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: p
         load(storage)
 
 
-def test_unknown_fields_of_a_conversation_are_left_out() -> None:
-    entry = {"id": "42", "covered": [[1, 2]], "mood": "good"}
-    assert ConversationState.from_json(json.loads(json.dumps(entry))) == ConversationState("42", covered=((1, 2),))
+def test_an_archive_that_only_a_later_version_may_write_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = storage_at(tmp_path)
+    CatalogueWriter(storage).commit(Commit((stored_file(1),)))
+    change_content(tmp_path / "catalogue" / "000000000001.commit.json", write_format=2)
+    assert set(load(storage).files) == {stored_file(1).name}
+    with pytest.raises(ArchiveError, match="can read it, not write it"):
+        CatalogueWriter(storage)
+
+
+def change_content(path: Path, **changes: Any) -> None:
+    """Change the content of a catalogue file, with a right checksum."""
+    content = {**json.loads(path.read_bytes())["content"], **changes}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({"sha256": digest, "content": content}))
+
+
+def test_keys_of_a_later_version_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "CHECKPOINT_EVERY", 2)
+    storage = storage_at(tmp_path)
+    CatalogueWriter(storage).commit(Commit((stored_file(1),), conversations=(ConversationState("42"),)))
+    path = tmp_path / "catalogue" / "000000000001.commit.json"
+    content = json.loads(path.read_bytes())["content"]
+    for entry in (content["added"][0], content["conversations"][0]):
+        entry["mood"] = {"extra": ["good"]}
+    change_content(path, **content, weather="fine", extra=1)
+    state = load(storage).conversations["42"]
+    CatalogueWriter(storage).commit(Commit(conversations=(replace(state, name="tea"),)))
+    written = json.loads((tmp_path / "catalogue" / "000000000002.checkpoint.json").read_bytes())["content"]
+    assert (written["weather"], written["extra"]) == ("fine", 1)
+    assert [entry["mood"] for entry in (*written["files"], *written["conversations"])] == [{"extra": ["good"]}] * 2
+    path.unlink()
+    (tmp_path / "catalogue" / "000000000002.commit.json").unlink()
+    assert load(storage).conversations["42"].name == "tea"
+
+
+def test_a_removed_file_stays_for_readers_and_is_deleted_later(tmp_path: Path) -> None:
+    minute, now = 60_000, 1_795_390_333_491
+    storage = storage_at(tmp_path)
+    writer = CatalogueWriter(storage, lambda: now)
+    name = stored_file(1).name
+    storage.write(name, b"tea")
+    writer.commit(Commit((stored_file(1),)))
+    writer.commit(Commit(removed=(name,)))
+
+    def read() -> bytes:
+        with storage.open(name) as file:
+            return bytes(file.read())
+
+    assert storage.names("messages") == []
+    assert (read(), catalogue.orphans(storage, load(storage))) == (b"tea", [])
+    # The clock jumps by a year, and back: neither is taken for the time that has passed.
+    for jump in (365 * 24 * 60 * minute, 0, 4 * minute):
+        writer = CatalogueWriter(storage, lambda jump=jump: now + jump)  # type: ignore[misc]
+        writer.commit(Commit())
+        assert read() == b"tea"
+    CatalogueWriter(storage, lambda: now + 9 * minute).commit(Commit())
+    with pytest.raises(FileNotFoundError):
+        read()
+    assert storage.names("replaced") == []
+
+
+def test_a_file_can_be_removed_at_once(tmp_path: Path) -> None:
+    storage = storage_at(tmp_path)
+    writer = CatalogueWriter(storage)
+    for number in (1, 2):
+        storage.write(stored_file(number).name, b"tea")
+        writer.commit(Commit((stored_file(number),)))
+    writer.commit(Commit(removed=(stored_file(1).name,)))
+    writer.commit(Commit(removed=(stored_file(2).name,), at_once=True))
+    assert storage.names("messages") + storage.names("replaced") == []
+    assert load(storage).retired == {}
 
 
 def test_a_writer_removes_files_that_no_commit_names(tmp_path: Path) -> None:
