@@ -272,7 +272,13 @@ class Archive:
 
         return read_newest(self._storage, read)
 
-    def sql(self, query: str, parameters: Sequence[object] | dict[str, object] | None = None) -> pd.DataFrame:
+    def sql(
+        self,
+        query: str,
+        parameters: Sequence[object] | dict[str, object] | None = None,
+        *,
+        external_access: bool = False,
+    ) -> pd.DataFrame:
         """Run a SELECT with DuckDB on the archive, and return a DataFrame.
 
         | view | one row for each |
@@ -286,9 +292,13 @@ class Archive:
 
         `day` is the UTC day. With a condition on it, DuckDB opens only the files of those days. Times are in UTC.
 
+        A query can read this archive, and nothing else: no other file, no network, no extension. It cannot write.
+
         Args:
             query: one SELECT.
             parameters: values for ``?`` or ``$name`` in the query.
+            external_access: whether the query may be any statement, and do all that DuckDB can do: read and write any
+                file, use the network, load extensions. Only for a query that you trust.
 
         Raises:
             ArchiveError: DuckDB is not installed, or a file is damaged.
@@ -301,7 +311,7 @@ class Archive:
         """
 
         def read(state: State) -> pd.DataFrame:
-            return run_sql(self._storage, state, query, parameters)
+            return run_sql(self._storage, state, query, parameters, external_access)
 
         return read_newest(self._storage, read)
 

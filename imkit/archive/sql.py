@@ -1,87 +1,221 @@
-"""`Archive.sql`: one SELECT over the archive's files, run by DuckDB."""
+"""`Archive.sql`: one SELECT over the archive's files, run by DuckDB.
+
+A query may come from a stranger: a notebook, a colleague, a language model. So DuckDB runs locked, in three ways:
+
+- It may open only the files of the archive, and nobody can change that. But DuckDB may also write to a file that it may
+  open.
+- So the query must be one SELECT, in its whole syntax tree: since DuckDB 2 a WITH may contain COPY, INSERT or DELETE,
+  and the type of the statement is still SELECT.
+- Some table functions run other statements, or read memory at an address in the query. So only those of
+  `TABLE_FUNCTIONS` may be called.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from imkit.archive import catalogue, parquet
+from pyarrow import fs as arrow
+
+from imkit.archive import parquet
 from imkit.archive.catalogue import State, TableName
 from imkit.archive.live_log import live_table
 from imkit.archive.read import conversation_table
-from imkit.archive.storage import INSTALL, Storage
+from imkit.archive.storage import INSTALL, ArrowFiles, Storage
 from imkit.errors import ArchiveError, InvalidMessage
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
 _GLOB_CHARACTERS = frozenset("*?[{")
+_VIEWS = "The views are messages, all_messages, versions, threads, attachments and live; try DESCRIBE messages."
+_ONE_SELECT = "sql() takes one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN)"
+_OPEN_HINT = "sql() only reads an archive. For a query that you trust with all your files: external_access=True."
+# The parts of a syntax tree that only read.
+_READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"})
+_EXPLAIN = re.compile(r"\s*EXPLAIN(\s+ANALYZE\b|\s*\([\w\s,]*\))?", re.IGNORECASE)
 
 
 def run_sql(
-    storage: Storage, state: State, query: str, parameters: Sequence[object] | dict[str, object] | None
+    storage: Storage,
+    state: State,
+    query: str,
+    parameters: Sequence[object] | dict[str, object] | None,
+    external_access: bool,
 ) -> pd.DataFrame:
     """Run one SELECT over the views of the archive, and return a DataFrame.
+
+    Args:
+        storage: the archive's storage.
+        state: the archive's state.
+        query: the SELECT.
+        parameters: values for it.
+        external_access: whether the query may be any statement, with all that DuckDB can do.
 
     Raises:
         ArchiveError: DuckDB is not installed, or a file cannot be read.
         InvalidMessage: the query is not one SELECT, or DuckDB refuses it.
-        FileNotFoundError: a writer has removed a file of this state.
+        FileNotFoundError: a writer has deleted a file of this state.
     """
     try:
         import duckdb
     except ImportError as error:
         raise ArchiveError("sql() needs DuckDB, which is not installed", hint=INSTALL) from error
 
-    with duckdb.connect(
-        config={"python_enable_replacements": False, "autoinstall_known_extensions": False}
-    ) as database:
+    if not isinstance(query, str):
+        raise InvalidMessage(f"a {type(query).__name__} is not a query", hint=_VIEWS)
+    run = partial(_answer, storage, state, query, parameters, external_access)
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise InvalidMessage("the query holds half a character (a lone surrogate)", hint=_VIEWS) from None
+    try:
+        if _readable_by_path(storage, state):
+            with contextlib.suppress(*() if external_access else (duckdb.IOException,)):
+                return run(by_path=True)
+            # A writer has replaced a file meanwhile. `Storage.open` finds it, or tells what is wrong with it.
+        return run(by_path=False)
+    except duckdb.IOException as error:
+        raise ArchiveError(f"the archive {storage.place} cannot be read: {error}") from error
+
+
+def _answer(
+    storage: Storage,
+    state: State,
+    query: str,
+    parameters: Sequence[object] | dict[str, object] | None,
+    external_access: bool,
+    by_path: bool,
+) -> pd.DataFrame:
+    """Run the query; `by_path`: DuckDB opens the files itself, which is faster than pyarrow.
+
+    Raises:
+        duckdb.IOException: a file cannot be read.
+    """
+    import duckdb
+
+    failures: list[Exception] = []
+    with duckdb.connect(config={"python_enable_replacements": False}) as database:
         try:
-            statements = database.extract_statements(query)
+            if not external_access:
+                _check_only_reads(database, query)
         except duckdb.Error as error:
-            raise InvalidMessage(str(error)) from error
-        if len(statements) != 1 or statements[0].type not in (
-            duckdb.StatementType.SELECT,
-            duckdb.StatementType.EXPLAIN,
-        ):
-            hint = "sql() only reads an archive and cannot change it."
-            raise InvalidMessage("sql() takes one SELECT (also WITH, FROM, DESCRIBE, SUMMARIZE, EXPLAIN)", hint=hint)
-        database.execute("SET TimeZone = 'UTC'")
+            raise InvalidMessage(str(error), hint=_VIEWS) from error
         try:
+            database.execute("SET TimeZone = 'UTC'")
             for kind in parquet.SCHEMAS:
-                _create_view(database, storage, state, kind)
+                _create_view(database, storage, state, kind, None if by_path else ArrowFiles(storage, failures))
+            database.execute("CREATE VIEW messages AS SELECT * EXCLUDE gone_at FROM all_messages WHERE gone_at IS NULL")
+            database.register("threads", conversation_table(state))
+            database.register("live", live_table(storage))
+            if not external_access:
+                _lock(database, storage, state, by_path)
+        except duckdb.IOException:
+            raise
         except duckdb.Error as error:
-            raise _read_error(error, storage, state) from error
-        database.execute("CREATE VIEW messages AS SELECT * EXCLUDE gone_at FROM all_messages WHERE gone_at IS NULL")
-        database.register("threads", conversation_table(state))
-        database.register("live", live_table(storage))
+            raise ArchiveError(f"the archive {storage.place} cannot be read: {error}") from error
         try:
-            answer: pd.DataFrame = database.execute(statements[0], parameters).df()
+            answer: pd.DataFrame = database.execute(query, parameters).df()
             return answer
-        except duckdb.IOException as error:
-            raise _read_error(error, storage, state) from error
-        except duckdb.Error as error:
-            hint = (
-                "The views are messages, all_messages, versions, threads, attachments and live; try DESCRIBE messages."
-            )
+        except duckdb.IOException:
+            raise
+        except (duckdb.Error, TypeError, ValueError, OverflowError) as error:
+            if failures:
+                raise failures[0] from error
+            hint = _OPEN_HINT if isinstance(error, duckdb.PermissionException) else _VIEWS
             raise InvalidMessage(str(error), hint=hint) from error
 
 
-def _create_view(database: Any, storage: Storage, state: State, kind: TableName) -> None:
+def _readable_by_path(storage: Storage, state: State) -> bool:
+    """Whether DuckDB can open all files itself. It reads each name as a glob pattern, and knows no fsspec URLs."""
+    locations = storage.locations(state.files)
+    return not any("://" in location or _GLOB_CHARACTERS & set(location) for location in locations)
+
+
+def _create_view(
+    database: duckdb.DuckDBPyConnection, storage: Storage, state: State, kind: TableName, opener: ArrowFiles | None
+) -> None:
+    """Make the view of a table; `opener`: opens its files for pyarrow; `None`: DuckDB opens them."""
     files = state.files_of(kind)
     name = "all_messages" if kind == "messages" else kind
-    locations = storage.locations(file.name for file in files)
-    if not files or any("://" in location or _GLOB_CHARACTERS & set(location) for location in locations):
-        # DuckDB reads each name as a glob pattern, and does not know fsspec's URLs. pyarrow has neither limit.
-        database.register(f"{name}_files", parquet.dataset(storage, files, parquet.SCHEMAS[kind]))
-        relation = database.view(f"{name}_files").project("*, CAST(time AS DATE) AS day")
+    if files and opener is None:
+        paths = storage.locations(file.name for file in files)
+        database.read_parquet(paths, hive_partitioning=True).create_view(name)
     else:
-        relation = database.read_parquet(locations, hive_partitioning=True)
-    relation.create_view(name)
+        filesystem = None if opener is None else arrow.PyFileSystem(opener)
+        rows = parquet.dataset(storage, files, parquet.SCHEMAS[kind], filesystem=filesystem)
+        database.register(f"{name}_files", rows)
+        database.view(f"{name}_files").project("*, CAST(time AS DATE) AS day").create_view(name)
 
 
-def _read_error(error: Exception, storage: Storage, state: State) -> Exception:
-    """Return the error to raise when DuckDB could not read a file."""
-    if catalogue.load(storage).number != state.number:  # a writer may have removed it: the caller tries again
-        return FileNotFoundError(str(error))
-    return ArchiveError(str(error))
+# -------------------------------------------------------------------- locked
+
+
+def _lock(database: duckdb.DuckDBPyConnection, storage: Storage, state: State, by_path: bool) -> None:
+    """Let DuckDB open only the files of the archive from now on."""
+    # What does not fit into memory goes to a folder whose name no query can guess. DuckDB makes it when it needs it.
+    spill = os.path.abspath(f".imkit-sql-{secrets.token_hex(8)}")
+    database.execute(f"SET temp_directory = {_quoted(spill)}")
+    if by_path:
+        paths = ", ".join(map(_quoted, storage.locations(state.files)))
+        database.execute(f"SET allowed_paths = [{paths}]")
+    for setting in (
+        "autoinstall_known_extensions = false",
+        "autoload_known_extensions = false",
+        "allow_community_extensions = false",
+        "allow_persistent_secrets = false",
+        "enable_external_access = false",
+        "lock_configuration = true",
+    ):
+        database.execute(f"SET {setting}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _check_only_reads(database: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Check that a query is one SELECT, or EXPLAIN of one, and calls no table function that is not known to only read.
+
+    Raises:
+        InvalidMessage: it is not.
+    """
+    import duckdb
+
+    explained = _EXPLAIN.match(query)
+    statements = database.extract_statements(query)
+    if len(statements) == 1 and statements[0].type == duckdb.StatementType.EXPLAIN and explained:
+        query = query[explained.end() :]
+        statements = database.extract_statements(query)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise InvalidMessage(_ONE_SELECT, hint=_OPEN_HINT)
+    answer = database.execute("SELECT json_serialize_sql($query::VARCHAR)", {"query": query}).fetchone()
+    tree = json.loads(answer[0]) if answer else {}
+    if tree.get("error", True):
+        raise InvalidMessage(_ONE_SELECT, hint=_OPEN_HINT)
+    for node in _objects(tree):
+        kind = str(node.get("type"))
+        if kind.endswith("_NODE") and kind not in _READING_NODES:
+            raise InvalidMessage(f"the query has a part that does not only read: {kind}", hint=_OPEN_HINT)
+        if kind == "TABLE_FUNCTION" and (name := str(node["function"]["function_name"]).lower()) not in TABLE_FUNCTIONS:
+            raise InvalidMessage(f"sql() does not call the table function {name:.60}", hint=_OPEN_HINT)
+
+
+def _objects(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield all objects of a JSON value."""
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from imkit.archive import Archive, catalogue, parquet
-from imkit.archive.catalogue import CatalogueWriter, State
+from imkit.archive.catalogue import CatalogueWriter, Commit, State
 from imkit.archive.merge import CommitBatch, Reread, merge_batch
 from imkit.archive.storage import Storage, storage_at
 from imkit.history.columns import batch_of
@@ -64,8 +64,9 @@ def test_only_files_of_the_wanted_days_are_opened(filled: Archive, monkeypatch: 
     [lambda archive: archive.frame(gone=True), lambda archive: archive.sql("select * from all_messages")],
     ids=["frame", "sql"],
 )
-def test_a_reader_tries_again_when_a_writer_removes_its_files(
-    filled: Archive, monkeypatch: pytest.MonkeyPatch, read: Callable[[Archive], pd.DataFrame]
+@pytest.mark.parametrize("deleted", [False, True], ids=["replaced", "deleted"])
+def test_a_reader_finds_files_that_a_writer_replaces_and_tries_again_when_they_are_deleted(
+    filled: Archive, monkeypatch: pytest.MonkeyPatch, read: Callable[[Archive], pd.DataFrame], deleted: bool
 ) -> None:
     storage = storage_at(filled.path)
     load = catalogue.load
@@ -76,8 +77,11 @@ def test_a_reader_tries_again_when_a_writer_removes_its_files(
         with storage.writing(0):
             table = parquet.archive_rows(batch_of([message(100)]), "7", 3)
             first_is_gone = Reread(((0, MIDNIGHT),), frozenset())
-            merge_batch(storage, CatalogueWriter(storage), CommitBatch([table], reread={"7": first_is_gone}), 3)
+            writer = CatalogueWriter(storage)
+            merge_batch(storage, writer, CommitBatch([table], reread={"7": first_is_gone}), 3)
+            if deleted:
+                writer.commit(Commit(at_once=True))
         return state
 
     monkeypatch.setattr(catalogue, "load", load_then_rewrite_a_file)
-    assert len(read(filled)) == 73
+    assert len(read(filled)) == (73 if deleted else 72)
