@@ -1,6 +1,7 @@
 """Cards: the small HTML boxes that show a session, a thread or a message in a notebook.
 
-An object makes its card in ``_repr_html_`` with `card`. Every argument is plain text, and `card` escapes it:
+An object makes its card in ``_repr_html_`` with `card`. Every argument is plain text, and `card` escapes it;
+no formula is typeset, and writing from right to left stays in its place:
 
     def _repr_html_(self) -> str:
         facts = [f"{self.rows:,} messages", *known("in", self.folder)]
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from imkit.escape import for_html
+from imkit.escape import NOT_TYPESET, for_html
 
 Tone = Literal["good", "busy", "bad", "quiet"]
 # The colours of JupyterLab's theme, light or dark; the second value is for pages without such a theme.
@@ -66,16 +67,16 @@ def card(
     lines = [" ".join(parts)]
     if text is not None:
         shown, more = text[:_TEXT], len(text) - _TEXT
-        paragraph = f'<span style="white-space: pre-wrap">{for_html(shown)}</span>'
+        paragraph = f'<bdi style="white-space: pre-wrap">{for_html(shown)}</bdi>'
         paragraph = f"<s>{paragraph}</s>" if struck else paragraph
         lines.append(paragraph + (f" <small>… and {more:,} characters more</small>" if more > 0 else ""))
     if joined := " · ".join(_cut(fact, _FACT) for fact in facts):
         lines.append(f'<small style="{_FAINT}">{joined}</small>')
-    return f'<div style="{_CARD} {_EDGES[tone]}">{"<br>".join(lines)}</div>'
+    return f'<div class="{NOT_TYPESET}" style="{_CARD} {_EDGES[tone]}">{"<br>".join(lines)}</div>'
 
 
 def _cut(text: str, limit: int) -> str:
-    return for_html(text if len(text) <= limit else f"{text[: limit - 1]}…")
+    return f"<bdi>{for_html(text if len(text) <= limit else f'{text[: limit - 1]}…')}</bdi>"
 
 
 def known(label: str, value: object) -> list[str]:

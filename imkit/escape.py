@@ -9,6 +9,10 @@ from __future__ import annotations
 import html
 import unicodedata
 
+# The classes of HTML elements in which MathJax typesets no formulas: the older one of nbconvert's pages and the classic
+# notebook, and the one of JupyterLab. In other elements "$5 here and $6 there" is a formula.
+NOT_TYPESET = "tex2jax_ignore mathjax_ignore"
+
 # Format characters that reorder or hide text: bidirectional controls, zero-width marks, the byte-order mark.
 _REORDERING = frozenset(
     {0x061C, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC)}

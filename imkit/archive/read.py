@@ -181,4 +181,5 @@ def plain_frame(table: pa.Table) -> pd.DataFrame:
         pa.bool_(): pd.BooleanDtype(),
     }
     frame: pd.DataFrame = table.to_pandas(types_mapper=types.get)
+    frame.attrs["imkit"] = {}  # so that a notebook typesets nothing in it: `imkit.history.summary`
     return frame

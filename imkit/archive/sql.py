@@ -124,6 +124,7 @@ def _answer(
             raise ArchiveError(f"the archive {storage.place} cannot be read: {error}") from error
         try:
             answer: pd.DataFrame = database.execute(query, parameters).df()
+            answer.attrs["imkit"] = {}  # so that a notebook typesets nothing in it: `imkit.history.summary`
             return answer
         except duckdb.IOException:
             raise

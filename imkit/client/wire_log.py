@@ -104,7 +104,7 @@ class WireLog:
         import pandas as pd
 
         entries = list(self._entries)[-count:]
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "time": pd.to_datetime([entry.at for entry in entries], unit="s", utc=True).as_unit("ms"),
                 "direction": pd.Categorical([entry.direction for entry in entries], ["up", "down"]),
@@ -113,6 +113,8 @@ class WireLog:
                 "bytes": pd.array([entry.size for entry in entries], dtype="Int64"),
             }
         )
+        frame.attrs["imkit"] = {}  # so that a notebook typesets nothing in it: `imkit.history.summary`
+        return frame
 
 
 def decode_frame(data: bytes, direction: Direction) -> tuple[str, Any]:

@@ -6,14 +6,16 @@ browser must not run them as scripts.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from imkit.errors import InvalidMessage
-from imkit.escape import for_html
+from imkit.escape import NOT_TYPESET, for_html
 from imkit.history.summary import described
 from imkit.whole_files import whole_file
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 # A cell that begins with one of these is a formula to a spreadsheet. The last four come from Chinese keyboards.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_INNER_FORMULA = re.compile(r"[;\t\r\n](?=[\x20\x22]*[=+\-@＝＋－＠][^;\t\r\n]*[(|!])")
 _JSON_COLUMNS = ("ext", "payload", "reactions")
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -77,18 +80,28 @@ def _csv(frame: pd.DataFrame, file: IO[bytes]) -> None:
             safe.isetitem(number, column.astype(object).map(_without_formula, na_action="ignore").array)
     # The byte order mark tells Excel that the file is UTF-8, so that it shows 中文; pandas, DuckDB and R skip it.
     file.write("\ufeff".encode())
-    # pandas quotes a cell that holds a character of the line terminator. With "\r\n" neither of them begins a row.
-    safe.to_csv(file, index=False, lineterminator="\r\n", date_format="%Y-%m-%dT%H:%M:%S.%f%z")
+    # All cells but numbers are quoted, because a spreadsheet of another locale also splits at ; or tab. pandas quotes a
+    # cell that holds a character of the line terminator. With "\r\n" neither of them begins a row.
+    date_format = "%Y-%m-%dT%H:%M:%S.%f%z"
+    safe.to_csv(file, index=False, lineterminator="\r\n", date_format=date_format, quoting=csv.QUOTE_NONNUMERIC)
 
 
 def _without_formula(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula: with an apostrophe before it if need be.
 
+    A spreadsheet that splits at ; or tab takes a quote in the middle of its cell for a character, so that a part of a
+    text may become a cell. Such a part gets its apostrophe if it is a formula that could do harm: one that calls
+    something. A smiley such as ;-) stays as it is.
+
     Example:
-        >>> _without_formula("=1+1")
-        "'=1+1"
+        >>> _without_formula("=1+1"), _without_formula("tea;=cmd|'/c calc'!A1;-)")
+        ("'=1+1", "tea;'=cmd|'/c calc'!A1;-)")
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+    if not isinstance(value, str):
+        return value
+    if ";" in value or not value.isprintable():  # most texts have no part
+        value = _INNER_FORMULA.sub(r"\g<0>'", value)
+    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
 
 
 def _holds_numbers_or_times(column: pd.Series[Any]) -> bool:
@@ -131,15 +144,17 @@ def _html(frame: pd.DataFrame, file: IO[bytes]) -> None:
     write_text(
         '<!doctype html>\n<html><head><meta charset="utf-8">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{title}</title>\n<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n<table>\n<thead><tr>"
+        f"<title>{title}</title>\n<style>{_STYLE}</style></head>\n"
+        f'<body class="{NOT_TYPESET}"><h1>{title}</h1>\n<table>\n<thead><tr>'
     )
     write_text(
-        "".join(f'<th scope="col">{for_html(str(name))}</th>' for name in frame.columns) + "</tr></thead>\n<tbody>\n"
+        "".join(f'<th scope="col"><bdi>{for_html(str(name))}</bdi></th>' for name in frame.columns)
+        + "</tr></thead>\n<tbody>\n"
     )
     missing = [frame.iloc[:, number].isna().tolist() for number in range(frame.shape[1])]
     for index, row in enumerate(frame.itertuples(index=False, name=None)):
         cells = ("" if missing[number][index] else for_html(str(value)) for number, value in enumerate(row))
-        write_text("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n")
+        write_text("<tr>" + "".join(f"<td><bdi>{cell}</bdi></td>" for cell in cells) + "</tr>\n")
     write_text("</tbody></table></body></html>\n")
 
 

@@ -155,7 +155,9 @@ class ImAccessor:
         attributes = [json.loads(text) if isinstance(text, str) else {} for text in self._frame["ext"]]
         names = keys or tuple(dict.fromkeys(key for ext in attributes for key in ext))
         columns = {name: _typed([ext.get(name) for ext in attributes]) for name in names}
-        return pd.DataFrame(columns, index=self._frame.index)
+        found = pd.DataFrame(columns, index=self._frame.index)
+        found.attrs = self._frame.attrs
+        return found
 
     def local(self, zone: str) -> pd.DataFrame:
         """Return the frame with its times in another time zone. The moments stay the same.

@@ -1,6 +1,8 @@
-"""The line above a history frame in a notebook: what was loaded, and whether that is complete.
+"""How a notebook shows imkit's frames: a line above says what was loaded, and no text in them is typeset or acts.
 
-`install` makes IPython show the line: it registers formatters for pandas DataFrames. Any other frame looks as before.
+`install` registers formatters for the classes of pandas. They know a frame of imkit, and what pandas makes of it, by
+the ``"imkit"`` in its ``attrs``: a filter, a choice of columns, ``head``, ``merge`` and ``concat`` keep it. Any other
+frame looks as before. So no option of pandas changes for the user's own frames, and a frame stays a plain DataFrame.
 """
 
 from __future__ import annotations
@@ -8,10 +10,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from imkit.escape import for_html, for_terminal
+from imkit.escape import NOT_TYPESET, for_html, for_terminal
 
 # The module and the name of the class in pandas 3, and in earlier versions.
 _FRAME_CLASSES = (("pandas", "DataFrame"), ("pandas.core.frame", "DataFrame"))
+_SERIES_CLASSES = (("pandas", "Series"), ("pandas.core.series", "Series"))
+_STYLER_CLASSES = (("pandas.io.formats.style", "Styler"),)
 
 
 def described(source: dict[str, Any]) -> str:
@@ -39,7 +43,7 @@ def described(source: dict[str, Any]) -> str:
 
 
 def install() -> None:
-    """Make IPython show the line above history frames; without IPython do nothing. A second call does no harm.
+    """Make IPython show imkit's frames so; without IPython do nothing. A second call does no harm.
 
     The formatters are registered by the name of the class, so pandas is not imported. A formatter that the user has
     registered for the class itself takes precedence.
@@ -54,7 +58,10 @@ def install() -> None:
     formatters = shell.display_formatter.formatters
     for module, name in _FRAME_CLASSES:
         formatters["text/html"].for_type_by_name(module, name, as_html)
-        formatters["text/plain"].for_type_by_name(module, name, _print_frame)
+    for module, name in (*_FRAME_CLASSES, *_SERIES_CLASSES):
+        formatters["text/plain"].for_type_by_name(module, name, _print)
+    for module, name in _STYLER_CLASSES:
+        formatters["text/html"].for_type_by_name(module, name, _styled_as_html)
 
 
 def line_above(frame: Any) -> str | None:
@@ -64,7 +71,7 @@ def line_above(frame: Any) -> str | None:
     frame has, and from what it was made: ``3 rows, made from 8 messages of 42: complete``.
     """
     source = frame.attrs.get("imkit")
-    if not isinstance(source, dict) or "complete" not in source or "message_id" not in frame.columns:
+    if not isinstance(source, dict) or "complete" not in source or "message_id" not in getattr(frame, "columns", ()):
         return None
     rows = len(frame)
     made = "" if source.get("rows") == rows else f"{rows:,} row{'' if rows == 1 else 's'}, made from "
@@ -72,15 +79,42 @@ def line_above(frame: Any) -> str | None:
 
 
 def as_html(frame: Any) -> str | None:
-    """Return a frame as HTML with the line above it. A warning sign marks a frame that is not complete."""
-    table: str | None = frame._repr_html_()
+    """Return a frame as HTML. A frame of imkit is not typeset, and a history frame has the line above it.
+
+    A warning sign marks a frame that is not complete.
+    """
+    if "imkit" not in frame.attrs:
+        return _html_of(frame)
+    import pandas as pd  # loaded already: there is a frame
+
+    with pd.option_context("display.html.use_mathjax", False):
+        table = _html_of(frame)
     line = line_above(frame)
     if line is None or table is None:
         return table
     mark = "" if frame.attrs["imkit"]["complete"] else "⚠ "
-    return f"<div><small>{mark}{for_html(line)}</small></div>\n{table}"
+    return f'<div class="{NOT_TYPESET}"><small>{mark}{for_html(line)}</small></div>\n{table}'
 
 
-def _print_frame(frame: Any, printer: Any, _cycle: bool) -> None:
-    line = line_above(frame)
-    printer.text(repr(frame) if line is None else f"{for_terminal(line)}\n{frame!r}")
+def _styled_as_html(styler: Any) -> str | None:
+    if "imkit" not in styler.data.attrs:
+        return _html_of(styler)
+    import pandas as pd
+
+    with pd.option_context("styler.html.mathjax", False):
+        return _html_of(styler)
+
+
+def _html_of(shown: Any) -> str | None:
+    table: str | None = shown._repr_html_()
+    return table
+
+
+def _print(shown: Any, printer: Any, _cycle: bool) -> None:
+    """Print a DataFrame or a Series. In one of imkit, characters that control a terminal are escaped."""
+    text = repr(shown)
+    if "imkit" in shown.attrs:
+        text = "\n".join(map(for_terminal, text.split("\n")))
+        if line := line_above(shown):
+            text = f"{for_terminal(line)}\n{text}"
+    printer.text(text)

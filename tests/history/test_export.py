@@ -48,7 +48,7 @@ def test_parquet_keeps_the_frame(frame: pd.DataFrame, tmp_path: Path) -> None:
 
 def test_csv_holds_no_formula_and_whole_ids(frame: pd.DataFrame, tmp_path: Path) -> None:
     path = write(frame, tmp_path / "f.csv")
-    assert path.read_bytes().startswith(b"\xef\xbb\xbfmessage_id,")
+    assert path.read_bytes().startswith(b'\xef\xbb\xbf"message_id",')
     back = pd.read_csv(path, dtype="string", keep_default_na=False)
     assert list(back.columns) == list(COLUMNS)
     assert back.message_id[0] == "1882603211714461703"
@@ -63,7 +63,7 @@ def test_csv_holds_no_formula_and_whole_ids(frame: pd.DataFrame, tmp_path: Path)
 
 def test_column_names_are_no_formula(tmp_path: Path) -> None:
     path = write(pd.DataFrame({"=1+1": [1], "ok": [True]}), tmp_path / "f.csv")
-    assert path.read_text(encoding="utf-8-sig").splitlines() == ["'=1+1,ok", "1,True"]
+    assert path.read_text(encoding="utf-8-sig").splitlines() == ['"\'=1+1","ok"', "1,True"]
 
 
 def test_json_lines_hold_json_values(frame: pd.DataFrame, tmp_path: Path) -> None:
