@@ -20,7 +20,8 @@ class Limits:
     Attributes:
         connections: the most open connections, HTTP and WebSocket together; fewer if the system allows fewer files.
         waiting_connections: the most HTTP connections that have not sent a whole request, and the most WebSockets
-            without a login. One more makes the server close the one that has waited the longest.
+            without a login; of each at most a third of all. One more makes the server close the one that has waited
+            the longest.
         head_seconds: how long the head of a request may take.
         body_seconds: how long the body of a request may take, plus one second for each `body_bytes_per_second`.
         body_bytes_per_second: the slowest body.
@@ -29,7 +30,8 @@ class Limits:
         login_attempts: the most refused logins on one WebSocket.
         unread_seconds: a client that takes nothing of what was sent to it for so long is cut.
         json_bytes: the largest JSON body of a request.
-        uploads_at_once: the most uploads that are read at one time; each may be in memory.
+        uploads_at_once: the most uploads that are read at one time.
+        uploads_at_once_per_user: the most of these that are of one user.
         attachment_bytes_per_user: the most bytes of one user's attachments.
         attachment_bytes_in_all: the most bytes of all attachments.
         store_bytes: the largest data file, and the most data in memory without a file.
@@ -58,7 +60,8 @@ class Limits:
     login_attempts: int = 10
     unread_seconds: float = 30
     json_bytes: int = MIB
-    uploads_at_once: int = 16
+    uploads_at_once: int = 64
+    uploads_at_once_per_user: int = 8
     attachment_bytes_per_user: int = GIB
     attachment_bytes_in_all: int = 4 * GIB
     store_bytes: int = 16 * GIB

@@ -147,12 +147,14 @@ def test_a_message_in_endless_parts_is_cut() -> None:
         assert is_cut(client, (b"\x00\x80" + bytes(4)) * 1000)
 
 
-def test_half_requests_do_not_keep_others_out() -> None:
-    with served(waiting_connections=8) as server, ExitStack() as opened:
-        for _ in range(40):
-            half = opened.enter_context(connected(server))
+@pytest.mark.parametrize("half", ["half a head", "half a body"])
+@pytest.mark.parametrize("limits", [{"waiting_connections": 8}, {"connections": 24}], ids=["waiting", "all"])
+def test_half_requests_do_not_keep_others_out(half: str, limits: dict[str, Any]) -> None:
+    with served(**limits) as server, ExitStack() as opened:
+        for _ in range(60):
+            client = opened.enter_context(connected(server))
             with suppress(OSError):  # it may have been closed for the next one
-                half.sendall(b"GET /imkit/health HTTP/1.1\r\nHost: local")
+                client.sendall(HALVES[half][0])
         assert server.health().status_code == 200
         assert eventually(lambda: server.connections <= 9)
         for _ in range(12):
@@ -161,9 +163,10 @@ def test_half_requests_do_not_keep_others_out() -> None:
         assert Device(server, "alice").provision.status.errorCode == 0
 
 
-def test_too_many_connections_are_refused_as_json() -> None:
-    with served(connections=8) as server, ExitStack() as opened:
-        for _ in range(8):
-            opened.enter_context(connected(server))
+def test_where_all_connections_are_logged_in_one_more_is_refused_as_json() -> None:
+    with served(connections=4) as server:
+        for number in range(4):
+            Device(server, "alice", f"phone{number}", unread=False).api.http.close()
+        assert eventually(lambda: server.connections == 4)
         status, body = answer_to(server)
         assert (status, body["error"]) == (503, "service_unavailable")

@@ -27,6 +27,7 @@ from tests.sandbox.server.raw_client import (
     text_body,
     token_of,
 )
+from tests.waits import eventually
 
 LIMIT = 40 * KIB
 LIMIT_REACHED = (403, 40007)
@@ -35,7 +36,7 @@ LIMIT_REACHED = (403, 40007)
 @pytest.fixture(scope="module")
 def small() -> Iterator[Served]:
     """A server where little is allowed."""
-    few = dict.fromkeys(("groups_per_user", "threads_per_group", "tokens_per_user", "uploads_at_once"), 2)
+    few = dict.fromkeys(("groups_per_user", "threads_per_group", "tokens_per_user", "uploads_at_once_per_user"), 2)
     sends = {"sends_per_second": 1e-9, "sends_at_once": 5}
     attached = {"attachment_bytes_per_user": 3 * LIMIT, "attachment_bytes_in_all": 5 * LIMIT}
     with served(options={"attachment_bytes": LIMIT}, **few, **sends, **attached, members_per_group=3) as running:
@@ -109,6 +110,19 @@ def test_attachments_have_quotas(small: Served, alice: Api) -> None:
     assert {upload(other, b"x" * LIMIT).status_code for other in others for _ in range(3)} >= {403}
     stored = small.store.row("SELECT sum(length(body)) FROM attachments")[0]
     assert stored <= 5 * LIMIT
+
+
+def test_few_uploads_of_a_user_are_read_at_once(small: Served, alice: Api) -> None:
+    begun = [socket.create_connection(("127.0.0.1", small.port), timeout=WAIT) for _ in range(2)]
+    for client in begun:
+        client.sendall(head_of(alice, "Content-Length: 1000", "Expect: 100-continue"))
+        assert client.recv(4096).startswith(b"HTTP/1.1 100")
+    assert upload(alice, b"third").json()["error"] == "reach_limit"
+    other = new_name()
+    assert upload(Api(small, token_of(small, other), other), b"of another user").status_code in (200, 403)
+    for client in begun:
+        client.close()
+    assert eventually(lambda: upload(alice, b"third").status_code != 429)
 
 
 def test_a_made_up_content_type_does_not_break_the_download() -> None:
@@ -231,6 +245,35 @@ def test_an_error_of_the_store_is_json(tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(server.server.application.backend.quotas, "check_room", lambda: None)
         assert upload(alice, os.urandom(50_000)).json()["error"] == "insufficient_storage"
         assert server.health().status_code == 200
+
+
+WRONG_VALUES: tuple[Any, ...] = (None, -1, 10**400, "x" * 5000, "\x00", [[]], {"a": {}})
+FIELDS = (
+    *("grant_type", "username", "password", "ttl", "client_secret", "nickname", "newpassword", "resource", "user"),
+    *("owner", "groupname", "name", "desc", "description", "members", "maxusers", "custom", "avatar", "public"),
+    *("newowner", "newadmin", "usernames", "mute_duration", "msg_id", "group_id", "threadIds", "queue", "start"),
+    *("pull_number", "is_positive", "startTime", "endTime", "msgType", "userId", "to", "from", "chat_type", "force"),
+)
+
+
+def test_no_value_makes_a_handler_fail() -> None:
+    right: dict[str, Any] = {"grant_type": "inherit", "username": "alice", "chat_type": "groupchat"}
+    with served() as server:
+        alice, app = Device(server, "alice"), app_api(server)
+        group = alice.api.group()
+        thread = alice.api.thread(group, parent := alice.send(group, "parent"))
+        right |= {"group_id": group, "msg_id": str(parent), "queue": f"{thread}@conference.easemob.com", "to": thread}
+        names = {"organization": "imkit", "application": "sandbox", "group": group, "user": "alice", "users": "alice"}
+        names |= {"message": str(parent), "uuid": "x"}
+        for route in server.server.application.routes:
+            path = route.path.format(**names, id=thread if "/thread" in route.path else group)
+            for method in (route.methods or set()) - {"DELETE", "HEAD"}:
+                for value in WRONG_VALUES:
+                    query = {name: str(value)[:1000] for name in ("limit", "cursor", "pagenum", "pagesize", "sort")}
+                    wrong = dict.fromkeys(FIELDS, value)
+                    for api, body in ((alice.api, wrong), (alice.api, wrong | right), (app, wrong | right)):
+                        reply = api.http.request(method, server.rest_url + path, json=body, params=query)
+                        assert reply.status_code < 500, (method, path, value, reply.text)
 
 
 # ---------------------------------------------------------------- numbers that JSON does not have

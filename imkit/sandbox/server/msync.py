@@ -29,6 +29,7 @@ from imkit.sandbox.server.notices import compact
 from imkit.sandbox.server.permissions import SendRefused
 from imkit.sandbox.server.rest_replies import error_body
 from imkit.sandbox.server.store import Store
+from imkit.sandbox.server.tcp_connections import most_waiting
 from imkit.sandbox.server.uplink import Uplink
 from imkit.sandbox.server.users import Users, user_id
 from imkit.wire import schema
@@ -236,7 +237,7 @@ class MsyncServer:
 
     def _close_strangers(self) -> None:
         """Close the socket that has waited the longest for its login, if too many wait."""
-        most = self._options.limits.waiting_connections
+        most = most_waiting(self._options.limits)
         if len(self.connections) > most:
             strangers = [each for each in self.connections if not each.user and not each.closing]
             if len(strangers) > most:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import uuid
+from collections import Counter
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
@@ -30,30 +31,31 @@ _CONTENT_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; *[\w.+-]{1,32}=[\w.+\
 def routes(backend: Backend) -> list[Route]:
     """Return the routes of this module."""
     limits = backend.options.limits
-    uploading = 0
+    uploading: Counter[str] = Counter()  # by user, the uploads that are being read
 
     async def upload(request: Request) -> Response:
-        nonlocal uploading
         started = now_ms()
         check_app(backend, request)
-        user = authenticate(backend, request)
-        backend.quotas.check_attachment(user or "", 0)
+        user = authenticate(backend, request) or ""
+        backend.quotas.check_attachment(user, 0)
         request = bounded(request, limits, backend.options.attachment_bytes + _OVERHEAD)
-        if uploading >= limits.uploads_at_once:
-            raise RestError(429, "reach_limit", f"{uploading} uploads are being read already")
-        uploading += 1
+        if uploading[user] >= limits.uploads_at_once_per_user or uploading.total() >= limits.uploads_at_once:
+            raise RestError(429, "reach_limit", f"{uploading[user]} uploads of {user or 'the app'} are being read")
+        uploading[user] += 1
         try:
             file_name, content_type, body = await _uploaded(request, backend.options.attachment_bytes)
         finally:
-            uploading -= 1
+            uploading[user] -= 1
+            if not uploading[user]:
+                del uploading[user]
         name, secret = str(uuid.uuid4()), secrets.token_urlsafe(24)
         with backend.delivery.unit():
-            backend.quotas.check_attachment(user or "", len(body))
+            backend.quotas.check_attachment(user, len(body))
             backend.store.execute(
                 "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (name, secret, user or "", file_name, content_type, started, body),
+                (name, secret, user, file_name, content_type, started, body),
             )
-            backend.quotas.count_attachment(user or "", len(body))
+            backend.quotas.count_attachment(user, len(body))
         entity = {"uuid": name, "type": "chatfile", "share-secret": secret}
         extra = {"entities": [entity]}
         return JSONResponse(rest_replies.success(backend.options.app_key, "post", request.url.path, started, extra))

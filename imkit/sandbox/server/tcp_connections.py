@@ -56,19 +56,23 @@ class HttpConnection(_Watched, H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no request is being carried out, and the connection stays open."""
-        return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
+        """Whether the client has to do the next step: it has not sent a whole request."""
+        return (self._is_between_requests or self.conn.their_state is h11.SEND_BODY) and not self.transport.is_closing()
+
+    @property
+    def _is_between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, or refuse it if there are too many."""
+        """Take a connection. If there are too many, end the one that waits the longest: the new one at last."""
         super().connection_made(transport)
         self.waiting_since = time.monotonic()
-        if len(self.connections) > most_connections(self.limits):
-            self.refuse(503, "the sandbox has too many connections")
-        elif len(self.connections) > self.limits.waiting_connections:
-            waiting = [each for each in self.connections if isinstance(each, HttpConnection) and each.is_waiting]
-            if len(waiting) > self.limits.waiting_connections:
-                min(waiting, key=lambda each: each.waiting_since).refuse(503, "too many connections wait")
+        if len(self.connections) <= most_waiting(self.limits):
+            return
+        waiting = [each for each in self.connections if isinstance(each, HttpConnection) and each.is_waiting]
+        too_many = len(self.connections) > most_connections(self.limits)
+        if too_many or len(waiting) > most_waiting(self.limits):
+            min(waiting, key=lambda each: each.waiting_since).refuse(503, "the sandbox has too many connections")
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes; after a pause between two requests, the time for the head of the next one begins."""
@@ -83,7 +87,7 @@ class HttpConnection(_Watched, H11Protocol):
 
     def is_overdue(self, now: float) -> bool:
         """Return whether the client has kept the server waiting for too long."""
-        if not self.is_waiting:
+        if not self._is_between_requests or self.transport.is_closing():
             return False  # the body of a request has its own time: see `request_body`
         if self.conn.their_state is h11.SEND_BODY:  # of a request that was refused before its end
             return now - self.waiting_since > self.limits.discard_seconds
@@ -139,6 +143,11 @@ def most_connections(limits: Limits) -> int:
 
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return limits.connections if files < 0 else max(1, min(limits.connections, files - _SPARE_FILES))
+
+
+def most_waiting(limits: Limits) -> int:
+    """Return how many connections may wait for a whole request, and how many sockets for their login."""
+    return min(limits.waiting_connections, most_connections(limits) // 3)
 
 
 def sweep(connections: Iterable[Any], limits: Limits, now: float) -> None:
