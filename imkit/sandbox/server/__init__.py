@@ -8,6 +8,7 @@ Where things are:
 - `delivery`: which devices get a message or a notice. `device_queues`: what each device has not acknowledged yet.
 - `notices`: builds thread notices, group events and the marks of messages.
 - `rest` and `rest_…`: the REST calls. `middleware`: CORS, latency, rate limit and faults around them.
+- `tcp_connections`, `request_body`, `host_names`, `quotas`: how many connections, how slow, how much, under which name.
 - `users`, `groups`, `message_record`, `store`: the data.
 - `demo`: a made-up community.
 

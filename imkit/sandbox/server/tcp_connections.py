@@ -120,6 +120,8 @@ class HttpConnection(_Watched, H11Protocol):
 class SocketConnection(_Watched, WebSocketsSansIOProtocol):
     """A WebSocket. `msync` ends those without a login, and those that are silent."""
 
+    _fragments = 0  # of the message that is arriving
+
     def handle_ping(self) -> None:
         """Answer a ping, unless the client takes no answers."""
         if self.transport.get_write_buffer_size() > _PONG_BYTES:
@@ -129,7 +131,8 @@ class SocketConnection(_Watched, WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Any) -> None:
         """Take a part of a message; too many end the connection."""
-        if len(self.frames) >= _FRAGMENTS:
+        self._fragments = 0 if event.fin else self._fragments + 1
+        if self._fragments > _FRAGMENTS:
             self.transport.abort()
         else:
             super().handle_cont(event)
