@@ -210,7 +210,7 @@ class Connection:
     async def _run(self) -> None:
         """Connect, serve, and connect again after a loss, until the connection is closed or an error is final."""
         attempts = 0  # failed ones since the last success
-        renewed = False  # whether a refused token was replaced since the last success
+        renewed = False  # whether a refused token was replaced just now
         wants_new_token = False  # whether the service has refused the last token
         delays = self._timing.delays()
         while True:
@@ -219,7 +219,7 @@ class Connection:
                 token = await self._token(wants_new_token)
                 wants_new_token = False
                 await self._connect_and_serve(token)
-                attempts, renewed = 0, False
+                attempts = 0
                 if self._timing.clock() - began >= self._timing.steady:
                     delays = self._timing.delays()
             except TokenExpired as error:
@@ -250,6 +250,7 @@ class Connection:
                 return
             if self.state == "closed":
                 return
+            renewed = False  # an outage may be longer than the life of the new token
             await asyncio.sleep(next(delays))
             await self._may_reconnect.wait()
 

@@ -211,3 +211,18 @@ def test_a_token_function_that_fails_for_a_while_does_not_end_the_session() -> N
         service.cut()
         assert back.next(timeout=WAIT) == imkit.Connected()
         assert len(calls) == 4
+
+
+def test_a_new_token_that_expires_during_an_outage_is_replaced_too() -> None:
+    calls: list[int] = []
+
+    def fetch() -> str:
+        calls.append(1)
+        return f"t0ken{len(calls)}"
+
+    expired = envelope("PROVISION", schema.Provision(status=schema.Status(errorCode=6, reason="expired")))
+    with session_at([expired, None, None, expired], token=fetch) as (alice, service):
+        back = alice.events(imkit.Connected, imkit.LoggedOut, replay=False)
+        service.cut()
+        assert back.next(timeout=WAIT) == imkit.Connected()
+        assert len(calls) == 3
