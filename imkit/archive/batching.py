@@ -160,7 +160,8 @@ class Batcher:
         """Add the rows in completely read ranges to the batch, and keep the others for later.
 
         A row is `maybe_changed` if its range was covered before this sync, or if it has no id: then nothing tells
-        whether it is stored already.
+        whether it is stored already. So is a row later than the newest message before this sync, but with no larger id:
+        the service may have given an old message a new time.
         """
         if not batch.num_rows:
             return
@@ -168,7 +169,9 @@ class Batcher:
         is_covered = np.ones(batch.num_rows, dtype=bool) if finished else _within(times, covered)
         if not is_covered.all():
             reading.not_yet_covered.append(batch.filter(pa.array(~is_covered)))
-        maybe_changed = is_covered & (_within(times, plan.known.covered) | no_id)
+        has_old_id = parquet.message_numbers(batch["message_id"]) <= parquet.message_number(plan.known.newest_id)
+        moved = (times > plan.known.newest_at) & has_old_id
+        maybe_changed = is_covered & (_within(times, plan.known.covered) | no_id | moved)
         is_new = is_covered & ~maybe_changed
         if is_new.any():
             self._batch.new_rows.append(self._archive_rows(plan, batch, is_new))

@@ -55,6 +55,7 @@ FileName = Annotated[
 ]
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Text = Annotated[str, msgspec.Meta(pattern="\\A[^\ud800-\udfff]*\\Z")]  # what UTF-8 can encode
+MessageId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{0,20}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Time = Annotated[int, msgspec.Meta(ge=_FIRST_MILLISECOND, le=LAST_MILLISECOND)]
 
@@ -74,6 +75,8 @@ class StoredFile:
         size: in bytes.
         sha256: of its bytes.
         first, last: the earliest and the latest time of its rows, in ms since the epoch.
+        first_id, last_id: the smallest and the largest message id of its rows; "" if they have none, or if an earlier
+            version of imkit wrote the entry.
         extra: keys of a later version.
     """
 
@@ -85,6 +88,8 @@ class StoredFile:
     sha256: Digest
     first: Time
     last: Time
+    first_id: MessageId = ""
+    last_id: MessageId = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

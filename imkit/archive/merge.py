@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -137,17 +139,30 @@ def _without_duplicates(tables: Sequence[pa.Table]) -> pa.Table:
 def _files_to_compare(
     catalogue: CatalogueWriter, candidates: pa.Table, reread: Mapping[str, Reread]
 ) -> list[StoredFile]:
-    """Return the files that may hold an earlier version of a candidate, or a row that is gone."""
+    """Return the files that may hold an earlier version of a candidate, or a row that is gone.
+
+    An earlier version may have another time, because the service may change it. Then the id tells: ids grow with time
+    (if they do not, this returns more files), so it adds files only for messages that were moved.
+    """
     times = np.unique(parquet.milliseconds(candidates["time"]))
+    ids = np.unique(parquet.message_numbers(candidates["message_id"]))
+    ids = ids[ids > 0]  # a message without an id is only found by its time
     ranges = [each for one in reread.values() for each in one.ranges]
 
     def may_change(file: StoredFile) -> bool:
-        at = int(np.searchsorted(times, file.first))
-        if at < len(times) and times[at] <= file.last:
+        if _any_between(times, file.first, file.last):
+            return True
+        if _any_between(ids, parquet.message_number(file.first_id), parquet.message_number(file.last_id)):
             return True
         return any(first <= file.last and last >= file.first for first, last in ranges)
 
     return [file for file in catalogue.state.files_of("messages") if may_change(file)]
+
+
+def _any_between(numbers: npt.NDArray[Any], first: Any, last: Any) -> bool:
+    """Whether one of the sorted numbers lies in a range, both ends included."""
+    at = int(np.searchsorted(numbers, first))
+    return at < len(numbers) and bool(numbers[at] <= last)
 
 
 def _compare(

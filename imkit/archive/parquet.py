@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -113,6 +114,23 @@ def without_id(batch: pa.RecordBatch) -> BoolArray:
     return np.asarray(pc.fill_null(empty, True))
 
 
+def message_numbers(ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Return message ids as numbers; a row without an id gets 0."""
+    digits = pc.if_else(pc.equal(ids, ""), None, ids)
+    return np.asarray(pc.fill_null(pc.cast(digits, pa.uint64()), 0), dtype=np.uint64)
+
+
+def message_number(message_id: str) -> np.uint64:
+    """Return one message id as a number; 0 if it is not a number of 64 bits.
+
+    Example:
+        >>> int(message_number("1234")), int(message_number("9" * 30)), int(message_number(""))
+        (1234, 0, 0)
+    """
+    number = int(message_id) if message_id.isdecimal() and len(message_id) <= 20 else 0
+    return np.uint64(number if number < 2**64 else 0)
+
+
 def milliseconds(times: pa.Array | pa.ChunkedArray) -> IntArray:
     """Return times as ms since the epoch; a row without a time gets 0."""
     return np.asarray(pc.fill_null(pc.cast(times, pa.int64()), 0))
@@ -165,7 +183,8 @@ def _write_day(storage: Storage, kind: TableName, day: str, table: pa.Table) -> 
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **write_options(table.column_names))
     data = sink.getvalue().to_pybytes()
-    times = milliseconds(table["time"])
+    times, ids = milliseconds(table["time"]), message_numbers(table["message_id"])
+    ids = ids[ids > 0]
     # The time in the name is only for people who look into the folder.
     written_at = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     name = f"{kind}/day={day}/{written_at}-{secrets.token_hex(4)}.parquet"
@@ -178,6 +197,8 @@ def _write_day(storage: Storage, kind: TableName, day: str, table: pa.Table) -> 
         sha256=hashlib.sha256(data).hexdigest(),
         first=int(times.min()),
         last=int(times.max()),
+        first_id=str(ids.min()) if len(ids) else "",
+        last_id=str(ids.max()) if len(ids) else "",
     )
     storage.write(name, data)
     return entry

@@ -137,6 +137,12 @@ def test_a_row_without_an_id_may_always_be_stored_already() -> None:
     assert (reading.state.newest_id, reading.state.newest_at) == ("10", 10)
 
 
+def test_a_new_row_with_an_old_id_may_be_a_message_that_was_moved() -> None:
+    reading = Reading([(30, None)], covered=((0, 30),), newest_id="30", newest_at=30)
+    batch = reading.take(part([at(40, message_id=7), at(50)], (30, 50), finished=True))
+    assert (texts(batch.new_rows), texts(batch.maybe_changed)) == (["at 50"], ["at 40"])
+
+
 def test_the_newest_message_of_a_group_is_found_in_its_rows() -> None:
     """Ids of one millisecond are compared as numbers; a message that is older than the known one does not count."""
     reading = Reading(kind="group", covered=((0, 15),), newest_id="7", newest_at=15)

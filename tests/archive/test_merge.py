@@ -208,6 +208,16 @@ def test_a_version_of_another_day_moves_to_the_file_of_that_day(files: Files) ->
     assert files.texts() == ["text 0", "text 1"]
 
 
+def test_a_message_that_was_moved_is_stored_once_though_its_old_time_is_not_read(files: Files) -> None:
+    files.merge(CommitBatch([table(written(0), written(1))]))
+    files.merge(CommitBatch([table(written(60))]))
+    assert files.merge(CommitBatch(maybe_changed=[table(written(0, hour=61))])) == (0, 1, 0)
+    assert files.merge(again(written(1), found=[written(0, hour=61)], ranges=((0, MIDNIGHT + HOUR),))) == (0, 0, 0)
+    assert files.texts() == ["text 0", "text 1", "text 60"]
+    assert files.gone() == []
+    assert len(files.rows("versions")) == 1
+
+
 def test_files_of_workers_count_as_added(files: Files) -> None:
     with files.storage.writing(0):
         writer = CatalogueWriter(files.storage)  # a new writer removes files that no commit names
