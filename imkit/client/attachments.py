@@ -23,6 +23,7 @@ from imkit.messages import Attachment, Audio, Combine, Image, Message, Video
 from imkit.portal import Worker
 from imkit.whole_files import partial_file
 from imkit.wire import bundle
+from imkit.wire.keyvalues import check_text
 from imkit.wire.untrusted_json import is_id, text
 
 ATTACHMENT_BYTES = 10 * 2**20
@@ -59,6 +60,7 @@ async def upload_attachment(account: Account, target_id: str, body: A, progress:
         raise InvalidMessage(f"this {type(body).__name__} has a file and a URL", hint="Give one of them.")
     data, name = await asyncio.to_thread(_read, body.file)
     name = body.file_name or name or _default_name(body)
+    check_text("the name of a file", name)
     checked = _check_file(body, data, name)
     url, secret = await _upload(account, target_id, data, name, progress)
     uploaded = replace(checked, file=None, url=url, secret=secret, file_name=name, file_size=len(data))

@@ -15,6 +15,7 @@ from imkit.messages import Message
 from imkit.times import from_milliseconds
 from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.rest_message import message_from_json
+from imkit.wire.roaming_page import MAX_CURSOR_CHARACTERS
 from imkit.wire.untrusted_json import identifier, mapping, number, objects, text
 
 logger = logger_of_untrusted("imkit.client.lists")
@@ -121,6 +122,8 @@ async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerato
         cursor = text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
         if not cursor or hash(cursor) in followed or not count:
             return
+        if len(cursor) > MAX_CURSOR_CHARACTERS:
+            raise ProtocolError(f"asking for {what}: the cursor has {len(cursor):,} characters")
         followed.add(hash(cursor))
 
 

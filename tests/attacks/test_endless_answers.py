@@ -251,6 +251,13 @@ def test_a_list_whose_pages_repeat_ends() -> None:
         assert len(server.asked) == 2
 
 
+def test_a_cursor_that_fits_into_no_url() -> None:
+    body = {"entities": [{"id": "42"}], "properties": {"cursor": "c" * 70_000}}
+    with odd_session(lambda _: Answer(200, body)) as (session, _):
+        with pytest.raises(imkit.ProtocolError, match="the cursor has 70,000 characters"):
+            list(session.threads())
+
+
 def test_a_history_whose_pages_do_not_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(roaming, "MAX_PAGES", 10)
     chain = PageChain(Query(), newest_first=True)
