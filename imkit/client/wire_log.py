@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from imkit.client.redaction import redacted, without_share_secrets
 from imkit.wire import schema
 from imkit.wire.enums import FrameCommand, NameSpace
+from imkit.wire.untrusted_json import json_value, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,14 +81,14 @@ class WireLog:
     def note_answer(self, line: str, status: int, content: bytes) -> None:
         """Note the answer to the REST request `line`."""
         if self.is_on:
-            try:
-                decoded = json.loads(content)
-            except (ValueError, RecursionError):
+            decoded = json_value(content)
+            if decoded is None:
                 decoded = {"not JSON": content[:200].decode(errors="replace")}
             self._note("down", f"{status} {line}", decoded, len(content))
 
     def _note(self, direction: Direction, command: str, content: Any, size: int) -> None:
-        decoded = without_share_secrets(json.dumps(redacted(content), ensure_ascii=False, default=str))
+        # `plain` first: what a stranger nested deeply, or half a character, must not cost the frame that holds it.
+        decoded = without_share_secrets(json.dumps(redacted(plain(content)), ensure_ascii=False))
         if len(decoded) > _MAX_CHARACTERS:
             beginning = decoded[:_KEPT_CHARACTERS]
             decoded = json.dumps({"cut": f"{len(decoded):,} characters", "begins": beginning}, ensure_ascii=False)
