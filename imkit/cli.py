@@ -89,6 +89,7 @@ def _run_jupyterlab(parsed: argparse.Namespace, folder: Path, start: str) -> int
     """Run JupyterLab in a folder, open at one notebook, until the user ends it; return its exit code."""
     options = [
         f"--ServerApp.root_dir={folder}",
+        "--ServerApp.kernel_spec_manager_class=imkit.kernels.KernelSpecs",
         # JupyterLab opens the first address and prints the second.
         f"--LabApp.default_url=/lab/tree/{start}",
         f"--ServerApp.default_url=/lab/tree/{start}",
@@ -107,7 +108,9 @@ def _run_jupyterlab(parsed: argparse.Namespace, folder: Path, start: str) -> int
     # it would ask for permission in a box that covers the form the user is about to use.
     settings = [str(_JUPYTER_SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(settings)}
-    with subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=folder, env=environment) as lab:
+    # -P: Python does not search the folder for modules. A file json.py there would run instead of Python's own.
+    command = [sys.executable, "-P", "-m", "jupyterlab", *options]
+    with subprocess.Popen(command, cwd=folder, env=environment) as lab:
         while True:
             try:
                 return lab.wait()

@@ -1,0 +1,37 @@
+"""The kernels of `imkit lab`: they start without importing modules from the folder of the notebook.
+
+Python runs `-m ipykernel_launcher` with the working directory first on the path of modules. So a file types.py beside a
+notebook, of a student or of a stranger, would run instead of Python's own, and the kernel would not start.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+_THIS_PYTHON = {
+    "python",
+    "python3",
+    f"python3.{sys.version_info.minor}",
+    sys.executable,
+}  # Jupyter runs its own for all
+_LAUNCHER = ["-m", "ipykernel_launcher"]
+# As the launcher does, but before it imports anything. Not -P: then IPython would not add the folder later.
+_PROGRAM = (
+    "import sys; sys.path[:] = filter(None, sys.path); from ipykernel import kernelapp; kernelapp.launch_new_instance()"
+)
+
+
+class KernelSpecs(KernelSpecManager):
+    """The kernels that Jupyter finds; those of this Python start without the notebook's folder.
+
+    When they have started, IPython adds the folder behind Python's own modules: `import mymodule` works.
+    """
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return how to start a kernel."""
+        found: KernelSpec = super().get_kernel_spec(kernel_name)
+        if found.argv[0] in _THIS_PYTHON and found.argv[1:3] == _LAUNCHER:
+            found.argv[1:3] = ["-c", _PROGRAM]
+        return found
