@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidURI, WebSocketException
 from websockets.protocol import OPEN
 
 from imkit.client.http import is_loopback
@@ -56,6 +56,7 @@ _socket_logger.setLevel(logging.INFO)
 
 FIRST_ATTEMPTS = 3  # to connect at a login; after the login the connection tries to reconnect for ever
 MAX_FRAME_BYTES = 16 * 2**20
+MAX_FRAGMENTS = 4_096  # of one message, in MSYNC always one; empty ones would cost memory that no size limits
 
 State = Literal["new", "connecting", "connected", "closed"]
 
@@ -277,10 +278,9 @@ class Connection:
             reason = "the socket was closed"
             try:
                 await self._perform(socket, self._protocol.connect(token, self._timing.clock()))
-                async for frame in socket:
+                async for data in _messages(socket):
                     if self.state == "closed":
                         continue  # not handled, so not acknowledged: the user's next login gets it
-                    data = frame.encode() if isinstance(frame, str) else frame
                     self._wire_log.note_frame("down", data)
                     await self._perform(socket, self._protocol.receive(data, self._timing.clock()))
                 reason = f"the service closed the socket ({socket.close_code} {socket.close_reason})".strip()
@@ -382,6 +382,25 @@ class Connection:
         self._outbox.close(reason)
         if opened:
             self._deliver([LoggedOut(reason)], 0)
+
+
+async def _messages(socket: ClientConnection) -> AsyncIterator[bytes]:
+    """Yield the messages that arrive on a socket, until it is closed.
+
+    Raises:
+        ConnectionClosed: it was closed with an error, or a message came in too many fragments.
+    """
+    while True:
+        fragments: list[bytes] = []
+        try:
+            async for fragment in socket.recv_streaming(decode=False):
+                fragments.append(fragment)
+                if len(fragments) > MAX_FRAGMENTS:
+                    logger.warning("a message came in more than %d fragments: closing the connection", MAX_FRAGMENTS)
+                    socket.transport.abort()
+        except ConnectionClosedOK:
+            return
+        yield fragments[0] if len(fragments) == 1 else b"".join(fragments)
 
 
 def _is_refusal(error: IMError) -> bool:

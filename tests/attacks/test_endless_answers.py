@@ -390,3 +390,26 @@ def test_a_page_of_unreadable_messages_is_a_few_lines_in_the_log(caplog: pytest.
             for _ in range(300):
                 assert isinstance(heard.next(timeout=WAIT), MessageReceived)
     assert len([record for record in caplog.records if "could not be read" in record.getMessage()]) <= 6
+
+
+def test_a_message_of_endless_empty_fragments_ends_the_connection() -> None:
+    logins: list[int] = []
+
+    def serve(sock: ServerConnection) -> None:
+        welcome(sock)
+        logins.append(1)
+        if len(logins) == 1:
+            ready.wait(WAIT)
+            with suppress(OSError):
+                sock.socket.sendall(b"\x02\x00" + b"\x00\x00" * 100_000)  # begins a message that has no end
+        for _ in sock:
+            pass
+
+    ready = threading.Event()
+    with socket_stand_in(serve) as url:
+        app = imkit.App("org#app", rest_url="http://127.0.0.1:9", ws_url=url)
+        with imkit.login(new_name("alice"), app=app, token="t0ken") as session:
+            events = session.events(imkit.Connected, imkit.Disconnected, replay=False)
+            ready.set()
+            assert isinstance(events.next(timeout=WAIT), imkit.Disconnected)
+            assert isinstance(events.next(timeout=WAIT), imkit.Connected)
