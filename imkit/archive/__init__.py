@@ -4,7 +4,7 @@
         messages/day=2026-03-01/*.parquet      the current version of each message, once
         versions/day=2026-03-01/*.parquet      earlier versions of messages that were edited
         attachments/ab/abcdef…                 files, named by their sha256, and a table of them for each day
-        live/day=2026-03-01/*.json             edits and recalls that a session saw, if a live log was kept
+        live/day=2026-03-01/*.json             edits and recalls that a session saw, one a line, if a live log was kept
         replaced/                              files that were merged into others, for readers that still use them
         catalogue/                             which files count, and how far each conversation has been read
 

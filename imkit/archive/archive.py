@@ -14,7 +14,7 @@ from imkit.archive import catalogue
 from imkit.archive.catalogue import CatalogueWriter, State
 from imkit.archive.compact import compact
 from imkit.archive.dask_frame import dask_frame
-from imkit.archive.live_log import Watch, live_table
+from imkit.archive.live_log import live_table
 from imkit.archive.read import (
     conversation_table,
     message_counts,
@@ -29,6 +29,7 @@ from imkit.archive.sync import sync
 from imkit.archive.sync_plan import SyncTargets
 from imkit.archive.sync_report import SyncReport
 from imkit.archive.verify import Verification, verify
+from imkit.archive.watch import Watch
 from imkit.cards import card
 from imkit.client.credentials import TokenSource
 from imkit.client.roaming import Progress
@@ -169,15 +170,19 @@ class Archive:
     def watch(self, session: Session) -> Watch:
         """Log edits and recalls while the session sees them, until ``.close()`` of the returned object.
 
-        The service's history no longer has a recalled message, but a session that was logged in has seen it. Each
-        event becomes one small file in the archive. Read them with ``archive.live()``, or in SQL as ``live``. Nothing
-        is logged unless this is called.
+        The service's history no longer has a recalled message, but a session that was logged in has seen it. Read the
+        log with ``archive.live()``, or in SQL as ``live``. Nothing is logged unless this is called.
+
+        Events that come while a file is being written go into the next file together, so the log keeps up. If it cannot
+        be written (the disk is full), the session goes on, and the log waits and tries again. If events are missed
+        after all, an entry "missed" says from when to when and how many, and the next sync reads that time again.
 
         Args:
             session: the login whose events are logged. It sees the messages of the groups and threads it has joined.
 
         Returns:
-            The log: `count` is the number of events so far; ``with`` closes it too.
+            The log: `count` is the number of events written, `failure` says why it cannot be written; ``with`` closes
+            it too.
 
         Example:
             >>> with archive.watch(alice) as log:
@@ -288,7 +293,7 @@ class Archive:
         | `versions` | earlier version of an edited message: the same and `superseded_at` |
         | `threads` | thread and group: `target_id`, `kind`, `name`, `group_id`, `status`, `complete`, `newest_at`, … |
         | `attachments` | attachment: `sha256`, `size`, `file_name`, or the `reason` why it could not be fetched |
-        | `live` | logged edit or recall: `event`, `at`, `operator`, `text`, `seconds_after` |
+        | `live` | logged edit or recall: `event`, `at`, `operator`, `text`, `seconds_after`; or `missed` events |
 
         `day` is the UTC day. With a condition on it, DuckDB opens only the files of those days. Times are in UTC.
 
@@ -377,6 +382,8 @@ class Archive:
 
     def live(self) -> pd.DataFrame:
         """Return the edits and recalls that `watch` has logged, the oldest first.
+
+        A row with the ``event`` "missed" says that the log lacks ``missed`` events between ``since`` and ``at``.
 
         Example:
             >>> list(archive.live().columns[:4])

@@ -1,29 +1,27 @@
-"""The live log: edits and recalls as a session sees them, to study messages that were sent and then recalled.
+"""The live log: edits and recalls as a session saw them, to study messages that were sent and then recalled.
 
 The history at the service no longer has a recalled message, but a session that was logged in has seen it. Nothing is
-logged unless `Archive.watch` is called. Each event becomes one small file beside the archive's tables, written without
-the archive's lock. Note that people recall messages that they do not want to be kept.
+logged unless `Archive.watch` is called. Note that people recall messages that they do not want to be kept.
+
+The files lie beside the archive's tables, and are written without the archive's lock (`imkit.archive.watch`): one JSON
+object a line, for each event. If events were missed, an entry `MISSED` says from when to when and how many. The next
+sync reads these times again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
-from imkit.archive import parquet
 from imkit.archive.storage import Storage
-from imkit.events import Event, MessageEdited, MessageRecalled
 from imkit.history.columns import TIME
-from imkit.messages import Message
-from imkit.session import Session
-from imkit.times import to_milliseconds
+from imkit.times import LAST_MILLISECOND, iso
 from imkit.whole_files import PART
-from imkit.wire.keyvalues import json_text
 
 logger = logging.getLogger("imkit.archive")
 
@@ -41,96 +39,78 @@ LIVE = pa.schema(
         "text": pa.string(),
         "ext": pa.string(),
         "edit_count": pa.int64(),
+        "since": TIME,
+        "missed": pa.int64(),
     }
 )
+MISSED = "missed"  # the value of `event` in an entry about events that were missed
+MISSED_SUFFIX = "-missed.json"  # of the names of files with such entries
 
 
-class Watch:
-    """A live log that is being written, until `close()`, the end of a `with` block or the end of the session.
+@dataclass(frozen=True, slots=True)
+class MissedEvents:
+    """Events that a live log has missed.
 
-    Attributes:
-        count: number of events it has written.
+    Args:
+        since: a time up to which the log is complete, in ms since the epoch.
+        at: when the last of them was missed, in ms since the epoch.
+        count: how many.
     """
 
-    def __init__(self, storage: Storage, session: Session) -> None:
-        self._storage = storage
-        self._user = session.user
-        self.count = 0
-        # One callback for both kinds of events: two would run at the same time, and could write an edit after the
-        # recall that followed it.
-        self._subscription = session.on(Event, self._write, replay=False)
+    since: int
+    at: int
+    count: int
 
-    def _write(self, event: Event) -> None:
-        entry = _entry_of(event)
-        if entry is None:
-            return
-        day = parquet.utc_day(entry["at"])
-        name = f"{FOLDER}/day={day}/{entry['at']}-{self.count:09}-{secrets.token_hex(6)}.json"
-        self._storage.write(name, json_text(entry).encode(errors="backslashreplace"))
-        self.count += 1
-
-    def close(self) -> None:
-        """Stop logging."""
-        self._subscription.off()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<live log of {self._user} in {self._storage.place}: {self.count:,} events>"
-
-
-def _entry_of(event: Event) -> dict[str, Any] | None:
-    """Return the log entry of an event; `None` if it is neither an edit nor a recall."""
-    match event:
-        case MessageRecalled():
-            return {
-                "event": "recalled",
-                "operator": event.by,
-                "message_id": event.message_id,
-                "at": to_milliseconds(event.at),
-                "target_id": event.to,
-                "seconds_after": event.seconds_after,
-                **_message_fields(event.message),
-            }
-        case MessageEdited():
-            return {
-                "event": "edited",
-                "operator": event.operator,
-                "message_id": event.message.id,
-                "at": to_milliseconds(event.at),
-                "target_id": event.message.to,
-                **_message_fields(event.message),
-            }
-    return None
-
-
-def _message_fields(message: Message | None) -> dict[str, Any]:
-    if message is None:
-        return {}
-    return {
-        "sender": message.sender,
-        "time": to_milliseconds(message.time),
-        "text": message.text,
-        "ext": json_text(message.ext) if message.ext else None,
-        "edit_count": message.edit_count,
-    }
+    def __str__(self) -> str:
+        return f"the live log missed {self.count:,} edits and recalls between {iso(self.since)} and {iso(self.at)}"
 
 
 def live_table(storage: Storage) -> pa.Table:
     """Return all logged events, the oldest first. An entry that cannot be read becomes a warning in the log."""
     batches = []
-    for name in storage.names(FOLDER):
-        if name.endswith(PART):
-            continue
-        try:
-            entry = json.loads(storage.read(name))
-            batches.append(pa.RecordBatch.from_pylist([{key: entry.get(key) for key in LIVE.names}], schema=LIVE))
-        except (ValueError, TypeError, AttributeError, pa.ArrowException, FileNotFoundError) as error:
-            logger.warning("%s of the archive %s cannot be read: %s", name, storage.place, error)
+    for name in _file_names(storage):
+        for entry in _entries(storage, name):
+            try:
+                batches.append(pa.RecordBatch.from_pylist([{key: entry.get(key) for key in LIVE.names}], schema=LIVE))
+            except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+                _warn(storage, name, error)
     return pa.Table.from_batches(batches, LIVE).sort_by("at")
+
+
+def missed_events(storage: Storage) -> list[MissedEvents]:
+    """Return which events the live log has missed. This reads only the files whose names say that they tell it."""
+    found = []
+    for name in _file_names(storage):
+        if name.endswith(MISSED_SUFFIX):
+            for entry in _entries(storage, name):
+                numbers = [entry.get(key) for key in ("since", "at", "missed")]
+                valid = [min(max(number, 0), LAST_MILLISECOND) for number in numbers if isinstance(number, int)]
+                if entry.get("event") == MISSED and len(valid) == len(numbers):
+                    found.append(MissedEvents(*valid))
+    return found
+
+
+def _file_names(storage: Storage) -> list[str]:
+    return [name for name in storage.names(FOLDER) if not name.endswith(PART)]
+
+
+def _entries(storage: Storage, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a file, without those that are not JSON objects."""
+    try:
+        lines = storage.read(name).splitlines()
+    except FileNotFoundError as error:
+        _warn(storage, name, error)
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            if not isinstance(entry, dict):
+                raise ValueError("it is not an object")
+        except (ValueError, RecursionError) as error:
+            _warn(storage, name, error)
+        else:
+            yield entry
+
+
+def _warn(storage: Storage, name: str, error: Exception) -> None:
+    logger.warning("%s of the archive %s cannot be read: %s", name, storage.place, error)

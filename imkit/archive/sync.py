@@ -18,6 +18,7 @@ from imkit.archive.batching import Batcher, ReadPlan
 from imkit.archive.catalogue import CatalogueWriter, State
 from imkit.archive.compact import compact
 from imkit.archive.dask_workers import DaskPool, Task, split_into_tasks
+from imkit.archive.live_log import missed_events
 from imkit.archive.merge import CommitBatch, merge_batch
 from imkit.archive.storage import Storage
 from imkit.archive.sync_plan import Planner, SyncTargets
@@ -126,7 +127,8 @@ async def sync(
     pool = None if client is None else DaskPool(client)
     async with locked_catalogue(storage, timeout) as catalogue:
         check_app(catalogue.state, account.app.app_key, storage.place)
-        plan = await Planner(account, catalogue.state, since, lookback, now, report).plan(of)
+        missed = await in_thread(missed_events, storage)
+        plan = await Planner(account, catalogue.state, since, lookback, now, missed, report).plan(of)
 
         async def commit(batch: CommitBatch) -> None:
             report.add_rows(await in_thread(merge_batch, storage, catalogue, batch, now, account.app.app_key))

@@ -14,6 +14,7 @@ from typing import Any
 
 from imkit.archive.batching import ReadPlan, unreadable_state
 from imkit.archive.catalogue import ConversationKind, ConversationState, State
+from imkit.archive.live_log import MissedEvents
 from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.paging import collected
@@ -51,16 +52,25 @@ class Planner:
         since: the start of the time range that the user asked for, in ms since the epoch, or `None`.
         lookback: how much of the recent past is read again, in ms.
         now: in ms since the epoch.
+        missed: what the live log has missed.
         report: gets what the planner finds.
     """
 
     def __init__(
-        self, account: Account, state: State, since: int | None, lookback: int, now: int, report: SyncReport
+        self,
+        account: Account,
+        state: State,
+        since: int | None,
+        lookback: int,
+        now: int,
+        missed: Sequence[MissedEvents],
+        report: SyncReport,
     ) -> None:
         self._account = account
         self._state = state
         self._since = since
-        self._recent = now - lookback if lookback else None
+        self._lookback = lookback
+        self._missed = missed
         self._now = now
         self._report = report
         self._conversations: dict[str, ConversationState] = {}
@@ -157,14 +167,15 @@ class Planner:
         *gaps, tail = missing(conversation.covered, self._since)
         is_known = bool(conversation.covered) and conversation.status == "ok"
         is_unchanged = conversation.kind == "thread" and is_known and newest_id == conversation.newest_id
-        is_active = self._recent is not None and max(newest_at, conversation.newest_at) >= self._recent
+        recent = self._recent(conversation)
+        is_active = recent is not None and max(newest_at, conversation.newest_at) >= recent
         self._report_change(conversation, is_unchanged)
         if is_unchanged and not gaps and not is_active:
             self._plan.skipped[conversation.id] = replace(conversation, synced_at=self._now)
             return
         start = tail[0]
         if is_known and start is not None:
-            start = self._earlier_start(start, newest_at if newest_id else None, is_active)
+            start = self._earlier_start(start, newest_at if newest_id else None, recent if is_active else None)
         bounds = (*_before(gaps, start), (start, None))
         self._plan.to_read[conversation.id] = ReadPlan(conversation, bounds, newest_id, newest_at)
 
@@ -176,7 +187,19 @@ class Planner:
         elif conversation.kind == "thread":
             self._report.changed.append(conversation.id)
 
-    def _earlier_start(self, start: int, newest_at: int | None, is_active: bool) -> int:
+    def _recent(self, conversation: ConversationState) -> int | None:
+        """Return the time from which on a conversation is read again if it was active since; `None`: it is not.
+
+        If the live log has missed events since the last sync, this one looks back from there: it finds what a sync at
+        that time would have found.
+        """
+        missed = [each for each in self._missed if each.at >= conversation.synced_at > 0]
+        known = self._report.missed_live
+        known += [text for text in map(str, missed) if text not in known]
+        begins = [self._now, *(each.since for each in missed)]
+        return min(begins) - self._lookback if self._lookback or missed else None
+
+    def _earlier_start(self, start: int, newest_at: int | None, recent: int | None) -> int:
         """Return where to begin reading: at `start`, where the last sync ended, or earlier.
 
         Earlier, if the newest message is older than that: the messages after it have been recalled. Earlier too, if the
@@ -185,12 +208,12 @@ class Planner:
         Args:
             start: in ms since the epoch.
             newest_at: the time of the newest message, if the service gave it.
-            is_active: whether the conversation was active in the recent past.
+            recent: where the recent past begins, if the conversation was active in it.
         """
         if newest_at is not None:
             start = min(start, newest_at)
-        if is_active and self._recent is not None:
-            start = max(min(start, self._recent), self._since or 0)
+        if recent is not None:
+            start = max(min(start, recent), self._since or 0)
         return start
 
 

@@ -30,6 +30,7 @@ class SyncReport:
         requests: number of requests that the sync made.
         seconds: how long the sync took.
         reasons: why messages are missing; empty if none are.
+        missed_live: what the live log has missed since the last sync. This sync has read these times again.
     """
 
     place: str
@@ -46,6 +47,7 @@ class SyncReport:
     requests: int = 0
     seconds: float = 0.0
     reasons: list[str] = field(default_factory=list)
+    missed_live: list[str] = field(default_factory=list)
 
     def _lines(self) -> list[str]:
         rows = f"{self.rows_added:,} messages added, {self.rows_changed:,} changed, {self.rows_gone:,} gone"
@@ -61,6 +63,7 @@ class SyncReport:
             more = f" and {len(reasons) - _SHOWN:,} more" if len(reasons) > _SHOWN else ""
             lines += [f"{status}, and kept: {'; '.join(shown)}{more}"] if shown else []
         lines += [f"not complete: {reason}" for reason in self.reasons[:_SHOWN]]
+        lines += [f"read again: {missed}" for missed in self.missed_live[:_SHOWN]]
         hidden = len(self.reasons) - _SHOWN
         return lines + ([f"not complete: {hidden:,} more"] if hidden > 0 else [])
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from imkit.archive import catalogue, parquet
 from imkit.archive.attachments import content_name
 from imkit.archive.catalogue import State, StoredFile
+from imkit.archive.live_log import missed_events
 from imkit.archive.read import why_incomplete
 from imkit.archive.storage import Storage
 from imkit.errors import ArchiveError
@@ -164,5 +165,7 @@ def _notes(storage: Storage, state: State) -> Iterator[Problem]:
         elif conversation.status != "ok":
             since = parquet.utc_day(conversation.status_since)
             yield Problem(where, f"{conversation.status} since {since}", "The archive keeps its messages.")
+    for missed in missed_events(storage):
+        yield Problem("live log", str(missed), "The next sync of a conversation reads that time of it again.")
     for name in catalogue.orphans(storage, state):
         yield Problem(name, "not part of the archive", "The next sync removes it.")

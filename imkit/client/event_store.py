@@ -187,8 +187,11 @@ class EventStream(Generic[E]):
 
     async def next_events(self) -> list[E | Dropped]:
         """Internal: wait for events and return all that are there; an empty list after the last one."""
-        if not await self._wait_until_ready():
-            return []
+        return self.take_ready() if await self._wait_until_ready() else []
+
+    def take_ready(self) -> list[E | Dropped]:
+        """Internal: return all events that are there, without waiting. Only imkit's loop may call this."""
+        self._take()
         events: list[E | Dropped] = []
         while (event := self._pop()) is not None:
             events.append(event)

@@ -1,31 +1,20 @@
 """The live log: edits and recalls that a session sees, logged only after `Archive.watch`."""
 
 import json
-import threading
 from pathlib import Path
-
-import pytest
 
 import imkit
 from imkit.archive import Archive
-from imkit.archive.storage import Storage, storage_at
+from imkit.archive.live_log import MissedEvents, missed_events
+from imkit.archive.storage import storage_at
 from tests.archive.conftest import Tea
+from tests.waits import eventually
 
 
-def test_edits_and_recalls_are_logged_with_the_text(
-    tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edits_and_recalls_are_logged_with_the_text(tea: Tea, archive: Archive) -> None:
     thread = tea.thread("Oolong")
     tea.bob.thread(thread.id).join()
     events = tea.bob.events(imkit.MessageReceived)
-    storage = type(storage_at(archive.path))
-    written, write = threading.Semaphore(0), storage.write
-
-    def write_and_signal(self: Storage, name: str, data: bytes) -> None:
-        write(self, name, data)
-        written.release()
-
-    monkeypatch.setattr(storage, "write", write_and_signal)
     watch = archive.watch(tea.bob)
     sent = thread.send("<b>oops</b>")
     received = ""
@@ -35,8 +24,7 @@ def test_edits_and_recalls_are_logged_with_the_text(
         received = event.message.id
     thread.edit(sent, "ouch")
     thread.recall(sent)
-    assert written.acquire(timeout=10)
-    assert written.acquire(timeout=10)
+    assert eventually(lambda: watch.count == 2)
     watch.close()
     frame = archive.live()
     assert frame.event.tolist() == ["edited", "recalled"]
@@ -64,4 +52,16 @@ def test_a_damaged_entry_is_left_out(archive: Archive, tmp_path: Path) -> None:
     entries = {"1.json": json.dumps(whole), "2.json": '{"event": "rec', "3.json": "[]", "4.json": '{"at": "tea"}'}
     for name, text in entries.items():
         (folder / name).write_text(text)
-    assert archive.live().message_id.tolist() == ["1"]
+    (folder / "5.json").write_text("\n".join([json.dumps(whole), "{", json.dumps(whole | {"at": 2**70})]))
+    assert archive.live().message_id.tolist() == ["1", "1"]
+
+
+def test_missed_events_are_read_from_the_files_that_tell_them(archive: Archive, tmp_path: Path) -> None:
+    folder = tmp_path / "archive" / "live" / "day=2026-11-24"
+    folder.mkdir(parents=True)
+    missed = {"event": "missed", "since": 5, "at": 9, "missed": 3}
+    odd = [{"event": "recalled", "at": 6}, missed, {**missed, "missed": "x"}, {**missed, "since": 2**70}]
+    (folder / "1-missed.json").write_text("\n".join(map(json.dumps, odd)))
+    (folder / "2.json").write_text(json.dumps(missed))  # no writer names a file with such an entry so
+    last = 253_402_300_799_999
+    assert missed_events(storage_at(archive.path)) == [MissedEvents(5, 9, 3), MissedEvents(last, 9, 3)]

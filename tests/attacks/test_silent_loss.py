@@ -1,15 +1,21 @@
 """Events at full speed: a callback and the live log keep up, and whoever cannot is told what is missing."""
 
+import asyncio
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 import imkit
 from benchmarks import flood_server
+from imkit.archive.live_log import missed_events
+from imkit.archive.storage import storage_at
+from imkit.messages import Message, Text
+from imkit.portal import portal
 from tests.waits import WAIT
 
 PAGE = 50
@@ -45,3 +51,20 @@ def test_a_plain_callback_keeps_up_with_a_service_at_full_speed(flood: imkit.App
         assert done.wait(6 * WAIT)
     assert others == []
     assert numbers == list(range(flood_server.COUNT))
+
+
+def test_the_live_log_keeps_up_with_events_at_full_speed(bob: imkit.Session, tmp_path: Path) -> None:
+    archive = imkit.Archive(tmp_path / "archive")
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    edit = imkit.MessageEdited(Message("1", "alice", "42", noon, Text("tea")), "alice", 1, noon)
+
+    async def tell() -> None:
+        for _ in range(30_000 // PAGE):
+            bob.account.events.add([edit] * PAGE)
+            await asyncio.sleep(0)
+
+    with archive.watch(bob) as log:
+        portal().call(tell())
+    assert log.count == 30_000
+    assert missed_events(storage_at(archive.path)) == []
+    assert len(archive.live()) == 30_000
