@@ -7,6 +7,7 @@ after another, for `SLICE_SECONDS` at the most: then the session's other callbac
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections import deque
@@ -23,6 +24,7 @@ logger = logging.getLogger("imkit.session")
 
 E = TypeVar("E", bound=Event)
 SLICE_SECONDS = 0.01
+MAX_WAITING = 10_000  # events taken for a callback; further ones wait in the store
 
 
 class Subscription:
@@ -66,26 +68,48 @@ class _Calls(Generic[E]):
         # A callback that falls behind gets `Dropped` too, whatever it asked for.
         self._callback: Callable[[Any], Awaitable[object] | object] = callback
         self._waiting: deque[E | Dropped] = deque()  # taken from the stream, and not given to the callback yet
+        self._is_off = False
+        self._has_news, self._has_room = asyncio.Event(), asyncio.Event()
 
     def stop(self) -> None:
         """Call the callback no more. This may be called in any thread."""
+        self._is_off = True
         self._waiting.clear()
 
     async def run(self) -> None:
         """Call the callback until the session is over."""
         step = self._await_next if inspect.iscoroutinefunction(self._callback) else self._call_some
+        taking = asyncio.create_task(self._take(), name="imkit callback events")
+        try:
+            while not taking.done() or self._waiting:
+                await self._has_news.wait()
+                self._has_news.clear()
+                while self._waiting:
+                    await self._worker.run(step)
+                    self._has_room.set()
+            await taking  # raises its error, if it ended in one
+        finally:
+            taking.cancel()
+            self.stop()  # a job of the worker may still be calling it
+
+    async def _take(self) -> None:
+        """Take events from the stream while the callback is called, so that the session need not keep them."""
         try:
             while events := await self._stream.next_events():
                 self._waiting.extend(events)
-                while self._waiting:
-                    await self._worker.run(step)
+                self._has_news.set()
+                while len(self._waiting) >= MAX_WAITING:
+                    self._has_room.clear()
+                    await self._has_room.wait()
         finally:
-            self.stop()  # a job of the worker may still be calling it
+            self._has_news.set()
 
     def _next(self) -> E | Dropped | None:
         try:
             event = self._waiting.popleft()
         except IndexError:  # there is none, or `stop` was called
+            return None
+        if self._is_off:
             return None
         if isinstance(event, Dropped):
             logger.warning("a callback fell behind: %d events were dropped", event.count)

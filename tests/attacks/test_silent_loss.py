@@ -16,7 +16,7 @@ from imkit.archive.live_log import missed_events
 from imkit.archive.storage import storage_at
 from imkit.messages import Message, Text
 from imkit.portal import portal
-from tests.waits import WAIT
+from tests.waits import WAIT, eventually
 
 PAGE = 50
 
@@ -51,6 +51,22 @@ def test_a_plain_callback_keeps_up_with_a_service_at_full_speed(flood: imkit.App
         assert done.wait(6 * WAIT)
     assert others == []
     assert numbers == list(range(flood_server.COUNT))
+
+
+def test_a_plain_callback_keeps_up_with_events_that_come_at_once(bob: imkit.Session) -> None:
+    """They come some twenty times as fast as from a service."""
+    calls: list[imkit.Disconnected] = []
+    subscription = bob.on(imkit.Disconnected, calls.append, replay=False)
+
+    async def tell() -> None:
+        for _ in range(100_000 // PAGE):
+            bob.account.events.add([imkit.Disconnected()] * PAGE)
+            await asyncio.sleep(0)
+
+    portal().call(tell())
+    assert eventually(lambda: len(calls) >= 100_000), len(calls)
+    subscription.off()
+    assert calls == [imkit.Disconnected()] * 100_000
 
 
 def test_the_live_log_keeps_up_with_events_at_full_speed(bob: imkit.Session, tmp_path: Path) -> None:
