@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,8 @@ LIVE = pa.schema(
 MISSED = "missed"  # the value of `event` in an entry about events that were missed
 MISSED_SUFFIX = "-missed.json"  # of the names of files with such entries
 
+_UNREADABLE = (ValueError, TypeError, OverflowError, pa.ArrowException)
+
 
 @dataclass(frozen=True, slots=True)
 class MissedEvents:
@@ -67,14 +69,27 @@ class MissedEvents:
 
 def live_table(storage: Storage) -> pa.Table:
     """Return all logged events, the oldest first. An entry that cannot be read becomes a warning in the log."""
-    batches = []
+    batches: list[pa.RecordBatch] = []
     for name in _file_names(storage):
-        for entry in _entries(storage, name):
-            try:
-                batches.append(pa.RecordBatch.from_pylist([{key: entry.get(key) for key in LIVE.names}], schema=LIVE))
-            except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
-                _warn(storage, name, error)
+        entries = list(_entries(storage, name))
+        try:
+            batches.append(_batch(entries))
+        except _UNREADABLE:
+            batches += _readable_batches(storage, name, entries)
     return pa.Table.from_batches(batches, LIVE).sort_by("at")
+
+
+def _readable_batches(storage: Storage, name: str, entries: Iterable[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+    """Yield the entries of a file, one by one, without those that have values of other types."""
+    for entry in entries:
+        try:
+            yield _batch([entry])
+        except _UNREADABLE as error:
+            _warn(storage, name, error)
+
+
+def _batch(entries: Iterable[dict[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([{key: entry.get(key) for key in LIVE.names} for entry in entries], schema=LIVE)
 
 
 def missed_events(storage: Storage) -> list[MissedEvents]:

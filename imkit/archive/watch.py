@@ -142,8 +142,8 @@ class _LogWriter:
 
     async def run(self) -> None:
         """Write the log until the session is over or `stop` is called."""
-        await self._worker.run(int)  # starts its thread: an interpreter that is ending cannot start one
         self._reading = asyncio.create_task(self._read(), name="imkit live log")
+        await self._worker.run(int)  # starts its thread: an interpreter that is ending cannot start one
         try:
             await to_its_end(self._write_all(), self.stop)
         finally:
