@@ -75,6 +75,21 @@ def card(
     return f'<div class="{NOT_TYPESET}" style="{_CARD} {_EDGES[tone]}">{"<br>".join(lines)}</div>'
 
 
+def report(lines: Iterable[str]) -> str:
+    """Return the lines of a report as HTML, the first of them bold.
+
+    Example:
+        >>> "<b><bdi>sound; 3 &lt; 4</bdi></b>" in report(["sound; 3 < 4"])
+        True
+    """
+    first, *others = (f"<bdi>{for_html(line)}</bdi>" for line in lines)
+    return (
+        f'<div class="{NOT_TYPESET}"><b>{first}</b>'
+        + "".join(f"<br><small>{line}</small>" for line in others)
+        + "</div>"
+    )
+
+
 def _cut(text: str, limit: int) -> str:
     return f"<bdi>{for_html(text if len(text) <= limit else f'{text[: limit - 1]}…')}</bdi>"
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from imkit.archive.catalogue import ConversationState
 from imkit.archive.merge import MergeResult
-from imkit.escape import for_html, for_terminal
+from imkit.cards import report
+from imkit.escape import for_terminal
 
 _SHOWN = 5
 
@@ -71,8 +72,7 @@ class SyncReport:
         return "\n".join(for_terminal(line) for line in self._lines())
 
     def _repr_html_(self) -> str:
-        first, *others = map(for_html, self._lines())
-        return f"<b>{first}</b>" + "".join(f"<br><small>{line}</small>" for line in others)
+        return report(self._lines())
 
     def add_rows(self, result: MergeResult) -> None:
         """Add the numbers of one merge."""

@@ -17,8 +17,9 @@ from imkit.archive.catalogue import State, StoredFile
 from imkit.archive.live_log import missed_events
 from imkit.archive.read import why_incomplete
 from imkit.archive.storage import Storage
+from imkit.cards import report
 from imkit.errors import ArchiveError
-from imkit.escape import for_html, for_terminal
+from imkit.escape import for_terminal
 from imkit.history.columns import SCHEMA_VERSION
 
 
@@ -73,9 +74,7 @@ class Verification:
         return "\n".join(for_terminal(line) for line in self._lines())
 
     def _repr_html_(self) -> str:
-        first, *others = (for_html(line) for line in self._lines())
-        points = "".join(f"<li>{line}</li>" for line in others)
-        return f"<b>{first}</b>" + (f"<ul>{points}</ul>" if points else "")
+        return report(self._lines())
 
 
 _RESTORE = "Copy it back from a backup. Or delete the archive and sync again what the service still has."

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from imkit.escape import for_terminal
+
 logger = logging.getLogger("imkit.client.environment")
 
 APP_KEY = "IMKIT_APP_KEY"
@@ -48,7 +50,8 @@ def settings(app_key: str | None = None) -> dict[str, str | None]:
         return environment
     if passed_over := [name for name in _GO_WITH_IT if environment.get(name)]:
         names = ", ".join(passed_over)
-        logger.warning("%s of the environment is not used: %s names the app. Set all in one of them.", names, path)
+        shown = for_terminal(str(path))
+        logger.warning("%s of the environment is not used: %s names the app. Set all in one of them.", names, shown)
     return found
 
 
@@ -87,7 +90,7 @@ def _text(path: Path) -> str | None:
     except OSError as error:
         # Many virtual environments are directories of this name.
         if not isinstance(error, FileNotFoundError | NotADirectoryError) and not os.path.isdir(path):
-            logger.warning("%s is not used: it cannot be read (%s)", path, error.strerror)
+            _pass_over(path, f"it cannot be read ({error.strerror})")
         return None
     problem = _who_else_may_change(path, opened)
     try:
@@ -101,8 +104,12 @@ def _text(path: Path) -> str | None:
     if not problem:
         return text
     if not is_regular or b"IMKIT_" in content.replace(b"\0", b""):  # also in UTF-16; a file of others needs no warning
-        logger.warning("%s is not used: %s", path, problem)
+        _pass_over(path, problem)
     return None
+
+
+def _pass_over(path: Path, problem: str) -> None:
+    logger.warning("%s", for_terminal(f"{path} is not used: {problem}"))  # strangers may name the folders above
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -67,7 +67,7 @@ def test_names_from_the_service_are_escaped(tmp_path: Path) -> None:
     archive = fill(tmp_path / "<b>archive</b>")
     assert "<b>archive</b>" not in archive._repr_html_()
     assert "&lt;b&gt;archive&lt;/b&gt;" in archive._repr_html_()
-    assert "72 messages of 2 conversations · 2026-11-23 to 2026-11-25" in archive._repr_html_()
+    assert "72 messages of 2 conversations</bdi> · <bdi>2026-11-23 to 2026-11-25" in archive._repr_html_()
     assert "\x1b" not in repr(Archive(tmp_path / "\x1b[2J"))
     assert "72 messages of 2 conversations, 2026-11-23 to 2026-11-25" in repr(archive)
     assert "<script>" not in archive.verify()._repr_html_()

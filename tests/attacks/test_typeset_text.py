@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 from pathlib import Path
@@ -17,6 +18,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbconvert import HTMLExporter
 
 import imkit
+from imkit.archive.sync_report import SyncReport
+from imkit.archive.verify import Verification
 from imkit.cards import card
 from imkit.escape import NOT_TYPESET
 from imkit.history import export, summary
@@ -89,11 +92,33 @@ def test_the_users_own_frames_look_as_before(shell: InteractiveShell) -> None:
     assert type(history(PRICES)) is pd.DataFrame
 
 
-def test_no_card_is_typeset() -> None:
-    page = card("Thread", PRICES, [PRICES], state=PRICES, text=PRICES)
+@pytest.mark.parametrize(
+    "page",
+    [
+        card("Thread", PRICES, [PRICES], state=PRICES, text=PRICES),
+        SyncReport(PRICES)._repr_html_(),
+        Verification(PRICES)._repr_html_(),
+    ],
+)
+def test_no_card_and_no_report_is_typeset(page: str) -> None:
+    assert PRICES in page
     assert page.startswith(f'<div class="{NOT_TYPESET}"')
     assert page.endswith("</div>")
     assert page.count("<div") == 1
+
+
+def test_each_object_is_shown_by_the_module_of_cards() -> None:
+    """So that no new class makes its HTML in a way of its own."""
+    for path in Path(imkit.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name == "_repr_html_":
+                returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)]
+                made_by = {
+                    one.func.id for one in returned if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)
+                }
+                assert len(made_by) > 0, f"{path.name}: {ast.unparse(node)}"
+                assert made_by <= {"card", "message_card", "report"}, f"{path.name}: {made_by}"
+                assert all(isinstance(one, ast.Call) for one in returned), path.name
 
 
 def test_the_page_of_nbconvert_leaves_it_alone(shell: InteractiveShell) -> None:
