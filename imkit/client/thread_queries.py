@@ -68,6 +68,9 @@ async def readable_last_messages(
     The service answers for 20 threads at once, and refuses the whole call if one of them was destroyed or is closed to
     this user. Such a call is repeated in halves, and so is one whose answer cannot be read: then the newest message of
     one thread stays unknown (`None`), and the others are found.
+
+    Raises:
+        IMError: the service could not be reached, or did not answer.
     """
     newest: dict[str, Message | None] = {}
     refusals: dict[str, NotFound | Forbidden] = {}
@@ -89,9 +92,12 @@ async def readable_last_messages(
             await ask(ids[:middle])
             await ask(ids[middle:])
 
-    async with asyncio.TaskGroup() as group:
-        for start in range(0, len(thread_ids), LAST_MESSAGES_BATCH):
-            group.create_task(ask(thread_ids[start : start + LAST_MESSAGES_BATCH]))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(thread_ids), LAST_MESSAGES_BATCH):
+                group.create_task(ask(thread_ids[start : start + LAST_MESSAGES_BATCH]))
+    except BaseExceptionGroup as errors:  # a caller expects the error itself
+        raise errors.exceptions[0] from None
     return newest, refusals
 
 

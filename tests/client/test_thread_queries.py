@@ -105,3 +105,13 @@ def test_details_of_a_thread_are_remembered_and_an_incomplete_answer_forgets_non
         assert facts.created.timestamp() == 1
         assert learn(account, {"name": "no id"}) == ""
         assert list(account.known.threads) == ["42"]
+
+
+def test_a_service_that_cannot_be_asked_is_one_error() -> None:
+    """Several requests are under way at once; their errors must not come as a group, which no caller expects."""
+
+    def answer(asked: Asked) -> Answer:
+        return Answer(400, {"error": "illegal_argument", "error_description": "?"})
+
+    with odd_session(answer) as (session, _), pytest.raises(imkit.IMError, match="asking for last messages"):
+        portal().call(readable_last_messages(session.account, [str(number) for number in range(50)]))
