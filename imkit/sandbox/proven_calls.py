@@ -163,6 +163,8 @@ def _read(connection: http.client.HTTPConnection) -> tuple[int, http.client.HTTP
     content = reply.read(_ANSWER_BYTES + 1)
     if len(content) > _ANSWER_BYTES:
         raise NotProven
+    if reply.length != 0:  # the answer was cut: inside its head (None) or its body; http.client does not tell
+        raise http.client.IncompleteRead(content)
     return reply.status, reply.headers, content
 
 

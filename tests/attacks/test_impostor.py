@@ -165,6 +165,31 @@ def test_a_server_that_never_ends_its_answer_is_left() -> None:
         dripping.join(WAIT)
 
 
+@pytest.mark.parametrize("kept", [30, 60, -3], ids=["in the first line of its head", "in its head", "in its body"])
+def test_an_answer_that_was_cut_is_no_wrong_password_and_no_other_program(sandbox: Sandbox, kept: int) -> None:
+    """The answer to the request for a token; http.client itself takes a cut answer for a whole one."""
+    parts = urlsplit(sandbox.rest_url)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def relay() -> None:
+            client, _ = listening.accept()
+            with client, socket.create_connection((parts.hostname or "", parts.port or 0)) as server:
+                for end, cut in ((b"\r\n\r\n", None), (b"}", kept)):
+                    request = answer = b""
+                    while not request.endswith(end):
+                        request += client.recv(65536)
+                    server.sendall(request)
+                    while not answer.endswith(b"}"):
+                        answer += server.recv(65536)
+                    client.sendall(answer[:cut])
+
+        relaying = threading.Thread(target=relay, daemon=True)
+        relaying.start()
+        with pytest.raises(imkit.ConnectionLost, match="no connection"):
+            ProvenCalls(f"http://127.0.0.1:{listening.getsockname()[1]}", sandbox.secret).token(new_name())
+        relaying.join(WAIT)
+
+
 @posix
 def test_a_slow_sandbox_is_not_a_dead_one(imkit_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = shared()
