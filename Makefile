@@ -10,7 +10,8 @@
 #   make tutorials   the tutorials, run, as HTML to share: build/tutorials/index.html
 #   make pictures    take the README's pictures of the tutorials in a real JupyterLab
 #   make bench       the figures of benchmarks/, the official SDK beside them: a quarter of an hour
-#   make soak        the slow tests, SOAK times over, each time with 100 other random schedules
+#   make soak        new schedules of chaos for MINUTES: two clients and a server that are cut, stopped, killed, lied to
+#   make rounds      the slow tests, SOAK times over, each time with 100 other random schedules
 #   make fuzz        the decoders, fuzzed with atheris for FUZZ_SECONDS
 #   make format      write code as the rules want it
 #   make pins        renew constraints.txt from what pip resolves today
@@ -20,13 +21,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 SOAK ?= 10
+MINUTES ?= 30
 # What fits into a minute: most of the client; not the server's own tests, faults, browsers and the official SDK.
 QUICK := -m "not (browser or notebook or peer or slow)" --ignore=tests/sandbox --ignore=tests/faults \
 	--ignore=tests/history/test_time_shards.py --ignore=tests/history/test_fetch.py --ignore=tests/widgets --ignore=tests/test_cli.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab check lint test unit coverage matrix kernels acceptance tutorials pictures bench soak fuzz format pins clean
+.PHONY: help lab check lint test unit coverage matrix kernels acceptance tutorials pictures bench soak rounds fuzz format pins clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -145,7 +147,11 @@ bench: tests-are-equipped
 		$(BIN)/python "benchmarks/$$benchmark.py" || exit 1; done
 	$(BIN)/python benchmarks/report.py
 
-soak: tests-are-equipped
+# The seed of a schedule that broke a promise is printed with the command that repeats it.
+soak: $(VENV)/.installed-for-tests
+	$(BIN)/python -m tests.faults.chaos --minutes $(MINUTES)
+
+rounds: tests-are-equipped
 	@for round in $$(seq $(SOAK)); do echo "== round $$round of $(SOAK)"; \
 		IMKIT_SCHEDULES=100 IMKIT_SEED=$$((round * 100 - 99)) \
 		$(BIN)/python -m pytest -m "peer or slow" -x -q || exit 1; done

@@ -13,6 +13,7 @@ import random
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -28,11 +29,13 @@ R = TypeVar("R")
 # login), notice, list (the answer to unread), page, end (of a queue), answer (to a send). Both: control (ping, close),
 # other.
 Kind = str
-# "cut-behind": the frame passes, then the connection is cut. "hold": the frame passes after the next one.
-Action = Literal["pass", "drop", "twice", "hold", "cut", "cut-behind", "freeze"]
+# "cut-inside": some of the frame's bytes pass, then the connection is cut. "cut-behind": the whole frame passes first.
+# "hold": the frame passes after the next one. "flip": it passes with one bit changed.
+Action = Literal["pass", "drop", "twice", "hold", "cut", "cut-inside", "cut-behind", "freeze", "flip"]
 Bytes = Callable[[bytes], bytes]
 _SYNC, _UNREAD, _NOTICE, _PROVISION, _LOGOUT = range(5)
 _HEAD_BYTES = 64 * 1024
+_NOTED_KINDS = {"send", "provision", "welcome"}  # noted also if they pass unchanged
 _WAIT = 30.0
 
 
@@ -62,23 +65,31 @@ class Order:
 
 @dataclass(frozen=True)
 class Chaos:
-    """The rate of each random action on frames, and of splits and cuts of other data."""
+    """The rate of each random action on frames, and of the splits, delays, cuts and flipped bits of other data."""
 
     seed: object
     drop: float = 0.0
     twice: float = 0.0
     hold: float = 0.0
     cut: float = 0.0
+    cut_inside: float = 0.0
     cut_behind: float = 0.0
     freeze: float = 0.0
+    flip: float = 0.0
     split: float = 0.0
+    delay: float = 0.0
+    delay_seconds: float = 0.2
     rest_cut: float = 0.0
+    rest_flip: float = 0.0
 
     def of_frame(self, rng: random.Random, down: bool, kind: Kind) -> Action:
         """Choose the action for a frame. Only downlink frames are dropped, doubled or held, because TCP keeps order."""
         if kind == "control":
             return "pass"
-        rates: dict[Action, float] = {"cut": self.cut, "cut-behind": self.cut_behind, "freeze": self.freeze}
+        rates: dict[Action, float] = {
+            "cut": self.cut, "cut-inside": self.cut_inside, "cut-behind": self.cut_behind, "freeze": self.freeze,
+            "flip": self.flip,
+        }  # fmt: skip
         if down:
             rates |= {"drop": self.drop, "twice": self.twice, "hold": self.hold}
         point = rng.random()
@@ -87,6 +98,31 @@ class Chaos:
                 return action
             point -= rate
         return "pass"
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something that passed the proxy: each send, each login, and all that was changed on its way.
+
+    Attributes:
+        at: when, by `time.monotonic`, which is the same clock in all processes of the machine.
+        link: the number of the connection.
+        down: from the server to the client.
+        kind: of the frame; "rest" for the bytes of a REST answer.
+        before: what was sent: the payload of the frame, or the bytes.
+        after: what passed; `None` if the receiver can no longer tell where frames begin.
+    """
+
+    at: float
+    link: int
+    down: bool
+    kind: Kind
+    before: bytes
+    after: bytes | None
+
+    @property
+    def is_changed(self) -> bool:
+        return self.after != self.before
 
 
 class Link:
@@ -103,6 +139,7 @@ class Link:
         self.open = asyncio.Event()  # not set while the connection is stalled
         self.open.set()
         self.held: dict[bool, list[bytes]] = {True: [], False: []}
+        self.garbled = {True: False, False: False}  # by direction: the receiver no longer knows where frames begin
         self.gone = False
         self.over = asyncio.Event()
 
@@ -134,9 +171,10 @@ class Proxy:
         sockets: the number of logins that each user began.
         frames: the number of frames of each kind.
         broken: how often each action was done.
+        noted: with `takes_notes`, what the judge of a chaos schedule must know (`Noted`).
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, *, takes_notes: bool = False) -> None:
         self._sandbox = sandbox
         self._target = urlsplit(sandbox.rest_url)
         self._loop = asyncio.new_event_loop()
@@ -153,6 +191,8 @@ class Proxy:
         self.sockets: Counter[str] = Counter()
         self.frames: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
+        self.noted: list[Noted] = []
+        self._takes_notes = takes_notes
         self._server = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
         port = self._server.sockets[0].getsockname()[1]
         self.rest_url = f"http://127.0.0.1:{port}"
@@ -328,9 +368,14 @@ class Proxy:
             if self._chaos is not None and link.rng.random() < self._chaos.rest_cut:
                 self._count("rest-cut")
                 if link.rng.random() < 0.5:  # in the middle of it
-                    await self._write(link, writer, data[: len(data) // 2])
+                    await self._write(link, writer, data[: link.rng.randrange(len(data))])
                 link.cut("fin")
                 return
+            if down and self._chaos is not None and link.rng.random() < self._chaos.rest_flip:
+                self._count("rest-flip")
+                flipped = _flipped(data, link.rng.randrange(len(data) * 8))
+                self._note(link, down, "rest", data, flipped)
+                data = flipped
             await self._write(link, writer, data)
 
     async def _frames(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, down: bool) -> None:
@@ -366,11 +411,21 @@ class Proxy:
             frame, action = _unmasked(action(payload or b"")), "pass"
         if action != "pass":
             self._count(action)
+        passes: bytes | None = payload
+        if action == "flip":
+            frame, passes = _with_flipped_bit(frame, payload or b"", link.rng)
+            link.garbled[down] = link.garbled[down] or passes is None
+        if link.garbled[down]:
+            passes = None
+        if payload is not None and (kind in _NOTED_KINDS or passes != payload):
+            self._note(link, down, kind, payload, passes)
         if action == "freeze":
             link.frozen = True
         if link.frozen:
             return True
-        if action == "cut":
+        if action in ("cut", "cut-inside"):
+            if action == "cut-inside":
+                await self._write(link, writer, frame[: link.rng.randrange(len(frame))])
             link.cut(link.rng.choice(["rst", "fin"]))
             return False
         if action == "hold":
@@ -388,8 +443,15 @@ class Proxy:
     def _count(self, action: str) -> None:
         self.broken[action] += 1
 
+    def _note(self, link: Link, down: bool, kind: Kind, before: bytes, after: bytes | None) -> None:
+        if self._takes_notes:
+            self.noted.append(Noted(time.monotonic(), link.number, down, kind, before, after))
+
     async def _write(self, link: Link, writer: asyncio.StreamWriter, data: bytes) -> None:
         size = self._piece
+        if self._chaos is not None and link.rng.random() < self._chaos.delay:
+            self._count("delay")
+            await asyncio.sleep(link.rng.random() * self._chaos.delay_seconds)
         if size is None and self._chaos is not None and link.rng.random() < self._chaos.split:
             size = link.rng.randint(1, max(len(data) - 1, 1))
         for start in range(0, len(data), size or len(data)):
@@ -424,6 +486,25 @@ async def _read_frame(reader: asyncio.StreamReader) -> tuple[bytes, bytes | None
 def _xor(data: bytes, mask: bytes) -> bytes:
     key = (mask * (len(data) // 4 + 1))[: len(data)]
     return (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(len(data), "big")
+
+
+def _flipped(data: bytes, bit: int) -> bytes:
+    return data[: bit // 8] + bytes([data[bit // 8] ^ 1 << bit % 8]) + data[bit // 8 + 1 :]
+
+
+def _with_flipped_bit(frame: bytes, payload: bytes, rng: random.Random) -> tuple[bytes, bytes | None]:
+    """Return a frame with one bit changed, and the payload that the receiver reads in it.
+
+    In one of twenty frames it is a bit of the header; the receiver then looks for the next frame at a wrong place.
+    """
+    is_masked = bool(frame[1] & 0x80)
+    header = len(frame) - len(payload) - (4 if is_masked else 0)
+    if not payload or rng.random() < 0.05:
+        return _flipped(frame, rng.randrange(header * 8)), None
+    changed = _flipped(frame, rng.randrange(header * 8, len(frame) * 8))
+    start = len(frame) - len(payload)
+    data = changed[start:]
+    return changed, _xor(data, changed[start - 4 : start]) if is_masked else data
 
 
 def _unmasked(payload: bytes) -> bytes:
