@@ -40,7 +40,7 @@ CONTRACT = {
     imkit.Message: "id type sender to time body text ext thread edited_at edit_count reactions",
     imkit.IMError: "code status reason hint",
     imkit.App: "app_key rest_url ws_url from_env",
-    imkit.Archive: "sync frame sql dask threads compact verify",
+    imkit.Archive: "sync frame sql dask threads compact verify erase",
 }
 
 

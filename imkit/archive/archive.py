@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from imkit.archive import catalogue
-from imkit.archive.catalogue import CatalogueWriter, State
+from imkit.archive.catalogue import State
 from imkit.archive.compact import compact
 from imkit.archive.dask_frame import dask_frame
+from imkit.archive.erase import EraseProgress, EraseReport, erase, open_catalogue
 from imkit.archive.live_log import live_table
 from imkit.archive.read import (
     conversation_table,
@@ -33,6 +34,7 @@ from imkit.archive.watch import Watch
 from imkit.cards import card
 from imkit.client.credentials import TokenSource
 from imkit.client.roaming import Progress
+from imkit.client.user_ids import user_id
 from imkit.errors import InvalidMessage
 from imkit.escape import for_terminal
 from imkit.history.arguments import Moment, query
@@ -209,7 +211,49 @@ class Archive:
             0
         """
         with archive_errors(self._storage, "written"), self._storage.writing(self._timeout):
-            return compact(self._storage, CatalogueWriter(self._storage), at_least=2)
+            return compact(self._storage, open_catalogue(self._storage), at_least=2)
+
+    def erase(self, user: str, *, texts: bool = False, progress: EraseProgress | None = None) -> EraseReport:
+        """Remove a person from the archive, so that its files hold no trace of them (个人信息保护法).
+
+        Removed are the person's messages, with earlier versions, entries of the live log and attached files. From the
+        messages of others, these are removed: reactions and mentions of the person, quotes of the person's messages,
+        bundles that hold them, and files that were forwarded. In their place stands ``(erased)``. The words of others
+        stay as they are, unless `texts` is given.
+
+        An erase that is interrupted is not undone: `verify` reports it, and the next erase, sync or `compact` finishes
+        it. Until then one file of the archive holds the user id. A second erase of the same person is the test of the
+        first one: it removes 0 messages.
+
+        The archive does not remember whom it has forgotten. So a later sync brings back what the service still has of
+        the times that it reads, the last two days among them: delete the person's messages at the service first.
+        Readers that began before the erase still see what they have read. Copies are out of reach: backups, snapshots
+        of a file system, earlier versions of objects in a bucket, files that you exported.
+
+        Args:
+            user: the user id; upper and lower case are the same.
+            texts: whether the id is also replaced in the words of others, in names of threads and in names of files,
+                where it stands as a word. This also changes ``ann-marie`` if the id is ``ann``.
+            progress: called with the number of messages that have been checked, and how many there are.
+
+        Returns:
+            What was removed, and in how many texts of others the id still stands.
+
+        Raises:
+            InvalidMessage: this is not a user id.
+            ArchiveLocked: another process writes to the archive.
+            ArchiveError: the archive cannot be read or written. Call `erase` again when the reason is gone.
+
+        Example:
+            >>> report = archive.erase("alice")
+            >>> report.rows_removed > 0, archive.erase("alice").rows_removed
+            (True, 0)
+
+        Source: docs/protocol.md#rest-transport.
+        """
+        user = user_id(user)
+        with archive_errors(self._storage, "written"), self._storage.writing(self._timeout):
+            return erase(self._storage, user, texts, progress)
 
     def unlock(self) -> None:
         """Remove the lock that a killed writer has left on an object store.

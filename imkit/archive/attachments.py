@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from imkit.archive import parquet
-from imkit.archive.catalogue import CatalogueWriter, Commit, StoredFile
+from imkit.archive.catalogue import CatalogueWriter, Commit, State, StoredFile
 from imkit.archive.storage import Storage
 from imkit.client.account import Account
 from imkit.client.attachments import fetch_attachment
@@ -39,6 +40,7 @@ _TYPES = ("img", "audio", "video", "file", "combine")
 
 # Errors for which another try is useless.
 _FINAL_ERRORS = (NotFound, Unsupported, InvalidMessage, ProtocolError)
+_CONTENT_NAME = re.compile(r"attachments/[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 def content_name(sha256: str) -> str:
@@ -184,3 +186,13 @@ def _commit_entries(storage: Storage, catalogue: CatalogueWriter, entries: Seque
         added += parquet.write(storage, "attachments", pa.concat_tables([kept, new]))
         removed += files_of_day
     catalogue.commit(Commit(tuple(added), tuple(file.name for file in removed)))
+
+
+def contents_without_row(storage: Storage, state: State) -> list[str]:
+    """Return the stored files that no row of the table `attachments` names: a killed writer has left them.
+
+    While another process syncs, they may be files whose rows it has not committed yet.
+    """
+    table = parquet.dataset(storage, state.files_of("attachments"), parquet.ATTACHMENTS).to_table(["sha256"])
+    known = set(map(content_name, pc.unique(table["sha256"].drop_null()).to_pylist()))
+    return [name for name in storage.names("attachments") if _CONTENT_NAME.fullmatch(name) and name not in known]

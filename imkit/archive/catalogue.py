@@ -439,6 +439,13 @@ class CatalogueWriter:
         if state.number % CHECKPOINT_EVERY == 0:
             self._write_checkpoint()
 
+    def forget_earlier_states(self) -> None:
+        """Delete every catalogue file that says how the archive was before its present state."""
+        for _ in range(2):  # two checkpoints, so that one may be damaged
+            self.commit(Commit())
+            if self.state.number % CHECKPOINT_EVERY:  # otherwise the commit has written one
+                self._write_checkpoint()
+
     def _set_aside(self, names: Iterable[str]) -> None:
         """Move files to where only readers that had begun before look for them."""
         for name in names:

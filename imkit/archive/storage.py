@@ -80,6 +80,10 @@ class Storage(ABC):
         """
 
     @abstractmethod
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a file in the place of the one that has the name. A reader finds the old one or the new one, whole."""
+
+    @abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file; do nothing if it does not exist."""
 
@@ -279,6 +283,10 @@ class _FolderStorage(Storage):
         path = self._path_of(name)
         if path.exists():
             raise FileExistsError(str(path))
+        self.replace(name, data)
+
+    def replace(self, name: str, data: bytes) -> None:
+        path = self._path_of(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, durable=True) as file:
             file.write(data)
@@ -377,6 +385,9 @@ class _FsspecStorage(Storage):
         full = self._full(name)
         self._files.makedirs(full.rpartition("/")[0], exist_ok=True)
         self._files.pipe_file(full, data, mode="create")
+
+    def replace(self, name: str, data: bytes) -> None:
+        self._files.pipe_file(self._full(name), data)
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

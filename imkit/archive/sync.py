@@ -18,6 +18,7 @@ from imkit.archive.batching import Batcher, ReadPlan
 from imkit.archive.catalogue import CatalogueWriter, State
 from imkit.archive.compact import compact
 from imkit.archive.dask_workers import DaskPool, Task, split_into_tasks
+from imkit.archive.erase import open_catalogue
 from imkit.archive.live_log import missed_events
 from imkit.archive.merge import CommitBatch, merge_batch
 from imkit.archive.storage import Storage
@@ -53,7 +54,7 @@ async def locked_catalogue(storage: Storage, timeout: float) -> AsyncGenerator[C
     stack = ExitStack()
     try:
         await in_thread(stack.enter_context, storage.writing(timeout))
-        yield await in_thread(CatalogueWriter, storage)
+        yield await in_thread(open_catalogue, storage)
     finally:
         await in_thread(stack.close)
 

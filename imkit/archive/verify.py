@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from imkit.archive import catalogue, parquet
-from imkit.archive.attachments import content_name
+from imkit.archive.attachments import content_name, contents_without_row
 from imkit.archive.catalogue import State, StoredFile
+from imkit.archive.erase import MARKER, unfinished, unfinished_parts
 from imkit.archive.live_log import missed_events
 from imkit.archive.read import why_incomplete
 from imkit.archive.storage import Storage
@@ -89,6 +91,7 @@ def verify(storage: Storage) -> Verification:
         result.problems.append(Problem("catalogue", str(error), "Nothing else can be checked without it."))
         return result
     result.conversations = len(state.conversations)
+    result.problems += _unfinished_erase(storage)
     keys_by_day: defaultdict[str, list[pa.ChunkedArray]] = defaultdict(list)
     for kind, schema in parquet.SCHEMAS.items():
         for file in state.files_of(kind):
@@ -107,6 +110,17 @@ def verify(storage: Storage) -> Verification:
     result.problems += _duplicate_problems(keys_by_day)
     result.notes += _notes(storage, state)
     return result
+
+
+def _unfinished_erase(storage: Storage) -> Iterator[Problem]:
+    try:
+        begun = unfinished(storage)
+    except ArchiveError as error:
+        yield Problem(MARKER, str(error), error.hint)
+        return
+    if begun is not None:
+        do = f"Call archive.erase({begun.user!r}) again. The next sync or compact() finishes it too."
+        yield Problem(MARKER, f"the erasing of {begun.user} was interrupted or is at work", do)
 
 
 def _checked_rows(storage: Storage, file: StoredFile, schema: pa.Schema) -> pa.Table:
@@ -166,5 +180,8 @@ def _notes(storage: Storage, state: State) -> Iterator[Problem]:
             yield Problem(where, f"{conversation.status} since {since}", "The archive keeps its messages.")
     for missed in missed_events(storage):
         yield Problem("live log", str(missed), "The next sync of a conversation reads that time of it again.")
-    for name in catalogue.orphans(storage, state):
+    for name in [*catalogue.orphans(storage, state), *unfinished_parts(storage)]:
         yield Problem(name, "not part of the archive", "The next sync removes it.")
+    with contextlib.suppress(OSError, pa.ArrowException, ArchiveError):  # of a file that is a problem already
+        for name in contents_without_row(storage, state):
+            yield Problem(name, "no message has this attachment", "An erase removes it. A running sync may need it.")
