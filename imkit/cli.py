@@ -200,7 +200,13 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
         def announce() -> None:
             if state_file is not None:
-                state = State(**address, version=version(), pid=os.getpid(), secret=options.secret)
+                state = State(
+                    **address,
+                    version=version(),
+                    pid=os.getpid(),
+                    secret=options.secret,
+                    demo_password=server.demo_password,
+                )
                 write_state(state_file, state)
             password = {"demo_password": server.demo_password} if demo is not None else {}
             print(json.dumps({**address, **password}), flush=True)

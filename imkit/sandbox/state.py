@@ -21,6 +21,7 @@ class State:
         version: its version of imkit.
         pid: its process id, for people to look at; imkit kills no process by it.
         secret: opens its app-server endpoint. Each run of the server has another one.
+        demo_password: the password of the people of the demo community; None if the data hold no community.
     """
 
     app_key: str
@@ -29,14 +30,16 @@ class State:
     version: str
     pid: int
     secret: str = field(repr=False)
+    demo_password: str | None = field(default=None, repr=False)
 
 
 def read_state(path: Path) -> State | None:
     """Return the content of the file; None if the file does not exist or cannot be read."""
     try:
         content = json.loads(path.read_bytes())
-        return State(**{attribute.name: content[attribute.name] for attribute in fields(State)})
-    except (OSError, ValueError, KeyError, TypeError):
+        known = {attribute.name for attribute in fields(State)}
+        return State(**{name: value for name, value in content.items() if name in known})
+    except (OSError, ValueError, AttributeError, TypeError):
         return None
 
 

@@ -1,5 +1,6 @@
 """A web page of another site, open in a browser on the same machine: what it can send to a sandbox without asking."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from imkit.sandbox.server.demo.password import COMMUNITY
 from imkit.sandbox.server.server import Server
 from imkit.sandbox.server.store import Store
 from imkit.sandbox.server.users import Users
+from imkit.sandbox.state import read_state
 from tests.attacks.served import Served, served
 from tests.sandbox.server.raw_client import NO_TLS, WAIT
 
@@ -126,7 +128,10 @@ def test_with_the_shared_data_the_command_needs_no_password(imkit_home: Path) ->
         printed = server.stdout.readline()
         with imkit.login("lin.xiaomei") as session:
             assert session.account.app.rest_url in printed
+        state = read_state(imkit_home / "sandbox.json")
+        assert state is not None
+        assert json.loads(printed)["demo_password"] == state.demo_password
+        assert str(state.demo_password) not in repr(state)
         server.terminate()
         assert server.wait(WAIT) == 0
-    assert "demo_password" in printed
     assert not (imkit_home / "sandbox.json").exists()

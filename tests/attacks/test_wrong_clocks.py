@@ -133,15 +133,19 @@ def test_a_send_under_way_while_the_machine_is_suspended_arrives_once(
             group.send("good night")
             asleep = proxy.when("answer", "freeze", user=user)  # after the suspend nothing comes on this socket
 
-            async def main() -> list[str]:
+            async def main() -> list[imkit.Message | BaseException]:
                 under_way = [asyncio.create_task(group.send.aio(f"number {number}")) for number in range(5)]
                 await asyncio.to_thread(asleep.happened.wait, WAIT)
                 clocks.wall_error = lambda: 8 * HOURS
                 clocks.suspended = 8 * HOURS
-                return [(await send).id for send in under_way]
+                return await asyncio.gather(*under_way, return_exceptions=True)
 
-            sent = asyncio.run(main())
-            assert [message.id for message in group.messages()][1:] == sent
+            outcomes = asyncio.run(main())
+            # A send that was still on its way to the service may be lost, and says so. No send arrives twice.
+            lost = [outcome for outcome in outcomes if isinstance(outcome, imkit.ConnectionLost)]
+            sent = [outcome.id for outcome in outcomes if isinstance(outcome, imkit.Message)]
+            assert len(sent) + len(lost) == 5
+            assert [message.id for message in group.messages()][1:] == sent != []
             assert alice.connected
 
 
