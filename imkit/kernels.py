@@ -10,12 +10,8 @@ import sys
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 
-_THIS_PYTHON = {
-    "python",
-    "python3",
-    f"python3.{sys.version_info.minor}",
-    sys.executable,
-}  # Jupyter runs its own for all
+# Jupyter runs its own Python for each of these.
+_THIS_PYTHON = {"python", "python3", f"python3.{sys.version_info.minor}", sys.executable}
 _LAUNCHER = ["-m", "ipykernel_launcher"]
 # As the launcher does, but before it imports anything. Not -P: then IPython would not add the folder later.
 _PROGRAM = (
@@ -32,6 +28,6 @@ class KernelSpecs(KernelSpecManager):
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
         """Return how to start a kernel."""
         found: KernelSpec = super().get_kernel_spec(kernel_name)
-        if found.argv[0] in _THIS_PYTHON and found.argv[1:3] == _LAUNCHER:
+        if found.argv[1:3] == _LAUNCHER and found.argv[0] in _THIS_PYTHON:
             found.argv[1:3] = ["-c", _PROGRAM]
         return found
