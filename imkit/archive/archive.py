@@ -14,7 +14,7 @@ from imkit.archive import catalogue
 from imkit.archive.catalogue import State
 from imkit.archive.compact import compact
 from imkit.archive.dask_frame import dask_frame
-from imkit.archive.erase import EraseProgress, EraseReport, erase, open_catalogue
+from imkit.archive.erase import EraseProgress, EraseReport, check_exists, erase, open_catalogue
 from imkit.archive.live_log import live_table
 from imkit.archive.read import (
     conversation_table,
@@ -242,7 +242,8 @@ class Archive:
         Raises:
             InvalidMessage: this is not a user id.
             ArchiveLocked: another process writes to the archive.
-            ArchiveError: the archive cannot be read or written. Call `erase` again when the reason is gone.
+            ArchiveError: there is no archive, or it cannot be read or written. Then call `erase` again when the reason
+                is gone.
 
         Example:
             >>> report = archive.erase("alice")
@@ -252,6 +253,8 @@ class Archive:
         Source: docs/protocol.md#rest-transport.
         """
         user = user_id(user)
+        with archive_errors(self._storage, "read"):
+            check_exists(self._storage)
         with archive_errors(self._storage, "written"), self._storage.writing(self._timeout):
             return erase(self._storage, user, texts, progress)
 

@@ -19,6 +19,7 @@ Memory holds the rows of one file, and the ids of the person's messages.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ import pyarrow.dataset as ds
 
 from imkit.archive import live_log, parquet
 from imkit.archive.attachments import content_name, contents_without_row
+from imkit.archive.catalogue import FOLDER as CATALOGUE_FOLDER
 from imkit.archive.catalogue import CatalogueWriter, Commit, ConversationState, StoredFile
 from imkit.archive.storage import Storage
 from imkit.archive.traces import ERASED, FILE_COLUMNS, JSON_COLUMNS, TEXT_COLUMNS, Row, Traces, parsed, upload_path
@@ -40,6 +42,8 @@ from imkit.escape import for_terminal
 from imkit.history.batch_protobuf import BoolArray
 from imkit.whole_files import PART
 from imkit.wire.keyvalues import json_text
+
+logger = logging.getLogger("imkit.archive")
 
 FOLDER = "unfinished"
 MARKER = f"{FOLDER}/erase.json"
@@ -132,29 +136,47 @@ def unfinished_parts(storage: Storage) -> list[str]:
     return [name for name in storage.names(FOLDER) if name.endswith(PART)]
 
 
-def open_catalogue(storage: Storage) -> CatalogueWriter:
+def open_catalogue(
+    storage: Storage, report: EraseReport | None = None, progress: EraseProgress | None = None
+) -> CatalogueWriter:
     """Return the writer of the catalogue, after an erase that was interrupted has been finished.
 
     Args:
         storage: the archive's storage; the caller holds its lock.
+        report: gets what that erase has removed.
+        progress: called with the number of rows that have been checked, and of how many.
     """
     catalogue = CatalogueWriter(storage)
     for name in unfinished_parts(storage):
         storage.remove(name)
     earlier = unfinished(storage)
     if earlier is not None:
-        _Erasing(storage, catalogue, earlier, EraseReport(storage.place), None).run()
+        logger.warning("the archive %s finishes an erase that was interrupted", storage.place)
+        _Erasing(storage, catalogue, earlier, report or EraseReport(storage.place), progress).run()
     return catalogue
 
 
 def erase(storage: Storage, user: str, texts: bool, progress: EraseProgress | None) -> EraseReport:
     """Erase a person; see `Archive.erase`. The caller holds the archive's lock; `user` is in lower case."""
     began = time.monotonic()
-    report = EraseReport(storage.place, finished_earlier=unfinished(storage) is not None)
-    catalogue = open_catalogue(storage)
-    _Erasing(storage, catalogue, Unfinished(user, texts), report, progress).run()
+    asked, earlier = Unfinished(user, texts), unfinished(storage)
+    report = EraseReport(storage.place, finished_earlier=earlier is not None)
+    if earlier == asked:
+        open_catalogue(storage, report, progress)
+    else:
+        _Erasing(storage, open_catalogue(storage), asked, report, progress).run()
     report.seconds = time.monotonic() - began
     return report
+
+
+def check_exists(storage: Storage) -> None:
+    """Check that there is an archive: after a wrong path, nobody must believe that a person was erased.
+
+    Raises:
+        ArchiveError: there is none.
+    """
+    if not storage.names(CATALOGUE_FOLDER) and not storage.names(live_log.FOLDER):
+        raise ArchiveError(f"there is no archive at {storage.place}", hint="Check the path. Nothing was erased.")
 
 
 @dataclass(slots=True)
@@ -167,6 +189,7 @@ class _Erasing:
         traces: finds and removes the traces, once the person's messages are known.
         bundles: the ids of bundles of others → the sha256 of the bundle's file, if the archive has it.
         without_file: ids of messages of others whose file must go.
+        ids_in_attachments: both kinds of ids, once all messages have been read.
     """
 
     storage: Storage
@@ -179,6 +202,7 @@ class _Erasing:
     uploads: frozenset[str] = frozenset()
     bundles: dict[str, str] = field(default_factory=dict)
     without_file: set[str] = field(default_factory=set)
+    ids_in_attachments: pa.Array | None = None
 
     def run(self) -> None:
         """Take all steps."""
@@ -273,7 +297,10 @@ class _Erasing:
         removed: list[str] = []
         for file in files:  # attachments come last: the messages say which files must go
             table = parquet.read(self.storage, [file], parquet.SCHEMAS[file.kind])
-            clean = self._clean_attachments(table) if file.kind == "attachments" else self._clean_rows(table)
+            try:
+                clean = self._clean_attachments(table) if file.kind == "attachments" else self._clean_rows(table)
+            except UnicodeDecodeError as error:
+                raise ArchiveError(f"{file.name} of the archive {self.storage.place} is damaged: {error}") from error
             if clean is not None:
                 added += parquet.write(self.storage, file.kind, clean) if clean.num_rows else []
                 removed.append(file.name)
@@ -287,7 +314,7 @@ class _Erasing:
 
     def _clean_rows(self, table: pa.Table) -> pa.Table | None:
         """Return the rows of a file of messages or versions without the traces; `None` if there are none."""
-        suspects = _is_in(table["type"], ["unknown", "combine"])
+        suspects = _is_in(table["type"], pa.array(["unknown", "combine"]))
         for name in ("sender", *_TEXTS):
             suspects |= self._has_id(table[name])
         if self.message_ids:  # a quote may name only the message
@@ -320,7 +347,9 @@ class _Erasing:
 
     def _clean_attachments(self, table: pa.Table) -> pa.Table | None:
         """Return the rows of a file of attachments without the traces; `None` if there are none."""
-        suspects = _is_in(table["message_id"], [*self.message_ids, *self.without_file])
+        if self.ids_in_attachments is None:
+            self.ids_in_attachments = pa.array([*self.message_ids, *self.without_file], pa.string())
+        suspects = _is_in(table["message_id"], self.ids_in_attachments)
         suspects |= self._has_id(table["file_name"]) | self._has_id(table["reason"])
         return self._cleaned(table, suspects, _ATTACHMENT_COLUMNS, self._without_attachment)
 
@@ -382,8 +411,8 @@ class _Erasing:
                 yield replace(known, newest_id=newest_id, name=name)
 
 
-def _is_in(column: pa.ChunkedArray, values: Sequence[str]) -> BoolArray:
-    return np.asarray(pc.is_in(column, value_set=pa.array(values, pa.string())))
+def _is_in(column: pa.ChunkedArray, values: pa.Array) -> BoolArray:
+    return np.asarray(pc.is_in(column, value_set=values))
 
 
 def _flags(column: pa.ChunkedArray) -> BoolArray:

@@ -145,7 +145,8 @@ def traces(place: str | Path, *words: str) -> list[str]:
     storage = storage_at(place)
     everything = [name for name in _all_names(storage) if name != "writer.json"]  # it names the system's user
     sought = [word.lower().encode() for word in (words or (USER, WORDS, OWN.decode()))]
-    return [name for name in everything if any(word in _bytes(storage, name) for word in sought)]
+    contents = {name: _bytes(storage, name) for name in everything}
+    return [name for name, content in contents.items() if any(word in content for word in sought)]
 
 
 def _all_names(storage: Storage) -> Iterator[str]:

@@ -208,8 +208,12 @@ def test_a_damaged_marker_is_reported_and_refused(filled: Archive) -> None:
         with pytest.raises(imkit.ArchiveError, match="damaged") as error:
             filled.compact()
         assert "Delete the file" in error.value.hint
-    marker.unlink()
-    assert filled.erase("user1").rows_removed == 24
+    marker.write_text('{"user": "user1", "texts": false}')
+    report = filled.erase("USER1")
+    assert report.finished_earlier
+    assert report.rows_removed == 24
+    assert "finished an erase" in repr(report)
+    assert not filled.erase("user1").finished_earlier
 
 
 def test_an_erase_waits_for_other_writers_and_refuses_what_is_no_id(filled: Archive) -> None:
@@ -217,3 +221,6 @@ def test_an_erase_waits_for_other_writers_and_refuses_what_is_no_id(filled: Arch
         Archive(filled.path, timeout=0).erase("user1")
     with pytest.raises(imkit.InvalidMessage, match="not a user id"):
         filled.erase("user 1")
+    with pytest.raises(imkit.ArchiveError, match="there is no archive"):
+        Archive(f"{filled.path}-typo").erase("user1")
+    assert not Path(f"{filled.path}-typo").exists()
