@@ -123,7 +123,8 @@ async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerato
         answer = await account.rest.get(*path, what=f"asking for {what}", params=params)
         data = answer.get("data")
         listed = data.get("affiliations") if isinstance(data, dict) else data
-        count = pages.count(answer.get("entities", listed))
+        # An answer whose entries are in "data" has an empty list of "entities" as well.
+        count = pages.count(answer.get("entities") or listed)
         yield answer
         cursor = text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
         if not cursor or hash(cursor) in followed or not count:
