@@ -65,7 +65,7 @@ class Limit:
 
     def __init__(self, kind: str, limit: int = LIMIT, clock: Callable[[], float] = time.monotonic) -> None:
         self._kind, self._limit, self._clock = kind, limit, clock
-        self._bucket = RateLimit(limit, clock)
+        self._bucket = RateLimit(limit, clock=clock)
         self._last: deque[float] = deque(maxlen=limit)
         self._second = (0, 0)
 
