@@ -31,6 +31,7 @@ CAPTIONS = {
     "client": "one login: socket, REST, tokens, pace",
     "wire": "bytes ⇄ messages, without I/O",
     "events": "what a session is told",
+    "file_errors": "a full disk, told",
     "messages": "Message and its bodies",
     "cards": "HTML of a card",
     "errors": "one tree",

@@ -347,8 +347,6 @@ def _export(parsed: argparse.Namespace) -> int:
         return _complain(str(error))
     except imkit.IMError as error:
         return _complain(str(error), 1)
-    except OSError as error:
-        return _complain(f"{parsed.out} cannot be written: {error.strerror or error}", 1)
     source = frame.im.source
     print(f"imkit: {described(source)} → {parsed.out}", file=sys.stderr)
     return 0 if source["complete"] or parsed.limit is not None else 3

@@ -27,6 +27,7 @@
     ├── ConnectionLost             has .outcome: "not sent" or "unknown"
     ├── SessionClosed
     ├── ProtocolError              an answer that the protocol does not allow
+    ├── FileError                  a file cannot be written; also an OSError
     └── ArchiveError               an archive on disk cannot be read or written
         └── ArchiveLocked          another process is writing to the archive
 
@@ -297,6 +298,16 @@ class ProtocolError(IMError):
     """The service's answer is not allowed by the protocol."""
 
     default_hint = "Check that the URLs belong to an Easemob IM service; session.wire() shows the frames and answers."
+
+
+class FileError(IMError, OSError):
+    """A file on this machine cannot be written: the disk is full, the folder is read-only, the drive is gone.
+
+    No part of the file is left under its name, and a file that had the name before is unchanged. `errno` is the
+    system's number of the error.
+    """
+
+    default_hint = "Repair that, or choose another place; then run the same call again."
 
 
 class ArchiveError(IMError):

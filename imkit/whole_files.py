@@ -14,6 +14,17 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
+def _named_in_errors(path: Path) -> Iterator[None]:
+    """Let an error of the disk name the file: the error of a failed write does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def partial_file(target: Path, *, private: bool = False) -> Iterator[tuple[IO[bytes], Path]]:
     """Open a new file in the folder of `target`, under a temporary name that ends with `PART`.
 
@@ -63,7 +74,7 @@ def whole_file(path: Path, *, private: bool = False, durable: bool = False) -> I
         ...     (Path(folder) / "tea.txt").read_text()
         'oolong'
     """
-    with partial_file(path, private=private) as (file, partial):
+    with _named_in_errors(path), partial_file(path, private=private) as (file, partial):
         yield file
         file.flush()
         if durable:

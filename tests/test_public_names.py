@@ -29,7 +29,7 @@ ERRORS = """
     IMError AuthError TokenExpired KickedOff NotFound ThreadNotFound GroupNotFound MessageNotFound Forbidden NotAMember
     Muted Blocked Moderated GroupDisabled RecallExpired AlreadyExists LimitReached TooLarge InvalidMessage RateLimited
     ServiceBusy ServiceNotEnabled Unsupported TimedOut ConnectionLost SessionClosed ProtocolError
-    ArchiveError ArchiveLocked
+    FileError ArchiveError ArchiveLocked
 """
 CONTRACT = {
     imkit.Session: """user app connected thread group threads groups create_group send recall edit history download
@@ -90,6 +90,7 @@ def test_errors_are_one_tree() -> None:
         assert isinstance(kind("what happened").hint, str)
     assert issubclass(imkit.InvalidMessage, ValueError)
     assert issubclass(imkit.TimedOut, TimeoutError)
+    assert issubclass(imkit.FileError, OSError)
 
 
 def test_every_public_method_is_documented() -> None:

@@ -38,6 +38,7 @@ from filelock import FileLock, Timeout
 from pyarrow import fs as arrow
 
 from imkit.errors import ArchiveError, ArchiveLocked, IMError, InvalidMessage
+from imkit.file_errors import advice
 from imkit.whole_files import whole_file
 
 INSTALL = 'pip install "imkit[archive]"'
@@ -197,7 +198,15 @@ def archive_errors(storage: Storage, verb: Literal["read", "written"]) -> Iterat
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, IMError):  # some of them are timeouts, and so they are OSErrors too
             raise
-        raise ArchiveError(f"the archive {storage.place} cannot be {verb}: {error}") from error
+        raise ArchiveError(f"the archive {storage.place} cannot be {verb}: {error}", hint=_hint(error, verb)) from error
+
+
+def _hint(error: OSError | pa.ArrowException, verb: Literal["read", "written"]) -> str | None:
+    """Return what to do about an error; `None`: what `ArchiveError` says, because it is not an error of the disk."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    goes_on = ": it goes on from what was committed" if verb == "written" else ""
+    return f"{advice(error)}, then run the same call again{goes_on}."
 
 
 def _parts(place: str, name: str) -> list[str]:

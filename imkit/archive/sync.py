@@ -11,8 +11,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-import pyarrow as pa
-
 from imkit.archive.attachments import fetch_attachments
 from imkit.archive.batching import Batcher, ReadPlan
 from imkit.archive.catalogue import CatalogueWriter, State
@@ -21,13 +19,13 @@ from imkit.archive.dask_workers import DaskPool, Task, split_into_tasks
 from imkit.archive.erase import open_catalogue
 from imkit.archive.live_log import missed_events
 from imkit.archive.merge import CommitBatch, merge_batch
-from imkit.archive.storage import Storage
+from imkit.archive.storage import Storage, archive_errors
 from imkit.archive.sync_plan import Planner, SyncTargets
 from imkit.archive.sync_report import SyncReport
 from imkit.client.account import Account
 from imkit.client.credentials import TokenSource
 from imkit.client.roaming import Progress
-from imkit.errors import ArchiveError, IMError, InvalidMessage
+from imkit.errors import InvalidMessage
 from imkit.portal import Worker, to_its_end
 
 R = TypeVar("R")
@@ -50,34 +48,33 @@ async def in_thread(function: Callable[..., R], *arguments: Any, stop: Callable[
 
 @asynccontextmanager
 async def locked_catalogue(storage: Storage, timeout: float) -> AsyncGenerator[CatalogueWriter, None]:
-    """Hold the archive's lock on imkit's event loop, and give the writer of its catalogue."""
-    stack = ExitStack()
-    try:
-        await in_thread(stack.enter_context, storage.writing(timeout))
-        yield await in_thread(open_catalogue, storage)
-    finally:
-        await in_thread(stack.close)
+    """Hold the archive's lock on imkit's event loop, and give the writer of its catalogue.
+
+    Raises:
+        ArchiveError: instead of an error of the disk or of Parquet.
+    """
+    with archive_errors(storage, "written"):
+        stack = ExitStack()
+        try:
+            await in_thread(stack.enter_context, storage.writing(timeout))
+            yield await in_thread(open_catalogue, storage)
+        finally:
+            await in_thread(stack.close)
 
 
 @contextmanager
-def errors_tell_what_is_kept(report: SyncReport) -> Iterator[None]:
+def errors_tell_what_is_kept(storage: Storage, report: SyncReport) -> Iterator[None]:
     """Add a note to each error that says how many messages were committed before it.
 
     Raises:
         ArchiveError: instead of an error of the disk or of Parquet.
     """
     try:
-        yield
+        with archive_errors(storage, "written"):
+            yield
     except Exception as error:
-        failure = error
-        # Some IMErrors are timeouts, and so they are OSErrors too.
-        if isinstance(error, OSError | pa.ArrowException) and not isinstance(error, IMError):
-            hint = "Nothing that was committed is lost. Free some space or repair the disk, and sync again."
-            failure = ArchiveError(f"the archive {report.place} cannot be written: {error}", hint=hint)
-        failure.add_note(f"{report.rows_added:,} messages were added before that; the next sync goes on from there.")
-        if failure is error:
-            raise
-        raise failure from error
+        error.add_note(f"{report.rows_added:,} messages were added before that; the next sync goes on from there.")
+        raise
 
 
 def report_groups(report: SyncReport, catalogue: CatalogueWriter, plans: Mapping[str, ReadPlan]) -> None:
@@ -134,7 +131,7 @@ async def sync(
         async def commit(batch: CommitBatch) -> None:
             report.add_rows(await in_thread(merge_batch, storage, catalogue, batch, now, account.app.app_key))
 
-        with errors_tell_what_is_kept(report):
+        with errors_tell_what_is_kept(storage, report):
             # First commit which conversations there are: if this sync is stopped, the archive knows what it lacks.
             planned = {target_id: one.known for target_id, one in plan.to_read.items()}
             await commit(CommitBatch(conversations={**plan.skipped, **planned}))

@@ -22,6 +22,7 @@ from imkit.client.event_store import EventStream
 from imkit.errors import ArchiveError
 from imkit.escape import for_terminal
 from imkit.events import Dropped, Event, MessageEdited, MessageRecalled
+from imkit.file_errors import advice
 from imkit.messages import Message
 from imkit.portal import Worker, portal, to_its_end
 from imkit.session import Session
@@ -234,7 +235,8 @@ class _LogWriter:
         is_new, was_last = self.failure is None, self._is_over.is_set()
         fate, then = ("are lost", "") if was_last else ("wait", f" It tries again every {RETRY_SECONDS:g} s.")
         message = f"the live log in {self.place} cannot be written, and {events:,} events {fate}: {error}"
-        self.failure = ArchiveError(message, hint=f"Free some space, or repair the disk.{then}")
+        remedy = advice(error) if isinstance(error, OSError) else "Repair that"
+        self.failure = ArchiveError(message, hint=f"{remedy}.{then}")
         if is_new or was_last:
             logger.error("%s", self.failure)
 

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from imkit.client.account import Account
 from imkit.errors import IMError, InvalidMessage, ProtocolError, TooLarge, Unsupported
 from imkit.escape import file_name_for_disk
+from imkit.file_errors import advice, file_errors
 from imkit.messages import Attachment, Audio, Combine, Image, Message, Video
 from imkit.portal import Worker
 from imkit.whole_files import partial_file
@@ -109,13 +110,20 @@ def _read(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
         size = path.stat().st_size
         if not path.is_file():
             raise InvalidMessage(f"{path} is not a file")
-        if size > ATTACHMENT_BYTES:
-            raise TooLarge(f"{path.name} has {size:,} bytes; at most {ATTACHMENT_BYTES:,} can be sent")
-        return path.read_bytes(), path.name
+        with path.open("rb") as opened:
+            data = opened.read(ATTACHMENT_BYTES + 1)  # the file may be growing
     except OSError as error:
-        raise InvalidMessage(f"{path} cannot be read: {error.strerror}") from error
+        hint = f"{advice(error)}, then send it again. Nothing was sent."
+        raise InvalidMessage(f"{path} cannot be read: {error.strerror or error}", hint=hint) from error
     except ValueError as error:  # a path with a zero character or half a character
         raise InvalidMessage(f"{str(path)!r:.200} is not a path: {error}") from error
+    largest = max(size, len(data))
+    if largest > ATTACHMENT_BYTES:
+        raise TooLarge(f"{path.name} has {largest:,} bytes; at most {ATTACHMENT_BYTES:,} can be sent")
+    if len(data) < size:
+        hint = "Another program is changing it. Send it again when that has ended. Nothing was sent."
+        raise InvalidMessage(f"{path} had {size:,} bytes, and {len(data):,} when it was read", hint=hint)
+    return data, path.name
 
 
 def _default_name(body: Attachment) -> str:
@@ -181,7 +189,8 @@ async def download(
         The path of the file.
 
     Raises:
-        InvalidMessage: the message has no attachment, or the folder cannot be written to.
+        InvalidMessage: the message has no attachment, or `folder` is not a path.
+        FileError: the folder does not take the file. Nothing is left of it.
         Unsupported: the URL does not point to the app's own server.
         NotFound: the service has deleted the file (by default after 7 days).
         ProtocolError: the file is larger than 1 GiB.
@@ -197,18 +206,18 @@ async def download(
     worker = Worker("imkit-progress")
     try:
         with ExitStack() as stack:
-            with _writing_to(directory):
+            with _saving(directory / wanted):
                 await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
                 file, partial = stack.enter_context(partial_file(directory / plain_name))
             done = 0
             async with aclosing(account.rest.download(path, secret)) as chunks:
                 async for chunk, total in chunks:
                     done += len(chunk)
-                    with _writing_to(directory):
+                    with _saving(directory / wanted):
                         await asyncio.to_thread(file.write, chunk)
                     if progress is not None:
                         await worker.run(progress, done, total)
-            with _writing_to(directory):
+            with _saving(directory / wanted):
                 file.close()
                 return await asyncio.to_thread(_claim_name, partial, directory, (wanted, plain_name))
     finally:
@@ -216,19 +225,20 @@ async def download(
 
 
 @contextmanager
-def _writing_to(directory: Path) -> Iterator[None]:
-    """Turn an error of the disk into one of imkit's.
+def _saving(path: Path) -> Iterator[None]:
+    """Turn an error about a file into one of imkit's.
 
     Raises:
-        InvalidMessage: the folder does not take the file.
+        FileError: the disk does not take the file.
+        InvalidMessage: this cannot be a path.
     """
     try:
-        yield
-    except (OSError, ValueError) as error:
+        with file_errors(path):
+            yield
+    except ValueError as error:  # a zero character or half a character
         if isinstance(error, IMError):
             raise
-        hint = "Give another folder, or free some space; then download it again."
-        raise InvalidMessage(f"the attachment cannot be saved in {directory}: {error}", hint=hint) from error
+        raise InvalidMessage(f"{str(path)!r:.200} is not a path: {error}") from error
 
 
 async def unpack(account: Account, message: Message) -> list[Message]:

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from imkit.errors import InvalidMessage
 from imkit.escape import NOT_TYPESET, for_html
+from imkit.file_errors import file_errors
 from imkit.history.summary import described
 from imkit.whole_files import whole_file
 
@@ -48,7 +49,7 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         InvalidMessage: the suffix names no format.
-        OSError: the file cannot be written; a file that was there before is unchanged.
+        FileError: the file cannot be written; a file that was there before is unchanged.
 
     Example:
         ```python
@@ -60,7 +61,7 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     if writer is None:
         hint = f"The suffix must be one of {', '.join(_WRITERS)}."
         raise InvalidMessage(f"{target.name!r:.80} names no format to export to", hint=hint)
-    with whole_file(target) as file:
+    with file_errors(target), whole_file(target) as file:
         writer(frame, file)
     return target
 

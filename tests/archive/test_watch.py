@@ -88,7 +88,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_space_again(
         tell(bob, 1)
         assert eventually(lambda: log.failure is not None)
         assert "No space left" in repr(log)
-        assert "Free some space" in str(log.failure)
+        assert "Free some space on that disk. It tries again" in str(log.failure)
         tell(bob, 2)
         assert bob.connected
         disk.is_full = False

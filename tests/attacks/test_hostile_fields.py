@@ -367,9 +367,9 @@ def test_a_file_name_that_the_disk_refuses_costs_only_the_name(tmp_path: Path, m
         assert session.download(message, tmp_path).name == "file-1001"
         monkeypatch.undo()
         (tmp_path / "blocked").write_bytes(b"")
-        with pytest.raises(imkit.InvalidMessage, match="cannot be saved"):
+        with pytest.raises(imkit.FileError, match="cannot be written"):
             session.download(message, tmp_path / "blocked" / "folder")
-        with pytest.raises(imkit.InvalidMessage, match="cannot be saved"):
+        with pytest.raises(imkit.InvalidMessage, match="is not a path"):
             session.download(message, "zero\0")
         outside = Message("../../out", "mallory", "42", from_milliseconds(1), replace(body, file_name="."))
         assert session.download(outside, tmp_path).parent == tmp_path
