@@ -65,7 +65,7 @@ $(VENV)/.installed-for-tests: pyproject.toml constraints.txt | $(BIN)/python
 # On copies, which are the reader's: a notebook that was run is saved with its outputs, and none of ours may have any.
 LAB ?= imkit-tutorials
 lab: $(VENV)/.installed-for-lab
-	$(BIN)/python -m imkit lab $(LAB)
+	$(BIN)/imkit lab $(LAB)
 
 # ---- for contributors ------------------------------------------------------------------------------------------------
 
