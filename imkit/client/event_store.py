@@ -133,11 +133,13 @@ class EventStream(Generic[E]):
         self._missed = 0
         self._ready: deque[E | Dropped] = deque()
         self._new_events = asyncio.Event()
-        self._position = portal().run(lambda: self._attach(replay))
+        self._position = 0
+        portal().run(lambda: self._attach(replay))
 
-    def _attach(self, replay: bool) -> int:
-        self._store.attach(self)
-        return 0 if replay else self._store.end
+    def _attach(self, replay: bool) -> None:
+        if not replay:
+            self._position = self._store.end
+        self._store.attach(self)  # from now on the store may drop events, and tell this stream
 
     def wake(self) -> None:
         """Internal: let a waiting consumer look for new events."""

@@ -57,6 +57,24 @@ def test_a_consumer_gets_the_kept_events_and_then_new_ones(store: EventStore) ->
     assert numbers(stream, 3) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("replay", [True, False])
+def test_events_that_are_dropped_while_a_stream_is_made_do_no_harm(
+    replay: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream is made in another thread than the one that adds events."""
+    store = EventStore(1)
+    attach = store.attach
+
+    def attach_and_drop(stream: EventStream[Event]) -> None:
+        attach(stream)
+        store.add([MessageReceived(message(number)) for number in (1, 2, 3)])
+
+    monkeypatch.setattr(store, "attach", attach_and_drop)
+    stream = EventStream(store, (MessageReceived,), replay)
+    assert stream.next(timeout=5) == Dropped(2)
+    assert numbers(stream, 1) == [3]
+
+
 def test_without_replay_a_consumer_gets_only_new_events(store: EventStore) -> None:
     tell(store, 1, 2)
     stream = EventStream(store, (MessageReceived,), False)
