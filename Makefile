@@ -12,7 +12,7 @@
 #   make bench       the figures of benchmarks/, the official SDK beside them: a quarter of an hour
 #   make soak        new schedules of chaos for MINUTES: two clients and a server that are cut, stopped, killed, lied to
 #   make rounds      the slow tests, SOAK times over, each time with 100 other random schedules
-#   make fuzz        the decoders, fuzzed with atheris for FUZZ_SECONDS
+#   make fuzz        every decoder of bytes from strangers, fuzzed with atheris, each for FUZZ_SECONDS
 #   make format      write code as the rules want it
 #   make pins        renew constraints.txt from what pip resolves today
 #   make clean       remove what make made
@@ -156,10 +156,11 @@ rounds: tests-are-equipped
 		IMKIT_SCHEDULES=100 IMKIT_SEED=$$((round * 100 - 99)) \
 		$(BIN)/python -m pytest -m "peer or slow" -x -q || exit 1; done
 
-FUZZ_SECONDS ?= 300
+FUZZ_SECONDS ?= 60
+FUZZ_JOBS ?= 2
 fuzz: $(VENV)/.installed-for-tests
 	@$(INSTALL) '.[fuzz]'
-	$(BIN)/python -m tests.fuzz.decoders -max_total_time=$(FUZZ_SECONDS)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_JOBS=$(FUZZ_JOBS) $(BIN)/python -m tests.fuzz.run
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check --fix .
