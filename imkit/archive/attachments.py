@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from imkit.archive import parquet
+from imkit.archive.batching import SECONDS_A_COMMIT
 from imkit.archive.catalogue import CatalogueWriter, Commit, State, StoredFile
 from imkit.archive.storage import Storage
 from imkit.client.account import Account
@@ -32,6 +33,7 @@ from imkit.errors import IMError, InvalidMessage, NotFound, ProtocolError, Unsup
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Attachment, Combine, Message
 from imkit.portal import to_its_end
+from imkit.times import steady_seconds
 
 LARGEST_BYTES = 128 * 2**20  # the official SDK uploads 10 MB at the most
 _DOWNLOADS_AT_ONCE = 4
@@ -97,29 +99,43 @@ async def fetch_attachments(
         pending_by_target[one.target_id][one.message_id] = one
     entries: list[dict[str, Any]] = []
     download_slots = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
+    committing = asyncio.Lock()
+    committed_at = steady_seconds()
 
     async def commit() -> None:
-        # The commit runs to its end even if the caller is cancelled: the lock is held until then.
-        await to_its_end(asyncio.to_thread(_commit_entries, storage, catalogue, entries))
-        result.add(entries)
-        entries.clear()
+        nonlocal committed_at
+        async with committing:
+            batch = entries.copy()
+            entries.clear()
+            if batch:
+                # The commit runs to its end even if the caller is cancelled: the lock is held until then.
+                await to_its_end(asyncio.to_thread(_commit_entries, storage, catalogue, batch))
+                result.add(batch)
+            committed_at = steady_seconds()
 
-    for target_id, pending in pending_by_target.items():
-        reason = "the message is gone"  # the next lookback marks it
-        try:
-            async for messages in _pages_with_secrets(account, target_id, pending.values()).pages():
-                wanted = [message for message in messages if pending.pop(message.id, None) is not None]
-                entries += await asyncio.gather(
-                    *(_fetch_one(account, storage, download_slots, message, target_id, now) for message in wanted)
-                )
-                if len(entries) >= _FILES_A_COMMIT:
-                    await commit()
-                if not pending:
-                    break
-        except IMError as error:
-            reason = str(error)
-        result.failed |= dict.fromkeys(pending, reason)
-    if entries:
+    async def fetch(message: Message, target_id: str) -> None:
+        entries.append(await _fetch_one(account, storage, download_slots, message, target_id, now))
+        if len(entries) >= _FILES_A_COMMIT or steady_seconds() - committed_at >= SECONDS_A_COMMIT:
+            await commit()
+
+    try:
+        for target_id, pending in pending_by_target.items():
+            reason = "the message is gone"  # the next lookback marks it
+            try:
+                async for messages in _pages_with_secrets(account, target_id, pending.values()).pages():
+                    wanted = [message for message in messages if pending.pop(message.id, None) is not None]
+                    # After an error none of the fetches goes on: the caller is about to give up the lock.
+                    async with asyncio.TaskGroup() as group:
+                        for message in wanted:
+                            group.create_task(fetch(message, target_id))
+                    if not pending:
+                        break
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+            except IMError as error:
+                reason = str(error)
+            result.failed |= dict.fromkeys(pending, reason)
+    finally:
         await commit()
     return result
 
@@ -144,7 +160,7 @@ async def _fetch_one(
         except IMError as error:
             entry |= {"reason": str(error), "final": isinstance(error, _FINAL_ERRORS)}
             return entry
-        sha256 = await asyncio.to_thread(_store, storage, data)
+        sha256 = await to_its_end(asyncio.to_thread(_store, storage, data))
     entry |= {"sha256": sha256, "size": len(data), "final": True}
     return entry
 

@@ -1,5 +1,6 @@
 """Attachments are stored by their content and without secrets; one that cannot be fetched does not stop the others."""
 
+import errno
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -9,6 +10,7 @@ import pytest
 
 import imkit
 from imkit.archive import Archive, attachments
+from imkit.archive.storage import Storage, storage_at
 from imkit.client.account import Account
 from imkit.client.attachments import fetch_attachment
 from imkit.errors import NotFound
@@ -94,3 +96,35 @@ def test_verify_finds_a_damaged_attachment(tea: Tea, archive: Archive, tmp_path:
     path = next((tmp_path / "archive" / "attachments").glob("??/*"))
     path.write_bytes(b"coffee")
     assert [problem.what for problem in archive.verify().problems] == ["the attachment is missing or damaged"]
+
+
+def test_after_an_error_of_the_disk_no_fetch_goes_on(
+    tea: Tea, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = tea.thread("Oolong")
+    for number in range(8):
+        thread.send(imkit.File(f"leaf {number}".encode(), file_name="f"))
+    archive.sync(tea.alice, thread)
+    kind = type(storage_at(archive.path))
+    write = kind.write
+    stored: list[str] = []
+
+    def full_after_three(storage: Storage, name: str, data: bytes) -> None:
+        if name.startswith("attachments/") and not name.endswith(".parquet"):
+            stored.append(name)
+            if len(stored) > 3:
+                raise OSError(errno.ENOSPC, "No space left on device", name)
+        write(storage, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "write", full_after_three)
+        with pytest.raises(imkit.ArchiveError, match="No space left"):
+            archive.sync(tea.alice, thread, attachments=True)
+        attempts = len(stored)
+    report = archive.sync(tea.alice, thread, attachments=True)
+    assert len(stored) == attempts, "a fetch went on after the sync had given up the lock"
+    assert len(archive.sql("select distinct message_id from attachments where final")) == 8
+    assert report.attachments_failed == {}
+    verification = archive.verify()
+    assert verification.ok, verification
+    assert not verification.notes, verification
