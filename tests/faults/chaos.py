@@ -20,7 +20,6 @@ import json
 import os
 import queue
 import random
-import re
 import secrets
 import shutil
 import signal
@@ -314,7 +313,6 @@ class Schedule:
             return
         errors = found[2][1]
         text = os.pread(errors.fileno(), 2**20, 0).decode(errors="replace")
-        text = "".join(part for part in re.split(r"(?m)^(?=\d{4}-)", text) if "ClientDisconnect" not in part)
         if "Traceback" in text:
             yield f"the server wrote:\n{text[-4000:]}"
 

@@ -64,6 +64,12 @@ class Contents:
         self.client_ids: set[int] = set()
         self.messages: set[tuple[str, str]] = set()  # text and conversation
 
+    def add(self, other: Contents) -> None:
+        self.texts |= other.texts
+        self.ids |= other.ids
+        self.client_ids |= other.client_ids
+        self.messages |= other.messages
+
     def take_send(self, payload: bytes) -> None:
         sync = schema.CommSyncUL.FromString(schema.MSync.FromString(payload).payload)
         self.client_ids.add(sync.meta.id)
@@ -105,11 +111,13 @@ class Changes:
 
     def __init__(self, noted: Iterable[Noted]) -> None:
         self.noted = list(noted)
-        self.hit = Contents()  # before or after the change
-        self.made = Contents()  # after it
+        # By direction (down or not): what stood in changed frames and answers before or after the change; and after it.
+        self.hit = {True: Contents(), False: Contents()}
+        self.made = {True: Contents(), False: Contents()}
         self.skipped: list[tuple[str, int]] = []  # acknowledged unseen: conversation, and up to which id
         self.times: list[float] = []
-        self.logins: list[float] = []  # when a login or its answer was changed
+        self.logins: list[float] = []  # when a login, or an answer that may hold its token, was changed
+        self.other_devices = False  # whether a login has become that of another device, which has queues of its own
         clients: dict[int, Contents] = defaultdict(Contents)
         for note in self.noted:
             if note.kind == "send":
@@ -117,20 +125,22 @@ class Changes:
         for note in self.noted:
             if note.is_changed:
                 self._take_change(note)
-        for number in list(self.hit.client_ids):
-            self.hit.texts |= clients[number].texts
-            self.hit.ids |= clients[number].ids
+        for hit in self.hit.values():
+            for number in list(hit.client_ids):
+                hit.add(clients[number])
 
     def _take_change(self, note: Noted) -> None:
         self.times.append(note.at)
         if note.kind == "rest" and _MSG.search(note.before):
-            self.made.ids.add("")  # an entry that imkit cannot read is a message without an id
+            self.made[True].ids.add("")  # an entry that imkit cannot read is a message without an id
         if note.kind in ("provision", "welcome", "rest"):
             self.logins.append(note.at)
-        self._take(self.hit, note, note.before)
+        if note.kind == "provision":
+            self.other_devices = True
+        self._take(self.hit[note.down], note, note.before)
         if note.after is not None:
-            self._take(self.hit, note, note.after)
-            self._take(self.made, note, note.after)
+            self._take(self.hit[note.down], note, note.after)
+            self._take(self.made[note.down], note, note.after)
             self._take_keys(note, note.after)
 
     def _take(self, contents: Contents, note: Noted, payload: bytes) -> None:
@@ -203,22 +213,19 @@ class Judge:
         self.said = said
         self.earlier = {one.id for one in said}
         self.receipts: list[tuple[str, str, str]] = []  # user, message, verdict
-        self.hit = self._all("hit")
-        self.made = self._all("made")
+        self.made = Contents()  # what the server may have got that no client has sent
+        for changes in self.changes.values():
+            self.made.add(changes.made[False])
+        self.hit = {user: Contents() for user in self.changes}  # what a user may see otherwise, or not at all
+        for user, hit in self.hit.items():
+            hit.add(self.changes[user].hit[True])
+            for changes in self.changes.values():
+                hit.add(changes.hit[False])
         self.place = {
             message: (conversation, sender, text)
             for conversation, rows in tables.messages.items()
             for message, sender, text in rows
         }
-
-    def _all(self, which: str) -> Contents:
-        whole = Contents()
-        for changes in self.changes.values():
-            part: Contents = getattr(changes, which)
-            whole.texts |= part.texts
-            whole.ids |= part.ids
-            whole.messages |= part.messages
-        return whole
 
     def bad(self, what: str) -> None:
         self.problems.append(what)
@@ -291,7 +298,8 @@ class Judge:
         if error in OUTAGES:
             return True
         if error == "MessageNotFound" and step["do"] in ("receipt", "recall", "edit"):
-            return step["id"] not in self.place  # it was recalled, perhaps by a call whose answer was lost
+            # It was recalled, perhaps by a call whose answer was lost; or its id or thread was changed on the way here.
+            return step["id"] not in self.place or step["id"] in self.hit[user].ids
         if error == "SessionClosed":
             return any(at <= end["at"] for at in changes.logins)
         return changes.any_between(step["at"], end["at"])
@@ -327,7 +335,7 @@ class Judge:
                 self.bad(f"{user}: a history has messages twice or out of order: {ids}")
         if changed:
             return  # a changed cursor may leave out any page
-        self._check_rows(f"{user}: a history", conversation, rows)
+        self._check_rows(user, conversation, rows)
         shown = {str(number) for number in ids}
         for message, _, _ in self.tables.messages[conversation]:
             if message not in shown and int(message) >> 20 < note["began"] * 1000 - 1 and note["complete"]:
@@ -335,13 +343,13 @@ class Judge:
                     f"{user}: a complete history of {conversation} lacks {message}, which was sent before it began"
                 )
 
-    def _check_rows(self, what: str, conversation: str, rows: list[tuple[str, str]]) -> None:
+    def _check_rows(self, user: str, conversation: str, rows: list[tuple[str, str]]) -> None:
         known = self._texts_by_id()
         for message, text in rows:
-            if message in self.hit.ids or text in self.hit.texts:
+            if message in self.hit[user].ids or text in self.hit[user].texts:
                 continue
             if message not in known or text not in known[message][1] or known[message][0] != conversation:
-                self.bad(f"{what} has {(conversation, message, text)}, but {known.get(message)} was sent")
+                self.bad(f"{user}: a history has {(conversation, message, text)}, but {known.get(message)} was sent")
 
     def _texts_by_id(self) -> dict[str, tuple[str, set[str]]]:
         """Return, of each message that ever was, where it was sent and which texts it can have had."""
@@ -360,32 +368,32 @@ class Judge:
         stored = Counter((place, sender, text) for place, sender, text in self.place.values())
         edited_texts = {text for said in self.said for text, _ in said.edits}
         sends: defaultdict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-        ids = [said.id for said in self.said if said.id and said.id not in self.hit.ids]
+        ids = [said.id for said in self.said if said.id and said.id not in self.hit[said.user].ids]
         if len(ids) != len(set(ids)):
             self.bad("two sends were given one id")
         for said in self.said:
             key = (said.to, said.user, said.text)
             sends[key][said.verdict] += 1
-            if not self._is_hit(said):
+            if not self._is_hit(said, said.user):
                 self._check_send(said)
         for (place, sender, text), count in stored.items():
             may = sends[place, sender, text]
             most = may["sent"] + may["unknown"] + may["open"]
             if text in edited_texts or (text, place) in self.made.messages or sender not in self.lives:
                 continue
-            if count > most and text not in self.hit.texts:
+            is_hit = text in self.hit[sender].texts
+            if count > most and not is_hit:
                 self.bad(f"{(place, sender, text)} is stored {count} times, of {dict(may)}")
-            if text in self.hit.texts and count > 1:
+            if is_hit and count > 1:
                 self.bad(f"{(place, sender, text)} is stored {count} times")
         for user, message, verdict in self.receipts:
             if verdict == "sent" and (message, user) not in self.tables.receipts and message in self.place:
-                if message not in self.hit.ids:
+                if message not in self.hit[user].ids:
                     self.bad(f"the receipt of {user} for {message} was acknowledged and is not there")
 
-    def _is_hit(self, said: Said) -> bool:
-        return said.text in self.hit.texts or said.id in self.hit.ids or any(
-            text in self.hit.texts for text, _ in said.edits
-        )  # fmt: skip
+    def _is_hit(self, said: Said, user: str) -> bool:
+        hit = self.hit[user]
+        return said.id in hit.ids or not hit.texts.isdisjoint([said.text, *(text for text, _ in said.edits)])
 
     def _check_send(self, said: Said) -> None:
         found = self.place.get(said.id)
@@ -430,7 +438,9 @@ class Judge:
                     self.bad(f"{user} never heard {message} in {conversation}: {self.place[message]}")
         self.counts["deliveries compared"] += len(heard)
         for said in self.said:
-            if said.user == user or self._is_hit(said) or self._may_be_missing(user, said.id):
+            if said.user == user or self._is_hit(said, user) or self._is_hit(said, said.user):
+                continue
+            if self._may_be_missing(user, said.id):
                 continue
             if said.recall == "done" and said.id not in told:
                 self.bad(f"{user} was not told of a recall: {said}")
@@ -440,7 +450,7 @@ class Judge:
 
     def _may_be_missing(self, user: str, message: str) -> bool:
         changes = self.changes[user]
-        if message in self.hit.ids or changes.logins:
+        if message in self.hit[user].ids or changes.other_devices:
             return True
         places = [self.place[message][0]] if message in self.place else self.conversations
         return any(changes.may_have_skipped(place, message or "0") for place in places)
@@ -452,7 +462,7 @@ class Judge:
         for event in events:
             if event["kind"] == "message":
                 message, text = event["id"], event["text"] or ""
-                if message in gone and message not in self.hit.ids:
+                if message in gone and message not in self.hit[user].ids:
                     self.bad(f"{user}: {message} came back after its recall")
                 expected = known.get(message)
                 if (expected is None or text not in expected[1]) and not self._is_made(message, text, user):
@@ -463,14 +473,15 @@ class Judge:
         for place, ids in by_place.items():
             if twice := [message for message, count in Counter(ids).items() if count > 1]:
                 self.bad(f"{user}: came twice in {place}: {twice}")
-            stand = [number for number in ids if str(number) in self.place and str(number) not in self.hit.ids]
+            stand = [number for number in ids if str(number) in self.place and str(number) not in self.hit[user].ids]
             early = [(before, after) for before, after in itertools.pairwise(stand) if before > after]
             if early:
                 self.bad(f"{user}: out of order in {place}: {early}")
         return {str(number) for ids in by_place.values() for number in ids}
 
     def _is_made(self, message: str, text: str, user: str) -> bool:
-        return message in self.changes[user].made.ids or text in self.made.texts
+        made = self.changes[user].made[True]
+        return message in made.ids or text in made.texts or text in self.made.texts
 
     # --------------------------------------------------------------- the end
 
@@ -492,7 +503,7 @@ class Judge:
             if "verified" in note:
                 seen["verify"] += 1
                 # A changed time makes it the time of another row.
-                if not note["verified"] and not (twice and twice <= self.changes[user].made.ids):
+                if not note["verified"] and not (twice and twice <= self.changes[user].made[True].ids):
                     self.bad(f"{user}: the archive is not sound: {note['problems']}, {twice}")
             if "live" in note:
                 seen["live"] += 1
@@ -511,7 +522,7 @@ class Judge:
             self.bad(f"{what} are not the table: too much {alien}, missing {missing}")
 
     def _check_archive(self, user: str, conversation: str, rows: list[list[str]]) -> None:
-        expected, made = self._rows_of(conversation), self.changes[user].made
+        expected, made = self._rows_of(conversation), self.changes[user].made[True]
         alien = [row for row in rows if row not in expected and row[0] not in made.ids and row[1] not in made.texts]
         missing = [row for row in expected if row not in rows]
         if alien or missing:
