@@ -193,7 +193,7 @@ class Planner:
         If the live log has missed events since the last sync, this one looks back from there: it finds what a sync at
         that time would have found.
         """
-        missed = [each for each in self._missed if each.at >= conversation.synced_at > 0]
+        missed = [each for each in self._missed if self._now >= each.at >= conversation.synced_at > 0]
         known = self._report.missed_live
         known += [text for text in map(str, missed) if text not in known]
         begins = [self._now, *(each.since for each in missed)]
