@@ -127,6 +127,7 @@ class Schedule:
         self.steps = steps
         self.flips = self.rng.random() < 0.5
         self.due: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.counting = threading.Lock()
         self.frames = 0
         self.problems: list[str] = []
         # At which frame what happens to whom.
@@ -200,11 +201,11 @@ class Schedule:
         )  # fmt: skip
 
     def watch(self, kind: str, user: str) -> None:
-        self.frames += 1  # two proxies count here: a frame more or less does not matter
-        for number in [number for number in self.plan if number <= self.frames]:
-            action = self.plan.pop(number, None)
-            if action is not None:
-                self.due.put(action)
+        with self.counting:  # two proxies count here, each in its thread
+            self.frames += 1
+            action = self.plan.pop(self.frames, None)
+        if action is not None:
+            self.due.put(action)
 
     # -------------------------------------------------------------- faults
 
@@ -253,7 +254,6 @@ class Schedule:
         process.send_signal(signal.SIGCONT)
 
     def calm(self) -> None:
-        self.plan.clear()
         for proxy in self.proxies.values():
             proxy.watch = lambda kind, user: None
             proxy.calm()
@@ -262,7 +262,6 @@ class Schedule:
         """Let both clients catch up and compare."""
         for process in self.processes.values():
             process.tell("end")
-        words: list[str] = []
         for process in self.processes.values():
             if not process.await_note("last", PLAY_SECONDS):
                 self.problems.append(f"{process.user}: hangs, or ended, before its last words")
