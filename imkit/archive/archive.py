@@ -344,7 +344,8 @@ class Archive:
 
         `day` is the UTC day. With a condition on it, DuckDB opens only the files of those days. Times are in UTC.
 
-        A query can read this archive, and nothing else: no other file, no network, no extension. It cannot write.
+        A query can read this archive, and nothing else: no other file, no network, no extension. It cannot write. The
+        stop button ends a query that takes too long.
 
         Args:
             query: one SELECT.

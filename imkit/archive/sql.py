@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ _OPEN_HINT = "sql() only reads an archive. For a query that you trust with all y
 # The parts of a syntax tree that only read.
 _READING_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"})
+_WAKE_SECONDS = 0.5  # Windows sees an interrupt only between two waits
 _EXPLAIN = re.compile(r"\s*EXPLAIN(\s+ANALYZE\b|\s*\([\w\s,]*\))?", re.IGNORECASE)
 
 
@@ -123,16 +125,35 @@ def _answer(
         except duckdb.Error as error:
             raise ArchiveError(f"the archive {storage.place} cannot be read: {error}") from error
         try:
-            answer: pd.DataFrame = database.execute(query, parameters).df()
+            answer = _interruptible(database, query, parameters)
             answer.attrs["imkit"] = {}  # so that a notebook typesets nothing in it: `imkit.history.summary`
             return answer
         except duckdb.IOException:
             raise
-        except (duckdb.Error, TypeError, ValueError, OverflowError) as error:
+        except Exception as error:  # also of pybind11, of pandas, and of the parameters themselves
             if failures:
                 raise failures[0] from error
             hint = _OPEN_HINT if isinstance(error, duckdb.PermissionException) else _VIEWS
             raise InvalidMessage(str(error), hint=hint) from error
+
+
+def _interruptible(
+    database: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object] | dict[str, object] | None
+) -> pd.DataFrame:
+    """Run the query in a thread, so that an interrupt (the stop button) ends it at once.
+
+    In the main thread DuckDB 2.0 does not see an interrupt during some queries, and raises a RuntimeError after others.
+    """
+    with ThreadPoolExecutor(1, "imkit-sql") as threads:
+        work = threads.submit(lambda: database.execute(query, parameters).df())
+        try:
+            while not wait([work], _WAKE_SECONDS).done:
+                pass
+        finally:
+            while not work.done():  # again, because DuckDB forgets one that comes before the query begins
+                database.interrupt()
+                wait([work], 0.01)
+        return work.result()
 
 
 def _readable_by_path(storage: Storage, state: State) -> bool:
@@ -162,7 +183,8 @@ def _create_view(
 
 def _lock(database: duckdb.DuckDBPyConnection, storage: Storage, state: State, by_path: bool) -> None:
     """Let DuckDB open only the files of the archive from now on."""
-    # What does not fit into memory goes to a folder whose name no query can guess. DuckDB makes it when it needs it.
+    # What does not fit into memory goes to a folder with a name that no query can hold: it is drawn for each query.
+    # DuckDB makes it when it needs it.
     spill = os.path.abspath(f".imkit-sql-{secrets.token_hex(8)}")
     database.execute(f"SET temp_directory = {_quoted(spill)}")
     if by_path:

@@ -1,6 +1,9 @@
 """A query of a stranger: `Archive.sql` reads the archive's own files, and writes nothing."""
 
+import _thread
 import hashlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import imkit
 from imkit.archive import Archive
 from imkit.errors import ArchiveError, IMError
 from tests.archive.conftest import fill
+from tests.waits import eventually
 
 SECRET = "do not read this"
 
@@ -137,10 +141,48 @@ def test_a_trusted_query_may_do_more(place: Path, tmp_path: Path) -> None:
         archive.sql(f"from '{tmp_path}/nothing.csv'", external_access=True)
 
 
+class Unreadable(list[object]):
+    def __iter__(self) -> Iterator[object]:
+        raise RuntimeError("cannot be read")
+
+
 @pytest.mark.parametrize(
     ("query", "parameters"),
-    [(5, None), (None, None), ("\ud800", None), ("select ?", [object()]), ("select ?", 5), ("select $a", {"b": 1})],
+    [
+        (5, None),
+        (None, None),
+        ("\ud800", None),
+        ("select ?", [object()]),
+        ("select ?", 5),
+        ("select $a", {"b": 1}),
+        ("select ?", ["\ud800"]),  # a RuntimeError of DuckDB 1
+        ("select ?", Unreadable([1])),
+    ],
 )
 def test_a_wrong_query_or_parameter_is_an_error_of_imkit(place: Path, query: object, parameters: object) -> None:
     with pytest.raises(imkit.InvalidMessage):
         Archive(place / "archive").sql(query, parameters)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n",
+        "select count(*) from range(10000000000) a, range(1000000000) b where hash(a.range) + hash(b.range) = 7",
+        "select * from range(100000000000)",
+    ],
+)
+def test_the_stop_button_ends_a_query_that_never_ends(place: Path, query: str) -> None:
+    def interrupt() -> None:
+        eventually(lambda: any(thread.name.startswith("imkit-sql") for thread in threading.enumerate()))
+        _thread.interrupt_main()
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Archive(place / "archive").sql(query)
+    finally:
+        interrupting.join()
+    assert not any(thread.name.startswith("imkit-sql") for thread in threading.enumerate())
+    assert Archive(place / "archive").sql("select 1 as one").one.tolist() == [1]
