@@ -35,7 +35,7 @@ from imkit.cards import card
 from imkit.client.credentials import TokenSource
 from imkit.client.roaming import Progress
 from imkit.client.user_ids import user_id
-from imkit.errors import InvalidMessage
+from imkit.errors import ArchiveError, InvalidMessage
 from imkit.escape import for_terminal
 from imkit.history.arguments import Moment, query
 from imkit.history.columns import SCHEMA
@@ -266,7 +266,8 @@ class Archive:
         Example:
             >>> archive.unlock()
         """
-        self._storage.unlock()
+        with archive_errors(self._storage, "written"):
+            self._storage.unlock()
 
     # --------------------------------------------------------------- reading
 
@@ -437,7 +438,8 @@ class Archive:
             >>> list(archive.live().columns[:4])
             ['event', 'at', 'operator', 'message_id']
         """
-        return plain_frame(live_table(self._storage))
+        with archive_errors(self._storage, "read"):
+            return plain_frame(live_table(self._storage))
 
     def files(self) -> list[str]:
         """Return the paths or URLs of the message files, for other readers of Parquet.
@@ -450,8 +452,9 @@ class Archive:
             polars.scan_parquet(archive.files())
             ```
         """
-        state = catalogue.load(self._storage)
-        return self._storage.locations(file.name for file in state.files_of("messages"))
+        with archive_errors(self._storage, "read"):
+            state = catalogue.load(self._storage)
+            return self._storage.locations(file.name for file in state.files_of("messages"))
 
     def verify(self) -> Verification:
         """Read the whole archive, and say what is wrong with it.
@@ -466,13 +469,17 @@ class Archive:
             >>> archive.verify().ok
             True
         """
-        return verify(self._storage)
+        with archive_errors(self._storage, "read"):
+            return verify(self._storage)
 
     # --------------------------------------------------------------- display
 
     def _facts(self) -> list[str]:
         """Return how large the archive is. This reads the catalogue: a few small files."""
-        state = catalogue.load(self._storage)
+        try:
+            state = catalogue.load(self._storage)
+        except ArchiveError as error:  # to show an object must not fail: a traceback of objects shows them too
+            return [f"cannot be read: {error}"]
         files = state.files_of("messages")
         if not state.number:
             return ["empty"]
@@ -482,7 +489,7 @@ class Archive:
         return [f"{count:,} messages of {len(state.conversations):,} conversations", *days, f"{size / 1e6:,.1f} MB"]
 
     def __repr__(self) -> str:
-        return f"<Archive {for_terminal(self.path)}: {', '.join(self._facts())}>"
+        return f"<Archive {for_terminal(self.path)}: {for_terminal(', '.join(self._facts()))}>"
 
     def _repr_html_(self) -> str:
         return card("Archive", PurePath(self.path).name or self.path, [self.path, *self._facts()])

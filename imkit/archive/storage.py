@@ -360,6 +360,28 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+class _WithOSErrors:
+    """A filesystem or an open file of fsspec that raises OSErrors only: each of its packages has errors of its own."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        if not callable(value):
+            return value
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return value(*arguments, **options)
+            except OSError:
+                raise
+            except Exception as error:
+                raise OSError(f"{type(error).__name__}: {error}") from error
+
+        return call
+
+
 class _FsspecStorage(Storage):
     """A place that fsspec opens, such as an object store."""
 
@@ -370,10 +392,10 @@ class _FsspecStorage(Storage):
             hint = f"{INSTALL}, or give a path on this machine."
             raise ArchiveError(f"the archive {_without_password(url)} needs fsspec", hint=hint) from error
         try:
-            self._files, self._root = url_to_fs(url)
-        except (ImportError, ValueError) as error:  # unknown protocol; a missing package
+            files, root = url_to_fs(url)
+        except Exception as error:  # unknown protocol; a missing package; wrong options in the URL
             raise ArchiveError(f"{_without_password(url)} cannot be opened: {error}", hint="") from error
-        self._root = self._root.rstrip("/")
+        self._files, self._root = _WithOSErrors(files), root.rstrip("/")
         self.place = _without_password(url)
 
     def _full(self, name: str) -> str:
@@ -384,11 +406,14 @@ class _FsspecStorage(Storage):
 
     def open(self, name: str) -> pa.NativeFile:
         try:
-            return pa.PythonFile(self._files.open(self._full(name), "rb"), mode="r")
+            return self._open(self._full(name))
         except FileNotFoundError:
             with contextlib.suppress(FileNotFoundError):
-                return pa.PythonFile(self._files.open(self._full(f"{REPLACED}/{name}"), "rb"), mode="r")
+                return self._open(self._full(f"{REPLACED}/{name}"))
             raise
+
+    def _open(self, path: str) -> pa.NativeFile:
+        return pa.PythonFile(_WithOSErrors(self._files.open(path, "rb")), mode="r")
 
     def write(self, name: str, data: bytes) -> None:
         full = self._full(name)
