@@ -39,6 +39,7 @@ R = TypeVar("R")
 REST_SECONDS = 3.0  # for the next bytes of an answer: the longest stop of the server is shorter
 CATCH_UP = 60.0
 _lock = threading.Lock()
+_heard: set[str] = set()  # the ids of all messages that any session of this process has received
 
 
 def say(**note: Any) -> None:
@@ -76,6 +77,8 @@ def note_events_before_they_are_acknowledged(patch: pytest.MonkeyPatch, kept: in
         add(store, events, *more)
         for event in events:
             say(session=store.number, **said_of(event))
+            if isinstance(event, MessageReceived):
+                _heard.add(event.message.id)
 
     patch.setattr(event_store.EventStore, "__init__", numbered)
     patch.setattr(event_store.EventStore, "add", noted)
@@ -303,16 +306,13 @@ class Client:
         say(last=words)
 
     async def hear(self, ids: list[str]) -> None:
-        heard = self.session.events(MessageReceived)
-        missing = set(ids)
-        while missing:
+        coming = self.session.events(MessageReceived, replay=False)
+        while missing := set(ids) - _heard:  # not asked of the session: it may keep few events
             try:
-                event = await heard.next.aio(CATCH_UP)
+                await coming.next.aio(CATCH_UP)
             except imkit.IMError as error:
                 say(unheard=sorted(missing), text=str(error), state=repr(self.session))
                 return
-            if isinstance(event, MessageReceived):
-                missing.discard(event.message.id)
 
     async def compare(self) -> None:
         """Note what this user can read in the end, with a network that works: the judge compares it with the server."""
