@@ -17,9 +17,10 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from pyarrow import fs as arrow
@@ -74,7 +75,12 @@ def run_sql(
 
     if not isinstance(query, str):
         raise InvalidMessage(f"a {type(query).__name__} is not a query", hint=_VIEWS)
-    run = partial(_answer, storage, state, query, parameters, external_access)
+
+    def run(by_path: bool) -> pd.DataFrame:
+        with duckdb.connect(config={"python_enable_replacements": False}) as database:
+            answer = partial(_answer, database, storage, state, query, parameters, external_access, by_path)
+            return _interruptible(database, answer)
+
     try:
         query.encode()
     except UnicodeEncodeError:
@@ -90,6 +96,7 @@ def run_sql(
 
 
 def _answer(
+    database: duckdb.DuckDBPyConnection,
     storage: Storage,
     state: State,
     query: str,
@@ -105,61 +112,76 @@ def _answer(
     import duckdb
 
     failures: list[Exception] = []
-    with duckdb.connect(config={"python_enable_replacements": False}) as database:
-        try:
-            if not external_access:
-                _check_only_reads(database, query)
-        except duckdb.Error as error:
-            raise InvalidMessage(str(error), hint=_VIEWS) from error
-        try:
-            database.execute("SET TimeZone = 'UTC'")
-            for kind in parquet.SCHEMAS:
-                _create_view(database, storage, state, kind, None if by_path else ArrowFiles(storage, failures))
-            database.execute("CREATE VIEW messages AS SELECT * EXCLUDE gone_at FROM all_messages WHERE gone_at IS NULL")
-            database.register("threads", conversation_table(state))
-            database.register("live", live_table(storage))
-            if not external_access:
-                _lock(database, storage, state, by_path)
-        except duckdb.IOException:
-            raise
-        except duckdb.Error as error:
-            raise ArchiveError(f"the archive {storage.place} cannot be read: {error}") from error
-        try:
-            answer = _interruptible(database, query, parameters)
-            answer.attrs["imkit"] = {}  # so that a notebook typesets nothing in it: `imkit.history.summary`
-            return answer
-        except duckdb.IOException:
-            raise
-        except Exception as error:  # also of pybind11, of pandas, and of the parameters themselves
-            if failures:
-                raise failures[0] from error
-            hint = _OPEN_HINT if isinstance(error, duckdb.PermissionException) else _VIEWS
-            raise InvalidMessage(str(error), hint=hint) from error
+    try:
+        if not external_access:
+            _check_only_reads(database, query)
+    except duckdb.Error as error:
+        raise InvalidMessage(str(error), hint=_VIEWS) from error
+    try:
+        database.execute("SET TimeZone = 'UTC'")
+        for kind in parquet.SCHEMAS:
+            _create_view(database, storage, state, kind, None if by_path else ArrowFiles(storage, failures))
+        database.execute("CREATE VIEW messages AS SELECT * EXCLUDE gone_at FROM all_messages WHERE gone_at IS NULL")
+        database.register("threads", conversation_table(state))
+        database.register("live", live_table(storage))
+        if not external_access:
+            _lock(database, storage, state, by_path)
+    except duckdb.IOException:
+        raise
+    except duckdb.Error as error:
+        raise ArchiveError(f"the archive {storage.place} cannot be read: {error}") from error
+    try:
+        answer: pd.DataFrame = database.execute(query, parameters).df()
+        answer.attrs["imkit"] = {}  # so that a notebook typesets nothing in it: `imkit.history.summary`
+        return answer
+    except duckdb.IOException:
+        raise
+    except Exception as error:  # also of pybind11, of pandas, and of the parameters themselves
+        if failures:
+            raise failures[0] from error
+        if by_path and not all(map(os.path.exists, storage.locations(state.files))):
+            # DuckDB says of a file that a writer has just set aside that the query may not read it.
+            raise duckdb.IOException(str(error)) from error
+        hint = _OPEN_HINT if isinstance(error, duckdb.PermissionException) else _VIEWS
+        raise InvalidMessage(str(error), hint=hint) from error
 
 
-def _interruptible(
-    database: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object] | dict[str, object] | None
-) -> pd.DataFrame:
-    """Run the query in a thread, so that an interrupt (the stop button) ends it at once.
+def _interruptible(database: duckdb.DuckDBPyConnection, answer: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Call a function that uses DuckDB in a thread, so that an interrupt (the stop button) ends it at once.
 
     In the main thread DuckDB 2.0 does not see an interrupt during some queries, and raises a RuntimeError after others.
     """
-    with ThreadPoolExecutor(1, "imkit-sql") as threads:
-        work = threads.submit(lambda: database.execute(query, parameters).df())
-        try:
-            while not wait([work], _WAKE_SECONDS).done:
-                pass
-        finally:
-            while not work.done():  # again, because DuckDB forgets one that comes before the query begins
-                database.interrupt()
-                wait([work], 0.01)
-        return work.result()
+    work: Future[pd.DataFrame] = Future()
+
+    def run() -> None:
+        if work.set_running_or_notify_cancel():
+            try:
+                work.set_result(answer())
+            except BaseException as error:
+                work.set_exception(error)
+
+    try:
+        Thread(target=run, name="imkit-sql", daemon=True).start()
+        while not wait([work], _WAKE_SECONDS).done:
+            pass
+    finally:
+        work.cancel()  # an interrupt may come at any moment, also before the thread has begun
+        while not work.done():  # again, because DuckDB forgets one that comes before the query begins
+            database.interrupt()
+            wait([work], 0.01)
+    return work.result()
 
 
 def _readable_by_path(storage: Storage, state: State) -> bool:
-    """Whether DuckDB can open all files itself. It reads each name as a glob pattern, and knows no fsspec URLs."""
+    """Whether DuckDB can open all files itself.
+
+    It knows no fsspec URLs, and reads each name as a glob pattern. A folder `sender=ann` above the archive would become
+    the column of that name.
+    """
     locations = storage.locations(state.files)
-    return not any("://" in location or _GLOB_CHARACTERS & set(location) for location in locations)
+    return "=" not in storage.place and not any(
+        "://" in location or _GLOB_CHARACTERS & set(location) for location in locations
+    )
 
 
 def _create_view(

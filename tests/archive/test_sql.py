@@ -8,7 +8,7 @@ import pytest
 import imkit
 from imkit.archive import Archive
 from imkit.errors import ArchiveError
-from tests.archive.conftest import HOSTILE
+from tests.archive.conftest import HOSTILE, fill
 
 
 def test_the_documented_views_exist(filled: Archive) -> None:
@@ -54,3 +54,9 @@ def test_a_missing_or_damaged_file_is_an_archive_error(filled: Archive) -> None:
     first.unlink()
     with pytest.raises(ArchiveError, match=first.name):
         filled.sql("select * from messages")
+
+
+def test_a_folder_above_the_archive_is_not_a_column(tmp_path: Path) -> None:
+    archive = fill(tmp_path / "sender=eve" / "day=1" / "archive", 4)
+    frame = archive.sql("select * from messages where day = '2026-11-23'")
+    assert set(frame.sender) == {"user0", "user1", "user2"}

@@ -174,7 +174,7 @@ def test_a_wrong_query_or_parameter_is_an_error_of_imkit(place: Path, query: obj
 )
 def test_the_stop_button_ends_a_query_that_never_ends(place: Path, query: str) -> None:
     def interrupt() -> None:
-        eventually(lambda: any(thread.name.startswith("imkit-sql") for thread in threading.enumerate()))
+        eventually(lambda: any(thread.name == "imkit-sql" for thread in threading.enumerate()))
         _thread.interrupt_main()
 
     interrupting = threading.Thread(target=interrupt)
@@ -184,5 +184,5 @@ def test_the_stop_button_ends_a_query_that_never_ends(place: Path, query: str) -
             Archive(place / "archive").sql(query)
     finally:
         interrupting.join()
-    assert not any(thread.name.startswith("imkit-sql") for thread in threading.enumerate())
+    assert eventually(lambda: not any(thread.name == "imkit-sql" for thread in threading.enumerate()))
     assert Archive(place / "archive").sql("select 1 as one").one.tolist() == [1]

@@ -4,11 +4,12 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from imkit.archive import Archive, catalogue, parquet
+from imkit.archive import Archive, catalogue, parquet, sql
 from imkit.archive.catalogue import CatalogueWriter, Commit
 from imkit.archive.compact import compact
 from imkit.archive.merge import CommitBatch, merge_batch
@@ -93,6 +94,24 @@ def test_a_reading_that_began_long_before_still_finds_its_files(place: str, monk
     # Folder readers see each message once all the time.
     visible = [name for name in storage.names("messages") if name.endswith(".parquet")]
     assert set(visible) == {file.name for file in load(storage).files_of("messages")}
+
+
+def test_a_query_finds_files_that_a_writer_sets_aside_just_before_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = fill(tmp_path / "archive", 24)
+    lock = sql._lock
+
+    def lock_and_write(*arguments: Any) -> None:
+        lock(*arguments)
+        monkeypatch.undo()
+        storage = storage_at(archive.path)
+        with storage.writing(0):
+            write(storage, CatalogueWriter(storage), 0)
+
+    monkeypatch.setattr(sql, "_lock", lock_and_write)
+    assert archive.sql("select count(*) as n from all_messages").n.tolist() == [24]
+    assert archive.sql("select count(*) as n from all_messages").n.tolist() == [25]
 
 
 def test_a_reading_that_takes_too_long_is_an_archive_error(place: str) -> None:
