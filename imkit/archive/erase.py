@@ -2,9 +2,10 @@
 
 The steps, in an order in which a kill after any of them loses nothing and leaves nothing behind for good:
 
-1. A marker with the user id is written. As long as it is there, the erasing is unfinished: `Archive.verify` reports it,
+1. The ids of the person's messages are read: later steps need them, and the tables still have them. A damaged file
+   ends the erase here, before it has begun, so that it does not stop later writers too.
+2. A marker with the user id is written. As long as it is there, the erasing is unfinished: `Archive.verify` reports it,
    and the next writer (an erase, a sync, a compaction) finishes it before it does anything else.
-2. The ids of the person's messages are read: later steps need them, and the tables still have them.
 3. The live log is cleaned, one file after another. Each file changes as a whole.
 4. All files of the tables that have traces are written again without them, and one commit puts these in the place of
    the old ones. So a reader finds all of the person's messages in the tables, or none. The old files, and those that
@@ -206,10 +207,10 @@ class _Erasing:
 
     def run(self) -> None:
         """Take all steps."""
+        self._find_own_messages()
         if unfinished(self.storage) is None:
             marker = {"user": self.what.user, "texts": self.what.texts}
             self.storage.write(MARKER, json_text(marker).encode())
-        self._find_own_messages()
         self._clean_live_log()
         self._clean_tables()
         for name in contents_without_row(self.storage, self.catalogue.state):
@@ -236,7 +237,13 @@ class _Erasing:
                 bundles.update(rows.to_table(["message_id"], filter=is_bundle)["message_id"].to_pylist())
         self.message_ids = frozenset(each for each in message_ids if each)
         self.uploads = frozenset(path for path in uploads if path)
-        self.traces = Traces(self.what.user, texts=self.what.texts, message_ids=self.message_ids, uploads=self.uploads)
+        self.traces = Traces(
+            self.what.user,
+            texts=self.what.texts,
+            message_ids=self.message_ids,
+            uploads=self.uploads,
+            conversations=self.catalogue.state.conversations.keys(),
+        )
         if bundles:
             wanted = ds.field("message_id").isin(pa.array(bundles, pa.string())) & ds.field("sha256").is_valid()
             files = self.catalogue.state.files_of("attachments")
@@ -317,6 +324,8 @@ class _Erasing:
         suspects = _is_in(table["type"], pa.array(["unknown", "combine"]))
         for name in ("sender", *_TEXTS):
             suspects |= self._has_id(table[name])
+        for name in JSON_COLUMNS:  # JSON text inside of JSON text may have letters of the id as escapes
+            suspects |= _flags(pc.match_substring(table[name], "\\u00"))
         if self.message_ids:  # a quote may name only the message
             for name in ("ext", "payload"):
                 suspects |= _flags(pc.match_substring_regex(table[name], "[0-9]{17}"))

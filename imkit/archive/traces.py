@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -61,6 +61,7 @@ class Traces:
         texts: whether the id is replaced in the texts of others too, where it stands as a word.
         message_ids: the ids of the person's messages.
         uploads: the files that the person has uploaded, as `upload_path` gives them.
+        conversations: the ids of groups and threads, which are no user ids.
 
     Example:
         >>> Traces("ann").without('{"em_at_list":["Ann","bob"],"tea":"oolong"}')
@@ -74,13 +75,17 @@ class Traces:
         texts: bool = False,
         message_ids: frozenset[str] = frozenset(),
         uploads: frozenset[str] = frozenset(),
+        conversations: Collection[str] = (),
     ) -> None:
         self._user = user
         self._texts = texts
         self._message_ids = message_ids
         self._uploads = uploads
+        self._conversations = conversations
         name = re.escape(user)
-        self._word = re.compile(rf"(?<![A-Za-z0-9_]){name}(?![A-Za-z0-9_])", re.IGNORECASE | re.ASCII)
+        # In an address, `org#app_ann@easemob.com/phone`, the app key stands before the id, with a line between them.
+        before = r"(?P<before>(?<![A-Za-z0-9_])|#[A-Za-z0-9.\-]+_)"
+        self._word = re.compile(rf"{before}{name}(?![A-Za-z0-9_])", re.IGNORECASE | re.ASCII)
         # In bytes, an id is a text of protobuf, whose length stands before it, or a text of JSON.
         length = re.escape(bytes([len(user)]))
         self._in_bytes = re.compile(b'%b%b|"%b(?=["\\\\])' % (length, name.encode(), name.encode()), re.IGNORECASE)
@@ -141,11 +146,14 @@ class Traces:
             return None
         # Also in keys that a later version of imkit has added.
         clean = {name: each if name in _LIVE_FACTS else self._without_value(each) for name, each in entry.items()}
+        target_id = entry.get("target_id")  # of a message to one user, that user
+        if self.is_user(target_id) and target_id not in self._conversations:
+            clean["target_id"] = ERASED
         return clean | ({"text": self.without_words(entry["text"])} if isinstance(entry.get("text"), str) else {})
 
     def without_words(self, text: str, *, always: bool = False) -> str:
         """Return a text with `ERASED` where the id stands as a word, if `texts` or `always` says so."""
-        return self._word.sub(ERASED, text) if self._texts or always else text
+        return self._word.sub(rf"\g<before>{ERASED}", text) if self._texts or always else text
 
     # ------------------------------------------------------------------------ JSON
 
@@ -234,13 +242,20 @@ class Traces:
 
 
 def parsed(text: str | bytes) -> Any:
-    """Return JSON text as a value.
+    """Return JSON text as a value that holds all that the text holds.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or an object has a key twice: then the value would lack what the first one has.
         RecursionError: it is nested too deeply.
     """
-    return json.loads(text, parse_constant=_refuse_constant)
+    return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object_of)
+
+
+def _object_of(pairs: list[tuple[str, Any]]) -> Row:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -79,6 +79,7 @@ ENTRIES = [
     {"event": "recalled", "at": MIDNIGHT + 2, "operator": "bob", "message_id": str(10**18)},
     {"event": "edited", "at": MIDNIGHT + 3, "operator": "mallory", "message_id": "8", "sender": "bob", "text": "by"},
     {"event": "edited", "at": MIDNIGHT + 4, "operator": "Mallory", "sender": "Mallory", "text": WORDS, "ext": None},
+    {"event": "recalled", "at": MIDNIGHT + 5, "operator": "bob", "message_id": "5", "sender": "bob", "target_id": USER},
 ]
 
 

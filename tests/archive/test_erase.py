@@ -35,7 +35,7 @@ def test_no_trace_is_left_and_what_others_said_is(place: str) -> None:
     assert_sound(archive, tidy=True)
     assert dict(zip(archive.frame().message_id.str[-2:], archive.frame().text.fillna("-"), strict=True)) == LEFT
     assert (report.rows_removed, report.rows_changed, report.texts_left) == (7, 11, 0)
-    assert (report.live_removed, report.live_changed, report.attachments) == (4, 1, 3)
+    assert (report.live_removed, report.live_changed, report.attachments) == (4, 2, 3)
     assert "mallory" not in (repr(report) + report._repr_html_()).lower()
     assert archive.erase("bob").rows_removed > 0  # an erase leaves an archive that can be written
 
@@ -52,7 +52,8 @@ def test_only_the_traces_are_taken_out_of_the_messages_of_others(place: str) -> 
     stored = archive.sql("select message_id, sha256, reason from attachments").set_index("message_id")
     assert stored.sha256.notna().tolist() == [False, False, True]
     assert set(stored.reason.dropna()) == {"(erased)"}
-    assert archive.live().operator.tolist() == ["bob", "(erased)"]
+    assert archive.live().operator.tolist() == ["bob", "(erased)", "bob"]
+    assert archive.live().target_id.dropna().tolist() == ["(erased)"]
     assert archive.sql("select text from versions").text.tolist() == ["before"]
 
 
@@ -83,6 +84,23 @@ def test_the_id_in_words_of_others_is_counted_and_replaced_on_demand(archive: Ar
     ]
 
 
+def test_no_spelling_of_json_hides_the_id(archive: Archive) -> None:
+    spellings = ['{"uid":"mallory","is":"peppermint","uid":"x"}', '{"uid":"\\u006dallory","is":"peppermint"}']
+    messages = [message(n, "bob", imkit.Text("tea", ext={"a": text})) for n, text in enumerate(spellings)]
+    _merge(storage_at(archive.path), *messages)
+    report = archive.erase("mallory")
+    assert (traces(archive.path), report.rows_changed) == ([], 2)
+
+
+def test_a_damaged_file_ends_an_erase_before_it_begins(archive: Archive) -> None:
+    fill(archive.path)
+    damaged = Path(archive.files()[-1])
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(imkit.ArchiveError, match="cannot be"):
+        archive.erase("mallory")
+    assert [problem.where.partition("/")[0] for problem in archive.verify().problems] == ["messages"]
+
+
 def test_what_killed_writers_left_is_searched_too(archive: Archive) -> None:
     fill(archive.path)
     folders = ("unfinished", "live/day=2026-11-23", "messages/day=2026-11-23", "attachments/ab", "catalogue")
@@ -108,11 +126,15 @@ class Killed(BaseException):
     pass
 
 
+def _ids(archive: Archive) -> list[str]:
+    return archive.frame(columns=["message_id"], gone=True).message_id.tolist()
+
+
 def test_an_erase_that_ends_at_any_step_is_reported_and_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, base, place = fsspec.filesystem("memory"), f"/{tmp_path.name}/base", f"/{tmp_path.name}/archive"
-    before = fill(f"memory:/{base}").frame(gone=True).message_id.tolist()
+    before = _ids(fill(f"memory:/{base}"))
     archive, all_traces = Archive(f"memory:/{place}"), len(traces(f"memory:/{base}"))
     steps, last = 0, 0
 
@@ -144,14 +166,14 @@ def test_an_erase_that_ends_at_any_step_is_reported_and_finished(
         assert archive.verify().ok is not begun
         left = len(traces(archive.path))
         assert begun or left in (0, all_traces)
-        assert archive.frame(gone=True).message_id.tolist() in (before, [str(10**18 + int(each)) for each in LEFT])
+        assert _ids(archive) in (before, [str(10**18 + int(each)) for each in LEFT])
         if last % 2 or not begun:
             archive.erase("mallory")
         else:
             archive.compact()
         assert traces(archive.path) == [], last
         assert_sound(archive, tidy=True)
-        assert archive.frame(gone=True).message_id.tolist() == [str(10**18 + int(each)) for each in LEFT]
+        assert _ids(archive) == [str(10**18 + int(each)) for each in LEFT]
     assert last > 30
 
 

@@ -27,6 +27,8 @@ EMPTY: dict[str, Any] = dict.fromkeys(("sender", "type", "ext", "payload", "reac
         ({"quote": {"id": 1000000000000000007, "text": "hi"}}, {"quote": {"id": ERASED, "text": ERASED}}),
         ({"of": [{"uid": "ann", "nick": "A"}, {"uid": "b"}]}, {"of": [{"uid": ERASED, "nick": ERASED}, {"uid": "b"}]}),
         ({"a": '{"b":"{\\"uid\\":\\"ann\\"}"}'}, {"a": f'{{"b":"{{\\"uid\\":\\"{ERASED}\\"}}"}}'}),
+        ({"a": '{"uid":"ann","uid":"x"}'}, {"a": ERASED}),
+        ({"a": '{"uid":"\\u0061nn"}'}, {"a": f'{{"uid":"{ERASED}"}}'}),
     ],
 )  # fmt: skip
 def test_values_that_are_the_id_and_objects_about_the_person(ext: Any, clean: Any) -> None:
@@ -67,6 +69,9 @@ def test_bytes_and_words() -> None:
     assert all(ANN.are_in_texts({"text": text}) for text in ("@ann", "问ann的", "ann.", '{"a":"x\\nann"}'))
     assert not any(ANN.are_in_texts({"text": text}) for text in ("anna", "joann", "ann_1", "ANNE", None))
     assert Traces("a.b").without_words("a.b axb", always=True) == "(erased) axb"
+    address = "from org#app_{}@easemob.com/phone"
+    assert ANN.without_words(address.format("Ann"), always=True) == address.format(ERASED)
+    assert not ANN.are_in_texts({"text": address.format("joann")})
 
 
 def test_files_of_the_service_belong_to_their_sender_and_other_urls_to_nobody() -> None:
@@ -94,6 +99,13 @@ def test_entries_of_the_live_log(kind: str) -> None:
     assert ANN.without_entry(others) == {
         **others, "operator": ERASED, "ext": f'{{"a":"{ERASED}"}}', "later": ERASED
     }  # fmt: skip
+
+
+def test_an_entry_about_a_message_to_the_person_does_not_name_them() -> None:
+    entry = {"event": "recalled", "sender": "bob", "operator": "bob", "message_id": "8", "target_id": "Ann"}
+    assert ANN.without_entry(entry) == {**entry, "target_id": ERASED}
+    of_a_group = {**entry, "target_id": "42"}
+    assert Traces("42", conversations={"42"}).without_entry(of_a_group) == of_a_group
 
 
 TEXTS = st.text() | st.sampled_from(["ann", "Ann", '["ann"]', "{ann", '{"ann":1'])
