@@ -237,7 +237,7 @@ class Connection:
                     self._fail(error)
                     return
                 logger.warning("a new login of %s failed: %s", self._protocol.identity.user, error)
-            except (OSError, WebSocketException) as error:
+            except (OSError, WebSocketException, ImportError) as error:  # ImportError: no package for a SOCKS proxy
                 attempts += 1
                 reason = str(error) or type(error).__name__
                 if not self._ready.done() and (attempts >= FIRST_ATTEMPTS or isinstance(error, InvalidURI)):

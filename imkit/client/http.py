@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,7 +36,15 @@ _REQUESTS_A_CLIENT, _CLIENTS = 4, 16
 _CLOSE_SECONDS = 2.0
 
 Failure = Literal[
-    "not a URL", "no connection", "no answer in time", "too slow", "broken", "too large", "unreadable", "closed"
+    "environment",
+    "not a URL",
+    "no connection",
+    "no answer in time",
+    "too slow",
+    "broken",
+    "too large",
+    "unreadable",
+    "closed",
 ]
 
 
@@ -57,9 +66,10 @@ class RequestFailed(Exception):
     """No whole answer came.
 
     Attributes:
-        kind: "not a URL" and "no connection" mean that the service never got the request; after the others it is not
-            known. "no answer in time": the service was silent for too long; "too slow": it was not silent, but the
-            whole answer took too long.
+        kind: "environment", "not a URL" and "no connection" mean that the service never got the request; after the
+            others it is not known. "environment": its variables name a proxy or certificates that cannot be used; "no
+            answer in time": the service was silent for too long; "too slow": it was not silent, but the whole answer
+            took too long.
         reason: httpx's own words.
         seconds: how long the request was given.
     """
@@ -193,21 +203,25 @@ class HttpClient:
     def __init__(self, url: str, seconds: float = REQUEST_SECONDS) -> None:
         self._trust_env = not is_loopback(url)
         self._seconds = seconds
-        self._tls = httpx.create_ssl_context(trust_env=self._trust_env)  # takes long, and does for all
+        self._tls: ssl.SSLContext | None = None  # takes long to make, and does for all
         self._busy: dict[httpx.AsyncClient, int] = {}  # by client, how many requests are under way
         self._under_way: set[_RequestUnderWay] = set()
         self.is_closed = False
-        self._add_client()
 
     def _add_client(self) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(
-            timeout=self._seconds,
-            trust_env=self._trust_env,
-            verify=self._tls,
-            follow_redirects=False,
-            headers={"Accept-Encoding": "gzip"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept, so they cannot pile up
-        )
+        try:
+            if self._tls is None:
+                self._tls = httpx.create_ssl_context(trust_env=self._trust_env)
+            client = httpx.AsyncClient(
+                timeout=self._seconds,
+                trust_env=self._trust_env,
+                verify=self._tls,
+                follow_redirects=False,
+                headers={"Accept-Encoding": "gzip"},
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept, so they cannot pile up
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as problem:  # ImportError: for a SOCKS proxy
+            raise RequestFailed("environment", str(problem)) from problem
         self._busy[client] = 0
         return client
 
@@ -216,8 +230,8 @@ class HttpClient:
         """Give the client with the fewest requests, for one request, which the time limit or `close` can end."""
         if self.is_closed:
             raise RequestFailed("closed")
-        client = min(self._busy, key=self._busy.__getitem__)
-        if self._busy[client] >= _REQUESTS_A_CLIENT and len(self._busy) < _CLIENTS:
+        client = min(self._busy, key=self._busy.__getitem__, default=None)
+        if client is None or (self._busy[client] >= _REQUESTS_A_CLIENT and len(self._busy) < _CLIENTS):
             client = self._add_client()
         self._busy[client] += 1
         ending = asyncio.timeout(whole_seconds)

@@ -123,6 +123,10 @@ def request_failed(what: str, problem: RequestFailed) -> IMError:
     if problem.kind == "no connection":
         hint = "Is the service running, and is rest_url right?"
         return ConnectionLost(f"{what}: no connection", outcome="not sent", reason=problem.reason, hint=hint)
+    if problem.kind == "environment":
+        message = f"{what}: no connection with the proxy or the certificates that the environment names"
+        hint = "See its HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR. imkit needs an HTTP proxy."
+        return ConnectionLost(message, outcome="not sent", reason=problem.reason, hint=hint)
     if problem.kind == "not a URL":
         return InvalidMessage(f"{what}: its address is not a URL", reason=problem.reason)
     if problem.kind == "no answer in time":
