@@ -9,6 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from imkit.client.app import App
@@ -24,6 +26,8 @@ from imkit.times import from_milliseconds
 from imkit.wire.untrusted_json import number
 
 logger = logging.getLogger("imkit.client.credentials")
+
+R = TypeVar("R")
 
 TokenSource = Callable[[], str | Awaitable[str]]
 _RENEW_AT = 0.8  # of a token's remaining life; the official SDK warns at the same moment
@@ -75,6 +79,7 @@ class Credentials:
         self._lock = asyncio.Lock()
         # Not the thread of the callbacks: a callback may be waiting for this token.
         self._worker = Worker(f"imkit-token-{user}")
+        self._proving: asyncio.Task[None] | None = None
 
     @property
     def renewable(self) -> bool:
@@ -130,7 +135,7 @@ class Credentials:
 
     async def _from_sandbox(self) -> object:
         assert self._app.sandbox is not None  # else `__init__` asks for a credential
-        return await asyncio.to_thread(self._app.sandbox.token, self.user)
+        return await self._in_its_own_thread(partial(self._app.sandbox.token, self.user))
 
     async def prove_sandbox(self) -> None:
         """Make sure that the sandbox is at its address, and no other program; a real app proves itself by TLS.
@@ -139,9 +144,25 @@ class Credentials:
             ConnectionLost: no sandbox is there, or another program is.
             TimedOut: the sandbox does not answer.
         """
+        sandbox = self._app.sandbox
         comes_with_token = self._token is None and self._source is None and self._password is None
-        if self._app.sandbox is not None and not comes_with_token:
-            await asyncio.to_thread(self._app.sandbox.prove)
+        if sandbox is None or comes_with_token:
+            return
+        if self._proving is None or self._proving.done():  # one proof at a time: a silent program holds one thread
+            self._proving = asyncio.create_task(self._in_its_own_thread(sandbox.prove))
+            self._proving.add_done_callback(_mark_as_seen)
+        await asyncio.shield(self._proving)
+
+    async def _in_its_own_thread(self, function: Callable[[], R]) -> R:
+        """Run a call of the sandbox, which may block for long if another program has its port.
+
+        Not in the loop's executor, whose few threads others wait for, and for which the interpreter waits at its end.
+        """
+        worker = Worker(f"imkit-sandbox-{self.user}")
+        try:
+            return await worker.run(function)
+        finally:
+            worker.close()
 
     def close(self) -> None:
         """End the thread that runs the token function."""
@@ -149,6 +170,12 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"<Credentials of {self.user}>"
+
+
+def _mark_as_seen(proving: asyncio.Task[None]) -> None:
+    """Let asyncio not log the error of a proof whose callers were all cancelled."""
+    if not proving.cancelled():
+        proving.exception()
 
 
 async def keep_fresh(

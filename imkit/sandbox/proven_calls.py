@@ -159,8 +159,11 @@ def _ended_after(seconds: float, connection: http.client.HTTPConnection) -> Iter
 
 
 def _read(connection: http.client.HTTPConnection) -> tuple[int, http.client.HTTPMessage, bytes]:
-    reply = connection.getresponse()
-    content = reply.read(_ANSWER_BYTES + 1)
+    try:
+        reply = connection.getresponse()
+        content = reply.read(_ANSWER_BYTES + 1)
+    except ValueError as error:  # http.client's own, at a chunk of a negative size
+        raise http.client.HTTPException(str(error)) from error
     if len(content) > _ANSWER_BYTES:
         raise NotProven
     if reply.length != 0:  # the answer was cut: inside its head (None) or its body; http.client does not tell

@@ -1,5 +1,6 @@
 """A sandbox crashed, and another program of this machine listens on its port: it learns no secret and no token."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -93,6 +94,65 @@ def test_a_running_session_gives_its_token_to_no_impostor() -> None:
         assert token not in told
         assert sandbox.secret not in told
         assert {asked.path for asked in server.asked} == {"/imkit/health"}
+
+
+def test_an_impostor_that_is_silent_holds_up_nobody_else() -> None:
+    with Sandbox() as sandbox, imkit.login(new_name(), app=sandbox.app) as session:
+        sandbox.kill()
+        assert eventually(lambda: not session.connected)
+        asked: list[socket.socket] = []
+        with socket.create_server(("127.0.0.1", port_of(sandbox.rest_url))) as listening:
+
+            def take() -> None:
+                with contextlib.suppress(OSError):  # the end of the test
+                    while True:
+                        asked.append(listening.accept()[0])
+
+            threading.Thread(target=take, daemon=True).start()
+
+            async def others_work() -> None:
+                requests = [asyncio.create_task(session.account.rest.get("thread", str(each))) for each in range(24)]
+                while not asked:  # noqa: ASYNC110  # the impostor tells nobody
+                    await asyncio.sleep(0.01)
+                async with asyncio.timeout(WAIT):
+                    await asyncio.to_thread(int)  # such as a search for a host's address, for another session
+                for request in requests:
+                    request.cancel()
+                await asyncio.wait(requests)
+
+            portal().call(others_work())
+            assert len(asked) == 1  # all wait for the same proof
+            listening.shutdown(socket.SHUT_RDWR)
+            for connection in asked:
+                connection.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
+        b"\xff\x00",
+        b"",
+    ],
+)
+def test_an_impostor_that_speaks_no_http_raises_our_errors(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def say() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        saying = threading.Thread(target=say, daemon=True)
+        saying.start()
+        with pytest.raises(imkit.ConnectionLost):
+            ProvenCalls(f"http://127.0.0.1:{listening.getsockname()[1]}", "secret").prove()
+        saying.join(WAIT)
 
 
 def test_the_session_goes_on_when_the_sandbox_is_back(tmp_path: Path) -> None:
