@@ -115,9 +115,7 @@ def main() -> None:
                 bob.thread(thread.id).join()
                 for shape, (count, in_flight) in enumerate(SHAPES):
                     ours[shape].append(portal().call(imkit_round(thread, bob, count, in_flight)))
-                tokens = {
-                    session.user: portal().call(session.account.credentials.token(False)) for session in (alice, bob)
-                }
+                tokens = {session.user: portal().call(session.account.credentials.token()) for session in (alice, bob)}
             for shape, run in enumerate(sdk_rounds(box, thread.id, tokens)):
                 theirs[shape].append(run)
     for shape, (count, in_flight) in enumerate(SHAPES):

@@ -22,7 +22,7 @@ from tests.waits import WAIT, eventually
 
 def devices(session: imkit.Session) -> list[str]:
     """The devices of a session's user that are online, as the server sees it."""
-    token = portal().call(session.account.credentials.token(False))
+    token = portal().call(session.account.credentials.token())
     connection = http.client.HTTPConnection(session.account.rest.rest_url.removeprefix("http://"), timeout=5)
     path = f"/{session.app.app_key.replace('#', '/')}/users/{session.user}/resources"
     connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
@@ -278,7 +278,7 @@ def test_a_login_fails_if_the_service_has_no_websocket() -> None:
 def test_the_service_ends_a_session_when_the_password_changes(sandbox: Sandbox) -> None:
     user = new_name()
     session = imkit.login(user, app=sandbox.app)
-    token = portal().call(session.account.credentials.token(False))
+    token = portal().call(session.account.credentials.token())
     connection = http.client.HTTPConnection(sandbox.rest_url.removeprefix("http://"), timeout=5)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     path = f"/{sandbox.app_key.replace('#', '/')}/users/{user}/password"

@@ -58,8 +58,8 @@ def test_tokens_and_passwords_are_not_shown(
         with pytest.raises(imkit.IMError) as caught:
             two.thread("123").refresh()
         shown.append("".join(traceback.format_exception(caught.value)))
-        issued.append(portal().call(two.account.credentials.token(False)))
-        issued.append(portal().call(three.account.credentials.token(False)))
+        issued.append(portal().call(two.account.credentials.token()))
+        issued.append(portal().call(three.account.credentials.token()))
     with pytest.raises(imkit.AuthError) as refused:
         imkit.login("secretive", app=plain, token=issued[0] + "x")
     shown.append("".join(traceback.format_exception(refused.value)))

@@ -240,7 +240,7 @@ class Account:
         self.load_tasks: set[asyncio.Task[Any]] = set()
         self.stopped: Any = None
 
-        async def token_for_request(refused: bool) -> str:
+        async def token_for_request(refused: str | None) -> str:
             # Any program of this machine can take the port of a sandbox that crashed. So while there is no connection,
             # the token goes nowhere before the sandbox has proved that it is there.
             if connection.state != "connected":

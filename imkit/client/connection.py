@@ -82,7 +82,7 @@ class Connection:
     Args:
         protocol: the protocol state of the device.
         ws_url: the socket's URL.
-        token: gives the token for the login; called with True if the service refused the last token as expired.
+        token: gives the token for the login; called with the last one if the service refused it as expired.
         deliver: stores events, which came in so many bytes; after it returns, the connection acknowledges them to the
             service.
         look_up: finds out what became of the sends whose answers were lost with a connection.
@@ -101,7 +101,7 @@ class Connection:
         self,
         protocol: ClientProtocol,
         ws_url: str,
-        token: Callable[[bool], Awaitable[str]],
+        token: Callable[[str | None], Awaitable[str]],
         deliver: Callable[[Sequence[Event], int], None],
         look_up: LookUp | None = None,
         wire_log: WireLog | None = None,
@@ -212,13 +212,13 @@ class Connection:
         """Connect, serve, and connect again after a loss, until the connection is closed or an error is final."""
         attempts = 0  # failed ones since the last success
         renewed = False  # whether a refused token was replaced just now
-        wants_new_token = False  # whether the service has refused the last token
+        token = refused = None  # the token of the last login; the one that the service refused
         delays = self._timing.delays()
         while True:
             began = self._timing.clock()
             try:
-                token = await self._token(wants_new_token)
-                wants_new_token = False
+                token = await self._token(refused)
+                refused = None
                 await self._connect_and_serve(token)
                 attempts = 0
                 if self._timing.clock() - began >= self._timing.steady:
@@ -227,7 +227,7 @@ class Connection:
                 if renewed:  # the service refused the new token too
                     self._fail(error)
                     return
-                renewed = wants_new_token = True
+                renewed, refused = True, token
                 continue
             except _Ended as ended:
                 self._fail(ended.error, ended.reason)

@@ -86,20 +86,24 @@ class Credentials:
         """Whether imkit can get a new token without the user."""
         return not isinstance(self._source, str)
 
-    async def token(self, refused: bool) -> str:
-        """Return the token. Fetch a new one if there is none yet, or if the service refused the last one.
+    async def token(self, refused: str | None = None) -> str:
+        """Return the token. Fetch a new one if there is none yet, or if it is the one that the service refused.
 
         Args:
-            refused: whether the service refused the token that this method returned last.
+            refused: the token that the service refused, if it refused one.
         """
-        refused_token = self._token if refused else None
         async with self._lock:
-            # Several callers may report the same refusal: only the first one fetches a new token.
-            if self._token is None or (refused and self._token == refused_token):
-                if refused and not self.renewable:
+            # Many requests may have left with the same token, and each refusal comes at its own time: only the first
+            # one fetches a new token.
+            if self._token is None or self._token == refused:
+                if refused is not None and not self.renewable:
                     raise TokenExpired(f"the token of {self.user} is no longer valid")
                 self._token = await self._fetch()
             return self._token
+
+    async def renew(self) -> None:
+        """Fetch a new token in place of the present one."""
+        await self.token(self._token)
 
     async def _fetch(self) -> str:
         if isinstance(self._source, str):
@@ -231,7 +235,7 @@ async def _renew(credentials: Credentials) -> bool:
     delays = retry_delays(first=1.0, cap=_LONGEST_PAUSE_SECONDS)
     while True:
         try:
-            await credentials.token(True)
+            await credentials.renew()
         except IMError as error:
             logger.warning("the token of %s could not be renewed: %s", credentials.user, error)
             if isinstance(error, AuthError) and error.status is not None:

@@ -31,7 +31,7 @@ from imkit.client.wire_log import WireLog
 from imkit.errors import AuthError, IMError, InvalidMessage, RateLimited, SessionClosed
 from imkit.wire.untrusted_json import json_value
 
-Credential = Callable[[bool], Awaitable[str]]  # gives a token; called with True if the service refused the last one
+Credential = Callable[[str | None], Awaitable[str]]  # gives a token; called with the one that the service refused
 
 
 class Rest:
@@ -45,7 +45,7 @@ class Rest:
         seconds: how long to wait for the next bytes of an answer.
 
     Attributes:
-        credential: gives the bearer token; called with True after the service refused the last one.
+        credential: gives the bearer token; called with the last one if the service refused it, else with `None`.
         requests: how many requests were sent, including repeated ones.
     """
 
@@ -180,13 +180,14 @@ class Rest:
             signed: whether to send the bearer token. If the service refuses the token, a new one is fetched, once.
             outage_seconds: for at least so long, keep trying while the service answers no request at all.
         """
-        renewed = False  # whether a refused token was replaced
+        token = refused = None  # the token of the last attempt; the one that the service refused
         retries = RetryPolicy(self._bucket, outage_seconds)
         while True:
             self._check_open(what)
             headers: dict[str, str] = {}
             if signed and self.credential is not None:
-                headers["Authorization"] = f"Bearer {await self.credential(renewed)}"
+                token = await self.credential(refused)
+                headers["Authorization"] = f"Bearer {token}"
             sent = await self._bucket.take()
             retry_after: float | None = None
             try:
@@ -203,8 +204,8 @@ class Rest:
                 error = _refused(what, answer, path)
                 retry_after = _retry_after(answer)
                 may_repeat = answer.status in repeat_statuses
-                if isinstance(error, AuthError) and answer.status == 401 and signed and not renewed:
-                    renewed = may_repeat = True
+                if isinstance(error, AuthError) and answer.status == 401 and token is not None and refused is None:
+                    refused, may_repeat = token, True
                     retry_after = 0.0
             if not may_repeat:
                 raise error

@@ -83,7 +83,7 @@ def test_a_login_after_a_crash_tells_the_impostor_nothing(imkit_home: Path) -> N
 
 def test_a_running_session_gives_its_token_to_no_impostor() -> None:
     with Sandbox() as sandbox, imkit.login(new_name(), app=sandbox.app) as session:
-        token = portal().call(session.account.credentials.token(False))
+        token = portal().call(session.account.credentials.token())
         sandbox.kill()
         assert eventually(lambda: not session.connected)
         with impostor(sandbox.rest_url) as server:

@@ -2,16 +2,19 @@
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from websockets.sync.server import ServerConnection
 
 import imkit
 from imkit.archive import Archive
 from imkit.client import credentials as credentials_module
+from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.times import steady_seconds
 from imkit.wire.envelope import Identity
@@ -19,7 +22,7 @@ from imkit.wire.protocol import ClientProtocol
 from tests.faults.conftest import quick_timers
 from tests.faults.proxy import Proxy
 from tests.people import new_name
-from tests.stand_ins import token_of
+from tests.stand_ins import Answer, Asked, http_stand_in, socket_stand_in, token_of, welcome
 from tests.timing import set_timing
 from tests.waits import WAIT, eventually
 
@@ -93,6 +96,39 @@ def test_a_wrong_clock_renews_no_token_and_ends_no_session(
         for session in (alice, fixed):
             events = session.account.events.events_from(0)
             assert not [event for event in events if isinstance(event, imkit.TokenExpiring | imkit.LoggedOut)]
+
+
+def test_refusals_of_one_token_that_come_one_after_another_renew_it_once() -> None:
+    fetched: list[int] = []
+    is_new_fetched, first = threading.Event(), threading.Lock()
+
+    def fetch() -> str:
+        fetched.append(1)
+        if len(fetched) > 1:
+            is_new_fetched.set()
+        return f"t0ken{len(fetched)}"
+
+    def refuse_the_first_token(asked: Asked) -> Answer:
+        if asked.headers["authorization"] != "Bearer t0ken1":
+            return Answer()
+        if not first.acquire(blocking=False):  # the others hear it when the token is replaced already
+            assert is_new_fetched.wait(WAIT)
+        return Answer(401, {"error": "unauthorized", "error_description": "expired access token"})
+
+    def serve(connection: ServerConnection) -> None:
+        welcome(connection)
+        for _ in connection:
+            pass
+
+    async def requests(session: imkit.Session) -> None:
+        await asyncio.gather(*(session.account.rest.get("thread", str(number)) for number in range(12)))
+
+    with http_stand_in(refuse_the_first_token) as rest, socket_stand_in(serve) as ws_url:
+        app = imkit.App("org#app", rest_url=rest.url, ws_url=ws_url)
+        with imkit.login("alice", app=app, token=fetch) as alice:
+            portal().call(requests(alice))
+            assert len(rest.asked) == 24
+    assert len(fetched) == 2
 
 
 def test_ids_of_sends_grow_also_if_the_clock_goes_back_between_two_logins(clocks: Clocks) -> None:

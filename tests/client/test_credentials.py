@@ -35,7 +35,7 @@ def made(url: str = "http://127.0.0.1:9", **credential: Any) -> Credentials:
     return portal().call(make())
 
 
-def token(credentials: Credentials, refused: bool = False) -> str:
+def token(credentials: Credentials, refused: str | None = None) -> str:
     return portal().call(credentials.token(refused))
 
 
@@ -66,7 +66,7 @@ def test_a_token_string_cannot_be_renewed() -> None:
     assert token(credentials) == "t0ken"
     assert not credentials.renewable
     with pytest.raises(imkit.TokenExpired) as caught:
-        token(credentials, refused=True)
+        token(credentials, "t0ken")
     assert "app server" in caught.value.hint
 
 
@@ -78,7 +78,7 @@ def test_the_function_is_called_without_a_token_and_after_a_refusal() -> None:
         return f"t{len(threads)}"
 
     credentials = made(token=fetch)
-    assert [token(credentials), token(credentials), token(credentials, refused=True), token(credentials)] == [
+    assert [token(credentials), token(credentials), token(credentials, "t1"), token(credentials)] == [
         "t1",
         "t1",
         "t2",
@@ -106,8 +106,8 @@ def test_two_refused_callers_fetch_one_new_token() -> None:
     credentials = made(token=fetch)
 
     async def both() -> list[str]:
-        await credentials.token(False)
-        return list(await asyncio.gather(credentials.token(True), credentials.token(True)))
+        first = await credentials.token()
+        return list(await asyncio.gather(credentials.token(first), credentials.token(first)))
 
     assert portal().call(both()) == ["t2", "t2"]
 

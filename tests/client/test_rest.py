@@ -61,7 +61,7 @@ def talk(
 
 
 def test_a_request_has_the_headers_that_the_service_wants() -> None:
-    async def token(_refused: bool) -> str:
+    async def token(_refused: str | None) -> str:
         return "t0ken"
 
     with talk([OK]) as (rest, server):
@@ -214,9 +214,9 @@ def test_after_the_end_of_the_session_no_request_is_sent() -> None:
 
 
 def test_after_a_refused_token_a_new_one_is_fetched_once() -> None:
-    given: list[bool] = []
+    given: list[str | None] = []
 
-    async def token(refused: bool) -> str:
+    async def token(refused: str | None) -> str:
         given.append(refused)
         return f"t{len(given)}"
 
@@ -225,7 +225,7 @@ def test_after_a_refused_token_a_new_one_is_fetched_once() -> None:
         rest.credential = token
         assert call(rest.request("POST", "thread")) == OK.body
         assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer t1", "Bearer t2"]
-    assert given == [False, True]
+    assert given == [None, "t1"]
     with talk([expired]) as (rest, server):
         rest.credential = token
         with pytest.raises(imkit.TokenExpired):

@@ -78,8 +78,7 @@ class Source:
     def service_time(self) -> int:
         return SERVICE_TIME + int(self.clock.now * 1000)
 
-    async def token(self, refused: bool) -> str:
-        assert refused
+    async def renew(self) -> str:
         self.asked.append(self.clock.now)
         if self.clock.now < self.until:
             raise self.error

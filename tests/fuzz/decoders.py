@@ -256,7 +256,7 @@ def fuzz_token_answer(data: bytes) -> None:
     rest.rest_url = rest.base_url = "https://a1.example.com"
     credentials = Credentials("alice", imkit.App("org#app"), rest, password="secret")
     try:
-        token = runner().run(credentials.token(False))
+        token = runner().run(credentials.token())
     except IMError:
         return
     finally:
