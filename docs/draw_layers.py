@@ -39,8 +39,9 @@ CAPTIONS = {
     "tutorials": "copied",
     "escape": "safe text",
     "portal": "event loop",
+    "repeated_warnings": "equal ones counted",
     "times": "ms ⇄ dates",
-    "whole_files": "",
+    "whole_files": "whole or not at all",
 }
 
 WIDTH, MARGIN, GAP = 860, 20, 8

@@ -31,8 +31,8 @@ from imkit.events import Event
 from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message
 from imkit.portal import blocking, portal
+from imkit.repeated_warnings import logger_of_untrusted
 from imkit.threads import Group, Thread, thread_pages
-from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.untrusted_json import identifier, mapping, objects, text
 
 if TYPE_CHECKING:

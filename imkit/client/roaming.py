@@ -12,10 +12,10 @@ from typing import Literal
 from imkit.client.rest import Rest
 from imkit.errors import ProtocolError
 from imkit.messages import Message
+from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import to_milliseconds
 from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import GROUP_DOMAIN
-from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.roaming_page import RawPage, parse_page
 
 logger = logger_of_untrusted("imkit.client.roaming")

@@ -12,8 +12,8 @@ from typing import Any
 from imkit.client.account import Account
 from imkit.errors import Forbidden, NotFound, ProtocolError
 from imkit.messages import Message
+from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
-from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.rest_message import message_from_json
 from imkit.wire.roaming_page import MAX_CURSOR_CHARACTERS
 from imkit.wire.untrusted_json import identifier, mapping, number, objects, text

@@ -27,7 +27,7 @@ from imkit.history.columns import peek, to_batch
 from imkit.history.time_ranges import Bounds, Range, merged
 from imkit.history.time_shards import Shards, ShardWalk
 from imkit.portal import Worker, to_its_end
-from imkit.wire.repeated_warnings import logger_of_untrusted
+from imkit.repeated_warnings import logger_of_untrusted
 
 logger = logger_of_untrusted("imkit.history")
 

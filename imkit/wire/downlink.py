@@ -25,12 +25,12 @@ from imkit.events import (
     ThreadChanged,
 )
 from imkit.messages import Message, ThreadOverview, ThreadRef, Unknown
+from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.enums import BodyType, MucOperation, NameSpace, StatisticsOperation
 from imkit.wire.keyvalues import decode_ext
-from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.rest_message import message_from_json, thread_ref
 from imkit.wire.untrusted_json import json_object, mapping, number, objects, text
 from imkit.wire.uplink import RECALL_EXT

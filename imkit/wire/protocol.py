@@ -18,13 +18,13 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from imkit.errors import AuthError, IMError, ProtocolError
 from imkit.events import Event, MessageRecalled
+from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import LAST_MILLISECOND, wall_seconds
 from imkit.wire import schema
 from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
 from imkit.wire.envelope import Dialect, Envelope, Identity
 from imkit.wire.refusals import login_refused
-from imkit.wire.repeated_warnings import logger_of_untrusted
 from imkit.wire.untrusted_json import json_object, number
 
 logger = logger_of_untrusted("imkit.wire")

@@ -25,11 +25,11 @@ from imkit.client.roaming import PageChain, Query, RoamingPage
 from imkit.events import Dropped, MessageReceived, ThreadChanged
 from imkit.messages import Message, Text
 from imkit.portal import portal
+from imkit.repeated_warnings import RepeatedWarnings
 from imkit.times import from_milliseconds
 from imkit.wire import bundle, protocol, schema
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol, Transmit
-from imkit.wire.repeated_warnings import RepeatedWarnings
 from tests.people import new_name
 from tests.stand_ins import Answer, envelope, http_stand_in, odd_session, read_command, socket_stand_in, welcome
 from tests.waits import WAIT
