@@ -124,10 +124,12 @@ def unfinished(storage: Storage) -> Unfinished | None:
     """
     try:
         content = json.loads(storage.read(MARKER))
-        return Unfinished(user_id(content["user"]), bool(content["texts"]))
+        if not isinstance(content["texts"], bool):
+            raise TypeError("texts is neither true nor false")
+        return Unfinished(user_id(content["user"]), content["texts"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         hint = f"Delete the file {MARKER}, and call archive.erase(user) again."
         raise ArchiveError(f"{MARKER} of the archive {storage.place} is damaged: {error}", hint=hint) from error
 

@@ -247,7 +247,7 @@ def _locked_error(place: str, description: bytes | None, hint: str) -> ArchiveLo
     try:
         holder = json.loads(description or b"{}")
         writer = f"process {holder['process']} of {holder['user']} on {holder['host']}, since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         writer = "another process"
     return ArchiveLocked(f"the archive {place} is being written to by {writer}", hint=hint)
 

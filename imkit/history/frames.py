@@ -22,7 +22,6 @@ The columns and their types do not depend on the rows, nor on how many there are
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,6 +32,7 @@ import pyarrow.compute as pc
 
 from imkit.history.columns import batch_of, string_array
 from imkit.messages import Message
+from imkit.wire.untrusted_json import json_object
 
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
 _STRING = pd.StringDtype(na_value=pd.NA)
@@ -152,7 +152,7 @@ class ImAccessor:
             >>> list(moods.columns)
             ['mood']
         """
-        attributes = [json.loads(text) if isinstance(text, str) else {} for text in self._frame["ext"]]
+        attributes = [json_object(text) if isinstance(text, str) else {} for text in self._frame["ext"]]
         names = keys or tuple(dict.fromkeys(key for ext in attributes for key in ext))
         columns = {name: _typed([ext.get(name) for ext in attributes]) for name in names}
         found = pd.DataFrame(columns, index=self._frame.index)

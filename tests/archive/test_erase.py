@@ -224,7 +224,8 @@ def test_a_sync_finishes_an_erase_that_was_stopped(tea: Tea, archive: Archive) -
 def test_a_damaged_marker_is_reported_and_refused(filled: Archive) -> None:
     marker = Path(filled.path) / "unfinished" / "erase.json"
     marker.parent.mkdir()
-    for damaged in ('{"user": ""}', '{"user": "../x", "texts": 1}', "[]", "{"):
+    endless, no_answer = '{"user": ' + "[" * 100_000, '{"user": "user1", "texts": "no"}'
+    for damaged in ('{"user": ""}', '{"user": "../x", "texts": true}', "[]", "{", endless, no_answer):
         marker.write_text(damaged)
         assert [problem.where for problem in filled.verify().problems] == ["unfinished/erase.json"]
         with pytest.raises(imkit.ArchiveError, match="damaged") as error:

@@ -12,7 +12,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from imkit import InvalidMessage
 from imkit.archive import Archive
-from imkit.archive.storage import Storage, storage_at
+from imkit.archive.storage import HOLDER, LOCK, Storage, storage_at
 from imkit.errors import ArchiveError, ArchiveLocked
 from tests.archive.conftest import Tea
 
@@ -56,6 +56,9 @@ def test_a_second_writer_is_refused_or_waits(storage: Storage, place: str) -> No
     other = storage_at(place)
     with storage.writing(0):
         with pytest.raises(ArchiveLocked, match=r"written to by process \d+ of .+ on .+, since 20"), other.writing(0):
+            pytest.fail("two writers")
+        storage.replace(LOCK if "://" in place else HOLDER, b"[" * 100_000)  # from a stranger
+        with pytest.raises(ArchiveLocked, match="another process"), other.writing(0):
             pytest.fail("two writers")
         entered = threading.Event()
 

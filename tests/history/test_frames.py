@@ -207,6 +207,11 @@ def test_ext_of_some_keys_and_of_keys_that_do_not_occur() -> None:
     assert frame_of([]).im.ext("a").columns.tolist() == ["a"]
 
 
+def test_ext_of_a_strangers_file_may_be_no_json_object() -> None:
+    frame = exts({}, {}, {}, {}).assign(ext=["not JSON", "[" * 100_000, "[1]", '{"a":1}'])
+    assert frame.im.ext("a")["a"].notna().tolist() == [False, False, False, True]
+
+
 def test_ext_numbers_beyond_64_bits_stay_whole() -> None:
     assert exts({"n": 2**64 - 1}, {"n": 1}).im.ext("n")["n"].tolist() == [2**64 - 1, 1]
 
