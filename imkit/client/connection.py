@@ -150,7 +150,7 @@ class Connection:
         socket = self._logged_in_socket
         if socket is not None:
             try:
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(self._timing.close):
                     await socket.send(self._protocol.logout().data)
                     await socket.close()
             except (ConnectionClosed, TimeoutError):
@@ -270,7 +270,7 @@ class Connection:
             ping_interval=None,  # the protocol has its own heartbeat
             logger=_socket_logger,
             open_timeout=self._timing.open,
-            close_timeout=2,
+            close_timeout=self._timing.close,
         ) as socket:
             self._socket = socket
             login_timeout = asyncio.get_running_loop().call_later(self._timing.open, self._abort_late_login, socket)

@@ -38,6 +38,7 @@ class Timing:
         lookup: to find out what became of the sends that the last connection lost.
         queued: how long a send waits for a connection before it fails.
         steady: after a connection of at least this length, the delays between attempts begin again with the short ones.
+        close: for the closing handshake of the socket.
         tick: between two checks for timeouts.
         delays: returns the delays between attempts to reconnect.
         renewal: at least so long between two renewals of a token, whatever life the service tells.
@@ -49,6 +50,7 @@ class Timing:
     lookup: float = 30.0
     queued: float = 60.0
     steady: float = 30.0
+    close: float = 2.0
     tick: float = 1.0
     delays: Callable[[], Iterator[float]] = reconnect_delays
     renewal: float = 5.0

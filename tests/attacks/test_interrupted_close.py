@@ -13,6 +13,7 @@ from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from tests.faults.proxy import Proxy
 from tests.people import new_name
+from tests.timing import set_timing
 from tests.waits import WAIT, eventually
 
 
@@ -82,7 +83,10 @@ def test_a_close_that_is_cancelled_on_another_loop_at_a_random_moment(proxy: Pro
     check_closed(session, proxy)
 
 
-def test_the_stop_button_during_a_close_against_a_service_that_answers_nothing(proxy: Proxy) -> None:
+def test_the_stop_button_during_a_close_against_a_service_that_answers_nothing(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_timing(monkeypatch, close=0.3)
     session = opened(proxy)
     proxy.freeze(session.user)  # so the close waits for its closing handshake
     logout = threading.Event()
