@@ -362,6 +362,7 @@ class Worker:
         self._jobs.put(None)
 
     def _main(self) -> None:
+        process_id = os.getpid()
         while (job := self._jobs.get()) is not None:
             future, function = job
             if not future.set_running_or_notify_cancel():
@@ -374,6 +375,8 @@ class Worker:
                 future.set_exception(_uncaught(error))
             else:
                 future.set_result(result)
+            if os.getpid() != process_id:  # the function forked: nobody gives this thread of the child a next one
+                return
 
 
 async def _contained(work: Awaitable[R]) -> R:

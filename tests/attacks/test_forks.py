@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import queue
 import signal
 import subprocess
 import sys
@@ -186,6 +187,23 @@ def test_a_new_login_in_the_child_works_beside_the_parents(tea: TeaThread) -> No
     assert sent in found
     assert device != tea.alice.account.identity.resource
     tea.alice.events(imkit.MessageReceived).next(timeout=WAIT, where=lambda event: event.message.id == sent)
+    check_undisturbed(tea)
+
+
+def test_a_child_that_a_callback_forks_and_leaves_does_not_hang(tea: TeaThread) -> None:
+    statuses: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def fork(_: imkit.MessageReceived) -> None:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(CHILD_SECONDS)
+            return
+        statuses.put(os.waitpid(child, 0)[1])
+
+    subscription = tea.alice.on(imkit.MessageReceived, fork, replay=False)
+    tea.theirs.send("fork")
+    assert statuses.get(timeout=WAIT) == 0
+    subscription.off()
     check_undisturbed(tea)
 
 
