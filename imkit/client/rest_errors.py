@@ -70,8 +70,9 @@ def refusal(
         >>> refusal("GET /thread/7", 404, {"error_code": 40011}).code
         1300
     """
-    if body is None:
-        reason = f"HTTP {status}, and the answer was not a JSON object ({content_type or 'no content type'})"
+    if body is None or _is_of_gateway(status, body):
+        wrong = "was not a JSON object" if body is None else "names no error of the service"
+        reason = f"HTTP {status}, and the answer {wrong} ({content_type or 'no content type'})"
         if status in BUSY or status >= 500:
             return ServiceBusy(f"{what} failed", status=status, reason=reason)
         return ProtocolError(f"{what} failed", status=status, reason=reason)
@@ -107,6 +108,12 @@ def refusal(
     if status == 400 and "unique" in reason:
         return refused(AlreadyExists, hint="")
     return refused(ServiceBusy if status >= 500 else IMError, 17)
+
+
+def _is_of_gateway(status: int, body: Mapping[str, Any]) -> bool:
+    """Whether a gateway before the service refused the request: all refusals of the service name their error."""
+    is_refused = 400 <= status < 500 and status not in (413, 429)
+    return is_refused and not any(name in body for name in ("error", "error_code", "error_description"))
 
 
 def request_failed(what: str, problem: RequestFailed) -> IMError:

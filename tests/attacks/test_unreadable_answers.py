@@ -157,7 +157,9 @@ def test_an_unreadable_answer_to_the_upgrade_is_tried_again() -> None:
 
 
 def test_an_unreadable_answer_to_a_password_is_tried_again() -> None:
+    unreadable: list[tuple[int, Any]]
     unreadable = [(200, b"<html>Log in to the hotel</html>"), (404, b"<html>"), (500, b"x"), (200, b"[]")]
+    unreadable += [(403, {"message": "blocked"}), (404, {"detail": "no route"}), (401, {}), (400, {}), (511, {})]
     unreadable *= 2
     expired = envelope("PROVISION", schema.Provision(status=schema.Status(errorCode=6, reason="expired")))
     answers = [expired]

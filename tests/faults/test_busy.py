@@ -66,7 +66,7 @@ def test_uploads_and_downloads_are_repeated_too(sandbox: Sandbox, status: int, m
 
     def answer(request: Asked) -> Answer:
         if "chatfiles" not in request.path:
-            return Answer(404)
+            return Answer(404, {"error": "not_found"})
         asked.append(request.method)
         if len(asked) in (1, 3):
             return Answer(status, {"error": "busy"}, {"Retry-After": "0"})

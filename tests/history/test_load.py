@@ -452,7 +452,7 @@ def test_stopped_waits_for_an_interrupted_load_and_an_error_keeps_what_came() ->
         is_gone = threading.Event()
         service.requests = 0
         service.stop = is_gone.set
-        service.answer = lambda asked: Answer(404, {}) if is_gone.is_set() else roaming(asked)
+        service.answer = lambda asked: Answer(404, {"error": "not_found"}) if is_gone.is_set() else roaming(asked)
         with pytest.raises(imkit.NotFound):
             session.thread("42").history(parallel=2)
         assert session.stopped is not None
