@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import logging
+import os
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -203,19 +205,17 @@ class HttpClient:
     def __init__(self, url: str, seconds: float = REQUEST_SECONDS) -> None:
         self._trust_env = not is_loopback(url)
         self._seconds = seconds
-        self._tls: ssl.SSLContext | None = None  # takes long to make, and does for all
         self._busy: dict[httpx.AsyncClient, int] = {}  # by client, how many requests are under way
         self._under_way: set[_RequestUnderWay] = set()
         self.is_closed = False
 
     def _add_client(self) -> httpx.AsyncClient:
         try:
-            if self._tls is None:
-                self._tls = httpx.create_ssl_context(trust_env=self._trust_env)
+            tls = _tls_context(self._trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
             client = httpx.AsyncClient(
                 timeout=self._seconds,
                 trust_env=self._trust_env,
-                verify=self._tls,
+                verify=tls,
                 follow_redirects=False,
                 headers={"Accept-Encoding": "gzip"},
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept, so they cannot pile up
@@ -364,6 +364,12 @@ class HttpClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+@functools.cache
+def _tls_context(trust_env: bool, _cert_file: str | None, _cert_dir: str | None) -> ssl.SSLContext:
+    """Load the certificates, once for all logins: it takes long. The environment names them, if it is to be trusted."""
+    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def is_loopback(url: str) -> bool:
