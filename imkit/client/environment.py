@@ -129,8 +129,22 @@ def _who_else_may_change(path: Path, opened: os.stat_result) -> str:
     if others := owners - trusted:
         whose = f"it belongs to another user (uid {min(others)}, and yours is {os.geteuid()})"
         return f"{whose}. If you trust it: copy it, and give the copy its name"
-    if opened.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    shared_group = opened.st_mode & stat.S_IWGRP and not _is_private_group(opened.st_gid)
+    if shared_group or opened.st_mode & stat.S_IWOTH:
         return f"other users may change it. If its contents are right: chmod 600 {shlex.quote(str(path))}"
     if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
         return f"other users may replace it. If its contents are right: chmod o-w {shlex.quote(str(path.parent))}"
     return ""
+
+
+def _is_private_group(group: int) -> bool:
+    """Whether the user is alone in a group: Ubuntu and Fedora give each user one, which may write all their files."""
+    import grp  # not on Windows
+    import pwd
+
+    try:
+        found = grp.getgrgid(group)
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+    return found.gr_name == user and not set(found.gr_mem) - {user}

@@ -1,6 +1,8 @@
 """A `.env` file of a stranger, and plain http: nobody else learns a password or a token."""
 
+import grp
 import os
+import pwd
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -73,8 +75,19 @@ def _a_link_of_another_user(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "another user"
 
 
-def _writable_by_the_group(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def be_in_group(name: str, members: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group((name, "x", number, members)))
+
+
+def _writable_by_a_shared_group(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     own_file(path).chmod(0o620)
+    be_in_group("staff", [], monkeypatch)
+    return "chmod 600"
+
+
+def _writable_by_a_group_with_another_member(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    own_file(path).chmod(0o620)
+    be_in_group(pwd.getpwuid(os.geteuid()).pw_name, ["mallory"], monkeypatch)
     return "chmod 600"
 
 
@@ -103,7 +116,8 @@ def _a_pipe(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 FILES: list[Callable[[Path, pytest.MonkeyPatch], str]] = [
     _of_another_user,
     _a_link_of_another_user,
-    _writable_by_the_group,
+    _writable_by_a_shared_group,
+    _writable_by_a_group_with_another_member,
     _writable_by_all,
     _in_a_folder_of_all,
     _endless,
@@ -129,6 +143,14 @@ def test_a_file_that_others_may_change_is_passed_over(
     if make is not _of_another_user or os.geteuid() == 0:  # the search goes on above it
         own_file(tmp_path / ".env", f"{KEY}=mine#app\n")
         assert settings()[KEY] == "mine#app"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no owner")
+def test_a_file_as_ubuntu_makes_it_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The group of a user alone may write it."""
+    own_file(tmp_path / ".env", f"{KEY}=mine#app\n").chmod(0o664)
+    be_in_group(pwd.getpwuid(os.geteuid()).pw_name, [], monkeypatch)
+    assert settings()[KEY] == "mine#app"
 
 
 def test_a_file_that_is_replaced_while_it_is_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
