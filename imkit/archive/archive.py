@@ -103,10 +103,12 @@ class Archive:
         """Fetch what is new from the service, and write it into the archive.
 
         Messages that the archive has are not fetched again. Threads without new messages cost one request for each 20
-        of them. After an interruption (the stop button, a kill, a full disk, a lost connection), the next sync goes on
-        from there. If a thread no longer exists, or this user may not read it, the report says so, the archive keeps
-        its messages, and the sync goes on with the others. Only members of a thread may read it: give
+        of them. If a thread no longer exists, or this user may not read it, the report says so, the archive keeps its
+        messages, and the sync goes on with the others. Only members of a thread may read it: give
         ``session.threads()`` as `of` to sync only the threads that the user has joined.
+
+        What has come is committed at least every 15 seconds; over Dask workers, whenever one of their tasks ends. After
+        an interruption (the stop button, a kill, a full disk, a lost connection), the next sync goes on from there.
 
         The recent past, as far back as `lookback`, is read again in conversations that were active in it. An edited
         message gets its new text, and the earlier version goes to ``versions``. A message that the service no longer
