@@ -161,12 +161,15 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
     from imkit.sandbox.endpoints import version
     from imkit.sandbox.home import home
+    from imkit.sandbox.limits import Limits
+    from imkit.sandbox.server.limited_log import LimitedLog
     from imkit.sandbox.server.server import Server, listen
     from imkit.sandbox.state import State, remove_state, write_state
 
-    logging.basicConfig(
-        level=os.environ.get("IMKIT_LOG", "WARNING").upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
+    level = os.environ.get("IMKIT_LOG", "WARNING").upper()
+    # Who asks for more than warnings gets all of it.
+    handler = logging.StreamHandler() if level in ("INFO", "DEBUG") else LimitedLog(Limits())
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
     try:
         options, demo = _sandbox_options(parsed), _demo(parsed)
     except ValueError as error:

@@ -43,6 +43,9 @@ class Limits:
         tokens_per_user: the most tokens of a user that are valid; a new one ends the oldest.
         sends_per_second: the most messages that a user may send in the long run.
         sends_at_once: the most messages that a user may send at once, after a pause.
+        log_records_per_second: the most records in the log in the long run; further ones are only counted.
+        log_records_at_once: the most records in the log at once, after a pause.
+        log_record_characters: the longest record; of a longer one the middle is left out.
         name_characters: the longest name of a group or of a user.
         description_characters: the longest description of a group.
         custom_bytes: the longest `custom` field of a group.
@@ -73,6 +76,9 @@ class Limits:
     tokens_per_user: int = 1000
     sends_per_second: float = 2000
     sends_at_once: int = 200_000
+    log_records_per_second: float = 1 / 30
+    log_records_at_once: int = 250
+    log_record_characters: int = 4096
     name_characters: int = 128
     description_characters: int = 512
     custom_bytes: int = 8 * KIB

@@ -35,3 +35,7 @@ class RateLimit:
             self._left -= 1
             return 0.0
         return (1 - self._left) / self._per_second
+
+    def give_back(self) -> None:
+        """Count one event less: it was none of those that are limited."""
+        self._left = min(self._burst, self._left + 1)

@@ -151,8 +151,9 @@ class Server:
         )
         self._server = _AnnouncingServer(config)
         if not logger.isEnabledFor(logging.INFO):
-            # It warns of each request that is not HTTP: whoever sends many would fill the log.
-            logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+            # They warn of each request that is not HTTP, and of each form that is none.
+            for library in ("uvicorn.error", "python_multipart"):
+                logging.getLogger(library).setLevel(logging.ERROR)
 
     def add_demo(self, demo: Demo) -> bool:
         """Write a made-up community into the data, before the server runs.
