@@ -43,6 +43,10 @@ class Limits:
         tokens_per_user: the most tokens of a user that are valid; a new one ends the oldest.
         sends_per_second: the most messages that a user may send in the long run.
         sends_at_once: the most messages that a user may send at once, after a pause.
+        guesses_per_second: the most wrong passwords for one user in the long run.
+        guesses_at_once: the most wrong passwords for one user at once, after a pause.
+        guesses_in_all_per_second: the most wrong passwords in the long run.
+        guesses_in_all_at_once: the most wrong passwords at once, after a pause.
         log_records_per_second: the most records in the log in the long run; further ones are only counted.
         log_records_at_once: the most records in the log at once, after a pause.
         log_record_characters: the longest record; of a longer one the middle is left out.
@@ -76,6 +80,10 @@ class Limits:
     tokens_per_user: int = 1000
     sends_per_second: float = 2000
     sends_at_once: int = 200_000
+    guesses_per_second: float = 0.5
+    guesses_at_once: int = 20
+    guesses_in_all_per_second: float = 20
+    guesses_in_all_at_once: int = 500
     log_records_per_second: float = 1 / 30
     log_records_at_once: int = 250
     log_record_characters: int = 4096

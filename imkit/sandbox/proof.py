@@ -15,7 +15,7 @@ from hashlib import sha256
 NONCE_HEADER = "imkit-nonce"
 PROOF_HEADER = "imkit-proof"
 _NONCE = re.compile(r"[0-9a-f]{32}")
-_KEPT_NONCES = 1024  # a caller uses the server's nonce at once; more callers at one moment ask again
+_KEPT_NONCES = 100_000  # more than the server gives out in the time in which a caller uses one, also in a flood
 
 
 def new_nonce() -> str:

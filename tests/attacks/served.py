@@ -35,6 +35,12 @@ class Served:
     def connections(self) -> int:
         return len(self.server._server.server_state.connections)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """The bytes that wait in the server for clients to take them."""
+        connections = list(self.server._server.server_state.connections)
+        return sum(each.transport.get_write_buffer_size() for each in connections)
+
     def health(self) -> httpx.Response:
         return httpx.get(f"{self.rest_url}/imkit/health", timeout=WAIT, trust_env=False, verify=NO_TLS)
 

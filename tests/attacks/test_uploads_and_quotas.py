@@ -6,22 +6,27 @@ import socket
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
-from imkit.sandbox.limits import KIB
+from imkit.sandbox.limits import KIB, MIB
 from imkit.wire import schema
 from imkit.wire.enums import ContentType
 from tests.attacks.served import Served, served
 from tests.people import new_name
 from tests.sandbox.server.raw_client import (
     PROVISION,
+    UNREAD,
     WAIT,
     Api,
     Device,
     app_api,
+    frame,
     open_socket,
     provision,
     text_body,
@@ -37,9 +42,17 @@ LIMIT_REACHED = (403, 40007)
 def small() -> Iterator[Served]:
     """A server where little is allowed."""
     few = dict.fromkeys(("groups_per_user", "threads_per_group", "tokens_per_user", "uploads_at_once_per_user"), 2)
-    sends = {"sends_per_second": 1e-9, "sends_at_once": 5}
+    never = dict.fromkeys(("sends_per_second", "guesses_per_second", "guesses_in_all_per_second"), 1e-9)
+    at_once = {"sends_at_once": 5, "guesses_at_once": 3, "guesses_in_all_at_once": 6}
     attached = {"attachment_bytes_per_user": 3 * LIMIT, "attachment_bytes_in_all": 5 * LIMIT}
-    with served(options={"attachment_bytes": LIMIT}, **few, **sends, **attached, members_per_group=3) as running:
+    with served(options={"attachment_bytes": LIMIT}, **few, **never, **at_once, **attached, members_per_group=3) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def usual() -> Iterator[Served]:
+    """A server with the usual limits."""
+    with served() as running:
         yield running
 
 
@@ -125,14 +138,33 @@ def test_few_uploads_of_a_user_are_read_at_once(small: Served, alice: Api) -> No
     assert eventually(lambda: upload(alice, b"third").status_code != 429)
 
 
-def test_a_made_up_content_type_does_not_break_the_download() -> None:
-    with served() as server:
-        api = Api(server, token_of(server, "alice"), "alice")
-        for kind in ("text/\x01plain", "text/html\x0b", "a" * 500, "测试"):
-            entity = upload(api, b"body", kind).json()["entities"][0]
-            back = api.call("GET", f"/chatfiles/{entity['uuid']}?share-secret={entity['share-secret']}")
-            assert (back.status_code, back.content) == (200, b"body")
-            assert back.headers["content-type"] == "application/octet-stream"
+def test_a_made_up_content_type_does_not_break_the_download(usual: Served) -> None:
+    api = Api(usual, token_of(usual, "alice"), "alice")
+    for kind in ("text/\x01plain", "text/html\x0b", "a" * 500, "测试"):
+        entity = upload(api, b"body", kind).json()["entities"][0]
+        back = api.call("GET", f"/chatfiles/{entity['uuid']}?share-secret={entity['share-secret']}")
+        assert (back.status_code, back.content) == (200, b"body")
+        assert back.headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "unicode_escape", "utf-16"])
+def test_a_form_chooses_no_codec_of_python(alice: Api, charset: str) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="\\ud800"\r\n\r\nx\r\n--b--\r\n'
+    form = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
+    alice.refused("POST", "/chatfiles", 415, content=body, headers=form)
+
+
+def test_clients_that_take_nothing_of_a_file_share_its_bytes(usual: Served) -> None:
+    alice = Api(usual, token_of(usual, "alice"), "alice")
+    size = 9 * MIB
+    entity = upload(alice, bytes(size)).json()["entities"][0]
+    request = f"GET /imkit/sandbox/chatfiles/{entity['uuid']}?share-secret={entity['share-secret']} HTTP/1.1\r\n"
+    with ExitStack() as opened:
+        for _ in range(12):
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", usual.port), timeout=WAIT))
+            client.sendall(request.encode() + b"Host: localhost\r\n\r\n")
+            assert client.recv(1) == b"H"
+        assert usual.unsent_bytes < size
 
 
 def test_compressed_bodies_are_not_read(alice: Api) -> None:
@@ -196,6 +228,25 @@ def test_sends_have_a_quota_and_a_size(small: Served) -> None:
     assert carol.refused(group, "x", directedUsers=["u" * 60] * 1000) == (7, "Sorry, data is too large")
 
 
+def test_slow_frames_of_one_client_leave_turns_for_others(usual: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = Device(usual, new_name("alice"))
+    delivery, units = usual.server.application.backend.delivery, 0
+    unit = delivery.unit
+
+    def counted_unit() -> AbstractContextManager[None]:
+        nonlocal units
+        units += 1
+        return unit()
+
+    monkeypatch.setattr(delivery, "unit", counted_unit)
+    monkeypatch.setattr("imkit.sandbox.server.msync._UNIT_SECONDS", 0)  # each frame is slow
+    for _ in range(20):
+        alice.socket.send(frame(UNREAD))
+    for _ in range(20):
+        alice.next(UNREAD)
+    assert units >= 20
+
+
 def test_the_name_of_a_device_has_a_limit(small: Served) -> None:
     client = open_socket(small)
     client.send(provision(small.app_key, "dave", token_of(small, "dave"), "r" * 5000))
@@ -218,8 +269,36 @@ def test_a_full_store_takes_nothing_new_and_stays_readable(tmp_path: Path) -> No
         app.refused("POST", "/users", 507, json={"username": "eve", "password": "p"})
         assert [each["msg"] for each in alice.api.page(group)["msgs"]]
         assert sent
+        assert app.ok("GET", "/thread?limit=1")
+        members = {"usernames": ["alice"]}
+        app.refused("POST", f"/chatgroups/{group}/invite", 507, json=members)
+        app.refused("POST", f"/chatgroups/{group}/apply", 507, json={"username": "bob"})
+        app.refused("PUT", f"/chatgroups/{group}", 507, json={"groupname": "more notices"})
         alice.leave()
         assert Device(server, "alice", "tablet").provision.status.errorCode == 0
+
+
+# ---------------------------------------------------------------- guesses
+
+
+def test_passwords_are_not_guessed_fast(small: Served) -> None:
+    nobody = Api(small)
+    login = {"grant_type": "password", "username": new_name("lin"), "password": "right"}
+    nobody.ok("POST", "/users", json=login)
+    for _ in range(5):  # a right one is no guess
+        nobody.ok("POST", "/token", json=login)
+    wrong = [nobody.call("POST", "/token", json={**login, "password": str(guess)}) for guess in range(4)]
+    assert [reply.status_code for reply in wrong] == [400, 400, 400, 429]
+    assert int(wrong[-1].headers["retry-after"]) >= 1
+    assert nobody.refused("POST", "/token", 429, json=login)["error"] == "reach_limit"
+    # Other users may log in, until all guesses together are too many.
+    others = [{**login, "username": new_name(name)} for name in ("one", "two")]
+    for other in others:
+        nobody.ok("POST", "/users", json=other)
+        nobody.ok("POST", "/token", json=other)
+    for guess in range(3):
+        nobody.refused("POST", "/token", 400, json={**others[0], "password": str(guess)})
+    nobody.refused("POST", "/token", 429, json=others[1])
 
 
 # ---------------------------------------------------------------- errors are JSON
@@ -256,24 +335,29 @@ FIELDS = (
 )
 
 
-def test_no_value_makes_a_handler_fail() -> None:
-    right: dict[str, Any] = {"grant_type": "inherit", "username": "alice", "chat_type": "groupchat"}
-    with served() as server:
-        alice, app = Device(server, "alice"), app_api(server)
-        group = alice.api.group()
-        thread = alice.api.thread(group, parent := alice.send(group, "parent"))
-        right |= {"group_id": group, "msg_id": str(parent), "queue": f"{thread}@conference.easemob.com", "to": thread}
-        names = {"organization": "imkit", "application": "sandbox", "group": group, "user": "alice", "users": "alice"}
-        names |= {"message": str(parent), "uuid": "x"}
-        for route in server.server.application.routes:
-            path = route.path.format(**names, id=thread if "/thread" in route.path else group)
-            for method in (route.methods or set()) - {"DELETE", "HEAD"}:
-                for value in WRONG_VALUES:
-                    query = {name: str(value)[:1000] for name in ("limit", "cursor", "pagenum", "pagesize", "sort")}
-                    wrong = dict.fromkeys(FIELDS, value)
-                    for api, body in ((alice.api, wrong), (alice.api, wrong | right), (app, wrong | right)):
-                        reply = api.http.request(method, server.rest_url + path, json=body, params=query)
-                        assert reply.status_code < 500, (method, path, value, reply.text)
+def test_no_value_makes_a_handler_fail(usual: Served) -> None:
+    user = new_name("alice")
+    right: dict[str, Any] = {"grant_type": "inherit", "username": user, "chat_type": "groupchat"}
+    alice, app = Device(usual, user), app_api(usual)
+    group = alice.api.group()
+    thread = alice.api.thread(group, parent := alice.send(group, "parent"))
+    right |= {"group_id": group, "msg_id": str(parent), "queue": f"{thread}@conference.easemob.com", "to": thread}
+    names = {"organization": "imkit", "application": "sandbox", "group": group, "user": user, "users": user}
+    names |= {"message": str(parent), "uuid": "x"}
+    connection = HTTPConnection("127.0.0.1", usual.port, timeout=WAIT)
+    for route in usual.server.application.routes:
+        path = route.path.format(**names, id=thread if "/thread" in route.path else group)
+        for method in (route.methods or set()) - {"DELETE", "HEAD"}:
+            for value in WRONG_VALUES:
+                query = urlencode(dict.fromkeys(("limit", "cursor", "pagenum", "pagesize", "sort"), str(value)[:1000]))
+                wrong = dict.fromkeys(FIELDS, value)
+                for api, body in ((alice.api, wrong), (alice.api, wrong | right), (app, wrong | right)):
+                    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {api.token}"}
+                    connection.request(method, f"{path}?{query}", json.dumps(body), headers)
+                    reply = connection.getresponse()
+                    text = reply.read()
+                    assert reply.status < 500, (method, path, value, text)
+    connection.close()
 
 
 # ---------------------------------------------------------------- numbers that JSON does not have
@@ -304,36 +388,35 @@ def strict_json(text: bytes) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_a_group_with_such_a_number_in_earlier_data_is_shown() -> None:
-    with served() as server:
-        alice = Api(server, token_of(server, "alice"), "alice")
-        settings = '{"maxusers": Infinity, "custom": {"a": NaN}, "public": true}'
-        with server.store.transaction():
-            server.store.execute("INSERT INTO groups VALUES ('201', 'old', '', 'alice', 1, ?, 0)", (settings,))
-            server.store.execute("INSERT INTO members VALUES ('201', 'alice', 'owner', 1, 0)")
-        for path in ("/users/alice/joined_chatgroups", "/chatgroups/201"):
-            (group,) = strict_json(alice.call("GET", path).content)["data"]
-            assert (group["id"], group["maxusers"]) == ("201", 200)
-        bob = Api(server, token_of(server, "bob"), "bob")
-        bob.ok("POST", "/chatgroups/201/apply", json={})
+def test_a_group_with_such_a_number_in_earlier_data_is_shown(usual: Served) -> None:
+    user = new_name("alice")
+    alice = Api(usual, token_of(usual, user), user)
+    settings = '{"maxusers": Infinity, "custom": {"a": NaN}, "public": true}'
+    with usual.store.transaction():
+        usual.store.execute("INSERT INTO groups VALUES ('201', 'old', '', ?, 1, ?, 0)", (user, settings))
+        usual.store.execute("INSERT INTO members VALUES ('201', ?, 'owner', 1, 0)", (user,))
+    for path in (f"/users/{user}/joined_chatgroups", "/chatgroups/201"):
+        (group,) = strict_json(alice.call("GET", path).content)["data"]
+        assert (group["id"], group["maxusers"]) == ("201", 200)
+    bob = Api(usual, token_of(usual, "bob"), "bob")
+    bob.ok("POST", "/chatgroups/201/apply", json={})
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_a_message_with_such_a_number_is_given_back_as_json(number: float) -> None:
+def test_a_message_with_such_a_number_is_given_back_as_json(usual: Served, number: float) -> None:
     place = schema.Content(type=ContentType.LOCATION, address="here", latitude=number, longitude=number)
     picture = schema.Content(type=ContentType.IMAGE, displayName="x")
     picture.size.width = picture.size.height = number
     ext = [schema.KeyValue(key="d", type=6, doubleValue=number), schema.KeyValue(key="f", type=5, floatValue=number)]
-    with served() as server:
-        alice = Device(server, "alice")
-        group = alice.api.group()
-        thread = alice.api.thread(group, alice.send(group, "parent"))
-        for content in (place, picture):
-            body = text_body("", ext=ext)
-            body.contents[0].CopyFrom(content)
-            alice.send(thread, body)
-            answer = strict_json(alice.api.call("POST", "/thread/message", json={"threadIds": [thread]}).content)
-            assert answer["entities"][0]["last_message"]["payload"]["bodies"][0]["type"] in ("loc", "img")
-        alice.api.page(group)
-        alice.receive_all()
-        assert [strict_json(meta.payload)["type"] for meta in alice.metas if meta.ns == 5] == ["thread"] * 3
+    alice = Device(usual, new_name("alice"))
+    group = alice.api.group()
+    thread = alice.api.thread(group, alice.send(group, "parent"))
+    for content in (place, picture):
+        body = text_body("", ext=ext)
+        body.contents[0].CopyFrom(content)
+        alice.send(thread, body)
+        answer = strict_json(alice.api.call("POST", "/thread/message", json={"threadIds": [thread]}).content)
+        assert answer["entities"][0]["last_message"]["payload"]["bodies"][0]["type"] in ("loc", "img")
+    alice.api.page(group)
+    alice.receive_all()
+    assert [strict_json(meta.payload)["type"] for meta in alice.metas if meta.ns == 5] == ["thread"] * 3

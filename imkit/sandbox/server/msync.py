@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import sqlite3
+import time
 from collections import deque
 from typing import Any
 
@@ -38,6 +39,7 @@ from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
 logger = logging.getLogger(__name__)
 
 _FRAMES_PER_UNIT = 256  # the most frames in one unit; other clients wait meanwhile
+_UNIT_SECONDS = 0.05  # after so long a unit takes no further frame
 _UNSENT_PAUSE = 1024 * 1024  # with so many unsent bytes for a client, the server stops reading from it
 _UNHANDLED_PAUSE = 128  # with so many unhandled frames of a client, the server stops reading from it
 _UNSENT_LIMIT = 16 * 1024 * 1024  # with so many unsent bytes for a client, the server closes its socket
@@ -103,7 +105,7 @@ class Connection:
                 self._unsent += len(frame)
         self._staged.clear()
         if self._unsent > _UNSENT_LIMIT and self._writer is not None:
-            logger.warning("%s/%s does not read: its socket is closed", self.user, self.resource)
+            logger.warning("%s/%r does not read: its socket is closed", self.user, self.resource)
             self._writer.cancel()  # it waits for the client; `run` ends when it ends
             self._outgoing.clear()
             self._unsent = 0
@@ -256,20 +258,22 @@ class MsyncServer:
 
     def _handle_batch(self) -> None:
         self._scheduled = False
-        batch = [self._inbox.popleft() for _ in range(min(len(self._inbox), _FRAMES_PER_UNIT))]
-        for connection, _ in batch:
-            connection.unhandled -= 1
+        batch: list[Connection] = []
+        until = time.monotonic() + _UNIT_SECONDS
         try:
             with self._delivery.unit():
-                for connection, frame in batch:
+                while self._inbox and len(batch) < _FRAMES_PER_UNIT and (not batch or time.monotonic() < until):
+                    connection, frame = self._inbox.popleft()
+                    connection.unhandled -= 1
+                    batch.append(connection)
                     if not connection.closing:
                         self._handle(connection, frame)
         except sqlite3.Error:
             # Nothing of this batch is stored, so no client may get an ack. The clients reconnect and check.
             logger.exception("the store failed")
-            for connection, _ in batch:
+            for connection in batch:
                 connection.finish(1011, "the store failed")
-        for connection, _ in batch:
+        for connection in batch:
             connection.resume_reading()
         self._schedule()
 

@@ -5,14 +5,15 @@ Source: docs/protocol.md#errors, docs/protocol.md#refusals-of-a-send.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from imkit.sandbox.limits import Limits
 from imkit.sandbox.server.permissions import SendRefused
-from imkit.sandbox.server.rate_limit import RateLimit
+from imkit.sandbox.server.rate_limit import RateLimit, RateLimits
 from imkit.sandbox.server.rest_replies import RestError, limit_reached
 from imkit.sandbox.server.store import Store
 from imkit.wire.enums import StatusCode
-
-_REMEMBERED_SENDERS = 10_000  # a forgotten one begins again with a full allowance
 
 
 class Quotas:
@@ -27,7 +28,9 @@ class Quotas:
         self._limits = limits
         self._store = store
         self._attached: dict[str, int] | None = None  # by user, the bytes of the attachments
-        self._rates: dict[str, RateLimit] = {}
+        self._sends = RateLimits(limits.sends_per_second, limits.sends_at_once)
+        self._guesses = RateLimits(limits.guesses_per_second, limits.guesses_at_once)
+        self._guesses_in_all = RateLimit(limits.guesses_in_all_per_second, limits.guesses_in_all_at_once)
         store.on_commit(before=lambda: None, after_rollback=self._forget)
 
     def _forget(self) -> None:
@@ -82,14 +85,19 @@ class Quotas:
             self._attached = dict(found)
         return self._attached
 
+    @contextmanager
+    def password_attempt(self, user: str) -> Iterator[None]:
+        """Run the check of a user's password. A block that raises was a wrong guess, and only those are limited."""
+        limited = (self._guesses.of(user), self._guesses_in_all)
+        if any(rate.wait() for rate in limited):
+            raise RestError(429, "reach_limit", "too many wrong passwords; wait a while")
+        yield
+        for rate in limited:
+            rate.give_back()
+
     # ---------------------------------------------------------------- socket
 
     def check_send(self, user: str) -> None:
         """Refuse a message of a user who sends too many, and every message if the store is nearly full."""
-        rate = self._rates.get(user)
-        if rate is None:
-            if len(self._rates) >= _REMEMBERED_SENDERS:
-                self._rates.clear()
-            rate = self._rates[user] = RateLimit(self._limits.sends_per_second, self._limits.sends_at_once)
-        if rate.wait() or not self._store.has_room():
+        if self._sends.of(user).wait() or not self._store.has_room():
             raise SendRefused(StatusCode.PERMISSION_DENIED, "traffic limit")

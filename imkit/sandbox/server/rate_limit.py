@@ -1,9 +1,11 @@
-"""A token bucket: at most so many events a second, and some at once."""
+"""Token buckets: at most so many events a second, and some at once."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+
+_REMEMBERED_USERS = 10_000  # a forgotten one begins again with a full bucket
 
 
 class RateLimit:
@@ -39,3 +41,21 @@ class RateLimit:
     def give_back(self) -> None:
         """Count one event less: it was none of those that are limited."""
         self._left = min(self._burst, self._left + 1)
+
+
+class RateLimits:
+    """A token bucket for each user; the arguments are those of `RateLimit`."""
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._by_user: dict[str, RateLimit] = {}
+
+    def of(self, user: str) -> RateLimit:
+        """Return the bucket of a user."""
+        rate = self._by_user.get(user)
+        if rate is None:
+            if len(self._by_user) >= _REMEMBERED_USERS:
+                self._by_user.clear()
+            rate = self._by_user[user] = RateLimit(self._per_second, self._burst)
+        return rate

@@ -38,6 +38,10 @@ from imkit.wire.enums import StatisticsOperation
 logger = logging.getLogger(__name__)
 
 _UNLIMITED_SECONDS = 100 * 365 * 24 * 3600
+_HEADERS_OF_ERRORS = {
+    408: {"connection": "close"},  # what was not sent in time may come later, and must not be taken for a request
+    429: {"retry-after": "1"},
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ def route(
     needs_token: bool = True,
     plain: bool = False,
     lists: bool = False,
+    needs_room: bool = False,
 ) -> Route:
     """Return a route that checks app and token, runs the handler as one unit of work, and wraps its answer.
 
@@ -78,6 +83,7 @@ def route(
         needs_token: refuse the call without a valid token.
         plain: reply with the handler's fields alone, without the envelope.
         lists: the body may also be a list.
+        needs_room: refuse the call if the store is nearly full: it adds members or notices.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -88,6 +94,8 @@ def route(
         body = rest_replies.parse_body(raw, lists=lists)
         call = Call(user, request.path_params, request.query_params, body, request.headers)
         with backend.delivery.unit():
+            if needs_room:
+                backend.quotas.check_room()
             extra = handler(backend, call)
         if not plain:
             extra = rest_replies.success(backend.options.app_key, method, request.url.path, started, extra)
@@ -143,9 +151,7 @@ def _token_of(backend: Backend, headers: Mapping[str, str]) -> Token | None:
 async def json_error(_request: Request, error: Exception) -> Response:
     """Return the reply to a request that was refused or that failed, in the documented envelope."""
     if isinstance(error, RestError):
-        # What was not sent in time may come later, and must not be taken for the next request.
-        headers = {"connection": "close"} if error.status == 408 else None
-        return JSONResponse(error.body(), status_code=error.status, headers=headers)
+        return JSONResponse(error.body(), status_code=error.status, headers=_HEADERS_OF_ERRORS.get(error.status))
     if isinstance(error, HTTPException):
         names = {404: "service_resource_not_found", 405: "method_not_allowed"}
         body = rest_replies.error_body(names.get(error.status_code, "bad_request"), error.detail)
@@ -201,8 +207,9 @@ def issue_token(backend: Backend, call: Call) -> dict[str, Any]:
         user = backend.users.find(name) if name else None
         if user is None:
             raise RestError(404, "invalid_grant", "user not found")
-        if not backend.users.is_password(user.name, call.text("password")):
-            raise RestError(400, "invalid_grant", "invalid username or password: invalid password")
+        with backend.quotas.password_attempt(user.name):
+            if not backend.users.is_password(user.name, call.text("password")):
+                raise RestError(400, "invalid_grant", "invalid username or password: invalid password")
         return token_reply(backend, user, backend.options.token_seconds)
     if kind == "client_credentials":
         if not same_secret(backend, call.body.get("client_secret")):

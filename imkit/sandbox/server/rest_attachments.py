@@ -9,11 +9,15 @@ import re
 import secrets
 import uuid
 from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from imkit.sandbox.server import rest_replies
@@ -25,13 +29,25 @@ from imkit.sandbox.server.store import now_ms
 _OVERHEAD = 64 * 1024  # the most bytes that the multipart format adds
 _FILES, _FIELDS = 2, 20  # the most parts of a form; python-multipart bounds the headers of each part
 _FILE_NAME_CHARACTERS = 255
+_CHARSETS = (b"", b"utf-8", b"utf8")  # of the names in a form; other codecs of Python fail in many ways, or are slow
+_PART_BYTES = 256 * 1024  # the most bytes of a download that wait for a client that does not read
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; *[\w.+-]{1,32}=[\w.+\"-]{1,64})?", re.ASCII)
+
+
+@dataclass(slots=True, weakref_slot=True)
+class _Stored:
+    """An attachment. All clients that load it at one moment share its bytes."""
+
+    secret: str
+    content_type: str
+    body: bytes
 
 
 def routes(backend: Backend) -> list[Route]:
     """Return the routes of this module."""
     limits = backend.options.limits
     uploading: Counter[str] = Counter()  # by user, the uploads that are being read
+    downloading: WeakValueDictionary[str, _Stored] = WeakValueDictionary()
 
     async def upload(request: Request) -> Response:
         started = now_ms()
@@ -62,25 +78,36 @@ def routes(backend: Backend) -> list[Route]:
 
     async def download(request: Request) -> Response:
         check_app(backend, request)
-        found = backend.store.row(
-            "SELECT secret, content_type, body FROM attachments WHERE uuid = ?", (request.path_params["uuid"],)
-        )
-        if found is None:
-            raise RestError(404, "file_expired", "the file does not exist or has expired")
-        secret, content_type, body = found
+        name = request.path_params["uuid"]
+        stored = downloading.get(name)
+        if stored is None:
+            found = backend.store.row("SELECT secret, content_type, body FROM attachments WHERE uuid = ?", (name,))
+            if found is None:
+                raise RestError(404, "file_expired", "the file does not exist or has expired")
+            stored = downloading[name] = _Stored(*found)
         given = request.query_params.get("share-secret") or request.headers.get("share-secret") or ""
-        if not secrets.compare_digest(secret.encode(), given.encode("utf-8", "replace")):
+        if not secrets.compare_digest(stored.secret.encode(), given.encode("utf-8", "replace")):
             raise RestError(403, "forbidden", "chatfile no permission")
         # Without these headers a browser would run an uploaded HTML file as a page of this server.
         headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
-        return Response(body, media_type=_plain_content_type(content_type), headers=headers)
+        headers["content-length"] = str(len(stored.body))
+        media_type = _plain_content_type(stored.content_type)
+        return StreamingResponse(_parts_of(stored), media_type=media_type, headers=headers)
 
     base = "/{organization}/{application}/chatfiles"
     return [Route(base, upload, methods=["POST"]), Route(base + "/{uuid}", download, methods=["GET"])]
 
 
+async def _parts_of(stored: _Stored) -> AsyncIterator[bytes]:
+    for start in range(0, len(stored.body), _PART_BYTES):
+        yield stored.body[start : start + _PART_BYTES]
+
+
 async def _uploaded(request: Request, most: int) -> tuple[str, str, bytes]:
     """Return file name, content type and bytes of the field `file` of a form."""
+    _, parameters = parse_options_header(request.headers.get("content-type"))
+    if parameters.get(b"charset", b"").lower() not in _CHARSETS:
+        raise RestError(415, "unsupported_media_type", "the charset of a form must be UTF-8")
     try:
         async with request.form(max_files=_FILES, max_fields=_FIELDS, max_part_size=_OVERHEAD) as form:
             part = form.get("file")
