@@ -408,16 +408,17 @@ class Thread(Conversation):
         if self.parent_id is None or self.group_id is None:
             await self.refresh.aio()
         facts = self.facts
-        if not is_id(facts.parent_id) or not is_id(facts.group_id) or not (facts.parent_id and facts.group_id):
+        parent_id, group_id = facts.parent_id, facts.group_id  # a malformed notice may change them during the requests
+        if not is_id(parent_id) or not is_id(group_id) or not (parent_id and group_id):
             return None  # not known, or the notice that told it was malformed
         # The parent is older than the thread; a minute more allows for clocks that differ.
         until = None if facts.created is None else to_milliseconds(facts.created) + 60_000
-        walk = PageWalk(self.account, facts.group_id, Query(until=until, order="newest"))
+        walk = PageWalk(self.account, group_id, Query(until=until, order="newest"))
         async for messages in walk.pages():
             for message in messages:
-                if message.id == facts.parent_id:
+                if message.id == parent_id:
                     return message
-            if messages and int(messages[-1].id or 0) < int(facts.parent_id):  # ids grow with time: it cannot follow
+            if messages and int(messages[-1].id or 0) < int(parent_id):  # ids grow with time: it cannot follow
                 return None
         return None
 

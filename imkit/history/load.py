@@ -8,6 +8,7 @@ Source: docs/protocol.md#roaming-history.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class Loading:
             wanted,
             self._take,
             workers=workers,
-            progress=None if progress is None else self._report_progress,
+            progress=None if progress is None else self._report_function(progress),
             known=known,
         )
 
@@ -138,6 +139,16 @@ class Loading:
         self._covered[part.target_id] = merged((*covered_earlier, *covered))
         if part.finished:
             self._unfinished.pop(part.target_id, None)
+
+    def _report_function(self, progress: Progress) -> Progress:
+        """Return an async function for an async one: a stopped call then leaves no coroutine that nobody awaits."""
+
+        async def report(done: int, total: int | None) -> None:
+            result = self._report_progress(done, total)
+            if result is not None:
+                await result
+
+        return report if inspect.iscoroutinefunction(progress) else self._report_progress
 
     def _report_progress(self, done: int, total: int | None) -> Awaitable[None] | None:
         assert self._progress is not None

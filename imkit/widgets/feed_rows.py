@@ -157,8 +157,8 @@ class FeedRows:
         elif is_own and recall_ms is not None and message.id:
             row["recall_ms"] = recall_ms(message)
         if self._show_conversation:
-            name = for_terminal(message.thread.name or message.to, 64) if message.thread else message.to
-            row["conversation"] = name
+            name = message.thread.name if message.thread else ""
+            row["conversation"] = for_terminal(name or message.to, 64)
         return row
 
 

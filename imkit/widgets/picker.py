@@ -18,6 +18,7 @@ from imkit.widgets.labels import Labels
 from imkit.widgets.thread_model import ConversationTree, key_of
 
 _UPDATE_SECONDS = 0.25
+_LOAD_SECONDS = 5.0  # from the end of a load to the next one that a change of a group causes
 
 
 class ConversationList(WidgetPart):
@@ -104,6 +105,7 @@ class ThreadPicker(Form):
         self.on_page_message(self.list, self._on_list_message)
         self.start(self._take_events)
         self.start(partial(self.tree.call_on_change, self._show_list, _UPDATE_SECONDS))
+        self.start(partial(self.tree.load_on_change, self.show_error, _LOAD_SECONDS))
         self.start(self.tree.load, self.buttons["refresh"])
 
     @property
@@ -125,10 +127,7 @@ class ThreadPicker(Form):
     async def _take_events(self) -> None:
         kinds = (ThreadChanged, DeviceChanged, GroupChanged, MessageReceived)
         async for event in self.session.events(*kinds, replay=False):
-            try:
-                await self.tree.take_event(event)
-            except Exception as error:  # the events after it count all the same
-                self.show_error(error)
+            self.tree.take_event(event)
 
     async def _refresh(self) -> None:
         self.status.show("")

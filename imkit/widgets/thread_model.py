@@ -87,6 +87,7 @@ class ConversationTree:
         self._labels = labels
         self.groups: dict[str, GroupEntry] = {}
         self.is_loading = True
+        self._groups_changed = asyncio.Event()
         self._listeners: list[asyncio.Event] = []
         self._loads = 0  # that are running
         self._listings = 0  # that have begun
@@ -105,6 +106,20 @@ class ConversationTree:
                 changed.clear()
         finally:
             self._listeners.remove(changed)
+
+    async def load_on_change(self, show_error: Callable[[Exception], object], pause: float) -> None:
+        """Call `load` after changes of groups, at most once in `pause` seconds, until this coroutine is cancelled.
+
+        A member can make a thousand notices, by joining and leaving. Each would load all groups again.
+        """
+        while True:
+            await self._groups_changed.wait()
+            self._groups_changed.clear()
+            try:
+                await self.load()
+            except Exception as error:  # the changes after it count all the same
+                show_error(error)
+            await asyncio.sleep(pause)
 
     def notify_changed(self) -> None:
         """Tell all listeners that something has changed."""
@@ -258,14 +273,10 @@ class ConversationTree:
 
     # ------------------------------------------------------------------ events
 
-    async def take_event(self, event: Event) -> None:
-        """Update the tree from an event.
-
-        Raises:
-            IMError: a group was changed, and `load` failed.
-        """
+    def take_event(self, event: Event) -> None:
+        """Update the tree from an event; after a change of a group `load_on_change` does."""
         if isinstance(event, GroupChanged):
-            await self.load()
+            self._groups_changed.set()
         else:
             self._change(partial(self._follow, event))
 
@@ -364,7 +375,7 @@ class ConversationTree:
             "id": thread.id,
             "group": key_of(group.group),
             "name": for_terminal(thread.name or thread.id, 64),
-            "owner": thread.owner,
+            "owner": for_terminal(thread.owner or "", 64),
             "facts": [*joined, *self._count_labels(counts)],
             "newest": for_terminal(" ".join(preview[:500].split()), 120),
             "at": to_milliseconds(newest.time) if newest is not None else None,

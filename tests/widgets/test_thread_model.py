@@ -21,20 +21,23 @@ Follow = Callable[[imkit.Session], ConversationTree]
 def follow() -> Iterator[Follow]:
     """Return a function that makes a tree which follows the events of a session; it is not loaded yet."""
     readers: list[concurrent.futures.Future[None]] = []
+    errors: list[Exception] = []
 
     async def take_events(tree: ConversationTree, events: Any) -> None:
         async for event in events:
-            await tree.take_event(event)
+            tree.take_event(event)
 
     def begin(session: imkit.Session) -> ConversationTree:
         tree = ConversationTree(session, Labels("en"))
         events = session.events(ThreadChanged, DeviceChanged, GroupChanged, MessageReceived, replay=False)
         readers.append(portal().submit(take_events(tree, events)))
+        readers.append(portal().submit(tree.load_on_change(errors.append, pause=0)))
         return tree
 
     yield begin
     for reader in readers:
         reader.cancel()
+    assert errors == []
 
 
 def load(tree: ConversationTree) -> concurrent.futures.Future[None]:
