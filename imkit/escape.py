@@ -45,7 +45,9 @@ def _is_control(character: str) -> bool:
     return ord(character) in _REORDERING or unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
 
 
-_RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))})
+_RESERVED = frozenset({"con", "prn", "aux", "nul", "conin$", "conout$"}) | {
+    f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789¹²³"
+}
 _NAME_BYTES = 180  # file systems allow 255; this leaves space for a number or a mark
 
 

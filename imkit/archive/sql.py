@@ -143,7 +143,8 @@ def _answer(
             # DuckDB says of a file that a writer has just set aside that the query may not read it.
             raise duckdb.IOException(str(error)) from error
         hint = _OPEN_HINT if isinstance(error, duckdb.PermissionException) else _VIEWS
-        raise InvalidMessage(str(error), hint=hint) from error
+        # DuckDB quotes what messages hold, also what controls a terminal; a traceback would print its error as it is.
+        raise InvalidMessage(str(error), hint=hint) from None
 
 
 def _interruptible(database: duckdb.DuckDBPyConnection, answer: Callable[[], pd.DataFrame]) -> pd.DataFrame:

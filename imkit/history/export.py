@@ -23,9 +23,14 @@ from imkit.whole_files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-# A cell that begins with one of these is a formula to a spreadsheet. The last four come from Chinese keyboards.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_INNER_FORMULA = re.compile(r"[;\t\r\n](?=[\x20\x22]*[=+\-@＝＋－＠][^;\t\r\n]*[(|!])")
+# A cell that begins with one of these is a formula to a spreadsheet. The wide and the small forms come from Chinese
+# keyboards. A spreadsheet may drop what is blank or not visible before them.
+_STARTS = "=+\\-@＝＋－＠﹦﹢﹣﹫"
+_BLANK = (
+    "\\x00-\\x08\\x0b\\x0c\\x0e-\\x20\\x22\\x7f-\\xa0\\xad\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u3000\\ufeff"
+)
+_FORMULA = re.compile(f"[\\t\\r\\n]|[{_BLANK}]*[{_STARTS}]")
+_INNER_FORMULA = re.compile(f"[;\\t\\r\\n](?=[{_BLANK}]*[{_STARTS}][^;\\t\\r\\n]*[(|!])")
 _JSON_COLUMNS = ("ext", "payload", "reactions")
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -70,7 +75,24 @@ def write(frame: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
 
 def _parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
-    frame.to_parquet(file, index=False)
+    import pyarrow as pa
+
+    try:
+        frame.to_parquet(file, index=False)
+    except (pa.ArrowException, OverflowError):
+        # Such as an attribute that is a number in one message and a text in another: JSON text has a place for both.
+        file.seek(0)
+        file.truncate()
+        storable = frame.copy(deep=False)
+        for number in range(frame.shape[1]):
+            column = frame.iloc[:, number]
+            if column.dtype == object:
+                storable.isetitem(number, column.map(_as_json, na_action="ignore").array)
+        storable.to_parquet(file, index=False)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _csv(frame: pd.DataFrame, file: IO[bytes]) -> None:
@@ -102,7 +124,7 @@ def _without_formula(value: Any) -> Any:
         return value
     if ";" in value or not value.isprintable():  # most texts have no part
         value = _INNER_FORMULA.sub(r"\g<0>'", value)
-    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+    return f"'{value}" if _FORMULA.match(value) else value
 
 
 def _holds_numbers_or_times(column: pd.Series[Any]) -> bool:

@@ -22,6 +22,7 @@ The columns and their types do not depend on the rows, nor on how many there are
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -32,8 +33,12 @@ import pyarrow.compute as pc
 
 from imkit.history.columns import batch_of, string_array
 from imkit.messages import Message
+from imkit.repeated_warnings import logger_of_untrusted
 from imkit.wire.untrusted_json import json_object
 
+logger = logger_of_untrusted("imkit.history")
+
+MAX_KEYS = 200  # columns of attributes that nobody asked for by name
 _TIME = pd.DatetimeTZDtype("ms", "UTC")
 _STRING = pd.StringDtype(na_value=pd.NA)
 _NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.float64(): pd.Float64Dtype()}
@@ -141,7 +146,8 @@ class ImAccessor:
         """Return the attributes (ext, 扩展字段) as columns, one per key.
 
         Args:
-            *keys: which attributes; without any, every key that occurs, in the order in which they occur.
+            *keys: which attributes; without any, every key that occurs, in the order in which they occur. Of more than
+                200 keys only those that most messages have, because one sender could fill the memory with columns.
 
         Returns:
             A frame with the same index. A column of texts is string, of whole numbers Int64, of other numbers Float64,
@@ -153,7 +159,7 @@ class ImAccessor:
             ['mood']
         """
         attributes = [json_object(text) if isinstance(text, str) else {} for text in self._frame["ext"]]
-        names = keys or tuple(dict.fromkeys(key for ext in attributes for key in ext))
+        names = keys or _most_common_keys(attributes)
         columns = {name: _typed([ext.get(name) for ext in attributes]) for name in names}
         found = pd.DataFrame(columns, index=self._frame.index)
         found.attrs = self._frame.attrs
@@ -172,6 +178,16 @@ class ImAccessor:
         """
         moved = {name: self._frame[name].dt.tz_convert(zone) for name in ("time", "edited_at") if name in self._frame}
         return self._frame.assign(**moved)
+
+
+def _most_common_keys(attributes: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the keys that occur, in this order: at most `MAX_KEYS`, those that most messages have."""
+    counts = Counter(key for ext in attributes for key in ext)
+    if len(counts) <= MAX_KEYS:
+        return tuple(counts)
+    logger.warning("%d attributes occur: the %d most common ones became columns", len(counts), MAX_KEYS)
+    most_common = {key for key, _ in counts.most_common(MAX_KEYS)}
+    return tuple(key for key in counts if key in most_common)
 
 
 def _categorical(column: pa.ChunkedArray) -> Any:

@@ -13,14 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit.history import export
+from imkit.events import ThreadChanged
+from imkit.history import bulk_decode, columns, export, frames
+from imkit.history.frames import frame_of
 from imkit.messages import Message
+from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.times import from_milliseconds
 from imkit.widgets.feed_rows import FeedRows
@@ -42,6 +46,7 @@ from tests.stand_ins import (
 from tests.waits import WAIT
 from tests.wire.checks import check_event, check_message
 
+MIN_BULK = 40
 LONG = "x" * 70_000
 # JSON values as text, because Python's writer would not write some of them.
 HOSTILE_JSON = [
@@ -285,7 +290,7 @@ def test_messages_of_a_service(
 ) -> None:
     session, service = hostile
     dice = random.Random(seed)
-    metas = metas_of(dice, 150)  # so many that they are decoded in bulk
+    metas = metas_of(dice, MIN_BULK)
     for number, meta in enumerate(metas):  # of other ids than earlier ones, which are dropped as repeated
         parsed = schema.Meta.FromString(meta)
         parsed.id = seed * 1_000 + number + 1
@@ -299,7 +304,10 @@ def test_messages_of_a_service(
     for _ in metas:
         check_event(heard.next(timeout=WAIT))
     thread = session.thread("42")
-    assert len(use_history(thread, folder)) >= len(metas)
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((columns, "_MIN_BULK_METAS"), (bulk_decode, "_MIN_BULK_EXTS")):
+            patch.setattr(module, name, MIN_BULK)  # so that the messages are decoded in bulk
+        assert len(use_history(thread, folder)) >= len(metas)
     for message in list(thread.messages())[:8]:
         use(session, message, folder)
     repr(session.wire())
@@ -341,6 +349,45 @@ def test_members_messages_cost_only_themselves(sandbox: Sandbox, tmp_path: Path)
         assert alice.download(good, tmp_path).read_bytes() == b"leaves"
         list(alice.threads()), list(alice.groups()), thread.last_message()
         close_everything()
+
+
+MIXED = [1, "x", [1], {"a": {}}, 2**70, {}, "\\\x1b[2J", True, None, 1.5]
+
+
+@pytest.mark.parametrize("values", [MIXED, [{}], [2**70], [[], {}]], ids=str)
+@pytest.mark.parametrize("suffix", export.SUFFIXES)
+def test_attributes_of_any_kind_can_be_exported(values: list[Any], suffix: str, tmp_path: Path) -> None:
+    texts = [imkit.Text("x", ext={"mood": value}) for value in values]
+    frame = frame_of(Message(str(at), "mallory", "42", from_milliseconds(at), text) for at, text in enumerate(texts))
+    path = export.write(frame.im.ext("mood"), tmp_path / f"moods{suffix}")
+    if suffix == ".parquet":
+        kept = pd.read_parquet(path)["mood"]
+        assert [None if pd.isna(value) else json.loads(value) for value in kept] == values
+
+
+def test_attributes_fill_no_memory_with_columns(caplog: pytest.LogCaptureFixture) -> None:
+    bodies = [imkit.Text("x", ext={f"{at} {number}": 1 for number in range(300)}) for at in range(3)]
+    bodies += [imkit.Text("x", ext={"mood": "good"})] * 2
+    frame = frame_of(Message(str(at), "mallory", "42", from_milliseconds(at), body) for at, body in enumerate(bodies))
+    found = frame.im.ext()
+    assert found.shape == (5, frames.MAX_KEYS)
+    assert found["mood"].tolist()[3:] == ["good", "good"]
+    assert "901 attributes occur" in caplog.text
+    assert frame.im.ext("2 299").shape == (5, 1)
+
+
+def test_a_notice_during_a_call_changes_nothing_in_it() -> None:
+    """`parent` reads the group's history; meanwhile a malformed notice says that the parent is another message."""
+    with odd_session(lambda asked: answer(asked)) as (session, _):
+        known = session.account.known
+        good = ThreadChanged("update", "42", "Oolong", "7", "bob", parent_id="1000")
+
+        def answer(_: Asked) -> Answer:
+            portal().run(lambda: known.learn([replace(good, parent_id="-Infinity", group_id="../7")]))
+            return Answer(200, {"data": {"msgs": roamed(text_meta(999, "earlier", to="7", at=1)), "is_last": True}})
+
+        portal().run(lambda: known.learn([good]))
+        assert session.thread("42").parent() is None
 
 
 def test_a_group_with_an_infinite_number_of_users() -> None:

@@ -3,6 +3,7 @@
 import _thread
 import hashlib
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,3 +187,9 @@ def test_the_stop_button_ends_a_query_that_never_ends(place: Path, query: str) -
         interrupting.join()
     assert eventually(lambda: not any(thread.name == "imkit-sql" for thread in threading.enumerate()))
     assert Archive(place / "archive").sql("select 1 as one").one.tolist() == [1]
+
+
+def test_a_traceback_shows_no_text_of_a_message_as_it_is(place: Path) -> None:
+    with pytest.raises(imkit.InvalidMessage, match="Could not convert") as caught:
+        Archive(place / "archive").sql("select ('tea' || chr(27) || '[2J')::int from messages")
+    assert "\x1b" not in "".join(traceback.format_exception(caught.value))

@@ -157,12 +157,21 @@ def test_a_cell_that_another_locale_would_split_is_quoted(cell: str, tmp_path: P
 
 @pytest.mark.parametrize("separator", [";", "\t", "\n", "\r\n"])
 @pytest.mark.parametrize(
-    "formula", ["=cmd|'/c calc'!A1", '"=HYPERLINK(1)"', " @SUM(1)", "＝HYPERLINK(1)", "-2+cmd|x!A"]
+    "formula",
+    ["=cmd|'/c calc'!A1", '"=HYPERLINK(1)"', " @SUM(1)", "＝HYPERLINK(1)", "-2+cmd|x!A", "\u3000\u200b﹦H(1)"],
 )
 def test_no_part_of_a_cell_becomes_a_formula(separator: str, formula: str, tmp_path: Path) -> None:
     path = export.write(pd.DataFrame({"text": [f"tea{separator}{formula}"]}), tmp_path / "x.csv")
     text = path.read_text(encoding="utf-8-sig")
     assert "'" + formula.replace('"', '""') in text
+
+
+@pytest.mark.parametrize(
+    "start", ["=", " =", "\u00a0=", "\u3000＝", "\ufeff=", "\u200b+", "\0@", "\v-", "﹦", "﹢", "﹣", "﹫"]
+)
+def test_no_cell_becomes_a_formula(start: str, tmp_path: Path) -> None:
+    path = export.write(pd.DataFrame({"text": [f"{start}HYPERLINK(1)"]}), tmp_path / "x.csv")
+    assert path.read_text(encoding="utf-8-sig").splitlines()[1:][0].startswith("\"'")
 
 
 def test_a_smiley_stays_as_it_is(tmp_path: Path) -> None:
