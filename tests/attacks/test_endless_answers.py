@@ -32,6 +32,7 @@ from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol, Transmit
 from tests.people import new_name
 from tests.stand_ins import Answer, envelope, http_stand_in, odd_session, read_command, socket_stand_in, welcome
+from tests.timing import set_timing
 from tests.waits import WAIT
 
 MEGABYTE = 2**20
@@ -392,7 +393,8 @@ def test_a_page_of_unreadable_messages_is_a_few_lines_in_the_log(caplog: pytest.
     assert len([record for record in caplog.records if "could not be read" in record.getMessage()]) <= 6
 
 
-def test_a_message_of_endless_empty_fragments_ends_the_connection() -> None:
+def test_a_message_of_endless_empty_fragments_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_timing(monkeypatch, close=0.2, delays=lambda: itertools.repeat(0.02))
     logins: list[int] = []
 
     def serve(sock: ServerConnection) -> None:
