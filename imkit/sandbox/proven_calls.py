@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from imkit.errors import ConnectionLost, TimedOut
+from imkit.errors import ConnectionLost, ProtocolError, TimedOut
 from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE
 from imkit.sandbox.proof import (
     NONCE_HEADER,
@@ -73,6 +73,7 @@ class ProvenCalls:
         Raises:
             ConnectionLost: no sandbox is there, or another program is.
             TimedOut: the sandbox is there and does not answer.
+            ProtocolError: the answer was changed on the way.
             IMError: the sandbox refuses the user id.
         """
         from imkit.client.rest_errors import refusal  # imported here: the server's process must not load the client
@@ -80,7 +81,11 @@ class ProvenCalls:
         status, answer = self._call_or_raise("POST", APP_SERVER_TOKEN, {"user": user})
         if status != 200:
             raise refusal(f"POST {APP_SERVER_TOKEN}", status, answer)
-        return str(answer.get("token", ""))
+        token = answer.get("token")
+        if not isinstance(token, str) or not token:
+            hint = "The answer was changed on its way from the sandbox. Log in again."
+            raise ProtocolError(f"POST {APP_SERVER_TOKEN}: the answer holds no token", status=status, hint=hint)
+        return token
 
     def prove(self) -> None:
         """Make sure that the sandbox is there, and no other program in its place.

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -225,27 +225,38 @@ def test_a_server_that_never_ends_its_answer_is_left() -> None:
         dripping.join(WAIT)
 
 
-@pytest.mark.parametrize("kept", [30, 60, -3], ids=["in the first line of its head", "in its head", "in its body"])
-def test_an_answer_that_was_cut_is_no_wrong_password_and_no_other_program(sandbox: Sandbox, kept: int) -> None:
-    """The answer to the request for a token; http.client itself takes a cut answer for a whole one."""
+CHANGES: dict[str, tuple[Callable[[bytes], bytes], type[imkit.IMError]]] = {
+    # http.client itself takes a cut answer for a whole one.
+    "cut in the first line of its head": (lambda answer: answer[:30], imkit.ConnectionLost),
+    "cut in its head": (lambda answer: answer[:60], imkit.ConnectionLost),
+    "cut in its body": (lambda answer: answer[:-3], imkit.ConnectionLost),
+    "another field": (lambda answer: answer.replace(b'"token"', b'"toke."'), imkit.ProtocolError),
+    "no JSON": (lambda answer: answer.replace(b"{", b"["), imkit.ProtocolError),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_answer_is_no_wrong_password_and_no_other_program(sandbox: Sandbox, change: str) -> None:
+    """The answer to the request for a token."""
+    changed, error = CHANGES[change]
     parts = urlsplit(sandbox.rest_url)
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def relay() -> None:
             client, _ = listening.accept()
             with client, socket.create_connection((parts.hostname or "", parts.port or 0)) as server:
-                for end, cut in ((b"\r\n\r\n", None), (b"}", kept)):
+                for end, passed in ((b"\r\n\r\n", bytes), (b"}", changed)):
                     request = answer = b""
                     while not request.endswith(end):
                         request += client.recv(65536)
                     server.sendall(request)
                     while not answer.endswith(b"}"):
                         answer += server.recv(65536)
-                    client.sendall(answer[:cut])
+                    client.sendall(passed(answer))
 
         relaying = threading.Thread(target=relay, daemon=True)
         relaying.start()
-        with pytest.raises(imkit.ConnectionLost, match="no connection"):
+        with pytest.raises(error):
             ProvenCalls(f"http://127.0.0.1:{listening.getsockname()[1]}", sandbox.secret).token(new_name())
         relaying.join(WAIT)
 
