@@ -30,8 +30,8 @@ _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, Accept, restrict-access, share-secret, X-Requested-With, thumbnail-width, "
-        b"thumbnail-height",
+        b"Authorization, Content-Type, Accept, restrict-access, share-secret, X-Requested-With, X-Request-Id, "
+        b"thumbnail-width, thumbnail-height",
     ),
     (b"access-control-max-age", b"600"),
     # Chromium asks for this when a page of another site calls a server on this machine.

@@ -35,6 +35,7 @@ from imkit.sandbox.server.uplink import Uplink
 from imkit.sandbox.server.users import Users, user_id
 from imkit.wire import schema
 from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
+from imkit.wire.untrusted_json import json_object, text
 
 logger = logging.getLogger(__name__)
 
@@ -188,6 +189,14 @@ async def refuse_socket(send: Send, status: int, error: str, why: str) -> None:
     await send({"type": "websocket.http.response.body", "body": json.dumps(error_body(error, why)).encode()})
 
 
+def _token_of(auth: str, auth_token: str) -> str:
+    """Return the token of a login: SDK 4 and older builds write it into `MSync.auth`, SDK 5 into PROVISION alone.
+
+    Source: docs/protocol.md#sdk-5-login.
+    """
+    return (auth or text(json_object(auth_token), "token")).removeprefix("$t$")
+
+
 class MsyncServer:
     """Handles the frames of all connections.
 
@@ -313,7 +322,7 @@ class MsyncServer:
     def _provision(self, connection: Connection, message: Any) -> None:
         wanted = schema.Provision.FromString(message.payload)
         user = user_id(message.guid.name)
-        token = self._users.find_token(message.auth.removeprefix("$t$"))
+        token = self._users.find_token(_token_of(message.auth, wanted.authToken))
         if message.guid.appKey != self._options.app_key or user is None or not self._users.exists(user):
             self._refuse(connection, "Sorry, user not found")
             return

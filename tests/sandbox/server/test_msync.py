@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection
 
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
+from imkit.wire.envelope import USER_DOMAIN
 from tests.people import new_name
 from tests.sandbox.server.raw_client import (
     LOGOUT,
@@ -72,6 +73,24 @@ def test_user_ids_do_not_depend_on_case(sandbox: Sandbox) -> None:
         connection.send(provision(sandbox.app_key, user.title(), token))
         message = schema.MSync.FromString(connection.recv(timeout=WAIT))
         assert schema.Provision.FromString(message.payload).status.errorCode == 0
+
+
+def test_a_login_may_have_its_token_in_provision_alone(sandbox: Sandbox) -> None:
+    user = new_name()
+    token = token_of(sandbox, user)
+    guid = schema.JID(appKey=sandbox.app_key, name=user, domain=USER_DOMAIN)
+
+    def status_of(token_text: str) -> int:
+        wanted = schema.Provision(resource="page", authToken=token_text)
+        with open_socket(sandbox) as connection:
+            connection.send(frame(PROVISION, wanted, guid=guid))
+            answer = schema.MSync.FromString(connection.recv(timeout=WAIT))
+        code: int = schema.Provision.FromString(answer.payload).status.errorCode
+        return code
+
+    assert status_of(json.dumps({"token": f"$t${token}"})) == 0
+    for wrong in ("", "{}", "[1]", '{"token": 7}', '{"token": "$t$other"}', token, "{"):
+        assert status_of(wrong) == 1
 
 
 def test_a_login_is_refused_with_a_reason(sandbox: Sandbox) -> None:
