@@ -53,6 +53,10 @@ _BODY = Layout(
         "meta": (9, "bytes"),
         "editMessageId": (11, "number"),
         "editScope": (12, "number"),
+        "userInfoUpdateTime": (14, "number"),
+        "namecardUpdateTime": (15, "number"),
+        "sendToPeer": (16, "number"),
+        "clearAllUnreadMessageCount": (18, "number"),
     }
 )
 _CONTENT = Layout(
@@ -78,6 +82,7 @@ _CONTENT = Layout(
         "customExts": (20, "span"),
         "buildingName": (21, "bytes"),
         "subType": (22, "number"),
+        "imageType": (26, "number"),
     }
 )
 _CONFIG = Layout({"allowGroupAck": (1, "number")})

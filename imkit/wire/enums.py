@@ -177,12 +177,19 @@ class SubType(IntEnum):
 
 
 class StreamStatus(IntEnum):
-    """The progress of a text that is sent in pieces."""
+    """The progress of a text that is sent in pieces.
+
+    The five values of SDK 5. The schema of SDK 4.21.1 has only four and numbers them from 0, but its code compares the
+    numbers with these five.
+
+    Source: docs/protocol.md#sdk-5-fields.
+    """
 
     STREAM_START = 0
-    STREAM_IN_PROGRESS = 1
-    STREAM_COMPLETED = 2
-    STREAM_FULL = 3
+    STREAM_START_COMPLETED = 1
+    STREAM_IN_PROGRESS = 2
+    STREAM_COMPLETED = 3
+    STREAM_FULL = 4
 
 
 class MucOperation(IntEnum):

@@ -4,7 +4,7 @@ A notebook's environment often holds other packages' generated protobuf code, ma
 private pool cannot clash with that code, and it needs no build step.
 
 Source: docs/protocol.md#socket-transport. A test compares the table below with `tests/golden/msync.proto`, which has
-the field numbers and types of the official JavaScript SDK 4.21.1.
+the field numbers and types of the official JavaScript SDK 4.21.1, and with the list of what SDK 5.1.2 adds.
 
 Example:
     >>> from imkit.wire import schema
@@ -50,12 +50,12 @@ _MESSAGES: dict[str, str] = {
     "Logout": "1 string sessionId, 2 string reason, 3 Status status",
     "Meta": (
         "1 uint64 id, 2 JID from, 3 JID to, 4 uint64 timestamp, 5 Meta.NameSpace ns, 6 bytes payload, "
-        "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers"
+        "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers, 13 string env"
     ),
     # A Meta of the namespace CHAT. Its payload is parsed together with it, in one step instead of two.
     "ChatMeta": (
         "1 uint64 id, 2 JID from, 3 JID to, 4 uint64 timestamp, 5 Meta.NameSpace ns, 6 MessageBody payload, "
-        "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers"
+        "7 Meta.RouteType routetype, 8 *KeyValue ext, 9 bytes meta, 10 *string directedUsers, 13 string env"
     ),
     "CommSyncUL": "1 Meta meta, 2 uint64 key, 3 JID queue, 4 bool isRoam, 5 uint64 lastFullRoamKey",
     "CommSyncDL": (
@@ -74,7 +74,9 @@ _MESSAGES: dict[str, str] = {
     "MessageBody": (
         "1 MessageBody.Type type, 2 JID from, 3 JID to, 4 *MessageBody.Content contents, 5 *KeyValue ext, "
         "6 uint64 ackMessageId, 7 MessageBody.MessageConfig msgConfig, 8 string ackContent, 9 string meta, "
-        "11 uint64 editMessageId, 12 MessageBody.EditScope editScope, 13 MessageBody.Stream stream"
+        "11 uint64 editMessageId, 12 MessageBody.EditScope editScope, 13 MessageBody.Stream stream, "
+        "14 int32 userInfoUpdateTime, 15 int32 namecardUpdateTime, 16 bool sendToPeer, "
+        "17 **uint64 ackMessageIds, 18 bool clearAllUnreadMessageCount"
     ),
     "MessageBody.Content": (
         "1 MessageBody.Content.Type type, 2 string text, 3 double latitude, 4 double longitude, 5 string address, "
@@ -83,7 +85,7 @@ _MESSAGES: dict[str, str] = {
         "15 string thumbnailSecretKey, 16 string thumbnailDisplayName, 17 int32 thumbnailFileLength, "
         "18 MessageBody.Content.Size thumbnailSize, 19 string customEvent, 20 *KeyValue customExts, "
         "21 string buildingName, 22 MessageBody.Content.SubType subType, 23 string title, 24 string summary, "
-        "25 int32 combineLevel"
+        "25 int32 combineLevel, 26 int32 imageType"
     ),
     "MessageBody.Content.Size": "1 double width, 2 double height",
     "MessageBody.MessageConfig": "1 bool allowGroupAck",

@@ -97,7 +97,7 @@ class MetaWriter:
             *self._subset((5, 5 if notice else 1), share=0.99),
             *self._subset((6, b'{"type":"thread"}' if notice else self._body()), share=0.99),
             *self._subset((7, pick([0, 1, 2, 9])), (9, b"online"), share=0.4),
-            *self._subset((8, self._pair()), (10, b"bob"), share=0.01),
+            *self._subset((8, self._pair()), (10, b"bob"), (13, b"test"), share=0.01),
         ]
         return self._message(fields)
 
@@ -117,7 +117,8 @@ class MetaWriter:
                 *self._subset((7, pick([b"", b"\x08\x01", b"\x08\x00", b"\x08", b"\x0a\x05", b"\x10\x01"])), share=0.5),
                 *self._subset((9, self._marks()), share=0.8),
                 *self._subset((6, 7), (11, 8), (12, pick([1, 2, 9])), share=0.05),
-                *self._subset((8, b"read"), (13, b""), share=0.01),
+                *self._subset((8, b"read"), (13, b""), (13, b"\x10\x07\x18\x02"), (17, b"\x07"), (17, 7), share=0.01),
+                *self._subset((14, pick(NUMBERS)), (15, 1), (16, 1), (18, pick(NUMBERS)), share=0.03),
             ]
         )
 
@@ -143,7 +144,9 @@ class MetaWriter:
             7: [text[19], *((20, self._pair()) for _ in range(pick([0, 1, 2])))],
             8: [],
         }
-        unexpected = self._subset(*text.values(), size, (11, self._pair()), (17, 5), (22, 1), (25, 2), share=0.01)
+        unexpected = self._subset(
+            *text.values(), size, (11, self._pair()), (17, 5), (22, 1), (25, 2), (26, 2), share=0.01
+        )
         subtype = self._subset((22, pick([0, 1, 10, 11])), share=0.1)
         return self._message(
             [*self._subset((1, kind), share=0.99), *self._subset(*fields_by_kind[kind]), *subtype, *unexpected]

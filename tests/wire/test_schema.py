@@ -12,6 +12,29 @@ from imkit.wire import schema
 PROTO = Path(__file__).parent.parent / "golden" / "msync.proto"
 NOT_IN_PROTO = {"LooseSyncDL", "ChatMeta"}  # imkit's variants of CommSyncDL and Meta
 
+# What SDK 5.1.2 adds to the schema of 4.21.1, as {number: (name, type, is repeated, is packed)}.
+NEW_FIELDS = {
+    "Meta": {13: ("env", "string", False, False)},
+    "MessageBody": {
+        14: ("userInfoUpdateTime", "int32", False, False),
+        15: ("namecardUpdateTime", "int32", False, False),
+        16: ("sendToPeer", "bool", False, False),
+        17: ("ackMessageIds", "uint64", True, True),
+        18: ("clearAllUnreadMessageCount", "bool", False, False),
+    },
+    "MessageBody.Content": {26: ("imageType", "int32", False, False)},
+}
+# 4.21.1 numbers four values from 0, and compares what arrives with these five.
+NEW_ENUMS = {
+    "MessageBody.Stream.StreamStatus": {
+        "STREAM_START": 0,
+        "STREAM_START_COMPLETED": 1,
+        "STREAM_IN_PROGRESS": 2,
+        "STREAM_COMPLETED": 3,
+        "STREAM_FULL": 4,
+    }
+}
+
 
 def parse(text: str) -> tuple[dict[str, dict[int, tuple[str, str, bool, bool]]], dict[str, dict[str, int]]]:
     """Return the messages and enums of a proto file.
@@ -68,6 +91,10 @@ def walk(descriptor: Descriptor, path: str, messages: dict, enums: dict) -> None
 
 def test_every_field_and_value_is_as_in_the_proto_file() -> None:
     wanted_messages, wanted_enums = parse(PROTO.read_text())
+    wanted_enums |= NEW_ENUMS
+    for name, fields in NEW_FIELDS.items():
+        assert not wanted_messages[name].keys() & fields.keys()
+        wanted_messages[name] |= fields
     file = schema.JID.DESCRIPTOR.file
     messages: dict = {}
     enums: dict = {
