@@ -11,7 +11,8 @@ password, drawn when the community is made: `Sandbox.demo_password` has it, and 
 
 `FACTS` has the facts that tutorials may rely on. Also: commands are delivered but not stored, so no history has any.
 A reply's ``ext.reply_to`` is a message id. Recalled messages are gone, so replies to them name an id that no history
-has.
+has. Of the other replies, three of ten quote the message (引用, ``ext.msgQuote``), and one of ten mentions its sender
+(@提及, ``ext.em_at_list``). The owners and admins of the groups mention everybody now and then.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Facts:
         muted: the user who is muted in the group `muted_in`.
         muted_in: the name of that group.
         muted_since: the first day of the mute, in Shanghai.
+        without_nickname: the user who has no nickname (昵称). The others have one, in 中文 or in another language.
         busiest_thread: the thread with the most messages; over a third of them are of `busiest_day`, its last day.
         busiest_day: the day with the most messages, in Shanghai.
         quiet_week: the Monday of the week with the fewest messages: Spring Festival (春节).
@@ -82,6 +84,7 @@ class Facts:
     muted: str = "wei.ke"
     muted_in: str = "Group orders 团购"
     muted_since: str = "2026-03-10"
+    without_nickname: str = "yan.mo"
     busiest_thread: str = "Spring oolong order 春季乌龙团购"
     busiest_day: str = "2026-03-14"
     quiet_week: str = "2026-02-16"

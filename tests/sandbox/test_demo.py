@@ -78,6 +78,22 @@ def test_it_has_every_kind_of_message_that_is_stored(frame: pd.DataFrame) -> Non
     assert frame.text.str.contains("[\U0001f300-\U0001faff]").mean() > 0.1
 
 
+def test_people_quote_and_mention_each_other(frame: pd.DataFrame) -> None:
+    attributes = frame.im.ext("msgQuote", "em_at_list", "reply_to")
+    quotes = attributes.dropna(subset="msgQuote")
+    texts = frame.set_index("message_id").text.fillna("")
+    assert 0.2 < len(quotes) / attributes.reply_to.notna().sum() < 0.4
+    for quote, reply_to in zip(quotes.msgQuote, quotes.reply_to, strict=True):
+        assert set(quote) == {"msgID", "msgPreview", "msgSender", "msgType"}
+        assert quote["msgID"] == reply_to
+        assert quote["msgPreview"] == (texts[reply_to] or f"[{quote['msgType']}]")
+    mentions = attributes.em_at_list.dropna()
+    everybody = mentions.map(lambda mentioned: mentioned == "ALL")
+    assert everybody.sum() > 10
+    assert mentions[~everybody].map(len).eq(1).all()
+    assert frame.text[mentions.index].str.startswith("@").all()
+
+
 def test_ids_contain_their_time(frame: pd.DataFrame) -> None:
     times = frame.time.astype("datetime64[ms, UTC]").astype("int64")
     assert (frame.message_id.astype("int64").map(id_time) == times).all()

@@ -60,7 +60,7 @@ def fill(
         password = draw_password(store)
         for user, name in ((READER, READER_NAME), *((person.user, person.name) for person in PEOPLE)):
             if not users.exists(user):
-                users.register(user, password, name)
+                users.register(user, password, "" if user == FACTS.without_nickname else name)
         for group in groups:
             _add_group(store, group)
         for thread in threads:

@@ -3,7 +3,8 @@
 People write in bursts: one asks, others answer, each after a time of their own. Slow repliers answer hours later, and
 not while they sleep. Only the messages of the current burst are in memory.
 
-Every choice comes from a generator with a fixed seed, so the order of the random draws must not change.
+Every choice comes from a generator with a fixed seed, so the order of the random draws must not change. Quotes and
+mentions have a generator of their own.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from imkit.sandbox.server.demo.words import (
     WORDS_OF_GROUP,
 )
 
+QUOTE_KEY, MENTION_KEY = "msgQuote", "em_at_list"  # the official UI kits draw these attributes
 _SLOW = 600  # people whose usual time to a reply is longer (seconds) only answer after a burst
 _KINDS = ("txt", "img", "audio", "file", "loc", "video", "custom", "combine")
 _USUAL = tuple(itertools.accumulate((90.0, 3.4, 1.6, 1.0, 1.2, 0.4, 1.4, 0.6)))
@@ -109,6 +111,7 @@ class Talk:
         self.conversation = conversation
         self._rng = random.Random(f"{seed}:{conversation.number}")
         self._words = _Words(self._rng)
+        self._marks_rng = random.Random(f"{seed}:{conversation.number}:quotes and mentions")
         self._attachments = attachments
         self._written: list[tuple[int, DemoMessage]] = []  # a heap by time: written, but not yet yielded
         self._taken: set[int] = set()  # the times of the messages in it
@@ -118,6 +121,7 @@ class Talk:
         self._quick = [person for person in people if person.reply < _SLOW] or people
         self._slow = [person for person in people if person.reply >= _SLOW]
         self._awake: dict[int, tuple[list[Person], list[float]]] = {}
+        self._managers = (conversation.profile.owner, *conversation.profile.admins)
         self._own = WORDS_OF_GROUP[conversation.profile.key]
         self._kinds = {"pictures": _PICTURES, "order": _MARKET, "edits": _ONLY_TEXT, "night": _ONLY_TEXT}.get(
             conversation.kind, _USUAL
@@ -268,6 +272,10 @@ class Talk:
             ext["priority"] = rng.choices((1, 2, 3), (1, 4, 5))[0]
         if rng.random() < 0.05:
             ext["mood"] = rng.choice(MOODS)
+        if "reply_to" in ext and answered is not None:
+            body = self._quote_or_mention(body, ext, answered)
+        elif first and person.user in self._managers:
+            body = self._mention_everybody(body, ext)
         message = self._write(time, person.user, body, ext=ext)
         if isinstance(body, Text) and rng.random() < (0.3 if self.conversation.kind == "edits" else 0.012):
             message.edits = rng.choices((1, 2, 3), (8, 2, 1))[0]
@@ -275,6 +283,28 @@ class Talk:
         if rng.random() < (0.3 if self.conversation.kind == "pictures" else 0.035):
             message.reactions = self._reactions(person)
         return message
+
+    def _quote_or_mention(self, body: Body, ext: dict[str, Any], answered: DemoMessage) -> Body:
+        """Let an answer quote the message that it answers, or mention its sender, or neither."""
+        chance = self._marks_rng.random()
+        if chance < 0.3:
+            ext[QUOTE_KEY] = {
+                "msgID": str(answered.id),
+                "msgPreview": answered.body.summary_text or f"[{answered.body.type}]",
+                "msgSender": answered.sender,
+                "msgType": answered.body.type,
+            }
+        elif chance < 0.4 and isinstance(body, Text):
+            ext[MENTION_KEY] = [answered.sender]
+            return Text(f"@{BY_USER[answered.sender].name} {body.text}")
+        return body
+
+    def _mention_everybody(self, body: Body, ext: dict[str, Any]) -> Body:
+        """Let an owner or admin of the group mention everybody in a few of the messages that begin a talk."""
+        if isinstance(body, Text) and self._marks_rng.random() < 0.15:
+            ext[MENTION_KEY] = "ALL"
+            return Text(f"@All {body.text}")
+        return body
 
     def _reactions(self, sender: Person) -> list[dict[str, Any]]:
         rng, users = self._rng, [user for user in self.conversation.people if user != sender.user]
