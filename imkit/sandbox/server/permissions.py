@@ -21,7 +21,11 @@ MAX_EDITS = 10
 
 
 class SendRefused(Exception):
-    """The server refuses a send. The ack carries this status code and this reason."""
+    """The server refuses a send. The ack carries this status code and this reason.
+
+    The official SDKs look the reason up in a table, so it should be one of docs/protocol.md#refusals-of-a-send or
+    docs/protocol.md#sdk-5-refusals.
+    """
 
     def __init__(self, code: StatusCode, reason: str) -> None:
         super().__init__(reason)
@@ -156,7 +160,7 @@ def check_may_recall(options: Options, user: str, message: StoredMessage, now: i
         now: the current time, in ms.
     """
     if message.sender != user:
-        raise SendRefused(StatusCode.FAIL, "only the sender may recall a message")
+        raise SendRefused(StatusCode.FAIL, "no permission to recall message")
     check_recall_time(options, message, now)
 
 
@@ -177,6 +181,6 @@ def check_may_edit(groups: Groups, user: str, message: StoredMessage, group_id: 
     """
     manages_group = group_id is not None and groups.manages(user, group_id)
     if message.sender != user and not manages_group:
-        raise SendRefused(StatusCode.FAIL, "only the sender or the group's owner may edit a message")
+        raise SendRefused(StatusCode.FAIL, "Sorry, You do not have permission")
     if message.edits >= MAX_EDITS:
-        raise SendRefused(StatusCode.FAIL, f"a message may be edited {MAX_EDITS} times")
+        raise SendRefused(StatusCode.FAIL, "Sorry, edit limit reached")

@@ -129,7 +129,7 @@ class Uplink:
         name = to.name.lower()
         if to.domain and to.domain != GROUP_DOMAIN:
             if not self._users.exists(name):
-                raise SendRefused(StatusCode.FAIL, "user not found")
+                raise SendRefused(StatusCode.FAIL, f"username {name[:64]} doesn't exist!")
             return _Target(direct_conversation(sender, name), (sender, name), user_queue(sender), user_queue(name))
         thread = self._groups.thread(name)
         group = self._groups.group(thread.group_id if thread else name)
@@ -301,14 +301,14 @@ class Uplink:
         ext only; a content is then ignored if the edit names the scope BODY_AND_EXT, and refused if not.
         """
         if not original.contents:
-            raise SendRefused(StatusCode.FAIL, "this message cannot be edited")
+            raise SendRefused(StatusCode.FAIL, "Sorry, format is incorrect")
         kind = original.contents[0].type
         is_editable = kind in (ContentType.TEXT, ContentType.CUSTOM) and not is_bundle(original.contents[0])
         if edit.contents and edit.contents[0].ByteSize():
             if is_editable and edit.contents[0].type == kind:
                 original.contents[0].CopyFrom(edit.contents[0])
             elif is_editable or edit.editScope != EditScope.BODY_AND_EXT:
-                raise SendRefused(StatusCode.FAIL, "the body of this kind of message cannot be edited")
+                raise SendRefused(StatusCode.FAIL, "Sorry, format is incorrect")
         if edit.editScope == EditScope.BODY_AND_EXT:
             original.ClearField("ext")
             original.ext.extend(edit.ext)
