@@ -12,6 +12,7 @@ import pytest
 
 import imkit
 from imkit.sandbox.demo import FACTS, Demo
+from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE
 from imkit.sandbox.options import Options
 from imkit.sandbox.server.demo.cast import READER
 from imkit.sandbox.server.demo.password import COMMUNITY
@@ -68,6 +69,20 @@ def test_no_simple_request_changes_anything(server: Served) -> None:
                 headers = {"Origin": "null", "Content-Type": kind}
                 reply = ask(server, method, path, content=b"{}", headers=headers)
                 assert reply.status_code in (401, 403, 415), (method, path, reply.text)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", HEALTH), ("POST", APP_SERVER_TOKEN), ("POST", RETIRE)])
+def test_no_page_of_another_origin_may_read_imkits_own_endpoints(server: Served, method: str, path: str) -> None:
+    wish = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
+    headers = {"Origin": "https://site.example", **wish, "Access-Control-Request-Private-Network": "true"}
+    app = ask(server, "OPTIONS", "/imkit/sandbox/users", headers=headers)
+    assert (app.status_code, app.headers["access-control-allow-origin"]) == (200, "*")
+    assert "access-control-allow-credentials" not in app.headers
+    preflight = ask(server, "OPTIONS", path, headers=headers)
+    guess = ask(server, method, path, headers={"Origin": "https://site.example", "Authorization": "Bearer guess"})
+    assert (preflight.status_code, guess.status_code) == (405, 200 if path == HEALTH else 403)
+    for reply in (preflight, guess):
+        assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,9 @@ _PREFLIGHT = [
 ]
 _STALL_SECONDS = 30
 _HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-# imkit's own endpoints get no faults: a fault there would break the tools and test no client.
-_WITHOUT_FAULTS = frozenset({APP_SERVER_TOKEN, HEALTH, RETIRE})
+# imkit's own endpoints are for programs of this machine. A page of another origin may not read them: they have no CORS
+# headers and answer no preflight request. They get no faults: a fault there would break the tools and test no client.
+_OWN_ENDPOINTS = frozenset({APP_SERVER_TOKEN, HEALTH, RETIRE})
 
 
 class Middleware:
@@ -61,7 +62,7 @@ class Middleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        reply = _CorsReply(send, self._latency)
+        reply = _Reply(send, self._latency, [] if scope["path"] in _OWN_ENDPOINTS else CORS)
         try:
             await self._serve(scope, receive, reply)
         except ClientDisconnect:
@@ -71,13 +72,13 @@ class Middleware:
             if not reply.started:
                 await _answer_error(reply, 500, "internal_server_error", "the sandbox failed; its log says why")
 
-    async def _serve(self, scope: Scope, receive: Receive, reply: _CorsReply) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
         if not is_own_name(host_of(scope), self._host):
             await _answer_error(reply, 421, "misdirected_request", "this server has another name")
+        elif scope["path"] in _OWN_ENDPOINTS:
+            await self._app(scope, receive, reply)
         elif scope["method"] == "OPTIONS":
             await _answer(reply, 200, b"", _PREFLIGHT)
-        elif scope["path"] in _WITHOUT_FAULTS:
-            await self._app(scope, receive, reply)
         elif not await self._answered_by_fault(reply):
             sender: Send = _stalled(reply) if self._faults.strikes("rest-stall") else reply
             if self._faults.strikes("rest-cut"):
@@ -108,18 +109,19 @@ class Middleware:
         return True
 
 
-class _CorsReply:
-    """Sends a reply with CORS headers, after the latency; remembers that it has started."""
+class _Reply:
+    """Sends a reply with more headers, after the latency; remembers that it has started."""
 
-    def __init__(self, send: Send, latency: float) -> None:
+    def __init__(self, send: Send, latency: float, headers: list[tuple[bytes, bytes]]) -> None:
         self._send = send
         self._latency = latency
+        self._headers = headers
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            message["headers"] = [*message.get("headers", []), *CORS]
+            message["headers"] = [*message.get("headers", []), *self._headers]
             if self._latency:
                 await asyncio.sleep(self._latency)
         await self._send(message)
