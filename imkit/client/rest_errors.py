@@ -19,6 +19,7 @@ from imkit.errors import (
     IMError,
     InvalidMessage,
     LimitReached,
+    NotAMember,
     NotFound,
     ProtocolError,
     RateLimited,
@@ -51,6 +52,12 @@ _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40012: (Forbidden, 52),
 }
 _REASON_CHARACTERS = 1_000  # of the service's words: they go into errors, logs and tables
+# By words of a text that says all there is to say.
+_BY_TEXT: dict[str, tuple[type[IMError], int]] = {
+    "already in group": (AlreadyExists, 601),
+    "group member list is full": (LimitReached, 606),
+    "are not members of this group": (NotAMember, 602),
+}
 _GROUP_NOT_FOUND_TEXTS = ("do not find this group", "does not exist")
 
 
@@ -97,6 +104,10 @@ def refusal(
         return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
     if status == 404:
         return refused(NotFound)
+    if status in (400, 403):
+        for words, (kind, code) in _BY_TEXT.items():
+            if words in reason:
+                return refused(kind, code, "")
     if status == 403:
         return refused(GroupDisabled, 608) if "group is disabled" in reason else refused(Forbidden, 603)
     if status == 413:

@@ -262,5 +262,5 @@ def test_a_stranger_learns_and_changes_nothing_over_the_socket(scene: Scene) -> 
 def test_only_the_app_recalls_for_others(scene: Scene) -> None:
     message = scene.alice.send(scene.thread, "for the app")
     body = {"msg_id": str(message), "to": scene.thread, "chat_type": "groupchat"}
-    scene.bob.api.refused("POST", "/messages/msg_recall", 401, 40001, json=body)
+    scene.bob.api.refused("POST", "/messages/msg_recall", 403, json=body)
     assert app_api(scene.server).ok("POST", "/messages/msg_recall", json=body)["data"]["recalled"] == "yes"

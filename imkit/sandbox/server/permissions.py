@@ -13,7 +13,7 @@ from __future__ import annotations
 from imkit.sandbox.options import Options
 from imkit.sandbox.server.groups import Group, Groups, Thread
 from imkit.sandbox.server.message_record import StoredMessage
-from imkit.sandbox.server.rest_replies import Call, RestError, no_permission, no_such_group, no_such_thread
+from imkit.sandbox.server.rest_replies import Call, RestError, forbidden, no_permission, no_such_group, no_such_thread
 from imkit.sandbox.server.store import id_time
 from imkit.wire.enums import StatusCode
 
@@ -40,14 +40,14 @@ def user_or_app(call: Call, user: str) -> str:
     """Return a user id, lower-cased, if the token of the call belongs to that user or to the app."""
     name = user.lower()
     if call.user is not None and call.user != name:
-        raise no_permission("the token belongs to another user")
+        raise forbidden("the token belongs to another user")
     return name
 
 
 def app_only(call: Call) -> None:
     """Refuse the call if its token belongs to a user."""
     if call.user is not None:
-        raise no_permission("this call wants the app's token")
+        raise forbidden("this call wants the app's token")
 
 
 # ---------------------------------------------------------------- REST: groups and threads
@@ -99,7 +99,7 @@ def manager_of(groups: Groups, call: Call, group: Group) -> str:
 def owner_of(call: Call, group: Group) -> str:
     """Return the operator of the call, if it is the group's owner or the app."""
     if call.user is not None and call.user != group.owner:
-        raise RestError(403, "forbidden_op", "only the group's owner may")
+        raise no_permission("only the group's owner may")
     return call.operator
 
 

@@ -46,23 +46,24 @@ class Quotas:
     def check_user(self) -> None:
         """Refuse one more user."""
         self.check_room()
-        self._check("SELECT count(*) FROM users", (), self._limits.users, "users")
+        self._check("SELECT count(*) FROM users", (), self._limits.users, "users", "limit_exceeded")
 
     def check_group(self, owner: str) -> None:
         """Refuse one more group of an owner."""
         self.check_room()
         query = "SELECT count(*) FROM groups WHERE owner = ?"
-        self._check(query, (owner,), self._limits.groups_per_user, f"groups of {owner}")
+        self._check(query, (owner,), self._limits.groups_per_user, f"groups of {owner}", "exceed_limit")
 
     def check_thread(self, group_id: str) -> None:
         """Refuse one more thread of a group."""
         self.check_room()
         query = "SELECT count(*) FROM threads WHERE group_id = ?"
-        self._check(query, (group_id,), self._limits.threads_per_group, f"threads in group {group_id}")
+        what = f"threads in group {group_id}"
+        self._check(query, (group_id,), self._limits.threads_per_group, what, "service_limit_exceeded")
 
-    def _check(self, query: str, values: tuple[str, ...], most: int, what: str) -> None:
+    def _check(self, query: str, values: tuple[str, ...], most: int, what: str, error: str) -> None:
         if self._store.row(query, values)[0] >= most:
-            raise limit_reached(f"there are {most} {what} already, and there may be no more")
+            raise limit_reached(f"there are {most} {what} already, and there may be no more", error)
 
     def check_attachment(self, user: str, size: int) -> None:
         """Refuse an attachment of a user that is too much for the user or in all; "" is the app."""

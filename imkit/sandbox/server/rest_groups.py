@@ -21,7 +21,7 @@ from imkit.sandbox.server.permissions import (
     user_or_app,
 )
 from imkit.sandbox.server.rest import Backend, find_user, route
-from imkit.sandbox.server.rest_replies import GROUP_FULL, Call, RestError, bad_request, no_such_group
+from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_group
 from imkit.wire.enums import MucOperation
 
 _FLAGS = ("public", "approval", "membersonly", "allowinvites", "invite_need_confirm")
@@ -258,9 +258,10 @@ def _add_member(backend: Backend, group: Group, user: str, *, added_by: str | No
     """Add a user to a group and tell the members; tell the user too if another one added it."""
     present = backend.groups.members(group.id)
     if user in present:
-        raise RestError(403, "forbidden_op", f"users [{user}] are already in this group")
+        failed = "" if added_by is None else "invite users to join group failed: "  # the SDKs look for these words
+        raise RestError(403, "group_already_joined", f"{failed}users [{user}] are already in group")
     if len(present) >= _most_members(backend, group.settings):
-        raise RestError(403, "exceed_limit", "the group is full", GROUP_FULL)
+        raise RestError(403, "exceed_limit", "group member list is full!")
     backend.groups.add_member(group.id, user)
     if added_by is not None:
         backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group.id, added_by, [user], [user])
@@ -303,7 +304,7 @@ def add_one(backend: Backend, call: Call) -> dict[str, Any]:
 def _remove_member(backend: Backend, group: Group, user: str) -> None:
     """Remove a user from a group and from its threads."""
     if user == group.owner:
-        raise RestError(403, "forbidden_op", "the owner cannot leave the group")
+        raise RestError(403, "forbidden_op", "owner can not quit group")
     _check_member(backend, group, user)
     backend.groups.remove_member(group.id, user)
 
@@ -342,7 +343,7 @@ def _check_member(backend: Backend, group: Group, name: str) -> str:
     """Return the user id of a member, lower-cased; refuse a user who is not in the group."""
     user = name.lower()
     if user not in backend.groups.members(group.id):
-        raise bad_request(f"users [{user}] are not members of this group", "invalid_parameter")
+        raise bad_request(f"users [{user}] are not members of this group", "group_not_joined")
     return user
 
 

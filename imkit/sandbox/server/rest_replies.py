@@ -18,10 +18,8 @@ PAGE_LIMIT = 50  # the largest page size
 DEFAULT_LIMIT = 20
 
 # The `error_code` of refusals; the official SDK reads it and the HTTP status. Source: docs/protocol.md#errors.
-NO_PERMISSION = 40001
 THREAD_EXISTS = 40002
 ALREADY_IN = 40003
-GROUP_FULL = 40005
 LIMIT_REACHED = 40007
 NO_SUCH_THREAD = 40011
 
@@ -67,9 +65,19 @@ def error_body(error: str, description: str, code: int | None = None) -> dict[st
     return body
 
 
-def no_permission(description: str = "no permission") -> RestError:
-    """Return the refusal of a call whose caller lacks a right."""
-    return RestError(401, "unauthorized", description, NO_PERMISSION)
+def no_permission(description: str) -> RestError:
+    """Return the refusal of a call whose caller lacks a right in the group.
+
+    SDK 5 takes a 401 for a refused login, so this is a 403 without an `error_code`.
+
+    Source: docs/protocol.md#where-two-generations-differ.
+    """
+    return RestError(403, "group_authorization", description)
+
+
+def forbidden(description: str) -> RestError:
+    """Return the refusal of a call that the caller's token does not allow."""
+    return RestError(403, "forbidden", description)
 
 
 def no_such_thread() -> RestError:
@@ -87,9 +95,14 @@ def no_such_user(name: str) -> RestError:
     return RestError(404, "service_resource_not_found", f"Service resource not found: user {name}")
 
 
-def limit_reached(description: str) -> RestError:
-    """Return the refusal of a call that would go beyond a limit of the sandbox."""
-    return RestError(403, "limit_exceeded", description, LIMIT_REACHED)
+def limit_reached(description: str, error: str = "limit_exceeded") -> RestError:
+    """Return the refusal of a call that would go beyond a limit of the sandbox.
+
+    Args:
+        description: the reason.
+        error: the name that SDK 5 has in its table of this call; it reads the name before the `error_code`.
+    """
+    return RestError(403, error, description, LIMIT_REACHED)
 
 
 def bad_request(description: str, error: str = "illegal_argument") -> RestError:

@@ -36,7 +36,7 @@ def test_only_members_may_send(tea: TeaGroup, sandbox: Sandbox) -> None:
 
 def test_a_mute_also_holds_in_threads(tea: TeaGroup) -> None:
     body = {"usernames": [tea.bob.user], "mute_duration": -1}
-    tea.bob.api.refused("POST", f"/chatgroups/{tea.group}/mute", 401, 40001, json=body)
+    tea.bob.api.refused("POST", f"/chatgroups/{tea.group}/mute", 403, json=body)
     tea.alice.api.ok("POST", f"/chatgroups/{tea.group}/mute", json=body)
     assert tea.bob.refused(tea.group, "psst")[0] == 15
     assert tea.bob.refused(tea.thread, "psst")[0] == 15
