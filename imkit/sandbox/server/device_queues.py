@@ -18,6 +18,7 @@ import itertools
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from imkit.sandbox.server.addresses import SYSTEM_QUEUE
 from imkit.sandbox.server.store import Store
 
 USER = 0  # the number of the "device" that stands for the user
@@ -173,10 +174,15 @@ class DeviceQueues:
         )
 
     def unread(self, user: str, device: int) -> list[tuple[str, int]]:
-        """Return the queues of a device that hold items, and the number of items in each."""
+        """Return the queues of a device that hold items, and the number of items in each; the notices come last.
+
+        A client empties the queues one after another. A notice speaks of a message of another queue: "a thread was
+        created on it". The official UI kit loses a notice whose message it has not got yet.
+        """
         return self._store.rows(
-            "SELECT queue, count(*) FROM pending WHERE user = ? AND device = ? GROUP BY queue ORDER BY min(item)",
-            (user, device),
+            "SELECT queue, count(*) FROM pending WHERE user = ? AND device = ? "
+            "GROUP BY queue ORDER BY queue = ?, min(item)",
+            (user, device, SYSTEM_QUEUE),
         )
 
     # ---------------------------------------------------------------- housekeeping

@@ -64,6 +64,16 @@ def test_a_queue_is_announced_once_until_it_is_empty(tea: TeaGroup, sandbox: San
     assert bob.notices.count(tea.thread) == 2
 
 
+def test_the_notices_of_an_absence_come_after_the_messages_of_which_they_speak(tea: TeaGroup, sandbox: Sandbox) -> None:
+    tea.carol.receive_all()
+    tea.carol.leave()
+    tea.alice.send(tea.thread, "a notice, for she is not in the thread")
+    parent = tea.alice.send(tea.group, "Which cups?")
+    tea.alice.api.thread(tea.group, parent, "Cups")
+    carol = Device(sandbox, tea.carol.user, unread=False)
+    assert [each.queue.name for each in carol.ask_unread().unread] == [tea.group, "sys"]
+
+
 def test_a_long_queue_comes_in_pages_in_order_without_repetition(tea: TeaGroup, sandbox: Sandbox) -> None:
     tea.bob.receive_all()
     tea.bob.leave()
