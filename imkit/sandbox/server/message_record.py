@@ -32,7 +32,8 @@ _INSERT = "INSERT INTO messages (id, conversation, sender, kind, meta) VALUES (?
 # One query with optional filters: a filter that is NULL is off.
 _PAGE = (
     "SELECT id, meta FROM messages WHERE conversation = :conversation AND id BETWEEN :lowest AND :highest "
-    "AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) AND (:sender IS NULL OR sender = :sender) "
+    "AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) "
+    "AND (:senders IS NULL OR sender IN (SELECT value FROM json_each(:senders))) "
 )
 _PAGE_DOWN = _PAGE + "ORDER BY id DESC LIMIT :limit"
 _PAGE_UP = _PAGE + "ORDER BY id LIMIT :limit"
@@ -163,7 +164,7 @@ class MessageRecord:
         since: int | None = None,
         until: int | None = None,
         kinds: Collection[str] = (),
-        sender: str | None = None,
+        senders: Collection[str] = (),
     ) -> RecordPage:
         """Return a page of a conversation.
 
@@ -175,7 +176,7 @@ class MessageRecord:
             since: the earliest time (ms), included.
             until: the latest time (ms), included.
             kinds: return messages of these kinds only; "txt" includes bundles.
-            sender: return messages of this user only.
+            senders: return messages of these users only.
         """
         # An id contains its time, so a range of time is a range of ids.
         lowest, highest = 0, 2**63 - 1
@@ -193,7 +194,7 @@ class MessageRecord:
             "lowest": lowest,
             "highest": highest,
             "kinds": json.dumps(sorted(wanted)) if wanted else None,
-            "sender": sender,
+            "senders": json.dumps(sorted(senders)) if senders else None,
             "limit": limit + 1,
         }
         found = self._store.rows(_PAGE_DOWN if newest_first else _PAGE_UP, values)

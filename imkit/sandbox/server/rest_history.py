@@ -28,6 +28,9 @@ from imkit.sandbox.server.rest_replies import DEFAULT_LIMIT, PAGE_LIMIT, Call, R
 from imkit.wire import schema
 from imkit.wire.envelope import GROUP_DOMAIN
 
+_SENDERS = 100  # the most senders in one call
+_KINDS_IN_SDK_5 = {"text": "txt", "image": "img", "voice": "audio", "location": "loc"}
+
 
 def routes(backend: Backend) -> list[Route]:
     """Return the routes of this module."""
@@ -41,12 +44,13 @@ def routes(backend: Backend) -> list[Route]:
 def roaming(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /users/{user}/messageroaming: a page of a conversation, in either direction, with filters.
 
-    `startTime` and `endTime` are both included. The older form of the call has no direction and no page size; it gets
-    20 messages, the newest first.
+    `startTime` and `endTime` are both included. SDK 4 names one sender, `userId`; SDK 5 a list, `userIds`. The older
+    form of the call has no direction and no page size; it gets 20 messages, the newest first.
     """
     user = user_or_app(call, call.path["user"])
     conversation = _conversation(backend, call, user)
     body = call.body
+    senders = call.names("userIds", most=_SENDERS) or ([str(body["userId"])] if body.get("userId") else [])
     limit = _number(body, "pull_number")
     page = backend.record.page(
         conversation,
@@ -55,8 +59,8 @@ def roaming(backend: Backend, call: Call) -> dict[str, Any]:
         after=_cursor(body.get("start")),
         since=_number(body, "startTime"),
         until=_number(body, "endTime"),
-        kinds=[kind for kind in str(body.get("msgType") or "").split(",") if kind],
-        sender=str(body["userId"]).lower() if body.get("userId") else None,
+        kinds=[_KINDS_IN_SDK_5.get(kind, kind) for kind in str(body.get("msgType") or "").split(",") if kind],
+        senders={sender.lower() for sender in senders},
     )
     overviews = _overviews(backend, conversation, [message for message, _ in page.messages])
     messages = [

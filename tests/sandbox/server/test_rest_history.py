@@ -105,6 +105,14 @@ def test_filters_by_kind_and_sender(said: Said, reader: Api) -> None:
     assert all_ids(reader, thread, 4, is_positive=True, userId=reader.user.upper()) == mine
     both = [each for each in custom if each in mine]
     assert all_ids(reader, thread, 4, is_positive=True, msgType="custom", userId=reader.user) == both
+    # SDK 5 sends a list of senders, or null, and may name the types in its own way.
+    assert all_ids(reader, thread, 4, is_positive=True, userIds=[reader.user.upper(), "eve"], userId=None) == mine
+    assert all_ids(reader, thread, 4, msgType="text,custom", userIds=[reader.user]) == mine[::-1]
+    assert all_ids(reader, thread, 4, is_positive=True, msgType="", userIds=None) == ids
+    assert all_ids(reader, thread, 4, userIds=["eve"]) == []
+    for wrong in ("alice", [1], ["u"] * 101):
+        body = {"queue": f"{thread}@conference.easemob.com", "userIds": wrong}
+        reader.refused("POST", f"/users/{reader.user}/messageroaming", 400, json=body)
 
 
 def test_a_bundle_counts_as_a_text(tea: TeaGroup) -> None:
