@@ -81,6 +81,8 @@ ROUTES: dict[str, Asked] = {
     f"POST {APP}/chatgroups/{{id}}/disable": Asked(),
     f"POST {APP}/chatgroups/{{id}}/enable": Asked(),
     f"GET {APP}/users/{{user}}/joined_chatgroups": Asked(),
+    f"POST {APP}/sdk/metadata/chatgroup/{{id}}/get": Asked({"targets": ["{user}"], "properties": []}),
+    f"POST {APP}/sdk/chatgroups/{{id}}/nameCard/batch/get": Asked({"members": ["{user}"]}),
     # Messages.
     f"POST {APP}/users/{{user}}/messageroaming": Asked({"queue": f"{{id}}@{GROUP_DOMAIN}"}),
     f"GET {APP}/chatgroups/{{id}}/acks/{{message}}": Asked(),
@@ -93,6 +95,7 @@ ROUTES: dict[str, Asked] = {
     f"PUT {APP}/users/{{user}}/password": Asked({"newpassword": "mine"}),
     f"POST {APP}/users/{{user}}/disconnect": Asked({}),
     f"GET {APP}/users/{{user}}/resources": Asked(),
+    f"GET {APP}/users/{{user}}/notification": Asked(),
     f"GET {APP}/sdk/users/{{user}}/token/expires": Asked(),
     # Attachments: whoever has the share-secret may read; the message carries it.
     f"POST {APP}/chatfiles": Asked(None, frozenset({400}), "a file of one's own; without a form it is refused"),

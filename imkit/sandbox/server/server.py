@@ -21,7 +21,15 @@ from starlette.types import Receive, Scope, Send
 from imkit.sandbox.demo import Demo
 from imkit.sandbox.faults import Faults
 from imkit.sandbox.options import Options
-from imkit.sandbox.server import rest, rest_attachments, rest_groups, rest_history, rest_imkit, rest_threads
+from imkit.sandbox.server import (
+    rest,
+    rest_attachments,
+    rest_groups,
+    rest_history,
+    rest_imkit,
+    rest_settings,
+    rest_threads,
+)
 from imkit.sandbox.server.delivery import Delivery
 from imkit.sandbox.server.demo.password import password_of_community, replace_fixed_password
 from imkit.sandbox.server.device_queues import DeviceQueues
@@ -67,6 +75,7 @@ class Application:
             *rest_threads.routes(self.backend),
             *rest.routes(self.backend),
             *rest_groups.routes(self.backend),
+            *rest_settings.routes(self.backend),
             *rest_attachments.routes(self.backend),
         ]
         self.last_call = time.monotonic()

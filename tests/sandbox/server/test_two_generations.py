@@ -28,3 +28,14 @@ def test_each_generation_finds_its_reason_in_a_refusal(tea: TeaGroup, sandbox: S
     assert bob.refused("POST", f"/chatgroups/{full}/apply", 403, json={})["error_description"] == (
         "group member list is full!"
     )
+
+
+def test_settings_that_the_ui_kit_reads_for_each_group_are_unset(tea: TeaGroup) -> None:
+    bob, group = tea.bob.api, tea.group
+    asked = {"targets": [bob.user], "properties": []}
+    assert bob.ok("POST", f"/sdk/metadata/chatgroup/{group}/get", json=asked)["data"] == {}
+    cards = bob.ok("POST", f"/sdk/chatgroups/{group}/nameCard/batch/get", json={"members": [bob.user]})
+    # With a time the kit knows that a member without a card has none, and does not ask again.
+    assert (cards["data"], type(cards["timestamp"])) == ([], int)
+    rules = bob.ok("GET", f"/users/{bob.user}/notification", params={"user": "", "group": group})
+    assert rules["data"] == {"user": {}, "group": {}}
