@@ -39,6 +39,7 @@ CAPTIONS = {
     "tutorials": "copied",
     "escape": "safe text",
     "portal": "event loop",
+    "quotes": "and mentions",
     "repeated_warnings": "equal ones counted",
     "times": "ms ⇄ dates",
     "whole_files": "whole or not at all",

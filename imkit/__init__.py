@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
         Unknown,
         Video,
     )
+    from imkit.quotes import ALL, Quote
     from imkit.sandbox.process import Sandbox
     from imkit.session import Session
     from imkit.threads import Group, Thread
@@ -100,6 +101,7 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "explore",
     "widgets",
     # messages
+    "ALL",
     "Audio",
     "Combine",
     "Command",
@@ -108,6 +110,7 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "Image",
     "Location",
     "Message",
+    "Quote",
     "Text",
     "ThreadRef",
     "Unknown",
@@ -169,7 +172,12 @@ _MODULES = {
     "login": "imkit.log_in",
     "explore": "imkit.widgets",
 }
-_PLAIN_DATA = ("imkit.messages", "imkit.events", "imkit.errors")  # small modules, which hold all other names
+_PLAIN_DATA = (
+    "imkit.messages",
+    "imkit.quotes",
+    "imkit.events",
+    "imkit.errors",
+)  # small modules, which hold all other names
 
 
 def __getattr__(name: str) -> Any:

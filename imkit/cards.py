@@ -44,6 +44,7 @@ def card(
     *,
     state: str = "",
     tone: Tone = "quiet",
+    quoted: str | None = None,
     text: str | None = None,
     struck: bool = False,
 ) -> str:
@@ -55,6 +56,7 @@ def card(
         facts: a few words each, such as ``"2 members"``.
         state: its state, such as ``"connected"``.
         tone: the colour of the card's edge: ``"good"``, ``"busy"``, ``"bad"`` or ``"quiet"``.
+        quoted: the message that this one replies to, in a few words; it stands above the text.
         text: the text of a message. A long text is cut, and the card says how many characters are left out.
         struck: whether the text is struck through, because the message was recalled.
 
@@ -65,6 +67,8 @@ def card(
     parts = [f'<small style="{_FAINT}">{for_html(what)}</small>', f"<b>{_cut(name, _NAME)}</b>"]
     parts += [f"<small>{_cut(state, _FACT)}</small>"] if state else []
     lines = [" ".join(parts)]
+    if quoted is not None:
+        lines.append(f'<small style="{_FAINT}">↩ {_cut(quoted, _FACT)}</small>')
     if text is not None:
         shown, more = text[:_TEXT], len(text) - _TEXT
         paragraph = f'<bdi style="white-space: pre-wrap">{for_html(shown)}</bdi>'

@@ -6,7 +6,7 @@ docs/protocol.md#roaming-history.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from imkit.client import send as sending
@@ -46,19 +46,31 @@ class Conversation:
         raise NotImplementedError
 
     @blocking
-    async def send(self, body: str | Body, *, progress: BytesProgress | None = None) -> Message:
+    async def send(
+        self,
+        body: str | Body,
+        *,
+        reply_to: Message | str | None = None,
+        mention: str | Iterable[str] = (),
+        progress: BytesProgress | None = None,
+    ) -> Message:
         """Send a message here.
 
         Args:
             body: a text, or one of the nine bodies: `Text`, `Image`, `Audio`, `Video`, `File`, `Location`, `Command`,
                 `Custom`, `Combine`.
+            reply_to: the message of this conversation that it replies to (引用), or the id of one that this session
+                received or sent. The official UI kits show the quoted message above the reply.
+            mention: the user ids that it mentions (@ 提及), or `imkit.ALL` for everybody. The text is sent as it is:
+                write "@bob" into it if readers should see it there.
             progress: for an attachment: is called with the number of bytes uploaded and the total.
 
         Returns:
             The message as the server accepted it, with its id and its time.
 
         Raises:
-            InvalidMessage: the body cannot be sent; nothing was sent.
+            InvalidMessage: the body cannot be sent, `reply_to` is not a message of this conversation, or `mention` has
+                what is not a user id; nothing was sent.
             TooLarge: the message or its file is too large.
             NotAMember: this user is not in the group or the thread.
             Forbidden: the service refuses it; its subclasses `Muted`, `Blocked`, `Moderated` and `GroupDisabled` say
@@ -69,10 +81,15 @@ class Conversation:
             >>> sent = thread.send("Dong Ding, please 🍵")
             >>> sent.id.isdigit(), sent.text
             (True, 'Dong Ding, please 🍵')
+            >>> reply = thread.send("@bob two bags?", reply_to=sent, mention=["bob"])
+            >>> reply.quote.preview, reply.mentions
+            ('Dong Ding, please 🍵', ('bob',))
 
-        Source: docs/protocol.md#sending.
+        Source: docs/protocol.md#sending, docs/protocol.md#quotes-and-mentions.
         """
-        return await sending.send(self.account, self.target(), body, progress)
+        return await sending.send(
+            self.account, self.target(), body, reply_to=reply_to, mention=mention, progress=progress
+        )
 
     @blocking
     async def recall(self, message: Message | str, *, ext: str | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from imkit.cards import card, counted, known
 from imkit.escape import for_terminal
+from imkit.quotes import Quote, mentions_of, quote_of
 
 # ------------------------------------------------------------------ the bodies
 
@@ -206,7 +207,8 @@ class Command(Body):
     """A command for programs (透传): clients do not show it, and the roaming history does not keep it.
 
     Args:
-        action: what the receiving program should do.
+        action: what the receiving program should do. Actions that begin with ``em_`` or ``easemob::`` are reserved:
+            official clients may keep them from the application, so imkit logs a warning.
         ext: the application's own attributes (扩展字段), a JSON object.
 
     Example:
@@ -412,10 +414,36 @@ class Message:
         """The application's own attributes (扩展字段)."""
         return self.body.ext
 
+    @property
+    def quote(self) -> Quote | None:
+        """The message that this one replies to (引用), as its sender tells it, or `None`.
+
+        Example:
+            >>> reply = thread.send("Two bags, please", reply_to=sent)
+            >>> reply.quote.message_id == sent.id
+            True
+
+        Source: docs/protocol.md#quotes-and-mentions.
+        """
+        return quote_of(self.body.ext)
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        """The user ids that the message mentions (@ 提及), each once; `imkit.ALL` stands for everybody.
+
+        Example:
+            >>> thread.send("Bob, which one?", mention="bob").mentions
+            ('bob',)
+
+        Source: docs/protocol.md#quotes-and-mentions.
+        """
+        return mentions_of(self.body.ext)
+
     def __repr__(self) -> str:
-        text = self.text
+        text, quote = self.text, self.quote
         shown = f": '{for_terminal(text, 60)}'" if text is not None else ""
         edited = f", edited {self.edit_count}x" if self.edit_count else ""
+        edited += f", replies to {for_terminal(quote.message_id, 32)}" if quote else ""
         return (
             f"<Message {for_terminal(self.id)} {self.type} from {for_terminal(self.sender, 64)} "
             f"at {self.time:%Y-%m-%d %H:%M:%S} UTC{edited}{shown}>"
@@ -440,11 +468,23 @@ def message_card(message: Message, state: str, *, struck: bool = False) -> str:
     thread, overview = message.thread, message.overview
     facts = known("in", thread.name or thread.thread_id) if thread else known(f"in {message.chat}", message.to)
     facts += [f"{message.time:%Y-%m-%d %H:%M:%S} UTC", *known("id", message.id)]
+    facts += known("mentions", ", ".join(message.mentions[:20]))
     facts += known("ext:", ", ".join(map(str, message.ext)))
     facts += [f"{reaction.get('reaction')} {reaction.get('count', '')}" for reaction in message.reactions[:20]]
     facts += known("carries thread", overview.name) + counted(overview.message_count, "message") if overview else []
     what = _KINDS.get(message.type, "Message")
-    return card(what, message.sender, facts, state=state, text=_card_text(message.body), struck=struck)
+    quoted = quote_shown(message.quote) if message.quote else None
+    return card(what, message.sender, facts, state=state, quoted=quoted, text=_card_text(message.body), struck=struck)
+
+
+def quote_shown(quote: Quote) -> str:
+    """Return a quote on one line, such as ``alice: Dong Ding, please 🍵``; it is not escaped yet.
+
+    Example:
+        >>> quote_shown(Quote("7", "bob", "img", ""))
+        'bob: [img]'
+    """
+    return f"{quote.sender or '?'}: {quote.preview or f'[{quote.type}]'}"
 
 
 def _card_text(body: Body) -> str:

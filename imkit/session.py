@@ -259,12 +259,22 @@ class Session:
     # ---------------------------------------------------------------- messages
 
     @blocking
-    async def send(self, to: Thread | Group, body: str | Body, *, progress: BytesProgress | None = None) -> Message:
+    async def send(
+        self,
+        to: Thread | Group,
+        body: str | Body,
+        *,
+        reply_to: Message | str | None = None,
+        mention: str | Iterable[str] = (),
+        progress: BytesProgress | None = None,
+    ) -> Message:
         """Send a message to a thread or a group, as `Thread.send` does.
 
         Args:
             to: the thread or the group.
             body: a text, or one of the nine bodies, such as `imkit.Image("cup.png")`.
+            reply_to: the message that it replies to, or its id, as in `Thread.send`.
+            mention: the user ids that it mentions, or `imkit.ALL`.
             progress: for an attachment: is called with the number of bytes uploaded and the total.
 
         Returns:
@@ -279,7 +289,8 @@ class Session:
 
         Source: docs/protocol.md#sending.
         """
-        return await sending.send(self.account, _checked_conversation(to).target(), body, progress)
+        target = _checked_conversation(to).target()
+        return await sending.send(self.account, target, body, reply_to=reply_to, mention=mention, progress=progress)
 
     @blocking
     async def recall(self, message: Message | str, *, to: Thread | Group | None = None, ext: str | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import imkit
@@ -33,7 +34,7 @@ class Documented(NamedTuple):
 def documented() -> Iterator[Documented]:
     """Yield each public name and each public method and property behind it, once."""
     for name in imkit.__all__:
-        if not inspect.ismodule(thing := getattr(imkit, name)):
+        if not isinstance(thing := getattr(imkit, name), ModuleType | str):
             yield from _of_one(name, thing)
     for name, kind in RETURNED.items():
         yield from _of_one(name, kind)

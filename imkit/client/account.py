@@ -23,6 +23,7 @@ from imkit.client.discovery import Hosts
 from imkit.client.event_store import EventStore
 from imkit.client.lost_sends import look_up_lost_sends
 from imkit.client.own_process import OwnProcess
+from imkit.client.quotes import SentMessages
 from imkit.client.rest import Rest
 from imkit.client.timing import Timing
 from imkit.client.wire_log import WireLog
@@ -206,6 +207,7 @@ class Account:
         rest: the REST client.
         credentials: gives the token.
         events: the events that the service sent.
+        sent: what this session sent and recalled, for replies to it.
         echo_listeners: called with an event for each message that this session itself sends, recalls or edits. The
             service tells such actions to other devices only.
         known: names and other facts of threads and groups.
@@ -235,6 +237,7 @@ class Account:
         self.credentials = credentials = Credentials(user, app, rest, password=password, token=token)
         self.protocol = protocol = ClientProtocol(self.identity)
         self.events = events = EventStore()
+        self.sent = SentMessages()
         self.echo_listeners: set[Callable[[Event], None]] = set()
         self.known = known = KnownConversations()
         self.load_tasks: set[asyncio.Task[Any]] = set()

@@ -90,6 +90,10 @@ class EventStore:
                         best = message
         return best
 
+    def was_recalled(self, message_id: str) -> bool:
+        """Return whether the kept events tell that a message was recalled."""
+        return any(isinstance(event, MessageRecalled) and event.message_id == message_id for event in self._events)
+
     def _with_recalled_message(self, event: Event) -> Event:
         """Add the recalled message to a recall, if the store has it: the service sends only its id."""
         if not isinstance(event, MessageRecalled):

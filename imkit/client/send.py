@@ -1,20 +1,25 @@
 """Sends, recalls, edits and read acks: checks a body, sends it, and turns the service's answer into a message or error.
 
-Source: docs/protocol.md#sending, docs/protocol.md#thread-marks, docs/protocol.md#recall, docs/protocol.md#limits.
+Source: docs/protocol.md#sending, docs/protocol.md#thread-marks, docs/protocol.md#recall, docs/protocol.md#limits,
+docs/protocol.md#quotes-and-mentions.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress, upload_attachment, upload_bundle
+from imkit.client.quotes import with_reply_and_mentions
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
+from imkit.escape import for_terminal
 from imkit.events import MessageEdited, MessageRecalled, MessageReceived
 from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Text, ThreadRef
+from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
 from imkit.wire.downlink import decode_edit_answer
 from imkit.wire.enums import StatusCode
@@ -22,7 +27,10 @@ from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import send_refused
 from imkit.wire.uplink import Address, encode_edit, encode_message, encode_read_ack, encode_recall, wire_id
 
+logger = logger_of_untrusted("imkit.client.send")
+
 MESSAGE_BYTES = 5 * 1024  # of a message with its attributes; the documentation says 3 KB or 5 KB
+RESERVED_ACTIONS = ("em_", "easemob::")  # how the actions of the official clients' own commands begin
 _CUSTOM_EVENT = re.compile(r"[A-Za-z0-9\-_/.]{1,32}")
 
 
@@ -59,10 +67,15 @@ def checked_body(body: object) -> Body:
         raise InvalidMessage(
             f"a {type(body).__name__} cannot be sent", hint="Send a str, or a body such as imkit.Text(…)."
         )
+    if not isinstance(body.ext, Mapping):
+        raise InvalidMessage(f"ext must be a JSON object (a dict), not {type(body.ext).__name__}")
     if isinstance(body, Text) and body.text == "":
         raise InvalidMessage("an empty text cannot be sent")
     if isinstance(body, Command) and body.action == "":
         raise InvalidMessage("a command needs an action")
+    if isinstance(body, Command) and isinstance(body.action, str) and body.action.startswith(RESERVED_ACTIONS):
+        action, reserved = for_terminal(body.action, 60), " and ".join(RESERVED_ACTIONS)
+        logger.warning("actions that begin with %s are reserved: official clients may not show %r", reserved, action)
     if isinstance(body, Custom) and not (isinstance(body.event, str) and _CUSTOM_EVENT.fullmatch(body.event)):
         hint = "It has 1 to 32 letters, digits, -, _, / and dots."
         raise InvalidMessage(f"{body.event!r:.80} is not a name for a custom event", hint=hint)
@@ -74,13 +87,23 @@ def checked_body(body: object) -> Body:
     return body
 
 
-async def send(account: Account, target: Target, body: object, progress: BytesProgress | None = None) -> Message:
+async def send(
+    account: Account,
+    target: Target,
+    body: object,
+    *,
+    reply_to: Message | str | None = None,
+    mention: str | Iterable[str] = (),
+    progress: BytesProgress | None = None,
+) -> Message:
     """Send a body, and return the message with the service's id and time.
 
     Args:
         account: the login that sends.
         target: the thread or group.
         body: a text or one of the nine bodies; an attachment is uploaded first.
+        reply_to: the message that this one replies to, or its id.
+        mention: user ids, or `ALL`.
         progress: during an upload, called with the bytes sent and their total.
 
     Raises:
@@ -91,6 +114,9 @@ async def send(account: Account, target: Target, body: object, progress: BytesPr
     """
     checked = checked_body(body)
     account.check_open()
+    checked = await with_reply_and_mentions(
+        checked, target.id, reply_to, mention, events=account.events, sent=account.sent
+    )
     client_id = account.protocol.next_client_id()
     if isinstance(checked, Attachment):
         checked = await upload_attachment(account, target.id, checked, progress)
@@ -107,6 +133,7 @@ async def send(account: Account, target: Target, body: object, progress: BytesPr
         thread=target.thread,
         resource=account.identity.resource,
     )
+    account.sent.add(sent)
     account.echo(MessageReceived(sent))
     return sent
 
@@ -125,6 +152,7 @@ async def recall(account: Account, target: Target, message_id: str, ext: str | N
     meta = encode_recall(_address(account, target), account.user, message_id, client_id, ext=ext)
     what = f"the recall of message {wire_id(message_id)} in {target}"
     answer = await _deliver(account, target, client_id, meta, what)
+    account.sent.note_recalled(message_id)
     account.echo(MessageRecalled(message_id, target.id, account.user, _time_of(answer)))
 
 
@@ -154,6 +182,7 @@ async def edit(account: Account, target: Target, message_id: str, body: object) 
         edited_at=at,
         edit_count=edit_answer.count or (before.edit_count if before else 0) + 1,
     )
+    account.sent.add(edited)
     account.echo(MessageEdited(edited, account.user, edited.edit_count, at))
     return edited
 

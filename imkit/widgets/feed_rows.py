@@ -18,12 +18,14 @@ from typing import Any
 
 from imkit.escape import for_terminal
 from imkit.events import MessageRecalled
-from imkit.messages import Attachment, Combine, Custom, Location, Message, Text
+from imkit.messages import Attachment, Combine, Custom, Location, Message, Text, quote_shown
 from imkit.times import to_milliseconds
 from imkit.widgets.base import readable
 
 MAX_MESSAGES = 10_000
 _MAX_JSON_CHARACTERS = 2_000
+_MAX_QUOTE_CHARACTERS = 200
+_MAX_MENTIONS = 20
 
 RecallMs = Callable[[Message], int]
 
@@ -174,6 +176,10 @@ def as_row(message: Message) -> dict[str, Any]:
     }
     if message.edit_count:
         row["edit_count"] = message.edit_count
+    if quote := message.quote:
+        row["quote"] = for_terminal(quote_shown(quote), _MAX_QUOTE_CHARACTERS)
+    if mentions := message.mentions:
+        row["mentions"] = [for_terminal(user, 64) for user in mentions[:_MAX_MENTIONS]]
     if isinstance(body, Attachment):
         row["file_name"] = for_terminal(body.file_name or "", 120)
         row["file_size"] = body.file_size

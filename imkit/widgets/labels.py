@@ -65,6 +65,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "feed_newer": ("{n} new below", "下方有 {n} 条新消息"),
     "feed_recalled": ("{who} recalled this", "{who} 已撤回"),
     "feed_edited": ("edited", "已编辑"),
+    "feed_everybody": ("everybody", "所有人"),
     "feed_recall": ("Recall", "撤回"),
     "feed_edit": ("Edit", "编辑"),
     "feed_left": ("{left} left", "剩余 {left}"),

@@ -106,6 +106,7 @@ export default widgetPart('imkit-feed', ({ model, el, label, listen }) => {
     const askButton = (row, action, key) =>
         element('button', { type: 'button', text: label(key), on: { click: event => ask(row, action, event.target) } });
 
+    const mentioned = user => `@${user === 'ALL' ? label('feed_everybody') : user}`;  // ALL: imkit/quotes.py
     const textOf = row => element('span', { cls: 'imkit-text', text: row.text });
     const quiet = text => element('span', { cls: 'imkit-quiet', text });
     const typeOf = row => quiet(label(`type_${row.type}`));
@@ -133,6 +134,8 @@ export default widgetPart('imkit-feed', ({ model, el, label, listen }) => {
     // Nodes for what is in the bubble. isInner: a message in a bundle or the parent message, without buttons.
     const drawContent = (row, isInner = false) => {
         const nodes = drawBody(row, isInner).filter(node => node !== null);
+        if (row.quote) nodes.unshift(element('div', { cls: 'imkit-quote', text: row.quote }));
+        if (row.mentions) nodes.push(element('div', { cls: 'imkit-mentions', text: row.mentions.map(mentioned).join(' ') }));
         if (row.ext) nodes.push(element('details', {}, element('summary', { text: label('feed_ext') }), element('pre', { text: row.ext })));
         return nodes;
     };
