@@ -292,6 +292,16 @@ class Delivery:
                 operation, thread.id, user, [user], [user], thread=thread, origin=(user, resource)
             )
 
+    def tell_own_devices(self, user: str, resource: str | None, kind: str, data: dict[str, Any]) -> None:
+        """Tell a user's devices, but not the one that did it, of something that only this user sees.
+
+        The arguments are those of `own_notice`; `resource` names the device that did it.
+        """
+        if any(other != resource for other in self._online.get(user, {})):
+            item = self._store.new_id()
+            meta = notices.own_notice(self.options.app_key, item, id_time(item), user, kind, data)
+            self.deliver_unstored(meta, item, [user], origin=(user, resource))
+
     # ---------------------------------------------------------------- frames to devices
 
     def _announce(self, device: Device, queue: str) -> None:

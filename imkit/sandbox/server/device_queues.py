@@ -133,6 +133,14 @@ class DeviceQueues:
                     (user, queue, device, item),
                 )
 
+    def withdraw_messages(self, user: str, upto: int, queue: str | None = None) -> None:
+        """Remove all messages up to an id from a user's queues, or from one of them; notices and recalls stay."""
+        self._store.execute(
+            "DELETE FROM pending WHERE user = ?1 AND (?3 IS NULL OR queue = ?3) AND item <= ?2 "
+            "AND EXISTS (SELECT 1 FROM messages WHERE id = item)",
+            (user, upto, queue),
+        )
+
     # ---------------------------------------------------------------- out
 
     def page(self, user: str, device: int, queue: str, limit: int) -> list[tuple[int, bytes]]:

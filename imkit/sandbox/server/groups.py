@@ -157,10 +157,18 @@ class Groups:
         for thread in self.threads_of(group_id):
             self.destroy_thread(thread.id)
         self._store.execute("DELETE FROM members WHERE room = ?", (group_id,))
-        self._store.execute("DELETE FROM messages WHERE conversation = ?", (group_id,))
+        self._delete_messages(group_id)
         self._store.execute("DELETE FROM groups WHERE id = ?", (group_id,))
         self._groups.pop(group_id, None)
         self._members.pop(group_id, None)
+
+    def _delete_messages(self, conversation: str) -> None:
+        for statement in (
+            "DELETE FROM messages WHERE conversation = ?",
+            "DELETE FROM conversation_views WHERE conversation = ?",
+            "DELETE FROM forgotten_messages WHERE conversation = ?",
+        ):
+            self._store.execute(statement, (conversation,))
 
     def groups_of(self, user: str) -> list[Group]:
         """Return the groups that a user is in, the oldest first."""
@@ -221,7 +229,7 @@ class Groups:
     def destroy_thread(self, thread_id: str) -> None:
         """Delete a thread with its messages."""
         self._store.execute("DELETE FROM members WHERE room = ?", (thread_id,))
-        self._store.execute("DELETE FROM messages WHERE conversation = ?", (thread_id,))
+        self._delete_messages(thread_id)
         self._store.execute("DELETE FROM threads WHERE id = ?", (thread_id,))
         for cache in (self._threads, self._members, self._unwritten_counts):
             cache.pop(thread_id, None)

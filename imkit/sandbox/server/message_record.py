@@ -29,11 +29,13 @@ _KINDS = {
 _TEXT_KINDS = ("txt", "combine")
 
 _INSERT = "INSERT INTO messages (id, conversation, sender, kind, meta) VALUES (?, ?, ?, ?, ?)"
-# One query with optional filters: a filter that is NULL is off.
+# One query with optional filters: a filter that is NULL is off. `conversations` writes what a viewer has forgotten.
 _PAGE = (
     "SELECT id, meta FROM messages WHERE conversation = :conversation AND id BETWEEN :lowest AND :highest "
     "AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds))) "
     "AND (:senders IS NULL OR sender IN (SELECT value FROM json_each(:senders))) "
+    "AND NOT EXISTS (SELECT 1 FROM forgotten_messages AS forgotten WHERE forgotten.conversation = :conversation "
+    "AND forgotten.user = :viewer AND forgotten.message = messages.id) "
 )
 _PAGE_DOWN = _PAGE + "ORDER BY id DESC LIMIT :limit"
 _PAGE_UP = _PAGE + "ORDER BY id LIMIT :limit"
@@ -128,12 +130,21 @@ class MessageRecord:
         )
         return StoredMessage(*found) if found else None
 
-    def last(self, conversation: str) -> bytes | None:
-        """Return the Meta of a conversation's newest message; None if the conversation is empty."""
-        found = self._store.row(
-            "SELECT meta FROM messages WHERE conversation = ? ORDER BY id DESC LIMIT 1", (conversation,)
-        )
-        return found[0] if found else None
+    def last(self, conversation: str, viewer: str | None = None) -> bytes | None:
+        """Return the Meta of a conversation's newest message; None if the conversation is empty.
+
+        Args:
+            conversation: the conversation.
+            viewer: leave out what this user has forgotten.
+        """
+        page = self.page(conversation, limit=1, newest_first=True, viewer=viewer)
+        return page.messages[0][1] if page.messages else None
+
+    def _forgotten_to(self, conversation: str, viewer: str | None) -> int:
+        """Return the id up to which a user has forgotten all messages."""
+        query = "SELECT forgotten_to FROM conversation_views WHERE conversation = ? AND user = ?"
+        found = self._store.row(query, (conversation, viewer))
+        return int(found[0]) if found else 0
 
     def remove(self, message: int) -> None:
         """Delete a recalled message."""
@@ -165,6 +176,7 @@ class MessageRecord:
         until: int | None = None,
         kinds: Collection[str] = (),
         senders: Collection[str] = (),
+        viewer: str | None = None,
     ) -> RecordPage:
         """Return a page of a conversation.
 
@@ -177,9 +189,10 @@ class MessageRecord:
             until: the latest time (ms), included.
             kinds: return messages of these kinds only; "txt" includes bundles.
             senders: return messages of these users only.
+            viewer: leave out what this user has forgotten.
         """
         # An id contains its time, so a range of time is a range of ids.
-        lowest, highest = 0, 2**63 - 1
+        lowest, highest = self._forgotten_to(conversation, viewer) + 1, 2**63 - 1
         if since is not None:
             lowest = max(lowest, min(since, 2**42) << ID_BITS)
         if until is not None:
@@ -195,6 +208,7 @@ class MessageRecord:
             "highest": highest,
             "kinds": json.dumps(sorted(wanted)) if wanted else None,
             "senders": json.dumps(sorted(senders)) if senders else None,
+            "viewer": viewer,
             "limit": limit + 1,
         }
         found = self._store.rows(_PAGE_DOWN if newest_first else _PAGE_UP, values)

@@ -129,6 +129,24 @@ def thread_notice(
     return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
 
 
+def own_notice(app_key: str, item: int, time: int, user: str, kind: str, data: dict[str, Any]) -> bytes:
+    """Return the Meta that tells a user's other devices what one of them did, as JSON.
+
+    Args:
+        app_key: the app.
+        item: the id of the Meta.
+        time: its time, in ms.
+        user: the user.
+        kind: "conv" for a conversation of the list, "roaming_delete" for a one-way delete.
+        data: what happened.
+
+    Source: docs/protocol.md#conversations, docs/protocol.md#one-way-delete.
+    """
+    jid = schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN)
+    payload = compact({"type": kind, "data": data}).encode("utf-8", "replace")
+    return _meta(item, time, NameSpace.NOTIFY, jid, payload, jid)
+
+
 def conversation_event(
     app_key: str,
     item: int,

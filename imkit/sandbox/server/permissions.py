@@ -136,12 +136,17 @@ def check_may_send(groups: Groups, sender: str, group: Group, conversation: str)
     A member of the group who has not joined the thread may not send to it. The service's own rule is not documented;
     the sandbox takes the strict one.
     """
-    if sender not in groups.members(conversation):
-        raise SendRefused(StatusCode.FAIL, "not in group or chatroom")
+    check_is_in(groups, sender, conversation)
     if group.disabled:
         raise SendRefused(StatusCode.FAIL, "group is disabled")
     if groups.muted(sender, group.id):
         raise SendRefused(StatusCode.USER_MUTED, "user is mute")
+
+
+def check_is_in(groups: Groups, user: str, conversation: str) -> None:
+    """Refuse what a user who is not in a group or thread sends to it."""
+    if user not in groups.members(conversation):
+        raise SendRefused(StatusCode.FAIL, "not in group or chatroom")
 
 
 def check_recall_enabled(options: Options) -> None:

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from imkit.sandbox.options import Options
 from imkit.sandbox.server import rest_replies
+from imkit.sandbox.server.conversations import Conversations
 from imkit.sandbox.server.delivery import Delivery
 from imkit.sandbox.server.groups import Groups
 from imkit.sandbox.server.message_record import MessageRecord
@@ -57,6 +58,7 @@ class Backend:
     uplink: Uplink
     msync: MsyncServer
     quotas: Quotas
+    conversations: Conversations
 
 
 Handler = Callable[[Backend, Call], dict[str, Any]]
@@ -90,7 +92,7 @@ def route(
         started = now_ms()
         check_app(backend, request)
         user = authenticate(backend, request) if needs_token else None
-        raw = await read_json(backend, request)
+        raw = await read_json(backend, request, has_token=needs_token)
         body = rest_replies.parse_body(raw, lists=lists)
         call = Call(user, request.path_params, request.query_params, body, request.headers)
         with backend.delivery.unit():
@@ -104,11 +106,15 @@ def route(
     return Route("/{organization}/{application}" + path, endpoint, methods=[method])
 
 
-async def read_json(backend: Backend, request: Request) -> bytes:
-    """Return the body of a request; refuse a body that does not say that it is JSON."""
+async def read_json(backend: Backend, request: Request, *, has_token: bool = False) -> bytes:
+    """Return the body of a request; refuse a body that does not say that it is JSON.
+
+    SDK 4 does not say it in some calls. With `has_token` this is allowed: no browser adds a bearer token by itself, and
+    a page that adds one must ask the browser first.
+    """
     limits = backend.options.limits
     raw = await read_body(request, limits, limits.json_bytes)
-    if raw and not is_json(request):
+    if raw and not has_token and not is_json(request):
         raise RestError(415, "unsupported_media_type", "the body must be JSON, with Content-Type: application/json")
     return raw
 

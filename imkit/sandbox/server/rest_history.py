@@ -61,8 +61,9 @@ def roaming(backend: Backend, call: Call) -> dict[str, Any]:
         until=_number(body, "endTime"),
         kinds=[_KINDS_IN_SDK_5.get(kind, kind) for kind in str(body.get("msgType") or "").split(",") if kind],
         senders={sender.lower() for sender in senders},
+        viewer=user,
     )
-    overviews = _overviews(backend, conversation, [message for message, _ in page.messages])
+    overviews = _overviews(backend, user, conversation, [message for message, _ in page.messages])
     messages = [
         {"msg": base64.b64encode(_with_overview(meta, overviews[message]) if message in overviews else meta).decode()}
         for message, meta in page.messages
@@ -100,13 +101,13 @@ def _cursor(start: object) -> int | None:
     return int(text)
 
 
-def _overviews(backend: Backend, conversation: str, messages: list[int]) -> dict[int, dict[str, Any]]:
+def _overviews(backend: Backend, user: str, conversation: str, messages: list[int]) -> dict[int, dict[str, Any]]:
     """Return the overviews of the threads on these messages of a group, by message id."""
     if not messages or backend.groups.group(conversation) is None:
         return {}
     threads = backend.groups.threads_on(conversation, messages)
     return {
-        int(thread.parent_id): thread_overview(thread, last_message(backend.record.last(thread.id)))
+        int(thread.parent_id): thread_overview(thread, last_message(backend.record.last(thread.id, user)))
         for thread in threads
     }
 

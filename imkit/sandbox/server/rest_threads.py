@@ -253,6 +253,6 @@ def last_messages(backend: Backend, call: Call) -> dict[str, Any]:
         if thread is None:
             raise no_such_thread()
         member_of(backend.groups, call, group_of(backend.groups, call, thread.group_id))
-        last = last_message(backend.record.last(thread.id))
+        last = last_message(backend.record.last(thread.id, call.user))
         entities.append({"thread_id": thread.id, "last_message": last})
     return {"entities": entities}

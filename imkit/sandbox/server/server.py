@@ -24,12 +24,14 @@ from imkit.sandbox.options import Options
 from imkit.sandbox.server import (
     rest,
     rest_attachments,
+    rest_conversations,
     rest_groups,
     rest_history,
     rest_imkit,
     rest_settings,
     rest_threads,
 )
+from imkit.sandbox.server.conversations import Conversations
 from imkit.sandbox.server.delivery import Delivery
 from imkit.sandbox.server.demo.password import password_of_community, replace_fixed_password
 from imkit.sandbox.server.device_queues import DeviceQueues
@@ -63,16 +65,20 @@ class Application:
         faults = Faults(options.fail, options.fail_seed)
         users, groups, record = Users(store, options.limits), Groups(store), MessageRecord(store)
         queues, quotas = DeviceQueues(store), Quotas(options.limits, store)
+        conversations = Conversations(store, queues)
         delivery = Delivery(options, store, groups, record, queues, faults)
-        uplink = Uplink(options, store, users, groups, record, queues, delivery, quotas)
+        uplink = Uplink(options, store, users, groups, record, queues, delivery, quotas, conversations)
         self.msync = MsyncServer(options, store, users, delivery, uplink, faults)
-        self.backend = rest.Backend(options, store, users, groups, record, delivery, uplink, self.msync, quotas)
+        self.backend = rest.Backend(
+            options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations
+        )
         self.limits = options.limits
         self.routes = [
             # First, because "/imkit/app-server/token" also matches "/{organization}/{application}/token".
             *rest_imkit.routes(self.backend, retire),
             *rest_history.routes(self.backend),
             *rest_threads.routes(self.backend),
+            *rest_conversations.routes(self.backend),
             *rest.routes(self.backend),
             *rest_groups.routes(self.backend),
             *rest_settings.routes(self.backend),

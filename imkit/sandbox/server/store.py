@@ -69,10 +69,22 @@ CREATE TABLE attachments (
 # SQL that turns version n into n + 1. Data of a version without a migration are renamed, never deleted.
 _MIGRATIONS: dict[int, str] = {}
 
-# Not part of the version: data with and without them are the same data.
-_INDEXES = """
+# Not part of the version: data with and without them are the same data, and an earlier version ignores them.
+_ADDITIONS = """
 CREATE INDEX IF NOT EXISTS groups_by_owner ON groups (owner);
 CREATE INDEX IF NOT EXISTS tokens_by_user ON tokens (user, expires);
+-- What one user has of one conversation: ids up to which it has read, forgotten and deleted the messages; its pin (ms)
+-- and its marks, a bit each.
+CREATE TABLE IF NOT EXISTS conversation_views (
+    conversation TEXT NOT NULL, user TEXT NOT NULL, read_to INTEGER NOT NULL DEFAULT 0,
+    forgotten_to INTEGER NOT NULL DEFAULT 0, deleted_to INTEGER NOT NULL DEFAULT 0,
+    pinned_at INTEGER NOT NULL DEFAULT 0, marks INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (conversation, user)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS conversation_views_by_user ON conversation_views (user);
+-- Messages that one user has deleted for itself, besides those up to `forgotten_to`.
+CREATE TABLE IF NOT EXISTS forgotten_messages (
+    conversation TEXT NOT NULL, user TEXT NOT NULL, message INTEGER NOT NULL,
+    PRIMARY KEY (conversation, user, message)) WITHOUT ROWID;
 """
 
 _LOCKED_SECONDS = 1.0  # how long to wait for another program that has the file; no client is served meanwhile
@@ -152,7 +164,7 @@ class Store:
         database.execute("PRAGMA cache_size = -65536")
         if empty:
             database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        database.executescript(_INDEXES)
+        database.executescript(_ADDITIONS)
         page_bytes = database.execute("PRAGMA page_size").fetchone()[0]
         self._most_pages = database.execute(f"PRAGMA max_page_count = {self._most_bytes // page_bytes}").fetchone()[0]
         return database

@@ -15,6 +15,7 @@ from typing import Any
 from imkit.sandbox.options import Options
 from imkit.sandbox.server import permissions
 from imkit.sandbox.server.addresses import conversation_queue, user_queue
+from imkit.sandbox.server.conversations import Conversations
 from imkit.sandbox.server.delivery import Delivery, Device
 from imkit.sandbox.server.device_queues import DeviceQueues
 from imkit.sandbox.server.groups import Groups, Thread
@@ -80,6 +81,7 @@ class Uplink:
         queues: the device queues.
         delivery: delivers to devices.
         quotas: refuses what is too much.
+        conversations: each user's view of its conversations.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Uplink:
         queues: DeviceQueues,
         delivery: Delivery,
         quotas: Quotas,
+        conversations: Conversations,
     ) -> None:
         self._options = options
         self._store = store
@@ -101,6 +104,7 @@ class Uplink:
         self._queues = queues
         self._delivery = delivery
         self._quotas = quotas
+        self._conversations = conversations
 
     def accept(self, device: Device, meta: Any) -> Accepted:
         """Carry out a Meta of a device.
@@ -113,19 +117,21 @@ class Uplink:
             raise SendRefused(StatusCode.PERMISSION_DENIED, "Sorry, data is too large")
         self._quotas.check_send(device.user)
         body = schema.MessageBody.FromString(meta.payload)
-        target = self._target(device.user, meta.to)
+        target = self._target(device.user, meta.to, speaks=body.type != BodyType.CHANNEL_ACK)
         if body.type == BodyType.RECALL:
             return self._recall(device, meta, body, target)
         if body.type == BodyType.EDIT:
             return self._edit(device, meta, body, target)
         if body.type in (BodyType.READ_ACK, BodyType.DELIVER_ACK):
             return self._ack(device, meta, body, target)
+        if body.type == BodyType.CHANNEL_ACK:
+            return self._channel_ack(device, meta, body, target)
         return self._message(device, meta, body, target)
 
     # ---------------------------------------------------------------- steps that all kinds share
 
-    def _target(self, sender: str, to: Any) -> _Target:
-        """Return the conversation that a JID names, if the sender may send to it."""
+    def _target(self, sender: str, to: Any, *, speaks: bool = True) -> _Target:
+        """Return the conversation that a JID names, if the sender is in it and, if it `speaks`, may send to it."""
         name = to.name.lower()
         if to.domain and to.domain != GROUP_DOMAIN:
             if not self._users.exists(name):
@@ -135,7 +141,10 @@ class Uplink:
         group = self._groups.group(thread.group_id if thread else name)
         if group is None:
             raise SendRefused(StatusCode.FAIL, "group not found")
-        permissions.check_may_send(self._groups, sender, group, name)
+        if speaks:
+            permissions.check_may_send(self._groups, sender, group, name)
+        else:
+            permissions.check_is_in(self._groups, sender, name)
         return self._group_target(name, thread, group.id)
 
     def _group_target(self, conversation: str, thread: Thread | None, group_id: str) -> _Target:
@@ -206,6 +215,8 @@ class Uplink:
         # Everything is built. From here on only the store can fail.
         if is_stored:
             self._record.add(item, target.conversation, device.user, kind, serialized)
+            if target.group_id is None:
+                self._conversations.note_direct(*target.members)
         else:
             self._queues.keep_unstored(item, serialized)
         self._deliver(device, target, item, users, route)
@@ -339,6 +350,27 @@ class Uplink:
         self._delivery.deliver_unstored(
             meta.SerializeToString(), item, receivers, target.queue, origin=(device.user, device.resource)
         )
+        return Accepted(item, meta.timestamp)
+
+    def _channel_ack(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
+        """Clear the unread count of a conversation, or of all; tell the user's other devices.
+
+        In a one-to-one conversation the other user learns it too, unless the ack says that it must not.
+
+        Source: docs/protocol.md#unread-counts.
+        """
+        of_all = body.clearAllUnreadMessageCount
+        item = self._make_downlink(device.user, device.resource, meta, body, target)
+        if of_all:
+            self._conversations.advance_all(device.user, read_to=item)
+        else:
+            self._conversations.advance(device.user, target.conversation, read_to=item)
+        serialized, origin = meta.SerializeToString(), (device.user, device.resource)
+        self._queues.keep_unstored(item, serialized)
+        self._delivery.deliver([device.user], target.own_queue, item, origin=origin)
+        if target.group_id is None and not of_all and (body.sendToPeer or not body.HasField("sendToPeer")):
+            others = [user for user in target.members if user != device.user]
+            self._delivery.deliver(others, target.queue, item)
         return Accepted(item, meta.timestamp)
 
 

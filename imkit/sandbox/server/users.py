@@ -129,6 +129,8 @@ class Users:
             "DELETE FROM tokens WHERE user = ?",
             "DELETE FROM pending WHERE user = ?",
             "DELETE FROM devices WHERE user = ?",
+            "DELETE FROM conversation_views WHERE user = ?",
+            "DELETE FROM forgotten_messages WHERE user = ?",
         ):
             self._store.execute(statement, (name,))
         self._known.discard(name)
