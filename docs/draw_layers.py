@@ -31,8 +31,8 @@ CAPTIONS = {
     "client": "one login: socket, REST, tokens, pace",
     "wire": "bytes ⇄ messages, without I/O",
     "events": "what a session is told",
-    "file_errors": "a full disk, told",
-    "messages": "Message and its bodies",
+    "file_errors": "full disks",
+    "messages": "with bodies",
     "cards": "HTML of a card",
     "errors": "one tree",
     "kernels": "of imkit lab",
@@ -42,6 +42,7 @@ CAPTIONS = {
     "quotes": "and mentions",
     "repeated_warnings": "equal ones counted",
     "times": "ms ⇄ dates",
+    "users": "User",
     "whole_files": "whole or not at all",
 }
 

@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
         MessageReceived,
         ThreadChanged,
         TokenExpiring,
+        UserChanged,
     )
     from imkit.log_in import login
     from imkit.messages import (
@@ -84,6 +85,7 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
     from imkit.sandbox.process import Sandbox
     from imkit.session import Session
     from imkit.threads import Group, Thread
+    from imkit.users import User
     from imkit.widgets import explore
 
 __version__ = "0.1.0"
@@ -96,6 +98,7 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "Sandbox",
     "Session",
     "Thread",
+    "User",
     "login",
     # forms
     "explore",
@@ -128,6 +131,7 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "MessageReceived",
     "ThreadChanged",
     "TokenExpiring",
+    "UserChanged",
     # errors
     "AlreadyExists",
     "ArchiveError",
@@ -172,12 +176,8 @@ _MODULES = {
     "login": "imkit.log_in",
     "explore": "imkit.widgets",
 }
-_PLAIN_DATA = (
-    "imkit.messages",
-    "imkit.quotes",
-    "imkit.events",
-    "imkit.errors",
-)  # small modules, which hold all other names
+# Small modules, which hold all other names.
+_PLAIN_DATA = ("imkit.messages", "imkit.quotes", "imkit.users", "imkit.events", "imkit.errors")
 
 
 def __getattr__(name: str) -> Any:

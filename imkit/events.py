@@ -5,7 +5,7 @@ Source: docs/protocol.md#recall, docs/protocol.md#notices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -190,6 +190,31 @@ class GroupChanged(Event):
     group_id: str
     operator: str
     users: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserChanged(Event):
+    """A user changed attributes (用户属性), such as the nickname (昵称).
+
+    The service tells it to the user's own devices, and to users who have the user as a contact or have subscribed to
+    it. Other members of a group are not told. `Session.users` asks anew for a user who has changed.
+
+    Attributes:
+        user_id: the user.
+        changed: the new values, by the fields of `User`; an empty one was removed.
+        at: when, an aware datetime in UTC.
+
+    Example:
+        >>> alice.update_profile(nickname="Alice 爱丽丝")
+        >>> alice.events(imkit.UserChanged).next(timeout=10).changed
+        {'nickname': 'Alice 爱丽丝'}
+
+    Source: docs/protocol.md#user-attributes.
+    """
+
+    user_id: str
+    changed: Mapping[str, str]
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

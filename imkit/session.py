@@ -25,6 +25,7 @@ from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress
 from imkit.client.thread_queries import ListPages, last_messages
 from imkit.client.user_ids import user_id
+from imkit.client.users import fetch_users, update_attributes
 from imkit.conversation import load_history
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.events import Event
@@ -33,6 +34,7 @@ from imkit.messages import Body, Message
 from imkit.portal import blocking, portal
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.threads import Group, Thread, thread_pages
+from imkit.users import User
 from imkit.wire.untrusted_json import identifier, mapping, objects, text
 
 if TYPE_CHECKING:
@@ -255,6 +257,57 @@ class Session:
             raise ProtocolError(f"the group {name!r:.80} was created, but the answer does not name it")
         account.known.learn_group(group_id, name)
         return Group(account, group_id)
+
+    # ------------------------------------------------------------------- users
+
+    @blocking
+    async def users(self, ids: Iterable[str]) -> dict[str, User]:
+        """Return users with their attributes (用户属性), such as nickname and avatar; one request for 100 users.
+
+        The session keeps what it was told, and does not ask for a user again.
+
+        Args:
+            ids: user ids, such as ``group.members()``.
+
+        Returns:
+            The users, by the ids as they were given. A user whom the service does not know has no attributes.
+
+        Raises:
+            InvalidMessage: `ids` is not a list of user ids.
+
+        Example:
+            >>> bob.update_profile(nickname="Bob 小博", avatar_url="https://example.com/bob.png")
+            >>> found = alice.users(["bob", "carol"])
+            >>> found["bob"].nickname, found["carol"].nickname
+            ('Bob 小博', None)
+
+        Source: docs/protocol.md#user-attributes.
+        """
+        if isinstance(ids, str):
+            raise InvalidMessage(f"ids must be a list, such as [{ids!r:.80}]")
+        return await fetch_users(self.account, await collected(ids))
+
+    @blocking
+    async def update_profile(self, nickname: str | None = None, avatar_url: str | None = None) -> None:
+        """Change this user's nickname (昵称) and avatar (头像), which every user of the app can read.
+
+        Args:
+            nickname: up to 64 characters; `None` leaves it as it is, an empty text removes it.
+            avatar_url: where the picture is, up to 256 characters; `None` and an empty text as for `nickname`.
+
+        Raises:
+            InvalidMessage: both are `None`, or one is not a text.
+            TooLarge: one of them is too long.
+            ServiceNotEnabled: user attributes are not switched on for the app.
+
+        Example:
+            >>> alice.update_profile(nickname="Alice 爱丽丝")
+            >>> bob.users(["alice"])["alice"].nickname
+            'Alice 爱丽丝'
+
+        Source: docs/protocol.md#user-attributes.
+        """
+        await update_attributes(self.account, nickname=nickname, avatar_url=avatar_url)
 
     # ---------------------------------------------------------------- messages
 

@@ -160,6 +160,28 @@ class Group(Conversation):
         await self._write(what, "DELETE", "chatgroups", self._id, "users", user_id(user))
 
     @blocking
+    async def is_muted(self) -> bool:
+        """Return whether this user is muted (禁言) in this group. A mute also counts in the threads of the group.
+
+        Raises:
+            GroupNotFound: there is no such group.
+            Forbidden: this user is not in the group.
+
+        Example:
+            >>> group.is_muted()
+            False
+
+        Source: docs/protocol.md#group-calls, isInGroupMutelist.
+        """
+        user, what = self.account.user, f"asking whether {self.account.user} is muted in group {self._id}"
+        path = ("sdk", "chatgroups", self._id, "mute", user)
+        answer = await self.account.rest.get(*path, what=what, params={"version": "v3"})
+        muted = answer.get("data")
+        if not isinstance(muted, bool):
+            raise ProtocolError(f"{what}: the answer says neither yes nor no")
+        return muted
+
+    @blocking
     async def destroy(self) -> None:
         """Destroy the group and all its threads.
 

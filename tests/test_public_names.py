@@ -18,12 +18,12 @@ import imkit
 from tests.public_docstrings import documented
 
 ROOT = Path(__file__).parents[1]
-FRONT = "App Archive Group Sandbox Session Thread explore login widgets"
+FRONT = "App Archive Group Sandbox Session Thread User explore login widgets"
 BODIES = "Text Image Audio Video File Location Command Custom Combine Unknown"
 MESSAGES = "Message Quote ThreadRef ALL"
 EVENTS = """
     Event MessageReceived MessageEdited MessageRecalled ThreadChanged DeviceChanged GroupChanged Connected Disconnected
-    TokenExpiring LoggedOut Dropped
+    TokenExpiring LoggedOut Dropped UserChanged
 """
 ERRORS = """
     IMError AuthError TokenExpired KickedOff NotFound ThreadNotFound GroupNotFound MessageNotFound Forbidden NotAMember
@@ -33,8 +33,8 @@ ERRORS = """
 """
 CONTRACT = {
     imkit.Session: """user app connected thread group threads groups create_group send recall edit history download
-        unpack events on close""",
-    imkit.Group: "id name send history messages threads create_thread members invite remove",
+        unpack events on close users update_profile""",
+    imkit.Group: "id name send history messages threads create_thread members invite remove is_muted",
     imkit.Thread: """id name group_id parent_id owner created member_count join leave rename destroy members remove
         refresh last_message parent send recall edit history messages""",
     imkit.Message: "id type sender to time body text ext thread edited_at edit_count reactions quote mentions",

@@ -28,16 +28,18 @@ from imkit.client.rest import Rest
 from imkit.client.timing import Timing
 from imkit.client.wire_log import WireLog
 from imkit.errors import SessionClosed
-from imkit.events import Event, MessageReceived, ThreadChanged
+from imkit.events import Event, MessageReceived, ThreadChanged, UserChanged
 from imkit.messages import Message, ThreadRef
 from imkit.portal import Worker, portal
 from imkit.times import wall_seconds
+from imkit.users import User
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol
 from imkit.wire.untrusted_json import is_id
 
 TIMING = Timing()  # for each connection that is made from now on
 KNOWN_CONVERSATIONS = 200_000  # threads, and groups; imkit is made for 100,000 threads
+KNOWN_USERS = 10_000  # the attributes of a user have up to 2 KB
 _FACT_CHARACTERS = 256  # of a name: a thread's has 64
 _CALLBACK_GRACE_SECONDS = 0.2
 _TIME_SECONDS = 2.0  # to wait for the service's time after a login
@@ -114,11 +116,13 @@ class KnownConversations:
     Attributes:
         threads: by thread id, what is known of the thread; reading an unknown id adds empty facts.
         group_names: by group id, the group's name.
+        users: by user id, the users whose attributes a call has told.
     """
 
     def __init__(self) -> None:
         self.threads = _KnownThreads()
         self.group_names: OrderedDict[str, str] = OrderedDict()
+        self.users: OrderedDict[str, User] = OrderedDict()
 
     def learn_group(self, group_id: str, name: str) -> None:
         """Take a group's name."""
@@ -126,8 +130,14 @@ class KnownConversations:
         if len(self.group_names) > KNOWN_CONVERSATIONS:
             self.group_names.popitem(last=False)
 
+    def learn_user(self, user: User) -> None:
+        """Take a user with its attributes."""
+        self.users[user.id] = user
+        if len(self.users) > KNOWN_USERS:
+            self.users.popitem(last=False)
+
     def learn(self, events: Sequence[Event]) -> None:
-        """Take the facts about threads that events carry."""
+        """Take the facts about threads that events carry, and forget users who have changed."""
         for event in events:
             match event:
                 case MessageReceived(Message(thread=ThreadRef() as ref)) if is_id(ref.thread_id):
@@ -143,6 +153,8 @@ class KnownConversations:
                         created=event.created,
                         message_count=event.message_count,
                     )
+                case UserChanged(user_id=user_id):
+                    self.users.pop(user_id, None)
 
 
 class BackgroundTasks:

@@ -260,7 +260,7 @@ class HttpClient:
         *,
         params: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
-        content: AsyncIterator[bytes] | None = None,
+        content: AsyncIterator[bytes] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
         whole_seconds: float | None = None,
@@ -273,7 +273,7 @@ class HttpClient:
             url: where to; what it has of a query is kept.
             params: more of the query.
             json: the body, as a JSON object.
-            content: or the body in pieces.
+            content: or the body as bytes, or in pieces.
             headers: more headers.
             seconds: how long the service may be silent; `None`: as the client was told.
             whole_seconds: how long the request and its answer may take; `None`: `ANSWER_SECONDS`.
@@ -317,7 +317,7 @@ class HttpClient:
         url: str,
         params: Mapping[str, Any] | None,
         json: Mapping[str, Any] | None,
-        content: AsyncIterator[bytes] | None,
+        content: AsyncIterator[bytes] | bytes | None,
         headers: Mapping[str, str] | None,
         seconds: float | None,
         *,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from imkit.client.http import (
     ANSWER_BYTES,
@@ -86,6 +86,7 @@ class Rest:
         what: str = "",
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
         repeatable: bool = False,
         signed: bool = True,
     ) -> dict[str, Any]:
@@ -95,7 +96,7 @@ class Rest:
             IMError: as `content` does; `ProtocolError` also if the answer to a success is not a JSON object.
         """
         content = await self.content(
-            method, *path, what=what, params=params, body=body, repeatable=repeatable, signed=signed
+            *(method, *path), what=what, params=params, body=body, form=form, repeatable=repeatable, signed=signed
         )
         found = json_object(content)
         if found is None:
@@ -109,6 +110,7 @@ class Rest:
         what: str = "",
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        form: Mapping[str, str] | None = None,
         repeatable: bool = False,
         signed: bool = True,
         outage_seconds: float = 0.0,
@@ -121,6 +123,7 @@ class Rest:
             what: begins an error's message, such as ``"renaming thread 42"``; default: the method and path.
             params: the query.
             body: a JSON object.
+            form: or a form, which one call of the service wants.
             repeatable: whether carrying it out twice does no harm. Then it is repeated also after a lost answer, and
                 while the service is busy.
             signed: whether to send the bearer token.
@@ -137,12 +140,13 @@ class Rest:
         url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
         line = _line(method, path)
         what = what or line
+        encoded = None if form is None else urlencode(form, quote_via=quote).encode()
 
         async def send_once(headers: dict[str, str]) -> Answer:
-            headers["Content-Type"] = "application/json"
-            self._wire_log.note_request(line, body)
+            headers["Content-Type"] = "application/json" if encoded is None else "application/x-www-form-urlencoded"
+            self._wire_log.note_request(line, body if form is None else form)
             self.requests += 1
-            answer = await self._http.request(method, url, params=params, json=body, headers=headers)
+            answer = await self._http.request(method, url, params=params, json=body, content=encoded, headers=headers)
             self._wire_log.note_answer(line, answer.status, answer.content)
             return answer
 

@@ -58,6 +58,9 @@ _BY_TEXT: dict[str, tuple[type[IMError], int]] = {
     "group member list is full": (LimitReached, 606),
     "are not members of this group": (NotAMember, 602),
 }
+_ATTRIBUTES_HINT = (
+    "A nickname has up to 64 characters, the URL of an avatar 256, and all attributes of a user have 2 KB together."
+)
 _GROUP_NOT_FOUND_TEXTS = ("do not find this group", "does not exist")
 
 
@@ -85,7 +88,7 @@ def refusal(
         return ProtocolError(f"{what} failed", status=status, reason=reason)
     error_code = body.get("error_code")
     error = text(body, "error")
-    reason = (text(body, "error_description") or error or f"HTTP {status}")[:_REASON_CHARACTERS]
+    reason = (text(body, "error_description") or text(body, "desc") or error or f"HTTP {status}")[:_REASON_CHARACTERS]
 
     def refused(kind: type[IMError], code: int | None = None, hint: str | None = None) -> IMError:
         return kind(f"{what} was refused", code=code, status=status, reason=reason, hint=hint)
@@ -108,6 +111,10 @@ def refusal(
         for words, (kind, code) in _BY_TEXT.items():
             if words in reason:
                 return refused(kind, code, "")
+    if status == 403 and "metadata" in path and (error == "data_length_exceed" or "exceeds" in reason):
+        return refused(TooLarge, 603, _ATTRIBUTES_HINT)
+    if status == 403 and "user metadata service not allow" in reason:
+        return refused(ServiceNotEnabled)
     if status == 403:
         return refused(GroupDisabled, 608) if "group is disabled" in reason else refused(Forbidden, 603)
     if status == 413:

@@ -12,6 +12,18 @@ from imkit.errors import InvalidMessage
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 
+def is_user_id(user: object) -> bool:
+    """Return whether the service can have a user with this id.
+
+    Example:
+        >>> is_user_id("alice"), is_user_id("alice?"), is_user_id("..")
+        (True, False, False)
+
+    Source: docs/protocol.md#limits.
+    """
+    return isinstance(user, str) and _USER_ID.fullmatch(user) is not None and user not in (".", "..")
+
+
 def user_id(user: object) -> str:
     """Check a user id, and return it in lower case, as the service stores it.
 
@@ -24,7 +36,7 @@ def user_id(user: object) -> str:
 
     Source: docs/protocol.md#limits.
     """
-    if not isinstance(user, str) or not _USER_ID.fullmatch(user) or user in (".", ".."):
+    if not isinstance(user, str) or not is_user_id(user):
         hint = "A user id has up to 64 letters, digits, _ . and -"
         raise InvalidMessage(f"{user!r:.100} is not a user id", hint=hint)
     return user.lower()

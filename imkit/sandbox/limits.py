@@ -29,7 +29,7 @@ class Limits:
         login_seconds: how long a WebSocket may be open without a login; the official SDK waits 10 s for the answer.
         login_attempts: the most refused logins on one WebSocket.
         unread_seconds: a client that takes nothing of what was sent to it for so long is cut.
-        json_bytes: the largest JSON body of a request.
+        json_bytes: the largest JSON body of a request, and the largest form.
         uploads_at_once: the most uploads that are read at one time.
         uploads_at_once_per_user: the most of these that are of one user.
         attachment_bytes_per_user: the most bytes of one user's attachments.
@@ -51,6 +51,7 @@ class Limits:
         log_records_at_once: the most records in the log at once, after a pause.
         log_record_characters: the longest record; of a longer one the middle is left out.
         name_characters: the longest name of a group or of a user.
+        attribute_bytes: the most bytes of all attributes of a user, with their names; the service has 2 KB as well.
         description_characters: the longest description of a group.
         custom_bytes: the longest `custom` field of a group.
         password_characters: the longest password.
@@ -88,6 +89,7 @@ class Limits:
     log_records_at_once: int = 250
     log_record_characters: int = 4096
     name_characters: int = 128
+    attribute_bytes: int = 2 * KIB
     description_characters: int = 512
     custom_bytes: int = 8 * KIB
     password_characters: int = 1024

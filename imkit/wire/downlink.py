@@ -23,6 +23,7 @@ from imkit.events import (
     MessageRecalled,
     MessageReceived,
     ThreadChanged,
+    UserChanged,
 )
 from imkit.messages import Message, ThreadOverview, ThreadRef, Unknown
 from imkit.repeated_warnings import logger_of_untrusted
@@ -34,6 +35,7 @@ from imkit.wire.keyvalues import decode_ext
 from imkit.wire.rest_message import message_from_json, thread_ref
 from imkit.wire.untrusted_json import json_object, mapping, number, objects, text
 from imkit.wire.uplink import RECALL_EXT
+from imkit.wire.user_attributes import attributes_from_json
 
 logger = logger_of_untrusted("imkit.wire")
 
@@ -296,6 +298,8 @@ _THREAD_OPERATIONS: dict[str, Literal["create", "update", "destroy"]] = {
     "update_msg": "update",
     "delete": "destroy",
 }
+# Source: docs/protocol.md#user-attributes.
+_USER_NOTICES = frozenset({"user_metadata_updated", "contact_metadata_updated", "subscribe_metadata_updated"})
 # Source: docs/protocol.md#notices-to-other-devices.
 _DEVICE_OPERATIONS: dict[int, Literal["create", "destroy", "join", "leave", "rename"]] = {
     MucOperation.THREAD_CREATE: "create",
@@ -327,8 +331,11 @@ _GROUP_OPERATIONS: dict[int, str] = {
 def _decode_notify(meta: Any) -> Event | None:
     notice = json_object(meta.payload)
     data = mapping(notice, "data")
+    kind = text(notice, "type")
+    if kind in _USER_NOTICES:
+        return _decode_user_notice(meta, data)
     operation = _THREAD_OPERATIONS.get(text(data, "operation"))
-    if notice.get("type") != "thread" or operation is None:
+    if kind != "thread" or operation is None:
         return None
     at = from_milliseconds(number(data, "timestamp") or meta.timestamp)
     has_count = "message_count" in data and operation != "destroy"
@@ -344,6 +351,13 @@ def _decode_notify(meta: Any) -> Event | None:
         message_count=number(data, "message_count") if has_count else None,
         last_message=message_from_json(data.get("last_message")),
     )
+
+
+def _decode_user_notice(meta: Any, data: Mapping[str, Any]) -> UserChanged | None:
+    changed = attributes_from_json(mapping(data, "metadata"))
+    at = from_milliseconds(number(data, "lastModified") or meta.timestamp)
+    # A notice to the user's own devices may leave the user out.
+    return UserChanged(text(data, "username") or meta.to.name, changed, at) if changed else None
 
 
 def _decode_muc(body: Any) -> Event | None:

@@ -32,6 +32,7 @@ class Asked:
 
     Attributes:
         body: the JSON body; `…` stands for nothing.
+        form: the body goes as a form.
         statuses: the answers that are right.
         why: for other answers than refusals: why they are right.
     """
@@ -39,6 +40,7 @@ class Asked:
     body: Any = None
     statuses: frozenset[int] = frozenset(REFUSED)
     why: str = ""
+    form: bool = False
 
 
 def granted(why: str, body: Any = None) -> Asked:
@@ -76,6 +78,7 @@ ROUTES: dict[str, Asked] = {
     f"DELETE {APP}/chatgroups/{{id}}/users/{{users}}": Asked(),
     f"POST {APP}/chatgroups/{{id}}/mute": Asked({"usernames": ["{user}"], "mute_duration": -1}),
     f"DELETE {APP}/chatgroups/{{id}}/mute/{{user}}": Asked(),
+    f"GET {APP}/sdk/chatgroups/{{id}}/mute/{{user}}": Asked(),
     f"POST {APP}/chatgroups/{{id}}/admin": Asked({"newadmin": "{me}"}),
     f"DELETE {APP}/chatgroups/{{id}}/admin/{{user}}": Asked(),
     f"POST {APP}/chatgroups/{{id}}/disable": Asked(),
@@ -111,6 +114,8 @@ ROUTES: dict[str, Asked] = {
     f"GET {APP}/users/{{user}}/resources": Asked(),
     f"GET {APP}/users/{{user}}/notification": Asked(),
     f"GET {APP}/sdk/users/{{user}}/token/expires": Asked(),
+    f"POST {APP}/metadata/user/get": granted("users show themselves to all users of the app", {"targets": ["{user}"]}),
+    f"PUT {APP}/metadata/user/{{user}}": Asked({"nickname": "mine"}, form=True),
     # Attachments: whoever has the share-secret may read; the message carries it.
     f"POST {APP}/chatfiles": Asked(None, frozenset({400}), "a file of one's own; without a form it is refused"),
     f"GET {APP}/chatfiles/{{uuid}}": Asked(),
@@ -158,7 +163,8 @@ class Scene:
         for name, value in names.items():
             body = body.replace(f"{{{name}}}", value)
         caller = as_user or self.mallory.api
-        content: dict[str, Any] = {} if body == "null" else {"json": json.loads(body)}
+        kind = "data" if ROUTES[route].form else "json"
+        content: dict[str, Any] = {} if body == "null" else {kind: json.loads(body)}
         return caller.http.request(method, self.server.rest_url + template.format(**names), **content)
 
     def state(self) -> Any:
@@ -172,6 +178,7 @@ class Scene:
             *(alice.ok("GET", f"/threads/chatgroups/{group}")["entities"], alice.page(group), alice.page(thread), acks),
             *(alice.ok("GET", f"/users/{alice.user}/joined_chatgroups")["data"],),
             *(alice.ok("GET", f"/users/{alice.user}/resources")["data"],),
+            *(alice.ok("POST", "/metadata/user/get", json={"targets": [alice.user]})["data"],),
         ]
 
 

@@ -23,6 +23,8 @@ REFUSALS = [
     (403, None, "users [bob] are already in group", "chatgroups", imkit.AlreadyExists, 601),
     (403, None, "group member list is full!", "chatgroups", imkit.LimitReached, 606),
     (400, None, "users [bob] are not members of this group", "chatgroups", imkit.NotAMember, 602),
+    (403, None, "the total length exceeds 2048", "metadata", imkit.TooLarge, 603),
+    (403, None, "user metadata service not allow", "metadata", imkit.ServiceNotEnabled, 505),
     (404, 40011, "", "thread", imkit.ThreadNotFound, 1300),
     (404, 40012, "", "thread", imkit.Forbidden, 52),
     (404, None, "do not find this group", "chatgroups", imkit.GroupNotFound, 605),

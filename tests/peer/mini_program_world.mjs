@@ -40,7 +40,9 @@ function request(options) {
   settle(async () => {
     const { url, data, method = 'POST', header = {} } = options;
     const bare = method === 'GET' || data === undefined || data === null;
-    const body = typeof data === 'string' ? data : JSON.stringify(data);
+    const isForm = header['Content-Type'] === 'application/x-www-form-urlencoded';
+    const encode = isForm ? (fields) => new URLSearchParams(fields).toString() : JSON.stringify;
+    const body = typeof data === 'string' ? data : encode(data);
     const { text, ...rest } = await answerOf(url, { method, headers: header, body: bare ? undefined : body });
     let parsed = text;
     try { parsed = JSON.parse(text); } catch { /* wx hands over the text, and the SDK never settles */ }

@@ -33,6 +33,9 @@ HOSTILE_JSON = [
     '{"type":"thread","data":{"operation":"create","name":"\\ud83c","timestamp":-5,"id":null}}',
     '{"type":"thread","data":{"operation":"update","last_message":{"payload":{"ext":{"\\ud800":[1e999,NaN]},"bodies":'
     '[{"type":"loc","lat":NaN,"lng":1e999}]}}}}',
+    '{"type":"user_metadata_updated","data":{"username":["x"],"lastModified":1e999,"metadata":{"nickname":"\\ud83c"}}}',
+    '{"type":"contact_metadata_updated","data":{"username":7,"metadata":{"mail":[],"gender":' + "9" * 4000 + "}}}",
+    '{"type":{"a":1},"data":[]}',
     '{"thread_overview":{"message_count":1e999,"create_timestamp":"99999999999999999999","last_message":{"id":[]}}}',
     '{"reaction":[{"reaction":"\\ud83c","count":1e999},7,null,' + "[" * 500 + "]" * 500 + "]}",
     "\ufeff{}",

@@ -10,7 +10,7 @@ Source: docs/protocol.md#queues-and-synchronisation, docs/protocol.md#notices.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -244,6 +244,18 @@ class Delivery:
         item = self._store.new_id()
         meta = notices.thread_notice(self.options.app_key, item, id_time(item), thread, operation, operator, last)
         self.deliver_unstored(meta, item, self._groups.members(thread.group_id))
+
+    def tell_user_changed(self, user: str, changed: Mapping[str, str], modified: int) -> None:
+        """Tell a user's devices that are online which attributes of this user have changed.
+
+        The call does not say which device made it, so that device is told as well.
+
+        Source: docs/protocol.md#user-attributes.
+        """
+        if self._online.get(user):
+            item = self._store.new_id()
+            meta = notices.user_notice(self.options.app_key, item, id_time(item), user, changed, modified)
+            self.deliver_unstored(meta, item, [user])
 
     def tell_message_count(self, thread: Thread, operator: str) -> None:
         """Tell every member of the parent group a thread's number of messages and its last message."""

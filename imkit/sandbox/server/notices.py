@@ -9,6 +9,7 @@ Source: docs/protocol.md#notices, docs/protocol.md#thread-marks, docs/protocol.m
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from imkit.sandbox.server.groups import Thread
@@ -123,10 +124,31 @@ def thread_notice(
     }
     if last_message is not None:
         data["last_message"] = last_message
-    payload = compact({"type": "thread", "data": data}).encode("utf-8", "replace")
-    sender = schema.JID(appKey=app_key, name="", domain=USER_DOMAIN)
     receiver = schema.JID(appKey=app_key, name=thread.group_id, domain=GROUP_DOMAIN)
-    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
+    return _json_notice(app_key, item, time, receiver, "thread", data)
+
+
+def user_notice(app_key: str, item: int, time: int, user: str, changed: Mapping[str, str], modified: int) -> bytes:
+    """Return the Meta that tells a user's devices about changed attributes of this user.
+
+    Args:
+        app_key: the app.
+        item: the id of the Meta.
+        time: its time, in ms.
+        user: the user.
+        changed: the new values by the names of the attributes.
+        modified: when they were changed, in ms.
+
+    Source: docs/protocol.md#user-attributes.
+    """
+    data = {"username": user, "metadata": dict(changed), "lastModified": modified}
+    receiver = schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN)
+    return _json_notice(app_key, item, time, receiver, "user_metadata_updated", data)
+
+
+def _json_notice(app_key: str, item: int, time: int, receiver: Any, kind: str, data: dict[str, Any]) -> bytes:
+    payload = compact({"type": kind, "data": data}).encode("utf-8", "replace")
+    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, schema.JID(appKey=app_key, domain=USER_DOMAIN))
 
 
 def own_notice(app_key: str, item: int, time: int, user: str, kind: str, data: dict[str, Any]) -> bytes:

@@ -61,7 +61,20 @@ def is_json(request: Request) -> bool:
     A page of another site can send a form or plain text to this machine without asking. It cannot send this content
     type without a preflight request, in which the browser asks for permission.
     """
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+    return _content_type(request) == "application/json"
+
+
+def is_form(request: Request) -> bool:
+    """Return whether a request says that its body is a form.
+
+    A page of another site can send one without asking. So only a call that needs a token, which no browser adds by
+    itself, may take a form.
+    """
+    return _content_type(request) == "application/x-www-form-urlencoded"
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _too_large(most: int) -> RestError:

@@ -29,7 +29,7 @@ from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.msync import MsyncServer
 from imkit.sandbox.server.permissions import app_only, user_or_app
 from imkit.sandbox.server.quotas import Quotas
-from imkit.sandbox.server.request_body import is_json, read_body
+from imkit.sandbox.server.request_body import is_form, is_json, read_body
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_user
 from imkit.sandbox.server.store import Store, now_ms
 from imkit.sandbox.server.uplink import Uplink
@@ -73,6 +73,7 @@ def route(
     needs_token: bool = True,
     plain: bool = False,
     lists: bool = False,
+    form: bool = False,
     needs_room: bool = False,
 ) -> Route:
     """Return a route that checks app and token, runs the handler as one unit of work, and wraps its answer.
@@ -85,6 +86,7 @@ def route(
         needs_token: refuse the call without a valid token.
         plain: reply with the handler's fields alone, without the envelope.
         lists: the body may also be a list.
+        form: the body is a form instead of JSON. Such a call must need a token: see `request_body.is_form`.
         needs_room: refuse the call if the store is nearly full: it adds members or notices.
     """
 
@@ -92,8 +94,10 @@ def route(
         started = now_ms()
         check_app(backend, request)
         user = authenticate(backend, request) if needs_token else None
-        raw = await read_json(backend, request, has_token=needs_token)
-        body = rest_replies.parse_body(raw, lists=lists)
+        if form:
+            body = rest_replies.parse_form(await read_form(backend, request))
+        else:
+            body = rest_replies.parse_body(await read_json(backend, request, has_token=needs_token), lists=lists)
         call = Call(user, request.path_params, request.query_params, body, request.headers)
         with backend.delivery.unit():
             if needs_room:
@@ -116,6 +120,16 @@ async def read_json(backend: Backend, request: Request, *, has_token: bool = Fal
     raw = await read_body(request, limits, limits.json_bytes)
     if raw and not has_token and not is_json(request):
         raise RestError(415, "unsupported_media_type", "the body must be JSON, with Content-Type: application/json")
+    return raw
+
+
+async def read_form(backend: Backend, request: Request) -> bytes:
+    """Return the body of a request; refuse a body that does not say that it is a form."""
+    limits = backend.options.limits
+    raw = await read_body(request, limits, limits.json_bytes)
+    if raw and not is_form(request):
+        description = "the body must be a form, with Content-Type: application/x-www-form-urlencoded"
+        raise RestError(415, "unsupported_media_type", description)
     return raw
 
 

@@ -44,6 +44,7 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "POST", "/chatgroups/{id}/users/{user}", add_one, needs_room=True),
         route(backend, "DELETE", "/chatgroups/{id}/users/{users}", remove),
         route(backend, "POST", "/chatgroups/{id}/mute", mute),
+        route(backend, "GET", "/sdk/chatgroups/{id}/mute/{user}", is_muted),
         route(backend, "DELETE", "/chatgroups/{id}/mute/{user}", unmute),
         route(backend, "POST", "/chatgroups/{id}/admin", add_admin),
         route(backend, "DELETE", "/chatgroups/{id}/admin/{user}", remove_admin),
@@ -359,6 +360,14 @@ def mute(backend: Backend, call: Call) -> dict[str, Any]:
     for user in users:
         backend.groups.mute(group.id, user, until)
     return {"data": [{"result": True, "expire": until, "user": user} for user in users]}
+
+
+def is_muted(backend: Backend, call: Call) -> dict[str, Any]:
+    """GET /sdk/chatgroups/{id}/mute/{user}: whether a user is muted, for that user alone and the app."""
+    group = group_of(backend.groups, call)
+    user = user_or_app(call, call.path["user"])
+    member_of(backend.groups, call, group)
+    return {"data": backend.groups.muted(user, group.id)}
 
 
 def unmute(backend: Backend, call: Call) -> dict[str, Any]:

@@ -11,11 +11,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 from imkit.sandbox.server.store import now_ms
 
 PAGE_LIMIT = 50  # the largest page size
 DEFAULT_LIMIT = 20
+_FORM_FIELDS = 100
 
 # The `error_code` of refusals; the official SDK reads it and the HTTP status. Source: docs/protocol.md#errors.
 THREAD_EXISTS = 40002
@@ -219,6 +221,19 @@ def parse_body(raw: bytes, *, lists: bool = False) -> Any:
     if not isinstance(body, (dict, list) if lists else dict):
         raise bad_request("the body is not a JSON object", "json_parse")
     return body
+
+
+def parse_form(raw: bytes) -> dict[str, str]:
+    """Return the fields of a form in UTF-8; of a field that comes twice the last value counts.
+
+    Example:
+        >>> parse_form(b"nickname=%E5%B0%8F%E7%BE%8E&sign=")
+        {'nickname': '小美', 'sign': ''}
+    """
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_FORM_FIELDS))
+    except ValueError:
+        raise bad_request("the body is not a form in UTF-8, or has too many fields") from None
 
 
 def _refuse_number(text: str) -> NoReturn:

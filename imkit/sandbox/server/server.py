@@ -30,6 +30,7 @@ from imkit.sandbox.server import (
     rest_imkit,
     rest_settings,
     rest_threads,
+    rest_user_attributes,
 )
 from imkit.sandbox.server.conversations import Conversations
 from imkit.sandbox.server.delivery import Delivery
@@ -82,6 +83,7 @@ class Application:
             *rest.routes(self.backend),
             *rest_groups.routes(self.backend),
             *rest_settings.routes(self.backend),
+            *rest_user_attributes.routes(self.backend),
             *rest_attachments.routes(self.backend),
         ]
         self.last_call = time.monotonic()

@@ -85,6 +85,8 @@ CREATE INDEX IF NOT EXISTS conversation_views_by_user ON conversation_views (use
 CREATE TABLE IF NOT EXISTS forgotten_messages (
     conversation TEXT NOT NULL, user TEXT NOT NULL, message INTEGER NOT NULL,
     PRIMARY KEY (conversation, user, message)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS user_attributes (
+    user TEXT PRIMARY KEY, attributes TEXT NOT NULL, modified INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 _LOCKED_SECONDS = 1.0  # how long to wait for another program that has the file; no client is served meanwhile

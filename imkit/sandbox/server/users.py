@@ -1,12 +1,14 @@
-"""Users, their passwords and their tokens."""
+"""Users, their passwords, their tokens and their attributes (用户属性)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
 import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from imkit.sandbox.limits import Limits
@@ -71,7 +73,7 @@ def _hash_password(password: str, salt: bytes) -> str:
 
 
 class Users:
-    """Stores users and tokens.
+    """Stores users, tokens and attributes.
 
     Example:
         >>> store = Store(None)
@@ -131,9 +133,27 @@ class Users:
             "DELETE FROM devices WHERE user = ?",
             "DELETE FROM conversation_views WHERE user = ?",
             "DELETE FROM forgotten_messages WHERE user = ?",
+            "DELETE FROM user_attributes WHERE user = ?",
         ):
             self._store.execute(statement, (name,))
         self._known.discard(name)
+
+    def attributes(self, names: Iterable[str]) -> dict[str, tuple[dict[str, str], int]]:
+        """Return the attributes (用户属性) of users and when each user's were changed (ms), for users that have any."""
+        found = self._store.rows(
+            "SELECT user, attributes, modified FROM user_attributes WHERE user IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(names)),),
+        )
+        return {user: (json.loads(attributes), modified) for user, attributes, modified in found}
+
+    def set_attributes(self, name: str, attributes: Mapping[str, str]) -> int:
+        """Replace the attributes of a user; return the time of the change (ms)."""
+        now = self._store.clock()
+        self._store.execute(
+            "INSERT OR REPLACE INTO user_attributes VALUES (?, ?, ?)",
+            (name, json.dumps(dict(attributes), ensure_ascii=False), now),
+        )
+        return now
 
     def new_token(self, user: str | None, seconds: float) -> tuple[str, int]:
         """Issue a token for a user, or for the app (None); return it and when it expires (ms).
