@@ -1,7 +1,7 @@
 """`Conversation`: what a group and a thread have in common, an id and messages.
 
 Source: docs/protocol.md#sending, docs/protocol.md#thread-marks, docs/protocol.md#recall,
-docs/protocol.md#roaming-history.
+docs/protocol.md#reactions, docs/protocol.md#roaming-history.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from imkit.client import reactions
 from imkit.client import send as sending
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress
@@ -17,7 +18,7 @@ from imkit.client.roaming import Order, Progress, Query
 from imkit.errors import InvalidMessage
 from imkit.history.arguments import Moment, query
 from imkit.history.message_pages import PageWalk
-from imkit.messages import Body, Message
+from imkit.messages import Body, Message, Reaction
 from imkit.portal import blocking
 from imkit.wire.untrusted_json import is_id
 
@@ -150,6 +151,77 @@ class Conversation:
         Source: docs/protocol.md#read-receipts.
         """
         await sending.acknowledge(self.account, self.target(), message_id(message), words)
+
+    @blocking
+    async def react(self, message: Message | str, reaction: str) -> None:
+        """Add a reaction (回应) to a message. Everybody in the conversation gets a `ReactionChanged`.
+
+        Args:
+            message: the message, or its id.
+            reaction: an emoji, or another text of up to 128 characters. A message takes 20 different ones, by default.
+
+        Raises:
+            InvalidMessage: `reaction` is empty or too long.
+            AlreadyExists: this user has reacted so already.
+            LimitReached: the message has 20 other reactions.
+            NotAMember: this user is not in the group or the thread.
+            Forbidden: there is no such message here any more.
+            ServiceNotEnabled: the app has reactions switched off.
+
+        Example:
+            >>> bob.thread(thread.id).react(sent, "👍")
+            >>> thread.reactions(sent)
+            [Reaction(reaction='👍', count=1, users=('bob',), mine=False)]
+
+        Source: docs/protocol.md#reactions.
+        """
+        await reactions.react(self.account, message_id(message), reaction)
+
+    @blocking
+    async def unreact(self, message: Message | str, reaction: str) -> None:
+        """Take a reaction (回应) of this user back. Everybody in the conversation gets a `ReactionChanged`.
+
+        Args:
+            message: the message, or its id.
+            reaction: the reaction, as in `react`.
+
+        Raises:
+            InvalidMessage: `reaction` is empty or too long.
+            Forbidden: this user has not reacted so, or there is no such message here any more.
+
+        Example:
+            >>> thread.react(sent, "👍")
+            >>> thread.unreact(sent, "👍")
+            >>> thread.reactions(sent)
+            []
+
+        Source: docs/protocol.md#reactions.
+        """
+        await reactions.unreact(self.account, message_id(message), reaction)
+
+    @blocking
+    async def reactions(self, message: Message | str) -> list[Reaction]:
+        """Return all reactions (回应) to a message, each with all of its users.
+
+        `Message.reactions` of a history names only the first users of each reaction. This call asks for the others:
+        one more request for every 50 users of a reaction.
+
+        Args:
+            message: the message, or its id.
+
+        Raises:
+            NotAMember: this user is not in the group or the thread.
+
+        Example:
+            >>> thread.react(sent, "🍵")
+            >>> bob.thread(thread.id).react(sent, "🍵")
+            >>> [tea] = thread.reactions(sent)
+            >>> tea.count, tea.users, tea.mine
+            (2, ('alice', 'bob'), True)
+
+        Source: docs/protocol.md#reactions.
+        """
+        return await reactions.reactions(self.account, self._id, message_id(message))
 
     @blocking
     async def history(

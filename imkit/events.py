@@ -110,6 +110,37 @@ class MessageRecalled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ReactionChanged(Event):
+    """A user added a reaction (回应) to a message, or removed one. Everybody in the conversation receives this.
+
+    Attributes:
+        message_id: the id of the message.
+        to: the id of the thread or the group of the message; in a one-to-one conversation the other user.
+        reaction: the reaction, such as ``"👍"``.
+        by: the user id of the user who added or removed it.
+        operation: ``"added"`` or ``"removed"``.
+        count: how many users have given this reaction now.
+        at: when, an aware datetime in UTC.
+
+    Example:
+        >>> thread.react(sent, "👍")
+        >>> change = bob.events(imkit.ReactionChanged).next(timeout=10)
+        >>> change.by, change.reaction, change.operation, change.count
+        ('alice', '👍', 'added', 1)
+
+    Source: docs/protocol.md#reactions.
+    """
+
+    message_id: str
+    to: str
+    reaction: str
+    by: str
+    operation: Literal["added", "removed"]
+    count: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ThreadChanged(Event):
     """A thread was created, changed or destroyed, or lost a member. All members of its group receive this.
 

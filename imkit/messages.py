@@ -357,6 +357,25 @@ class ThreadOverview:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """A reaction (回应) to a message, and the users who gave it.
+
+    Args:
+        reaction: an emoji, or another text of up to 128 characters.
+        count: the number of users.
+        users: their user ids, the earliest first.
+        mine: whether this session's user is one of them.
+
+    Source: docs/protocol.md#reactions.
+    """
+
+    reaction: str
+    count: int
+    users: tuple[str, ...]
+    mine: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message, as the server gave it.
 

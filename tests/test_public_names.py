@@ -20,10 +20,10 @@ from tests.public_docstrings import documented
 ROOT = Path(__file__).parents[1]
 FRONT = "App Archive Group Sandbox Session Thread User explore login widgets"
 BODIES = "Text Image Audio Video File Location Command Custom Combine Unknown"
-MESSAGES = "Message Quote ThreadRef ALL"
+MESSAGES = "Message Quote Reaction ThreadRef ALL"
 EVENTS = """
-    Event MessageReceived MessageEdited MessageRecalled ThreadChanged DeviceChanged GroupChanged Connected Disconnected
-    TokenExpiring LoggedOut Dropped UserChanged
+    Event MessageReceived MessageEdited MessageRecalled ReactionChanged ThreadChanged DeviceChanged GroupChanged
+    Connected Disconnected TokenExpiring LoggedOut Dropped UserChanged
 """
 ERRORS = """
     IMError AuthError TokenExpired KickedOff NotFound ThreadNotFound GroupNotFound MessageNotFound Forbidden NotAMember

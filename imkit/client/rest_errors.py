@@ -52,11 +52,21 @@ _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40012: (Forbidden, 52),
 }
 _REASON_CHARACTERS = 1_000  # of the service's words: they go into errors, logs and tables
-# By words of a text that says all there is to say.
-_BY_TEXT: dict[str, tuple[type[IMError], int]] = {
-    "already in group": (AlreadyExists, 601),
-    "group member list is full": (LimitReached, 606),
-    "are not members of this group": (NotAMember, 602),
+# By words of a text: the error class, the official SDK's error type, and a hint if the text does not say all.
+_BY_TEXT: dict[str, tuple[type[IMError], int, str]] = {
+    "already in group": (AlreadyExists, 601, ""),
+    "group member list is full": (LimitReached, 606, ""),
+    "are not members of this group": (NotAMember, 602, ""),
+    "the user is already operation this message": (AlreadyExists, 1101, "This user has reacted so already."),
+    "The quantity has exceeded the limit!": (LimitReached, 50, "A message takes 20 different reactions, by default."),
+    "The user not in this group!": (NotAMember, 602, "Join the thread or the group first."),
+    "the user operation is illegal!": (
+        *(Forbidden, 1103),
+        "The message is not here any more, or this user is not in its conversation or has not reacted so.",
+    ),
+    "this appKey is not open reaction service!": (ServiceNotEnabled, 505, "The app's console has a switch for it."),
+    "this message is creating reaction, please try again.": (ServiceBusy, 1102, ""),
+    "groupId can not be null!": (GroupNotFound, 605, ""),
 }
 _ATTRIBUTES_HINT = (
     "A nickname has up to 64 characters, the URL of an avatar 256, and all attributes of a user have 2 KB together."
@@ -108,9 +118,9 @@ def refusal(
     if status == 404:
         return refused(NotFound)
     if status in (400, 403):
-        for words, (kind, code) in _BY_TEXT.items():
+        for words, (kind, code, hint) in _BY_TEXT.items():
             if words in reason:
-                return refused(kind, code, "")
+                return refused(kind, code, hint)
     if status == 403 and "metadata" in path and (error == "data_length_exceed" or "exceeds" in reason):
         return refused(TooLarge, 603, _ATTRIBUTES_HINT)
     if status == 403 and "user metadata service not allow" in reason:

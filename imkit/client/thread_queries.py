@@ -6,7 +6,7 @@ Source: docs/protocol.md#thread-calls.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from imkit.client.account import Account
@@ -101,7 +101,25 @@ async def readable_last_messages(
     return newest, refusals
 
 
-async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerator[dict[str, Any], None]:
+def _cursor_params(cursor: str) -> dict[str, Any]:
+    return {"limit": LIST_PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
+
+
+def _list_page(answer: dict[str, Any]) -> tuple[object, str]:
+    data = answer.get("data")
+    listed = data.get("affiliations") if isinstance(data, dict) else data
+    # An answer whose entries are in "data" has an empty list of "entities" as well.
+    entries = answer.get("entities") or listed
+    return entries, text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
+
+
+async def cursor_pages(
+    account: Account,
+    what: str,
+    *path: str,
+    params: Callable[[str], dict[str, Any]] = _cursor_params,
+    page: Callable[[dict[str, Any]], tuple[object, str]] = _list_page,
+) -> AsyncGenerator[dict[str, Any], None]:
     """Yield each answer of a paged list.
 
     Some lists give a cursor with their last page too. So an empty page also ends a list, and so does a cursor that was
@@ -111,6 +129,8 @@ async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerato
         account: the login that asks.
         what: names the list in error messages, such as ``"the members of thread 42"``.
         *path: the parts of the REST path.
+        params: returns the query that asks for the page of a cursor; `""` stands for the first page.
+        page: returns the entries of an answer, and the cursor of the next page, or `""`.
 
     Raises:
         ProtocolError: an answer is not a page of a list, or the list does not end.
@@ -119,14 +139,10 @@ async def cursor_pages(account: Account, what: str, *path: str) -> AsyncGenerato
     followed: set[int] = set()  # hashes: a service chooses how long its cursors are
     pages = ListPages(what)
     while True:
-        params = {"limit": LIST_PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
-        answer = await account.rest.get(*path, what=f"asking for {what}", params=params)
-        data = answer.get("data")
-        listed = data.get("affiliations") if isinstance(data, dict) else data
-        # An answer whose entries are in "data" has an empty list of "entities" as well.
-        count = pages.count(answer.get("entities") or listed)
+        answer = await account.rest.get(*path, what=f"asking for {what}", params=params(cursor))
+        entries, cursor = page(answer)
+        count = pages.count(entries)
         yield answer
-        cursor = text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
         if not cursor or hash(cursor) in followed or not count:
             return
         if len(cursor) > MAX_CURSOR_CHARACTERS:

@@ -9,7 +9,7 @@ Source: docs/protocol.md#thread-marks, docs/protocol.md#recall, docs/protocol.md
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from imkit.events import (
     MessageEdited,
     MessageRecalled,
     MessageReceived,
+    ReactionChanged,
     ThreadChanged,
     UserChanged,
 )
@@ -33,7 +34,7 @@ from imkit.wire.codec import decode_content
 from imkit.wire.enums import BodyType, MucOperation, NameSpace, StatisticsOperation
 from imkit.wire.keyvalues import decode_ext
 from imkit.wire.rest_message import message_from_json, thread_ref
-from imkit.wire.untrusted_json import json_object, mapping, number, objects, text
+from imkit.wire.untrusted_json import identifier, json_object, mapping, number, objects, text
 from imkit.wire.uplink import RECALL_EXT
 from imkit.wire.user_attributes import attributes_from_json
 
@@ -84,8 +85,10 @@ def parse_meta(data: bytes) -> Any:
         return None
 
 
-def decode_meta(data: bytes, meta: Any = None) -> Event | Kicked | None:
+def decode_meta(data: bytes, meta: Any = None) -> Event | tuple[Event, ...] | Kicked | None:
     """Return what one Meta reports: an event, the end of this login, or `None` if the Meta reports neither.
+
+    A notice of reactions can report several events; it gives a tuple.
 
     A Meta that cannot be decoded becomes a `MessageReceived` whose body is `Unknown` and keeps the bytes, so that the
     Metas before and after it are not lost.
@@ -101,7 +104,7 @@ def decode_meta(data: bytes, meta: Any = None) -> Event | Kicked | None:
         return MessageReceived(_undecoded_message(data, type(error).__name__))
 
 
-def _decode(meta: Any) -> Event | Kicked | None:
+def _decode(meta: Any) -> Event | tuple[Event, ...] | Kicked | None:
     namespace = meta.ns if meta.HasField("ns") else None
     if namespace == _CHAT:
         return _decode_chat(meta)
@@ -328,10 +331,16 @@ _GROUP_OPERATIONS: dict[int, str] = {
 }
 
 
-def _decode_notify(meta: Any) -> Event | None:
+# Source: docs/protocol.md#reactions.
+_REACTION_OPERATIONS: dict[str, Literal["added", "removed"]] = {"create": "added", "delete": "removed"}
+
+
+def _decode_notify(meta: Any) -> Event | tuple[Event, ...] | None:
     notice = json_object(meta.payload)
-    data = mapping(notice, "data")
     kind = text(notice, "type")
+    if kind == "reaction":
+        return tuple(_reaction_changes(notice, meta.timestamp))
+    data = mapping(notice, "data")
     if kind in _USER_NOTICES:
         return _decode_user_notice(meta, data)
     operation = _THREAD_OPERATIONS.get(text(data, "operation"))
@@ -358,6 +367,25 @@ def _decode_user_notice(meta: Any, data: Mapping[str, Any]) -> UserChanged | Non
     at = from_milliseconds(number(data, "lastModified") or meta.timestamp)
     # A notice to the user's own devices may leave the user out.
     return UserChanged(text(data, "username") or meta.to.name, changed, at) if changed else None
+
+
+def _reaction_changes(notice: Mapping[str, Any], notified: int) -> Iterator[ReactionChanged]:
+    """Yield an event for each operation in a notice. The notice also lists the reactions that have not changed."""
+    for entry in objects(notice, "data"):
+        message_id = identifier(entry, "messageId")
+        for reaction in objects(entry, "reactions") if message_id else ():
+            for step in objects(reaction, "op"):
+                operation = _REACTION_OPERATIONS.get(text(step, "reactionType"))
+                if operation is not None:
+                    yield ReactionChanged(
+                        message_id=message_id,
+                        to=text(entry, "to"),
+                        reaction=text(reaction, "reaction"),
+                        by=text(step, "operator"),
+                        operation=operation,
+                        count=number(reaction, "count"),
+                        at=from_milliseconds(number(entry, "ts") or notified),
+                    )
 
 
 def _decode_muc(body: Any) -> Event | None:

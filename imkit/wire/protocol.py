@@ -413,8 +413,8 @@ class ClientProtocol:
             decoded = decode_meta(data, meta)
             if isinstance(decoded, Kicked):
                 outputs.append(decoded)
-            elif decoded is not None:
-                events.append(decoded)
+            elif decoded:
+                events += decoded if isinstance(decoded, tuple) else (decoded,)
                 size_bytes += len(data)
             if isinstance(decoded, MessageRecalled):  # a later page must not deliver the recalled message
                 self._remember((NameSpace.CHAT, int(decoded.message_id)))

@@ -89,6 +89,10 @@ ROUTES: dict[str, Asked] = {
     # Messages.
     f"POST {APP}/users/{{user}}/messageroaming": Asked({"queue": f"{{id}}@{GROUP_DOMAIN}"}),
     f"GET {APP}/chatgroups/{{id}}/acks/{{message}}": Asked(),
+    f"POST {APP}/reaction/user/{{user}}": Asked({"msgId": "{message}", "message": "👍"}),
+    f"DELETE {APP}/reaction/user/{{user}}": Asked(),
+    f"GET {APP}/reaction/user/{{user}}": Asked(),
+    f"GET {APP}/reaction/user/{{user}}/detail": Asked(),
     f"POST {APP}/messages/msg_recall": Asked({"msg_id": "{message}", "to": "{id}", "chat_type": "groupchat"}),
     # The list of conversations. {user} is Alice, {id} her group.
     f"GET {APP}/sdk/user/{{user}}/user_channels/list": Asked(),

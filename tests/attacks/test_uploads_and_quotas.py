@@ -332,7 +332,11 @@ FIELDS = (
     *("owner", "groupname", "name", "desc", "description", "members", "maxusers", "custom", "avatar", "public"),
     *("newowner", "newadmin", "usernames", "mute_duration", "msg_id", "group_id", "threadIds", "queue", "start"),
     *("pull_number", "is_positive", "startTime", "endTime", "msgType", "userId", "to", "from", "chat_type", "force"),
+    *("msgId", "message"),
 )
+
+
+QUERY = ("limit", "cursor", "pagenum", "pagesize", "sort", "msgIdList", "msgId", "message", "groupId", "pageSize")
 
 
 def test_no_value_makes_a_handler_fail(usual: Served) -> None:
@@ -343,13 +347,13 @@ def test_no_value_makes_a_handler_fail(usual: Served) -> None:
     thread = alice.api.thread(group, parent := alice.send(group, "parent"))
     right |= {"group_id": group, "msg_id": str(parent), "queue": f"{thread}@conference.easemob.com", "to": thread}
     names = {"organization": "imkit", "application": "sandbox", "group": group, "user": user, "users": user}
-    names |= {"message": str(parent), "uuid": "x"}
+    names |= {"message": str(parent), "uuid": "x", "kind": "group"}
     connection = HTTPConnection("127.0.0.1", usual.port, timeout=WAIT)
     for route in usual.server.application.routes:
         path = route.path.format(**names, id=thread if "/thread" in route.path else group)
         for method in (route.methods or set()) - {"DELETE", "HEAD"}:
             for value in WRONG_VALUES:
-                query = urlencode(dict.fromkeys(("limit", "cursor", "pagenum", "pagesize", "sort"), str(value)[:1000]))
+                query = urlencode(dict.fromkeys(QUERY, str(value)[:1000]))
                 wrong = dict.fromkeys(FIELDS, value)
                 for api, body in ((alice.api, wrong), (alice.api, wrong | right), (app, wrong | right)):
                     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {api.token}"}

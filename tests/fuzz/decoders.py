@@ -126,9 +126,10 @@ def fuzz_frames(data: bytes) -> None:
 
 
 def fuzz_meta(data: bytes) -> None:
-    event = decode_meta(data)
-    if isinstance(event, Event):
-        check_event(event)
+    decoded = decode_meta(data)
+    for event in decoded if isinstance(decoded, tuple) else (decoded,):
+        if isinstance(event, Event):
+            check_event(event)
 
 
 def fuzz_notice(data: bytes) -> None:

@@ -16,8 +16,9 @@ import { enterMiniProgramWorld } from './mini_program_world.mjs';
 
 const EVENTS = [
   'onTextMessage', 'onImageMessage', 'onAudioMessage', 'onVideoMessage', 'onFileMessage', 'onLocationMessage',
-  'onCmdMessage', 'onCustomMessage', 'onCombineMessage', 'onRecallMessage', 'onModifiedMessage', 'onReadMessage', 'onChannelMessage',
-  'onChatThreadChange', 'onGroupEvent', 'onMultiDeviceEvent', 'onConnected', 'onDisconnected', 'onReconnecting',
+  'onCmdMessage', 'onCustomMessage', 'onCombineMessage', 'onRecallMessage', 'onModifiedMessage', 'onReadMessage',
+  'onReactionChange', 'onChannelMessage', 'onChatThreadChange', 'onGroupEvent', 'onMultiDeviceEvent', 'onConnected',
+  'onDisconnected', 'onReconnecting',
   'onError', 'onTokenWillExpire', 'onTokenExpired', 'onOfflineMessageSyncStart', 'onOfflineMessageSyncFinish',
 ];
 

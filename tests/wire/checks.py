@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from imkit.errors import IMError
-from imkit.events import Event, MessageEdited, MessageRecalled, MessageReceived, ThreadChanged
+from imkit.events import Event, MessageEdited, MessageRecalled, MessageReceived, ReactionChanged, ThreadChanged
 from imkit.messages import (
     Message,
 )
 from imkit.wire.downlink import Kicked, decode_edit_answer
 from imkit.wire.keyvalues import json_text
 from imkit.wire.protocol import Deliver, FirstUnread, LoginRefused, Output, SendAnswered
+from imkit.wire.untrusted_json import is_id
 
 
 def check_message(message: Message) -> None:
@@ -38,12 +39,21 @@ def check_message(message: Message) -> None:
 
 
 def check_event(event: object) -> None:
+    if isinstance(event, tuple):  # what a notice with several events gives
+        for each in event:
+            check_event(each)
+        return
     assert isinstance(event, Event | Kicked | None)
     repr(event).encode()
     if isinstance(event, MessageReceived | MessageEdited):
         check_message(event.message)
     if isinstance(event, MessageRecalled):
         event.ext.encode()
+    if isinstance(event, ReactionChanged):
+        assert is_id(event.message_id)
+        for part in (event.to, event.reaction, event.by):
+            part.encode()
+        assert -(2**63) <= event.count < 2**63
     if isinstance(event, ThreadChanged):
         for part in (event.thread_id, event.name, event.group_id, event.operator, event.parent_id):
             part.encode()

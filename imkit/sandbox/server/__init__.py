@@ -9,7 +9,7 @@ Where things are:
 - `notices`: builds thread notices, group events and the marks of messages.
 - `rest` and `rest_…`: the REST calls. `middleware`: CORS, latency, rate limit and faults around them.
 - `tcp_connections`, `request_body`, `host_names`, `quotas`: how many connections, how slow, how much, under which name.
-- `users`, `groups`, `message_record`, `store`: the data.
+- `users`, `groups`, `message_record`, `reactions`, `store`: the data.
 - `demo`: a made-up community.
 
 The server may import `imkit.wire` and the sandbox's settings, but never `imkit.client`: a mistake in shared code would

@@ -20,11 +20,12 @@ from imkit.sandbox.server import notices
 from imkit.sandbox.server.addresses import SYSTEM_QUEUE, queue_jid
 from imkit.sandbox.server.device_queues import DeviceQueues
 from imkit.sandbox.server.groups import Groups, Thread
-from imkit.sandbox.server.message_record import MessageRecord
+from imkit.sandbox.server.message_record import MessageRecord, StoredMessage, users_of_direct
 from imkit.sandbox.server.rest_message import last_message
 from imkit.sandbox.server.store import Store, id_time
 from imkit.wire import schema
 from imkit.wire.enums import FrameCommand, MSyncVersion, MucOperation, StatisticsOperation, StatusCode
+from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
 _OK = schema.Status(errorCode=StatusCode.OK)
 
@@ -260,6 +261,38 @@ class Delivery:
     def tell_message_count(self, thread: Thread, operator: str) -> None:
         """Tell every member of the parent group a thread's number of messages and its last message."""
         self.tell_thread_changed(thread, "update_msg", operator, last_message(self._record.last(thread.id)))
+
+    def tell_reaction(
+        self,
+        message: StoredMessage,
+        operator: str,
+        reactions: list[dict[str, Any]],
+        *,
+        origin: tuple[str, str | None] = ("", None),
+    ) -> None:
+        """Tell everybody in the conversation of a message that a user has added or removed a reaction.
+
+        Args:
+            message: the message.
+            operator: the user.
+            reactions: as for `notices.reaction_notice`.
+            origin: as for `deliver`.
+        """
+        item = self._store.new_id()
+        users = users_of_direct(message.conversation)
+        if users:
+            other = users[0] if operator == users[1] else users[1]
+            receiver = schema.JID(appKey=self.options.app_key, name=other, domain=USER_DOMAIN)
+        else:
+            receiver = schema.JID(appKey=self.options.app_key, name=message.conversation, domain=GROUP_DOMAIN)
+        meta = notices.reaction_notice(
+            *(self.options.app_key, item, id_time(item)),
+            message=message.id,
+            operator=operator,
+            receiver=receiver,
+            reactions=reactions,
+        )
+        self.deliver_unstored(meta, item, users or self._groups.members(message.conversation), origin=origin)
 
     def tell_conversation_event(
         self,

@@ -96,6 +96,17 @@ def direct_conversation(one: str, other: str) -> str:
     return ":".join(sorted((one, other)))
 
 
+def users_of_direct(conversation: str) -> tuple[str, ...]:
+    """Return the two users of a one-to-one conversation; nobody for a group or a thread.
+
+    Example:
+        >>> users_of_direct(direct_conversation("bob", "alice"))
+        ('alice', 'bob')
+    """
+    one, colon, other = conversation.partition(":")
+    return (one, other) if colon else ()
+
+
 class MessageRecord:
     """Stores messages by conversation: a group's or thread's id, or a pair of users (`direct_conversation`).
 

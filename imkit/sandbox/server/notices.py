@@ -169,6 +169,35 @@ def own_notice(app_key: str, item: int, time: int, user: str, kind: str, data: d
     return _meta(item, time, NameSpace.NOTIFY, jid, payload, jid)
 
 
+def reaction_notice(
+    app_key: str, item: int, time: int, *, message: int, operator: str, receiver: Any, reactions: list[dict[str, Any]]
+) -> bytes:
+    """Return the Meta that tells of a reaction that was added or removed.
+
+    Args:
+        app_key: the app.
+        item: the id of the Meta.
+        time: its time, in ms.
+        message: the message.
+        operator: the user who did it.
+        receiver: the JID of the group or thread, or of the other user of a one-to-one conversation.
+        reactions: all reactions to the message as they are now; the one that has changed has an `op`.
+
+    Source: docs/protocol.md#reactions.
+    """
+    data = {
+        "messageId": str(message),
+        "from": operator,
+        "to": receiver.name,
+        "channel_type": "groupchat" if receiver.domain == GROUP_DOMAIN else "chat",
+        "ts": time,
+        "reactions": reactions,
+    }
+    payload = compact({"type": "reaction", "data": [data]}).encode("utf-8", "replace")
+    sender = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN)
+    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
+
+
 def conversation_event(
     app_key: str,
     item: int,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from imkit.sandbox.options import Options
 from imkit.sandbox.server.groups import Group, Groups, Thread
-from imkit.sandbox.server.message_record import StoredMessage
+from imkit.sandbox.server.message_record import StoredMessage, users_of_direct
 from imkit.sandbox.server.rest_replies import Call, RestError, forbidden, no_permission, no_such_group, no_such_thread
 from imkit.sandbox.server.store import id_time
 from imkit.wire.enums import StatusCode
@@ -125,6 +125,11 @@ def check_may_read(groups: Groups, call: Call, user: str, conversation: str) -> 
     """
     if call.user is not None and user not in groups.members(conversation):
         raise RestError(403, "forbidden_op", f"user {user} is not in {conversation}")
+
+
+def is_in(groups: Groups, user: str, conversation: str) -> bool:
+    """Return whether a user is in a conversation: a member of a group or a thread, or one of two."""
+    return user in (users_of_direct(conversation) or groups.members(conversation))
 
 
 # ---------------------------------------------------------------- socket: sends

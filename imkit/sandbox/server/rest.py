@@ -29,6 +29,7 @@ from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.msync import MsyncServer
 from imkit.sandbox.server.permissions import app_only, user_or_app
 from imkit.sandbox.server.quotas import Quotas
+from imkit.sandbox.server.reactions import Reactions
 from imkit.sandbox.server.request_body import is_form, is_json, read_body
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_user
 from imkit.sandbox.server.store import Store, now_ms
@@ -59,6 +60,7 @@ class Backend:
     msync: MsyncServer
     quotas: Quotas
     conversations: Conversations
+    reactions: Reactions
 
 
 Handler = Callable[[Backend, Call], dict[str, Any]]

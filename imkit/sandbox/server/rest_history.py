@@ -63,9 +63,9 @@ def roaming(backend: Backend, call: Call) -> dict[str, Any]:
         senders={sender.lower() for sender in senders},
         viewer=user,
     )
-    overviews = _overviews(backend, user, conversation, [message for message, _ in page.messages])
+    marks = _marks(backend, conversation, user, [message for message, _ in page.messages])
     messages = [
-        {"msg": base64.b64encode(_with_overview(meta, overviews[message]) if message in overviews else meta).decode()}
+        {"msg": base64.b64encode(_with_marks(meta, marks[message]) if message in marks else meta).decode()}
         for message, meta in page.messages
     ]
     return {"data": {"msgs": messages, "is_last": page.is_last, "next_key": page.next_key}}
@@ -101,22 +101,23 @@ def _cursor(start: object) -> int | None:
     return int(text)
 
 
-def _overviews(backend: Backend, user: str, conversation: str, messages: list[int]) -> dict[int, dict[str, Any]]:
-    """Return the overviews of the threads on these messages of a group, by message id."""
-    if not messages or backend.groups.group(conversation) is None:
-        return {}
-    threads = backend.groups.threads_on(conversation, messages)
-    return {
-        int(thread.parent_id): thread_overview(thread, last_message(backend.record.last(thread.id, user)))
-        for thread in threads
+def _marks(backend: Backend, conversation: str, user: str, messages: list[int]) -> dict[int, dict[str, Any]]:
+    """Return by message id the marks that are not stored with the messages: their reactions and their threads."""
+    marks: dict[int, dict[str, Any]] = {
+        message: {"reaction": reactions} for message, reactions in backend.reactions.of(messages, user).items()
     }
+    if messages and backend.groups.group(conversation) is not None:
+        for thread in backend.groups.threads_on(conversation, messages):
+            overview = thread_overview(thread, last_message(backend.record.last(thread.id, user)))
+            marks.setdefault(int(thread.parent_id), {})["thread_overview"] = overview
+    return marks
 
 
-def _with_overview(meta_bytes: bytes, thread: dict[str, Any]) -> bytes:
+def _with_marks(meta_bytes: bytes, marks: dict[str, Any]) -> bytes:
     meta = schema.Meta.FromString(meta_bytes)
     body = schema.MessageBody.FromString(meta.payload)
     known = json.loads(body.meta) if body.meta else {}
-    body.meta = compact({**known, "thread_overview": thread})
+    body.meta = compact({**known, **marks})
     meta.payload = body.SerializeToString()
     serialized: bytes = meta.SerializeToString()
     return serialized

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -112,6 +113,11 @@ def bad_request(description: str, error: str = "illegal_argument") -> RestError:
     return RestError(400, error, description)
 
 
+def message_number(message_id: object) -> int:
+    """Return a message id of a request as a number; 0, which no message has, for what is not an id."""
+    return int(message_id) if isinstance(message_id, str) and re.fullmatch("[0-9]{1,19}", message_id) else 0
+
+
 def success(app_key: str, method: str, path: str, started: int, extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return a reply in the documented envelope.
 
@@ -190,18 +196,22 @@ class Call:
             raise bad_request(f"{name} holds more than {most}")
         return value
 
-    def limit(self, default: int = DEFAULT_LIMIT) -> int:
-        """Return the page size of the query, 1 to 50."""
+    def limit(self, default: int = DEFAULT_LIMIT, *names: str, most: int = PAGE_LIMIT) -> int:
+        """Return the page size of the query, 1 to `most`; `names` are further names that the parameter may have."""
+        given = (self.query.get(name) for name in ("limit", "pagesize", *names))
         try:
-            limit = int(self.query.get("limit") or self.query.get("pagesize") or default)
+            limit = int(next(filter(None, given), default))
         except ValueError:
             raise bad_request("limit is not a number") from None
-        return max(1, min(PAGE_LIMIT, limit))
+        return max(1, min(most, limit))
 
-    def cursor(self) -> str:
-        """Return the cursor of the query; for a first page the SDK may send the word "undefined"."""
-        cursor = self.query.get("cursor") or ""
-        return "" if cursor == "undefined" else cursor
+    def cursor(self, *names: str) -> str:
+        """Return the cursor of the query; `names` are further names that the parameter may have.
+
+        For a first page the SDK may send the words "undefined" and "null", which are JavaScript's empty values.
+        """
+        given = (self.query.get(name) for name in ("cursor", *names))
+        return next((cursor for cursor in given if cursor not in (None, "", "undefined", "null")), None) or ""
 
 
 def parse_body(raw: bytes, *, lists: bool = False) -> Any:

@@ -28,6 +28,7 @@ from imkit.sandbox.server import (
     rest_groups,
     rest_history,
     rest_imkit,
+    rest_reactions,
     rest_settings,
     rest_threads,
     rest_user_attributes,
@@ -41,6 +42,7 @@ from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.middleware import Middleware
 from imkit.sandbox.server.msync import MsyncServer
 from imkit.sandbox.server.quotas import Quotas
+from imkit.sandbox.server.reactions import Reactions
 from imkit.sandbox.server.rest_replies import RestError
 from imkit.sandbox.server.store import Store
 from imkit.sandbox.server.tcp_connections import HttpConnection, SocketConnection, sweep
@@ -65,19 +67,20 @@ class Application:
     def __init__(self, options: Options, store: Store, retire: Callable[[], None] = lambda: None) -> None:
         faults = Faults(options.fail, options.fail_seed)
         users, groups, record = Users(store, options.limits), Groups(store), MessageRecord(store)
-        queues, quotas = DeviceQueues(store), Quotas(options.limits, store)
+        queues, quotas, reactions = DeviceQueues(store), Quotas(options.limits, store), Reactions(store)
         conversations = Conversations(store, queues)
         delivery = Delivery(options, store, groups, record, queues, faults)
         uplink = Uplink(options, store, users, groups, record, queues, delivery, quotas, conversations)
         self.msync = MsyncServer(options, store, users, delivery, uplink, faults)
         self.backend = rest.Backend(
-            options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations
+            options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations, reactions
         )
         self.limits = options.limits
         self.routes = [
             # First, because "/imkit/app-server/token" also matches "/{organization}/{application}/token".
             *rest_imkit.routes(self.backend, retire),
             *rest_history.routes(self.backend),
+            *rest_reactions.routes(self.backend),
             *rest_threads.routes(self.backend),
             *rest_conversations.routes(self.backend),
             *rest.routes(self.backend),

@@ -71,6 +71,13 @@ _MIGRATIONS: dict[int, str] = {}
 
 # Not part of the version: data with and without them are the same data, and an earlier version ignores them.
 _ADDITIONS = """
+CREATE TABLE IF NOT EXISTS reactions (
+    message INTEGER NOT NULL, reaction TEXT NOT NULL, user TEXT NOT NULL, id INTEGER NOT NULL,
+    PRIMARY KEY (message, reaction, user)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reactions_by_id ON reactions (message, reaction, id);
+-- What is about a message goes with it: after a recall, and with its thread or group.
+CREATE TRIGGER IF NOT EXISTS remove_reactions AFTER DELETE ON messages BEGIN
+    DELETE FROM reactions WHERE message = OLD.id; END;
 CREATE INDEX IF NOT EXISTS groups_by_owner ON groups (owner);
 CREATE INDEX IF NOT EXISTS tokens_by_user ON tokens (user, expires);
 -- What one user has of one conversation: ids up to which it has read, forgotten and deleted the messages; its pin (ms)
