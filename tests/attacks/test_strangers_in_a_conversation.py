@@ -79,6 +79,7 @@ ROUTES: dict[str, Asked] = {
     f"POST {APP}/chatgroups/{{id}}/mute": Asked({"usernames": ["{user}"], "mute_duration": -1}),
     f"DELETE {APP}/chatgroups/{{id}}/mute/{{user}}": Asked(),
     f"GET {APP}/sdk/chatgroups/{{id}}/mute/{{user}}": Asked(),
+    f"GET {APP}/chatgroups/{{id}}/admin": Asked(),
     f"POST {APP}/chatgroups/{{id}}/admin": Asked({"newadmin": "{me}"}),
     f"DELETE {APP}/chatgroups/{{id}}/admin/{{user}}": Asked(),
     f"POST {APP}/chatgroups/{{id}}/disable": Asked(),

@@ -46,6 +46,7 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "POST", "/chatgroups/{id}/mute", mute),
         route(backend, "GET", "/sdk/chatgroups/{id}/mute/{user}", is_muted),
         route(backend, "DELETE", "/chatgroups/{id}/mute/{user}", unmute),
+        route(backend, "GET", "/chatgroups/{id}/admin", admins),
         route(backend, "POST", "/chatgroups/{id}/admin", add_admin),
         route(backend, "DELETE", "/chatgroups/{id}/admin/{user}", remove_admin),
         route(backend, "POST", "/chatgroups/{id}/disable", disable),
@@ -379,22 +380,40 @@ def unmute(backend: Backend, call: Call) -> dict[str, Any]:
     return {"data": [{"result": True, "user": user}]}
 
 
+def admins(backend: Backend, call: Call) -> dict[str, Any]:
+    """GET /chatgroups/{id}/admin: for members."""
+    group = group_of(backend.groups, call)
+    member_of(backend.groups, call, group)
+    return {"data": [member.user for member in backend.groups.members(group.id).values() if member.role == "admin"]}
+
+
 def add_admin(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /chatgroups/{id}/admin: makes a member an admin."""
     group = group_of(backend.groups, call)
-    owner_of(call, group)
+    operator = owner_of(call, group)
     user = _check_member(backend, group, call.text("newadmin"))
     if user == group.owner:
         raise bad_request("the owner is no admin")
-    backend.groups.set_role(group.id, user, "admin")
+    _give_role(backend, group, user, "admin", operator)
     return {"data": {"result": "success", "newadmin": user}}
 
 
 def remove_admin(backend: Backend, call: Call) -> dict[str, Any]:
     """DELETE /chatgroups/{id}/admin/{user}: makes an admin a plain member."""
     group = group_of(backend.groups, call)
-    owner_of(call, group)
+    operator = owner_of(call, group)
     user = _check_member(backend, group, call.path["user"])
     if user != group.owner:
-        backend.groups.set_role(group.id, user, "member")
+        _give_role(backend, group, user, "member", operator)
     return {"data": {"result": "success", "oldadmin": user}}
+
+
+def _give_role(backend: Backend, group: Group, user: str, role: str, operator: str) -> None:
+    """Make a member an admin, or an admin a member, and tell the others; do nothing if the role is the same."""
+    members = backend.groups.members(group.id)
+    if members[user].role == role:
+        return
+    backend.groups.set_role(group.id, user, role)
+    operation = MucOperation.ADD_ADMIN if role == "admin" else MucOperation.REMOVE_ADMIN
+    others = [member for member in members if member != operator]
+    backend.delivery.tell_conversation_event(operation, group.id, operator, [user], others)
