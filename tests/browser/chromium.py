@@ -20,9 +20,10 @@ MAC_PATHS = (
 )
 # Packages of fonts, each with a character to look for. Without them 中文 and 🍵 are drawn as empty boxes.
 FONTS = {"fonts-noto-cjk": 0x8336, "fonts-noto-color-emoji": 0x1F375}
-_FLAGS = (
-    *("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"),
-    *("disable-component-update", "disable-sync", "disable-dev-shm-usage", "no-sandbox"),
+# With these flags it makes no requests of its own.
+ARGUMENTS = (
+    *("--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--no-sandbox"),
 )
 
 
@@ -44,9 +45,9 @@ def find() -> str:
 
 @contextmanager
 def running() -> Iterator[Browser]:
-    """Run the browser during the block, with flags that keep it from making requests of its own."""
+    """Run the browser during the block."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find(), args=[f"--{flag}" for flag in _FLAGS])
+        browser = playwright.chromium.launch(executable_path=find(), args=ARGUMENTS)
         yield browser
         browser.close()
 

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from tests.peer.node import HERE, ready
 from tests.sandbox.server.raw_client import Server
@@ -156,10 +156,20 @@ class Peer:
         return f"the driver of the {self.build} SDK ended ({self._process.poll()}):\n{''.join(self._complaints)}"
 
 
+class Driver(Protocol):
+    """What runs the clients of an SDK: a Node process (`Peer`), or a browser (`Sdk5`)."""
+
+    build: str
+
+    @property
+    def alive(self) -> bool: ...
+    def start(self, device: str, what: str, *args: Any) -> "Future[Any]": ...
+
+
 class Device:
     """One connection of the official SDK: its calls and its events."""
 
-    def __init__(self, peer: Peer, name: str) -> None:
+    def __init__(self, peer: Driver, name: str) -> None:
         self.peer = peer
         self.name = name
         self.user = ""

@@ -1,29 +1,19 @@
 """Every kind of message, edits and thread events between the official SDK and imkit, in both directions."""
 
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 import imkit
 from tests.peer.conftest import Login
 from tests.peer.peer import Peer
+from tests.peer.pictures import PNG
 from tests.peer.test_conversation import SECONDS, MixedThread, heard_by_bob, mixed_thread
 from tests.sandbox.server.raw_client import Server
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(60)]
-
-
-def picture() -> bytes:
-    drawn = io.BytesIO()
-    Image.new("RGB", (12, 34)).save(drawn, "PNG")
-    return drawn.getvalue()
-
-
-PNG = picture()
 
 
 @pytest.fixture
