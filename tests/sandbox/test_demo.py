@@ -86,7 +86,8 @@ def test_people_quote_and_mention_each_other(frame: pd.DataFrame) -> None:
     for quote, reply_to in zip(quotes.msgQuote, quotes.reply_to, strict=True):
         assert set(quote) == {"msgID", "msgPreview", "msgSender", "msgType"}
         assert quote["msgID"] == reply_to
-        assert quote["msgPreview"] == (texts[reply_to] or f"[{quote['msgType']}]")
+        is_text = quote["msgType"] == "txt"
+        assert quote["msgPreview"] == (texts[reply_to] if is_text else f"[{quote['msgType']}]")
     mentions = attributes.em_at_list.dropna()
     everybody = mentions.map(lambda mentioned: mentioned == "ALL")
     assert everybody.sum() > 10

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imkit.messages import Body, Custom, Location, Text
+from imkit.quotes import ALL, MENTIONS_KEY, QUOTE_KEY
 from imkit.sandbox.demo import FACTS
 from imkit.sandbox.server.demo.cast import BY_USER, PEOPLE, Person
 from imkit.sandbox.server.demo.pictures import AttachmentMaker
@@ -40,7 +41,6 @@ from imkit.sandbox.server.demo.words import (
     WORDS_OF_GROUP,
 )
 
-QUOTE_KEY, MENTION_KEY = "msgQuote", "em_at_list"  # the official UI kits draw these attributes
 _SLOW = 600  # people whose usual time to a reply is longer (seconds) only answer after a burst
 _KINDS = ("txt", "img", "audio", "file", "loc", "video", "custom", "combine")
 _USUAL = tuple(itertools.accumulate((90.0, 3.4, 1.6, 1.0, 1.2, 0.4, 1.4, 0.6)))
@@ -288,21 +288,22 @@ class Talk:
         """Let an answer quote the message that it answers, or mention its sender, or neither."""
         chance = self._marks_rng.random()
         if chance < 0.3:
+            said = answered.body
             ext[QUOTE_KEY] = {
                 "msgID": str(answered.id),
-                "msgPreview": answered.body.summary_text or f"[{answered.body.type}]",
+                "msgPreview": said.text if isinstance(said, Text) else f"[{said.type}]",
                 "msgSender": answered.sender,
-                "msgType": answered.body.type,
+                "msgType": said.type,
             }
         elif chance < 0.4 and isinstance(body, Text):
-            ext[MENTION_KEY] = [answered.sender]
+            ext[MENTIONS_KEY] = [answered.sender]
             return Text(f"@{BY_USER[answered.sender].name} {body.text}")
         return body
 
     def _mention_everybody(self, body: Body, ext: dict[str, Any]) -> Body:
         """Let an owner or admin of the group mention everybody in a few of the messages that begin a talk."""
         if isinstance(body, Text) and self._marks_rng.random() < 0.15:
-            ext[MENTION_KEY] = "ALL"
+            ext[MENTIONS_KEY] = ALL
             return Text(f"@All {body.text}")
         return body
 
