@@ -53,11 +53,13 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
     )
     from imkit.events import (
         Connected,
+        ConversationChanged,
         DeviceChanged,
         Disconnected,
         Dropped,
         Event,
         GroupChanged,
+        HistoryForgotten,
         LoggedOut,
         MessageEdited,
         MessageRecalled,
@@ -86,7 +88,7 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
     from imkit.quotes import ALL, Quote
     from imkit.sandbox.process import Sandbox
     from imkit.session import Session
-    from imkit.threads import Group, Thread
+    from imkit.threads import ConversationInfo, Group, Thread
     from imkit.users import User
     from imkit.widgets import explore
 
@@ -96,6 +98,7 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     # logging in, and what a login gives
     "App",
     "Archive",
+    "ConversationInfo",
     "Group",
     "Sandbox",
     "Session",
@@ -123,11 +126,13 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "Video",
     # events
     "Connected",
+    "ConversationChanged",
     "DeviceChanged",
     "Disconnected",
     "Dropped",
     "Event",
     "GroupChanged",
+    "HistoryForgotten",
     "LoggedOut",
     "MessageEdited",
     "MessageRecalled",
@@ -173,6 +178,7 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
 _MODULES = {
     "App": "imkit.client.app",
     "Archive": "imkit.archive",
+    "ConversationInfo": "imkit.threads",
     "Group": "imkit.threads",
     "Sandbox": "imkit.sandbox.process",
     "Session": "imkit.session",

@@ -13,10 +13,11 @@ from imkit.client import reactions
 from imkit.client import send as sending
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress
-from imkit.client.paging import Listing
+from imkit.client.conversations import forget_before, forget_messages
+from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress, Query
 from imkit.errors import InvalidMessage
-from imkit.history.arguments import Moment, query
+from imkit.history.arguments import Moment, moment_of, query
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Body, Message, Reaction
 from imkit.portal import blocking
@@ -222,6 +223,60 @@ class Conversation:
         Source: docs/protocol.md#reactions.
         """
         return await reactions.reactions(self.account, self._id, message_id(message))
+
+    @blocking
+    async def mark_read(self) -> None:
+        """Clear the unread count here: this user has read everything (会话已读). Other members are not told.
+
+        Raises:
+            NotAMember: this user is not in the group or the thread.
+
+        Example:
+            >>> bob.group(group.id).mark_read()
+            >>> [info.unread for info in bob.conversations() if info.conversation == bob.group(group.id)]
+            [0]
+
+        Source: docs/protocol.md#unread-counts.
+        """
+        await sending.mark_read(self.account, self.target())
+
+    @blocking
+    async def forget(
+        self, messages: Message | str | Iterable[Message | str] | None = None, *, before: Moment | None = None
+    ) -> None:
+        """Delete messages for this user alone (单向删除): they leave this user's history. Other members keep them.
+
+        Give either `messages` or `before`. Frames and archives that hold the messages already stay as they are.
+
+        Args:
+            messages: a message, its id, or a list of up to 20 of them.
+            before: all messages before this time: an aware datetime, a date (its midnight in local time) or an ISO
+                string. A time without a zone is local time.
+
+        Raises:
+            InvalidMessage: both or neither of `messages` and `before` are given, or one of them is not valid.
+            Forbidden: this user is not in the group or the thread.
+
+        Example:
+            >>> bob.thread(thread.id).forget(sent)
+            >>> list(bob.thread(thread.id).messages()), [message.text for message in thread.messages()]
+            ([], ['Dong Ding, please 🍵'])
+
+        Source: docs/protocol.md#one-way-delete.
+        """
+        if (messages is None) == (before is None):
+            raise InvalidMessage("forget needs either messages or before")
+        moment = moment_of(before, "before")
+        if moment is not None:
+            await forget_before(self.account, self._id, moment)
+        else:
+            given: Any = messages
+            is_list = isinstance(given, Iterable) and not isinstance(given, str)
+            wanted = await collected(given) if is_list else [given]
+            for message in wanted:
+                if isinstance(message, Message) and message.to != self._id:
+                    raise InvalidMessage(f"message {message.id} was not sent to {self.target()}")
+            await forget_messages(self.account, self._id, [message_id(message) for message in wanted])
 
     @blocking
     async def history(

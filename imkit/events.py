@@ -201,6 +201,48 @@ class DeviceChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationChanged(Event):
+    """This user changed a conversation of its list (会话列表) on another device (多设备).
+
+    Attributes:
+        operation: ``"pin"``, ``"unpin"``, ``"mark"``, ``"unmark"``, ``"delete"``; ``"read"``: the unread count was
+            cleared; ``"read_all"``: all unread counts were cleared.
+        conversation_id: the id of the group or the thread, or the user id of a one-to-one conversation.
+        chat: ``"group"`` for a group or a thread, or ``"user"`` for a one-to-one conversation.
+        by: the user id of the user who did it. In a one-to-one conversation that is the other user if the other one
+            has read the messages.
+        at: when, an aware datetime in UTC.
+        mark: the mark that was added or removed, 0 to 19.
+
+    Source: docs/protocol.md#conversations, docs/protocol.md#unread-counts.
+    """
+
+    operation: Literal["pin", "unpin", "mark", "unmark", "delete", "read", "read_all"]
+    conversation_id: str
+    chat: Literal["group", "user"]
+    by: str
+    at: datetime
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryForgotten(Event):
+    """This user deleted messages for itself alone (单向删除) on another device (多设备): see `Thread.forget`.
+
+    Attributes:
+        to: the id of the thread, the group or the user whose messages they are.
+        message_ids: the ids of the messages; empty if all messages before a time were deleted.
+        before: all messages before this time were deleted, an aware datetime in UTC; `None` if single ones were.
+
+    Source: docs/protocol.md#one-way-delete.
+    """
+
+    to: str
+    message_ids: tuple[str, ...] = ()
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GroupChanged(Event):
     """Something changed in a group.
 

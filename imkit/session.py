@@ -19,6 +19,7 @@ from imkit.client.account import Account
 from imkit.client.app import App
 from imkit.client.attachments import BytesProgress
 from imkit.client.callbacks import Subscription
+from imkit.client.conversations import ConversationEntry, conversation_pages
 from imkit.client.credentials import TokenSource
 from imkit.client.event_store import EventStream, checked_kinds
 from imkit.client.paging import Listing, collected
@@ -33,7 +34,7 @@ from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message
 from imkit.portal import blocking, portal
 from imkit.repeated_warnings import logger_of_untrusted
-from imkit.threads import Group, Thread, thread_pages
+from imkit.threads import ConversationInfo, Group, Thread, thread_pages
 from imkit.users import User
 from imkit.wire.untrusted_json import identifier, mapping, objects, text
 
@@ -215,6 +216,29 @@ class Session:
         Source: docs/protocol.md#group-calls, joined groups.
         """
         return Listing(lambda: _group_pages(self.account), f"groups of {self.user}")
+
+    def conversations(self) -> Listing[ConversationInfo]:
+        """Return the conversations (会话) of this user with their unread counts, the newest message first.
+
+        The service lists groups and one-to-one conversations that have messages, and no threads.
+
+        Returns:
+            An iterable that asks the service for one page at a time.
+
+        Example:
+            >>> for info in bob.conversations():
+            ...     print(info.conversation, info.unread, info.last_message.text)
+            <Group ...> 1 Which oolong should we order?
+
+        Source: docs/protocol.md#list-of-conversations, getServerConversations.
+        """
+        account = self.account
+
+        async def pages() -> AsyncGenerator[list[ConversationInfo], None]:
+            async for entries in conversation_pages(account):
+                yield [_conversation_info(account, entry) for entry in entries]
+
+        return Listing(pages, f"conversations of {self.user}")
 
     @blocking
     async def create_group(self, name: str, members: Iterable[str] = ()) -> Group:
@@ -672,6 +696,15 @@ async def _group_pages(account: Account) -> AsyncGenerator[list[Group], None]:
         if count < _GROUPS_PAGE:
             return
         page, last = page + 1, groups
+
+
+def _conversation_info(account: Account, entry: ConversationEntry) -> ConversationInfo:
+    conversation: Group | Thread | str = entry.id
+    if entry.is_group:
+        # The entry does not tell a thread from a group.
+        is_thread = entry.id in account.known.threads or (entry.last_message and entry.last_message.thread)
+        conversation = Thread(account, entry.id) if is_thread else Group(account, entry.id)
+    return ConversationInfo(conversation, entry.unread, entry.last_message, entry.pinned_at)
 
 
 def _learn_group(account: Account, entry: dict[str, Any]) -> Group | None:

@@ -9,6 +9,7 @@ docs/protocol.md#limits.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from datetime import datetime
 
 from imkit.cards import card, counted, known
@@ -456,6 +457,25 @@ class Thread(Conversation):
         lines = [f"id {self._id}", *known("in group", group), *known("by", facts.owner)]
         lines += counted(facts.member_count, "member") + counted(facts.message_count, "message")
         return card("Thread", self.name or self._id, [*lines, f"as {self.account.user}"])
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationInfo:
+    """One entry of a user's list of conversations (会话列表): `Session.conversations`.
+
+    Attributes:
+        conversation: the group or the thread; for a one-to-one conversation (单聊) the user id of the other user.
+        unread: how many messages of others are unread; `Conversation.mark_read` clears it.
+        last_message: the newest message; `None` if there is none.
+        pinned_at: when the user pinned the conversation, an aware datetime in UTC; `None` if it is not pinned.
+
+    Source: docs/protocol.md#list-of-conversations.
+    """
+
+    conversation: Group | Thread | str
+    unread: int
+    last_message: Message | None = None
+    pinned_at: datetime | None = None
 
 
 async def thread_pages(account: Account, what: str, *path: str) -> AsyncGenerator[list[Thread], None]:

@@ -18,11 +18,12 @@ import imkit
 from tests.public_docstrings import documented
 
 ROOT = Path(__file__).parents[1]
-FRONT = "App Archive Group Sandbox Session Thread User explore login widgets"
+FRONT = "App Archive ConversationInfo Group Sandbox Session Thread User explore login widgets"
 BODIES = "Text Image Audio Video File Location Command Custom Combine Unknown"
 MESSAGES = "Message Quote Reaction ThreadRef ALL"
 EVENTS = """
     Event MessageReceived MessageEdited MessageRecalled ReactionChanged ThreadChanged DeviceChanged GroupChanged
+    ConversationChanged HistoryForgotten
     Connected Disconnected TokenExpiring LoggedOut Dropped UserChanged
 """
 ERRORS = """
@@ -33,10 +34,10 @@ ERRORS = """
 """
 CONTRACT = {
     imkit.Session: """user app connected thread group threads groups create_group send recall edit history download
-        unpack events on close users update_profile""",
-    imkit.Group: "id name send history messages threads create_thread members invite remove is_muted",
+        conversations unpack events on close users update_profile""",
+    imkit.Group: "id name send history messages threads create_thread members invite remove is_muted forget",
     imkit.Thread: """id name group_id parent_id owner created member_count join leave rename destroy members remove
-        refresh last_message parent send recall edit history messages""",
+        refresh last_message parent send recall edit history messages forget""",
     imkit.Message: "id type sender to time body text ext thread edited_at edit_count reactions quote mentions",
     imkit.IMError: "code status reason hint",
     imkit.App: "app_key rest_url ws_url from_env",

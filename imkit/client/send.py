@@ -25,7 +25,15 @@ from imkit.wire.downlink import decode_edit_answer
 from imkit.wire.enums import StatusCode
 from imkit.wire.protocol import SendAnswered
 from imkit.wire.refusals import send_refused
-from imkit.wire.uplink import Address, encode_edit, encode_message, encode_read_ack, encode_recall, wire_id
+from imkit.wire.uplink import (
+    Address,
+    encode_channel_ack,
+    encode_edit,
+    encode_message,
+    encode_read_ack,
+    encode_recall,
+    wire_id,
+)
 
 logger = logger_of_untrusted("imkit.client.send")
 
@@ -198,6 +206,19 @@ async def acknowledge(account: Account, target: Target, message_id: str, words: 
     client_id = account.protocol.next_client_id()
     meta = encode_read_ack(_address(account, target), account.user, message_id, client_id, text=words)
     await _deliver(account, target, client_id, meta, f"the read ack of message {wire_id(message_id)} in {target}")
+
+
+async def mark_read(account: Account, target: Target) -> None:
+    """Send a channel ack (会话已读回执): this user has read all messages of a group or thread.
+
+    Raises:
+        IMError: the service's refusal, or the failure of the connection.
+
+    Source: docs/protocol.md#unread-counts.
+    """
+    client_id = account.protocol.next_client_id()
+    meta = encode_channel_ack(_address(account, target), account.user, client_id)
+    await _deliver(account, target, client_id, meta, f"the channel ack of {target}")
 
 
 def _time_of(answer: SendAnswered) -> datetime:

@@ -16,9 +16,11 @@ from typing import Any, Literal
 from google.protobuf.message import DecodeError
 
 from imkit.events import (
+    ConversationChanged,
     DeviceChanged,
     Event,
     GroupChanged,
+    HistoryForgotten,
     MessageEdited,
     MessageRecalled,
     MessageReceived,
@@ -32,9 +34,10 @@ from imkit.times import from_milliseconds
 from imkit.wire import schema
 from imkit.wire.codec import decode_content
 from imkit.wire.enums import BodyType, MucOperation, NameSpace, StatisticsOperation
+from imkit.wire.envelope import USER_DOMAIN
 from imkit.wire.keyvalues import decode_ext
 from imkit.wire.rest_message import message_from_json, thread_ref
-from imkit.wire.untrusted_json import identifier, json_object, mapping, number, objects, text
+from imkit.wire.untrusted_json import identifier, is_id, json_object, mapping, number, objects, text, texts
 from imkit.wire.uplink import RECALL_EXT
 from imkit.wire.user_attributes import attributes_from_json
 
@@ -49,6 +52,7 @@ CHATS: dict[int, Literal["group", "user", "room"]] = {
     int(BodyType.GROUPCHAT): "group",
     int(BodyType.CHATROOM): "room",
 }
+_MARK_DIGITS = 3  # of a conversation's mark; there are 20
 _UNKNOWN_TYPE = "a message type this version does not know"
 # What decoding malformed bytes, or JSON of an unexpected form, can raise.
 UNREADABLE = (DecodeError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -129,9 +133,11 @@ def _decode_chat(meta: Any) -> Event | None:
         return _decode_edit(meta, body)
     if kind in CHATS:
         return MessageReceived(_message(meta, body))
+    if kind == BodyType.CHANNEL_ACK:
+        return _decode_channel_ack(meta, body)
     if kind is None:
         return MessageReceived(_unknown_message(meta, _UNKNOWN_TYPE))
-    return None  # read, delivery and channel acks
+    return None  # read and delivery acks
 
 
 def _decode_recall(meta: Any, body: Any) -> MessageRecalled:
@@ -141,6 +147,16 @@ def _decode_recall(meta: Any, body: Any) -> MessageRecalled:
         by=_sender(meta, body),
         at=from_milliseconds(meta.timestamp),
         ext=str(decode_ext(meta.ext).get(RECALL_EXT, "")),
+    )
+
+
+def _decode_channel_ack(meta: Any, body: Any) -> ConversationChanged:
+    return ConversationChanged(
+        operation="read_all" if body.clearAllUnreadMessageCount else "read",
+        conversation_id="" if body.clearAllUnreadMessageCount else meta.to.name or body.to.name,
+        chat="user" if meta.to.domain == USER_DOMAIN else "group",
+        by=_sender(meta, body),
+        at=from_milliseconds(meta.timestamp),
     )
 
 
@@ -331,6 +347,14 @@ _GROUP_OPERATIONS: dict[int, str] = {
 }
 
 
+# data.op of a "conv" notice → ConversationChanged.operation. Source: docs/protocol.md#list-of-conversations.
+_CONVERSATION_OPERATIONS: dict[str, Literal["pin", "unpin", "mark", "unmark", "delete"]] = {
+    "top": "pin",
+    "not_top": "unpin",
+    "mark": "mark",
+    "mark_delete": "unmark",
+    "del": "delete",
+}
 # Source: docs/protocol.md#reactions.
 _REACTION_OPERATIONS: dict[str, Literal["added", "removed"]] = {"create": "added", "delete": "removed"}
 
@@ -341,10 +365,49 @@ def _decode_notify(meta: Any) -> Event | tuple[Event, ...] | None:
     if kind == "reaction":
         return tuple(_reaction_changes(notice, meta.timestamp))
     data = mapping(notice, "data")
+    if kind == "thread":
+        return _decode_thread_notice(meta, data)
+    if kind == "conv":
+        return _decode_conversation_notice(meta, data)
+    if kind == "roaming_delete":
+        return _decode_forgotten(data)
     if kind in _USER_NOTICES:
         return _decode_user_notice(meta, data)
+    return None
+
+
+def _decode_conversation_notice(meta: Any, data: Mapping[str, Any]) -> Event | None:
+    operation = _CONVERSATION_OPERATIONS.get(text(data, "op"))
+    if operation is None:
+        return None
+    mark = text(data, "ext").removeprefix("mark_")
+    return ConversationChanged(
+        operation=operation,
+        conversation_id=text(data, "id"),
+        chat="user" if data.get("type") == "chat" else "group",
+        by=text(data, "from"),
+        at=from_milliseconds(number(data, "ts") or meta.timestamp),
+        mark=int(mark) if mark.isascii() and mark.isdigit() and len(mark) <= _MARK_DIGITS else None,
+    )
+
+
+def _decode_forgotten(data: Mapping[str, Any]) -> HistoryForgotten:
+    """Return which messages this user has deleted for itself on another device.
+
+    Source: docs/protocol.md#one-way-delete.
+    """
+    ids = texts(data, "msgIdList") or [text(data, "lastMsgId")]
+    before = number(data, "deleteTime")
+    return HistoryForgotten(
+        to=text(data, "to"),
+        message_ids=tuple(message for message in ids if is_id(message)),
+        before=from_milliseconds(before) if before else None,
+    )
+
+
+def _decode_thread_notice(meta: Any, data: Mapping[str, Any]) -> Event | None:
     operation = _THREAD_OPERATIONS.get(text(data, "operation"))
-    if kind != "thread" or operation is None:
+    if operation is None:
         return None
     at = from_milliseconds(number(data, "timestamp") or meta.timestamp)
     has_count = "message_count" in data and operation != "destroy"

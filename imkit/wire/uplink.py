@@ -1,4 +1,4 @@
-"""Builds the Metas that a client sends: messages, recalls, edits and read acks.
+"""Builds the Metas that a client sends: messages, recalls, edits, read acks and channel acks.
 
 Source: docs/protocol.md#sending, docs/protocol.md#thread-marks, docs/protocol.md#recall; the recorded frames in
 `tests/golden`.
@@ -125,6 +125,14 @@ def encode_read_ack(address: Address, sender: str, message_id: str, client_id: i
         ackContent=text,
     )
     return _meta(address, client_id, payload)
+
+
+def encode_channel_ack(address: Address, sender: str, client_id: int) -> Any:
+    """Return the Meta that clears the unread count of a group or thread.
+
+    Source: docs/protocol.md#unread-counts.
+    """
+    return _meta(address, client_id, _message_body(address, sender, BodyType.CHANNEL_ACK))
 
 
 def wire_id(message_id: object) -> int:

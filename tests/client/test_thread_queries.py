@@ -48,8 +48,9 @@ def test_malformed_answers_give_empty_lists(body: dict[str, Any]) -> None:
             session.group("42").threads(),
             session.threads(),
             session.groups(),
+            session.conversations(),
         ]
-        assert [list(listing) for listing in listings] == [[]] * 5
+        assert [list(listing) for listing in listings] == [[]] * 6
         assert session.thread("42").last_message() is None
         assert session.thread("42").refresh().name is None
         with pytest.raises(imkit.ProtocolError, match="does not name it"):

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from imkit.errors import IMError
-from imkit.events import Event, MessageEdited, MessageRecalled, MessageReceived, ReactionChanged, ThreadChanged
+from imkit.events import (
+    ConversationChanged,
+    Event,
+    HistoryForgotten,
+    MessageEdited,
+    MessageRecalled,
+    MessageReceived,
+    ReactionChanged,
+    ThreadChanged,
+)
 from imkit.messages import (
     Message,
 )
@@ -54,6 +63,13 @@ def check_event(event: object) -> None:
         for part in (event.to, event.reaction, event.by):
             part.encode()
         assert -(2**63) <= event.count < 2**63
+    if isinstance(event, ConversationChanged):
+        for part in (event.conversation_id, event.by):
+            part.encode()
+        assert event.mark is None or 0 <= event.mark < 1000
+    if isinstance(event, HistoryForgotten):
+        event.to.encode()
+        assert all(is_id(message) for message in event.message_ids)
     if isinstance(event, ThreadChanged):
         for part in (event.thread_id, event.name, event.group_id, event.operator, event.parent_id):
             part.encode()

@@ -23,6 +23,8 @@ from tests.wire.service import APP, THREAD
 from tests.wire.strategies import often
 
 HOSTILE_JSON = [
+    '{"type":"conv","data":{"op":"mark","id":["x"],"ext":"mark_' + "9" * 5000 + '","ts":1e999,"from":"\\ud800"}}',
+    '{"type":"roaming_delete","data":{"to":{},"msgIdList":["\\ud800","../7",7,null],"deleteTime":"' + "9" * 30 + '"}}',
     "[" * 100_000,
     "[" * 100_000 + "]" * 100_000,
     '{"a":' * 50_000 + "1" + "}" * 50_000,
@@ -56,7 +58,7 @@ def metas_with_hostile_json() -> list[bytes]:
         metas.append(schema.Meta(id=5, ns=5, payload=hostile.encode()).SerializeToString())
         item = schema.KeyValue(key="k", type=ValueType.JSON_STRING, stringValue=hostile)
         recall = schema.KeyValue(key=uplink.RECALL_EXT, type=ValueType.JSON_STRING, stringValue=hostile)
-        for kind in (BodyType.GROUPCHAT, BodyType.RECALL, BodyType.EDIT):
+        for kind in (BodyType.GROUPCHAT, BodyType.RECALL, BodyType.EDIT, BodyType.CHANNEL_ACK):
             content = [schema.Content(type=0, text="x")]
             metas.append(chat_meta(schema.MessageBody(type=kind, meta=hostile, contents=content)))
             metas.append(chat_meta(schema.MessageBody(type=kind, ext=[item], contents=content), ext=[recall]))

@@ -119,6 +119,8 @@ def encode(name: str, decoded: dict[str, Any]) -> bytes:
         built = uplink.encode_recall(address, sender, message["ackMessageId"], client_id, ext=ext)
     elif "modify" in name:
         built = uplink.encode_edit(address, sender, message["editMessageId"], Text("edited"), client_id)
+    elif "channel-ack" in name:
+        built = uplink.encode_channel_ack(address, sender, client_id)
     elif "read-ack" in name:
         built = uplink.encode_read_ack(address, sender, message["ackMessageId"], client_id, text="ok")
     else:
