@@ -19,7 +19,7 @@ from imkit.sandbox.options import Options
 from imkit.sandbox.server import notices
 from imkit.sandbox.server.addresses import SYSTEM_QUEUE, queue_jid
 from imkit.sandbox.server.device_queues import DeviceQueues
-from imkit.sandbox.server.groups import Groups, Thread
+from imkit.sandbox.server.groups import Group, Groups, Thread
 from imkit.sandbox.server.message_record import MessageRecord, StoredMessage, users_of_direct
 from imkit.sandbox.server.rest_message import last_message
 from imkit.sandbox.server.store import Store, id_time
@@ -321,20 +321,38 @@ class Delivery:
             *(self.options.app_key, item, id_time(item), operation),
             conversation=conversation,
             operator=operator,
+            resource=origin[1],
             users=subjects,
             thread=thread,
         )
         self.deliver_unstored(meta, item, users, origin=origin)
 
-    def tell_other_devices(self, operation: MucOperation, thread: Thread, user: str, resource: str | None) -> None:
-        """Tell the user's other devices what this one did with a thread.
+    def tell_other_devices(
+        self,
+        operation: MucOperation,
+        conversation: Group | Thread,
+        user: str,
+        resource: str | None,
+        *,
+        subject: str | None = None,
+    ) -> None:
+        """Tell the user's other devices what this one did with a group or a thread.
+
+        Args:
+            operation: what the device did.
+            conversation: the group or thread.
+            user: the user.
+            resource: the device.
+            subject: the user that it concerns, if it is another one.
 
         Source: docs/protocol.md#notices-to-other-devices.
         """
         online = self._online.get(user, {})
         if any(other != resource for other in online):
+            thread = conversation if isinstance(conversation, Thread) else None
+            origin, subjects = (user, resource), [subject or user]
             self.tell_conversation_event(
-                operation, thread.id, user, [user], [user], thread=thread, origin=(user, resource)
+                operation, conversation.id, user, subjects, [user], thread=thread, origin=origin
             )
 
     def tell_own_devices(self, user: str, resource: str | None, kind: str, data: dict[str, Any]) -> None:

@@ -206,6 +206,7 @@ def conversation_event(
     *,
     conversation: str,
     operator: str,
+    resource: str | None = None,
     users: list[str],
     thread: Thread | None = None,
 ) -> bytes:
@@ -218,12 +219,13 @@ def conversation_event(
         operation: what happened.
         conversation: the group or thread that it happened to.
         operator: the user who did it.
+        resource: the device that did it, in a notice to the operator's other devices. Without it SDK 5 drops those.
         users: the users that it concerns.
         thread: the thread, if `conversation` is one.
 
     Source: docs/protocol.md#group-notices, docs/protocol.md#notices-to-other-devices.
     """
-    operator_jid = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN)
+    operator_jid = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN, clientResource=resource)
     conversation_jid = schema.JID(appKey=app_key, name=conversation, domain=GROUP_DOMAIN)
     body = schema.MUCBody(
         **{"from": operator_jid},

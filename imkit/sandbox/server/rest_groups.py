@@ -45,7 +45,7 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "DELETE", "/chatgroups/{id}/users/{users}", remove),
         route(backend, "POST", "/chatgroups/{id}/mute", mute),
         route(backend, "GET", "/sdk/chatgroups/{id}/mute/{user}", is_muted),
-        route(backend, "DELETE", "/chatgroups/{id}/mute/{user}", unmute),
+        route(backend, "DELETE", "/chatgroups/{id}/mute/{users}", unmute),
         route(backend, "GET", "/chatgroups/{id}/admin", admins),
         route(backend, "POST", "/chatgroups/{id}/admin", add_admin),
         route(backend, "DELETE", "/chatgroups/{id}/admin/{user}", remove_admin),
@@ -70,6 +70,7 @@ def create(backend: Backend, call: Call) -> dict[str, Any]:
     named = [find_user(backend, user).name for user in dict.fromkeys(call.names("members", most=most))]
     backend.quotas.check_group(owner)
     group = backend.groups.create_group(owner, name, members=named, description=description, settings=settings)
+    backend.delivery.tell_other_devices(MucOperation.CREATE, group, owner, call.resource)
     invited = [user for user in backend.groups.members(group.id) if user != owner]
     for user in invited:
         backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group.id, owner, [user], [user])
@@ -107,8 +108,28 @@ def group_entity(backend: Backend, group: Group) -> dict[str, Any]:
     return {
         **_short_entity(backend, group),
         "custom": group.settings.get("custom", ""),
+        "avatar": group.settings.get("avatar", ""),
         "affiliations": [{_shown_role(member): member.user} for member in affiliated.values()],
     }
+
+
+def _detail(backend: Backend, call: Call, group: Group) -> dict[str, Any]:
+    """Return the form of a group for one caller: with its role, and if asked with the times of joining.
+
+    SDK 5 takes the first `joined_time` for its own user's, so the caller comes first.
+    """
+    entity = group_entity(backend, group)
+    affiliated = backend.groups.members(group.id)
+    own = affiliated.get(call.user or "")
+    if own is not None:
+        entity["permission"] = own.role
+    if call.query.get("joined_time") == "true":
+        others = [member for member in affiliated.values() if member is not own]
+        entity["affiliations"] = [
+            {_shown_role(member): member.user, "joined_time": member.joined}
+            for member in ([own] if own is not None else []) + others
+        ]
+    return entity
 
 
 def _short_entity(backend: Backend, group: Group) -> dict[str, Any]:
@@ -119,6 +140,7 @@ def _short_entity(backend: Backend, group: Group) -> dict[str, Any]:
         "description": group.description,
         "membersonly": bool(group.settings.get("membersonly", group.settings.get("approval", False))),
         "allowinvites": bool(group.settings.get("allowinvites", False)),
+        "invite_need_confirm": False,  # invited users are members at once
         "maxusers": _most_members(backend, group.settings),
         "owner": group.owner,
         "created": group.created,
@@ -148,7 +170,7 @@ def show(backend: Backend, call: Call) -> dict[str, Any]:
         if group is None:
             continue
         if call.user is None or call.user in backend.groups.members(group.id):
-            shown.append(group_entity(backend, group))
+            shown.append(_detail(backend, call, group))
         elif is_public(group):
             shown.append(_short_entity(backend, group))
     if not shown:
@@ -186,6 +208,7 @@ def destroy(backend: Backend, call: Call) -> dict[str, Any]:
         backend.delivery.tell_thread_changed(thread, "delete", operator)
     backend.groups.destroy_group(group.id)
     backend.delivery.tell_conversation_event(MucOperation.DESTROY, group.id, operator, others, others)
+    backend.delivery.tell_other_devices(MucOperation.DESTROY, group, operator, call.resource)
     return {"data": {"success": True, "groupid": group.id}}
 
 
@@ -238,7 +261,9 @@ def members(backend: Backend, call: Call) -> dict[str, Any]:
     names = [member.user for member in affiliated]
     page, cursor = page_of(affiliated, names, call.cursor(), call.limit(default=50))
     data = [{member.role: member.user, "joined_time": member.joined} for member in page]
-    return {"data": data, "count": len(data), "cursor": cursor}
+    # SDK 5 learns from the asked page size, which the service repeats, and `count` whether there is more.
+    params = {name: [value] for name, value in call.query.items()}
+    return {"data": data, "count": len(data), "cursor": cursor, "params": params}
 
 
 def page_of(items: list[Any], names: list[str], cursor: str, limit: int) -> tuple[list[Any], str]:
@@ -281,6 +306,7 @@ def join(backend: Backend, call: Call) -> dict[str, Any]:
         raise no_such_group(group.id)
     user = user_or_app(call, call.user or call.text("username"))
     _add_member(backend, group, user, added_by=None)
+    backend.delivery.tell_other_devices(MucOperation.JOIN, group, user, call.resource)
     return {"data": {"result": True, "action": "apply", "user": user, "id": group.id, "groupid": group.id}}
 
 
@@ -319,6 +345,7 @@ def leave(backend: Backend, call: Call) -> dict[str, Any]:
     backend.delivery.tell_conversation_event(
         MucOperation.ABSENCE, group.id, user, [user], backend.groups.members(group.id)
     )
+    backend.delivery.tell_other_devices(MucOperation.LEAVE, group, user, call.resource)
     return {"data": {"result": True, "action": "quit", "user": user, "groupid": group.id}}
 
 
@@ -372,12 +399,13 @@ def is_muted(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def unmute(backend: Backend, call: Call) -> dict[str, Any]:
-    """DELETE /chatgroups/{id}/mute/{user}: ends a mute."""
+    """DELETE /chatgroups/{id}/mute/{users}: ends the mute of one user, or of several with commas between them."""
     group = group_of(backend.groups, call)
     manager_of(backend.groups, call, group)
-    user = _check_member(backend, group, call.path["user"])
-    backend.groups.mute(group.id, user, 0)
-    return {"data": [{"result": True, "user": user}]}
+    users = [_check_member(backend, group, name) for name in call.path["users"].split(",") if name]
+    for user in users:
+        backend.groups.mute(group.id, user, 0)
+    return {"data": [{"result": True, "user": user} for user in users]}
 
 
 def admins(backend: Backend, call: Call) -> dict[str, Any]:

@@ -126,11 +126,11 @@ def success(app_key: str, method: str, path: str, started: int, extra: Mapping[s
         method: the HTTP method.
         path: the path of the request.
         started: when the request arrived, in ms.
-        extra: the fields that the handler adds.
+        extra: the fields that the handler adds; one that is None is left out.
     """
     organization, _, application = app_key.partition("#")
     now = now_ms()
-    return {
+    reply = {
         "action": method.lower(),
         "application": str(uuid.uuid5(uuid.NAMESPACE_URL, app_key)),
         "uri": path,
@@ -142,6 +142,7 @@ def success(app_key: str, method: str, path: str, started: int, extra: Mapping[s
         "applicationName": application,
         **extra,
     }
+    return {name: value for name, value in reply.items() if value is not None}
 
 
 @dataclass(slots=True)

@@ -78,6 +78,12 @@ def _detail(backend: Backend, thread: Thread) -> dict[str, Any]:
     return {**thread_entity(thread), "affiliations_count": len(backend.groups.members(thread.id))}
 
 
+def _full_detail(backend: Backend, thread: Thread) -> dict[str, Any]:
+    """Return what SDK 5 reads as well."""
+    last = last_message(backend.record.last(thread.id))
+    return {**_detail(backend, thread), "message_count": thread.messages, "last_message": last}
+
+
 # ---------------------------------------------------------------- the thread
 
 
@@ -106,7 +112,7 @@ def detail(backend: Backend, call: Call) -> dict[str, Any]:
 
     Source: docs/protocol.md#thread-rights.
     """
-    return {"data": _detail(backend, thread_of(backend.groups, call))}
+    return {"data": _full_detail(backend, thread_of(backend.groups, call))}
 
 
 def rename(backend: Backend, call: Call) -> dict[str, Any]:
@@ -156,11 +162,14 @@ def leave(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def members(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /thread/{id}/users, by cursor."""
+    """GET /thread/{id}/users, by cursor.
+
+    SDK 5 takes a list of `entities` for the members, even an empty one; so there is none.
+    """
     thread = thread_of(backend.groups, call)
     names = list(backend.groups.members(thread.id))
     page, cursor = page_of(names, names, call.cursor(), call.limit())
-    return {"data": {"affiliations": page}, "properties": {"cursor": cursor}}
+    return {"data": {"affiliations": page}, "properties": {"cursor": cursor}, "entities": None}
 
 
 def _remove(backend: Backend, call: Call, thread: Thread, user: str) -> bool:
@@ -172,6 +181,8 @@ def _remove(backend: Backend, call: Call, thread: Thread, user: str) -> bool:
     backend.delivery.tell_conversation_event(
         MucOperation.THREAD_KICK, thread.id, operator, [user], [user], thread=thread
     )
+    if user != operator:
+        backend.delivery.tell_other_devices(MucOperation.THREAD_KICK, thread, operator, call.resource, subject=user)
     return True
 
 
