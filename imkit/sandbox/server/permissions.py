@@ -160,22 +160,28 @@ def check_recall_enabled(options: Options) -> None:
         raise SendRefused(StatusCode.FAIL, "message recall disabled")
 
 
-def check_may_recall(options: Options, user: str, message: StoredMessage, now: int) -> None:
-    """Refuse a recall unless the user sent the message, and sent it within the time limit.
+def check_may_recall(
+    options: Options, groups: Groups, user: str, message: StoredMessage, group_id: str | None, now: int
+) -> None:
+    """Refuse a recall unless the user manages the group, or sent the message within the time limit.
 
     Args:
         options: the server's settings; `recall_seconds` is the time limit.
+        groups: the groups of the server.
         user: the user who recalls.
         message: the message to recall.
+        group_id: the group that holds the message or the message's thread; None for a one-to-one message.
         now: the current time, in ms.
     """
+    if group_id is not None and groups.manages(user, group_id):
+        return
     if message.sender != user:
         raise SendRefused(StatusCode.FAIL, "no permission to recall message")
     check_recall_time(options, message, now)
 
 
 def check_recall_time(options: Options, message: StoredMessage, now: int) -> None:
-    """Refuse a recall after the time limit. Users and the app have the same limit; only the app can skip it."""
+    """Refuse a recall after the time limit, which the app's calls have too, unless they force the recall."""
     if now - id_time(message.id) > options.recall_seconds * 1000:
         raise SendRefused(StatusCode.FAIL, "exceed recall time limit")
 

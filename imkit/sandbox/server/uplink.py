@@ -230,7 +230,9 @@ class Uplink:
     def _recall(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
         permissions.check_recall_enabled(self._options)
         stored = self._find(body.ackMessageId, target)
-        permissions.check_may_recall(self._options, device.user, stored, self._store.clock())
+        permissions.check_may_recall(
+            self._options, self._groups, device.user, stored, target.group_id, self._store.clock()
+        )
         item = self._make_downlink(device.user, device.resource, meta, body, target)
         self._withdraw(stored, target)
         self._queues.keep_unstored(item, meta.SerializeToString())

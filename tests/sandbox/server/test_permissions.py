@@ -52,13 +52,19 @@ def test_nobody_may_send_to_a_disabled_group(tea: TeaGroup, sandbox: Sandbox) ->
     tea.alice.send(tea.thread, "again")
 
 
-def test_only_the_sender_may_recall_and_only_in_the_same_conversation(tea: TeaGroup) -> None:
+def test_the_sender_and_the_groups_managers_may_recall_and_only_in_the_same_conversation(tea: TeaGroup) -> None:
     sent = tea.bob.send(tea.thread, "mine")
     tea.carol.api.join(tea.thread)
     assert tea.carol.recall(tea.thread, sent).reason == "no permission to recall message"
     assert tea.bob.recall(tea.group, sent).reason == "Sorry, message does not exist"
     assert tea.bob.recall(tea.thread, 2**64 - 1).reason == "Sorry, message does not exist"
     assert len(tea.bob.api.page(tea.thread)["msgs"]) == 1
+    assert tea.alice.recall(tea.thread, sent).errorCode == 0  # the owner
+    meta = tea.bob.until(lambda meta: meta.ns == 1 and body_of(meta).ackMessageId == sent)
+    assert sender_of(meta) == tea.alice.user
+    tea.alice.api.ok("POST", f"/chatgroups/{tea.group}/admin", json={"newadmin": tea.carol.user})
+    assert tea.carol.recall(tea.thread, tea.alice.send(tea.thread, "the owner's")).errorCode == 0  # an admin
+    assert tea.bob.api.page(tea.thread)["msgs"] == []
 
 
 def test_the_time_limit_of_a_recall_includes_its_last_millisecond() -> None:
@@ -69,12 +75,12 @@ def test_the_time_limit_of_a_recall_includes_its_last_millisecond() -> None:
         check_recall_time(Options(recall_seconds=2), message, now=sent_at + 2001)
 
 
-def test_after_the_time_limit_only_the_app_can_recall() -> None:
+def test_after_the_time_limit_only_the_app_and_the_groups_managers_can_recall() -> None:
     with Sandbox(recall_seconds=0.001) as sandbox:
         tea = TeaGroup(sandbox)
-        sent = tea.alice.send(tea.thread, "slow")
-        while (status := tea.alice.recall(tea.thread, sent)).errorCode == 0:  # within the same millisecond
-            sent = tea.alice.send(tea.thread, "slow")
+        sent = tea.bob.send(tea.thread, "slow")
+        while (status := tea.bob.recall(tea.thread, sent)).errorCode == 0:  # within the same millisecond
+            sent = tea.bob.send(tea.thread, "slow")
         assert (status.errorCode, status.reason) == (1, "exceed recall time limit")
         app = app_api(sandbox)
         body = {"msg_id": str(sent), "to": tea.thread, "chat_type": "groupchat"}
@@ -83,6 +89,8 @@ def test_after_the_time_limit_only_the_app_can_recall() -> None:
         assert app.ok("POST", "/messages/msg_recall", json={**body, "force": True})["data"]["recalled"] == "yes"
         meta = tea.bob.until(lambda meta: meta.ns == 1 and body_of(meta).ackMessageId == sent)
         assert (sender_of(meta), body_of(meta).type) == ("admin", 6)
+        sent = tea.bob.send(tea.thread, "slow")
+        assert tea.alice.recall(tea.thread, sent).errorCode == 0
         assert tea.bob.api.page(tea.thread)["msgs"] == []
         close_everything()
 
