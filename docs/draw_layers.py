@@ -38,12 +38,13 @@ CAPTIONS = {
     "kernels": "of imkit lab",
     "tutorials": "copied",
     "escape": "safe text",
+    "hints": "of errors",
     "portal": "event loop",
     "quotes": "and mentions",
-    "repeated_warnings": "equal ones counted",
+    "repeated_warnings": "counted",
     "times": "ms ⇄ dates",
     "users": "User",
-    "whole_files": "whole or not at all",
+    "whole_files": "all or nothing",
 }
 
 WIDTH, MARGIN, GAP = 860, 20, 8

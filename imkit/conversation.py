@@ -7,6 +7,7 @@ docs/protocol.md#reactions, docs/protocol.md#roaming-history.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from imkit.client import reactions
@@ -17,6 +18,7 @@ from imkit.client.conversations import forget_before, forget_messages
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress, Query
 from imkit.errors import InvalidMessage
+from imkit.hints import Operation
 from imkit.history.arguments import Moment, moment_of, query
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Body, Message, Reaction
@@ -101,8 +103,12 @@ class Conversation:
             message: the message, or its id.
             ext: a text for the users who see the recall.
 
+        The sender of a message may recall it, within a limit of time; the group's owner and admins may recall any
+        message of the group and its threads, at any time.
+
         Raises:
-            RecallExpired: the recall window is over: 2 minutes, unless the app's console says otherwise.
+            RecallExpired: the sender's time to recall is over: 2 minutes, unless the app's console says otherwise.
+            Forbidden: another user sent the message, and this user does not manage the group.
             MessageNotFound: there is no such message here any more.
 
         Example:
@@ -110,7 +116,7 @@ class Conversation:
 
         Source: docs/protocol.md#recall.
         """
-        await sending.recall(self.account, self.target(), message_id(message), ext)
+        await sending.recall(self.account, self.target(), message_id(message), ext, sent_at(message))
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body) -> Message:
@@ -124,8 +130,9 @@ class Conversation:
             The message with its new content.
 
         Raises:
+            Forbidden: another user sent the message, and this user does not manage the group.
+            LimitReached: the message was edited 10 times.
             MessageNotFound: there is no such message here any more.
-            IMError: the service refuses the edit, for example because another user sent the message; `reason` says why.
 
         Example:
             >>> thread.edit(sent, "Dong Ding, two bags please").edit_count
@@ -374,7 +381,9 @@ class Conversation:
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         return Listing(lambda: PageWalk(self.account, self._id, wanted).pages(), f"messages of {self.target()}")
 
-    async def _write(self, what: str, method: str, *path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def _write(
+        self, what: Operation, method: str, *path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Make a REST call that changes something; the service then tells this user's other devices about it."""
         account = self.account
         params = {"resource": account.identity.resource}
@@ -414,6 +423,11 @@ def message_id(message: Message | str) -> str:
     if not is_id(found):
         raise InvalidMessage(f"{found!r:.60} is not a message", hint="Give a Message, or its id: a string of digits.")
     return found
+
+
+def sent_at(message: Message | str) -> datetime | None:
+    """Return when a message was sent; `None` if only its id is given."""
+    return message.time if isinstance(message, Message) else None
 
 
 def _checked_id(found: object) -> str:

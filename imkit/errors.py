@@ -14,7 +14,7 @@
     │   ├── Blocked
     │   ├── Moderated
     │   └── GroupDisabled
-    ├── RecallExpired              the recall window (2 minutes by default) is over
+    ├── RecallExpired              the sender's time to recall (2 minutes by default) is over
     ├── AlreadyExists
     ├── LimitReached
     ├── TooLarge
@@ -32,16 +32,19 @@
         └── ArchiveLocked          another process is writing to the archive
 
 Each error has these attributes, as far as they are known: `code` (the official SDK's error type number), `status` (the
-HTTP status or the status in the frame), `reason` (the service's own words) and `hint` (what to do next).
+HTTP status or the status in the frame), `reason` (the service's own words) and `hint` (what to do next). The texts of
+the hints are in `imkit.hints`.
 
 Source: docs/protocol.md#errors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from imkit.escape import for_terminal
+from imkit.hints import What, hint_for
 
 
 class IMError(Exception):
@@ -52,7 +55,8 @@ class IMError(Exception):
         code: the official SDK's error type number, if it has one for this error.
         status: the HTTP status or the status in the frame, if the service answered.
         reason: the service's own words.
-        hint: what to do next; `None`: the default of the class.
+        hint: what to do next; `None`: what `imkit.hints` has for this error after `what`.
+        what: internal: the operation that ended in the error.
 
     Example:
         >>> try:
@@ -65,7 +69,6 @@ class IMError(Exception):
     """
 
     default_code: ClassVar[int | None] = None
-    default_hint: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -75,12 +78,26 @@ class IMError(Exception):
         status: int | None = None,
         reason: str = "",
         hint: str | None = None,
+        what: What | None = None,
     ) -> None:
         super().__init__(message)
         self.code = self.default_code if code is None else code
         self.status = status
         self.reason = reason
-        self.hint = self.default_hint if hint is None else hint
+        self.hint = hint_for(self._kinds(), what) if hint is None else hint
+
+    def _kinds(self) -> Iterator[str]:
+        """Return the names by which `imkit.hints` knows this error, the most special one first."""
+        return (kind.__name__ for kind in type(self).__mro__ if issubclass(kind, IMError))
+
+    def name_operation(self, what: What) -> None:
+        """Internal: say which operation ended in this error, and take the hint that fits it.
+
+        A hint that was given with the error stays.
+        """
+        self.args = (f"{what}: {self.args[0]}",)
+        if self.hint == hint_for(self._kinds()):
+            self.hint = hint_for(self._kinds(), what)
 
     def __str__(self) -> str:
         parts = [super().__str__() or type(self).__name__]
@@ -95,21 +112,18 @@ class AuthError(IMError):
     """The service refused the login: the password is wrong, or the user or the token is unknown."""
 
     default_code = 2
-    default_hint = "Check the user, the password or token, and that they belong to this app key."
 
 
 class TokenExpired(AuthError):
     """The token has expired."""
 
     default_code = 56
-    default_hint = "Fetch a new token from your app server; give login() a callable and imkit does it by itself."
 
 
 class KickedOff(AuthError):
     """The service ended this login: by a login on another device, a new password, or a removed account."""
 
     default_code = 206
-    default_hint = "Log in again; two logins of one user can be open at the same time if each has its own resource=."
 
 
 class NotFound(IMError):
@@ -122,94 +136,78 @@ class ThreadNotFound(NotFound):
     """There is no such chat thread, or it was destroyed."""
 
     default_code = 1300
-    default_hint = "Check the id with group.threads(); a destroyed thread cannot be restored."
 
 
 class GroupNotFound(NotFound):
     """There is no such group, or this user is not in it."""
 
     default_code = 605
-    default_hint = "Check the id with session.groups()."
 
 
 class MessageNotFound(NotFound):
     """There is no such message: never sent, recalled, or older than the app's plan keeps messages."""
 
     default_code = 1302
-    default_hint = "It may have been recalled, or it may be older than the app keeps messages."
 
 
 class Forbidden(IMError):
     """This user is not allowed to do that."""
 
     default_code = 52
-    default_hint = (
-        "The thread's creator and the group's owner and admins may rename a thread; "
-        "only the group's owner and admins may destroy it or remove members."
-    )
 
 
 class NotAMember(Forbidden):
     """The user is not a member of the group or the thread."""
 
     default_code = 602
-    default_hint = "Join first: thread.join(), or ask a member to group.invite() you."
 
 
 class Muted(Forbidden):
     """The user is muted (禁言) in this group or thread."""
 
     default_code = 507
-    default_hint = "An admin of the group can lift the mute."
 
 
 class Blocked(Forbidden):
     """The user is on the block list (黑名单) of this group or thread."""
 
     default_code = 603
-    default_hint = "An admin of the group can unblock the user."
 
 
 class Moderated(Forbidden):
     """The service's moderation (内容审核) refused the content."""
 
     default_code = 508
-    default_hint = "Change the text; the moderation rules are in the app's console."
 
 
 class GroupDisabled(Forbidden):
     """The group and its threads are disabled."""
 
     default_code = 608
-    default_hint = "The app's console can enable the group again."
 
 
 class RecallExpired(IMError):
-    """The time limit for recalling (撤回) this message is over: 2 minutes, unless the app sets another one."""
+    """The sender's time to recall (撤回) the message is over: 2 minutes, unless the app sets another limit."""
 
     default_code = 504
-    default_hint = "A message can be recalled for 2 minutes, unless the app's console says otherwise."
 
 
 class AlreadyExists(IMError):
     """It exists already: the thread on this message, the membership, or the user."""
 
     default_code = 1301
-    default_hint = "One message can carry one thread: find it with group.threads(). A user joins a thread only once."
 
 
 class LimitReached(IMError):
     """A limit of the app's plan is reached."""
 
     default_code = 50
-    default_hint = "See the limits of the app's plan; destroying old threads can help."
 
 
 class TooLarge(IMError):
     """A message or an attachment is larger than the service allows."""
 
     default_code = 511
-    default_hint = "A message holds 3 to 5 KB with its ext, an attachment 10 MB: shorten it, or send a file."
 
 
 class InvalidMessage(IMError, ValueError):
@@ -225,7 +223,6 @@ class RateLimited(IMError):
     """
 
     default_code = 509
-    default_hint = "Wait and try again; App(max_requests_per_second=…) stays below the limit."
 
     retry_after: float | None = None
 
@@ -234,14 +231,12 @@ class ServiceBusy(IMError):
     """The service cannot answer at the moment."""
 
     default_code = 500
-    default_hint = "Try again later."
 
 
 class ServiceNotEnabled(IMError):
     """The app does not have this feature switched on."""
 
     default_code = 505
-    default_hint = "Switch the feature on in the app's console (threads, roaming and recall each have a switch)."
 
 
 class Unsupported(IMError):
@@ -254,7 +249,6 @@ class TimedOut(IMError, TimeoutError):
     """No answer or event arrived in time."""
 
     default_code = -1
-    default_hint = "Check the network and the URLs of the app, then try again."
 
 
 class ConnectionLost(IMError):
@@ -267,11 +261,11 @@ class ConnectionLost(IMError):
         message: what happened.
         outcome: ``"not sent"`` or ``"unknown"``.
         reason: the reason that the network gave.
-        hint: what to do next; `None`: the default for this `outcome`.
+        hint: what to do next; `None`: what `imkit.hints` has for this `outcome`, after `what`.
+        what: internal: the operation that ended in the error.
     """
 
     default_code = 510
-    default_hint = "Look at thread.history() to see whether it arrived before you send it again."
 
     def __init__(
         self,
@@ -280,24 +274,25 @@ class ConnectionLost(IMError):
         outcome: Literal["not sent", "unknown"] = "unknown",
         reason: str = "",
         hint: str | None = None,
+        what: What | None = None,
     ) -> None:
-        if hint is None and outcome == "not sent":
-            hint = "Nothing was sent: check the network and the app's URLs, then try again."
-        super().__init__(message, reason=reason, hint=hint)
         self.outcome = outcome
+        super().__init__(message, reason=reason, hint=hint, what=what)
+
+    def _kinds(self) -> Iterator[str]:
+        if self.outcome == "not sent":
+            return iter(["ConnectionLost, not sent"])
+        return super()._kinds()
 
 
 class SessionClosed(IMError):
     """The session is closed: by this program, or by the service."""
 
     default_code = 39
-    default_hint = "Log in again with imkit.login(…)."
 
 
 class ProtocolError(IMError):
     """The service's answer is not allowed by the protocol."""
-
-    default_hint = "Check that the URLs belong to an Easemob IM service; session.wire() shows the frames and answers."
 
 
 class FileError(IMError, OSError):
@@ -307,16 +302,10 @@ class FileError(IMError, OSError):
     system's number of the error.
     """
 
-    default_hint = "Repair that, or choose another place; then run the same call again."
-
 
 class ArchiveError(IMError):
     """An archive cannot be read or written: it is damaged, a newer imkit wrote it, or the disk is full."""
 
-    default_hint = "archive.verify() says what is wrong with the archive."
-
 
 class ArchiveLocked(ArchiveError):
     """Another process is writing to the archive."""
-
-    default_hint = "Wait until it has finished; reading needs no lock."

@@ -27,9 +27,10 @@ from imkit.client.roaming import Order, Progress
 from imkit.client.thread_queries import ListPages, last_messages
 from imkit.client.user_ids import user_id
 from imkit.client.users import fetch_users, update_attributes
-from imkit.conversation import load_history
+from imkit.conversation import load_history, sent_at
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.events import Event
+from imkit.hints import operation
 from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message
 from imkit.portal import blocking, portal
@@ -179,8 +180,9 @@ class Session:
         path: tuple[str, ...] = ("threads", "user", account.user)
         if group_id is not None:
             path = ("threads", "chatgroups", group_id, *path[1:])
-        what = f"threads {account.user} joined" + ("" if group_id is None else f" in group {group_id}")
-        return Listing(lambda: thread_pages(account, what, *path), what)
+        what = operation("list_threads", user=account.user, group=group_id)
+        name = f"threads {account.user} joined" + ("" if group_id is None else f" in group {group_id}")
+        return Listing(lambda: thread_pages(account, what, *path), name)
 
     @blocking
     async def last_messages(self, threads: Iterable[Thread | str]) -> dict[str, Message | None]:
@@ -249,6 +251,8 @@ class Session:
             members: user ids. The users must exist; in the sandbox a user exists after the first login.
 
         Raises:
+            NotFound: one of the members does not exist.
+            LimitReached: the user has as many groups as one user may have.
             InvalidMessage: the name is empty, or `members` is not a list of user ids.
 
         Example:
@@ -275,7 +279,9 @@ class Session:
             "maxusers": 200,
         }
         params = {"resource": account.identity.resource}
-        answer = await account.rest.request("POST", "chatgroups", what="creating a group", body=body, params=params)
+        answer = await account.rest.request(
+            "POST", "chatgroups", what=operation("create_group", user=account.user), body=body, params=params
+        )
         group_id = identifier(mapping(answer, "data"), "groupid")
         if not group_id:
             raise ProtocolError(f"the group {name!r:.80} was created, but the answer does not name it")
@@ -379,7 +385,8 @@ class Session:
             ext: a text for the users who see the recall.
 
         Raises:
-            RecallExpired: the recall window is over.
+            RecallExpired: the sender's time to recall is over.
+            Forbidden: another user sent the message, and this user does not manage the group.
             MessageNotFound: there is no such message any more.
             InvalidMessage: `message` is an id, and `to` is missing.
 
@@ -389,7 +396,7 @@ class Session:
         Source: docs/protocol.md#recall.
         """
         target, message_id = self._target_and_id(message, to)
-        await sending.recall(self.account, target, message_id, ext)
+        await sending.recall(self.account, target, message_id, ext, sent_at(message))
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body, *, to: Thread | Group | None = None) -> Message:
@@ -681,13 +688,13 @@ class Session:
 
 async def _group_pages(account: Account) -> AsyncGenerator[list[Group], None]:
     """Yield the groups that the account's user is in, page by page."""
-    what = f"the groups of {account.user}"
+    what = operation("list_groups", user=account.user)
     pages = ListPages(what)
     page, last = 0, None
     while True:
         params = {"pagenum": page, "pagesize": _GROUPS_PAGE, "version": "v3"}
         path = ("users", account.user, "joined_chatgroups")
-        answer = await account.rest.get(*path, what=f"asking for {what}", params=params)
+        answer = await account.rest.get(*path, what=what, params=params)
         count = pages.count(answer.get("data"))
         groups = [group for entry in objects(answer, "data") if (group := _learn_group(account, entry)) is not None]
         if groups == last:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from imkit.cards import card, counted, known
 from imkit.client import send as sending
@@ -22,6 +23,7 @@ from imkit.client.user_ids import user_id
 from imkit.conversation import Conversation, message_id
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
 from imkit.escape import for_terminal
+from imkit.hints import Operation, operation
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
@@ -75,7 +77,8 @@ class Group(Conversation):
         """
         account, parent_id = self.account, message_id(parent)
         body = {"name": _checked_name(name), "msg_id": parent_id, "group_id": self._id, "owner": account.user}
-        answer = await self._write(f"creating a thread on message {parent_id}", "POST", "thread", body=body)
+        what = operation("create_thread", message=parent_id, group=self._id, user=account.user)
+        answer = await self._write(what, "POST", "thread", body=body)
         thread_id = identifier(mapping(answer, "data"), "thread_id")
         if not thread_id:
             raise ProtocolError(f"a thread was created in group {self._id}, but the answer does not name it")
@@ -94,8 +97,9 @@ class Group(Conversation):
 
         Source: docs/protocol.md#thread-calls, getChatThreads.
         """
-        what = f"threads of group {self._id}"
-        return Listing(lambda: thread_pages(self.account, what, "threads", "chatgroups", self._id), what)
+        what = operation("list_threads_of_group", group=self._id, user=self.account.user)
+        pages = partial(thread_pages, self.account, what, "threads", "chatgroups", self._id)
+        return Listing(pages, f"threads of group {self._id}")
 
     def members(self) -> Listing[str]:
         """Return the user ids of the group's members.
@@ -111,7 +115,7 @@ class Group(Conversation):
         """
 
         async def pages() -> AsyncGenerator[list[str], None]:
-            what = f"the members of group {self._id}"
+            what = operation("list_group_members", group=self._id, user=self.account.user)
             async for answer in cursor_pages(self.account, what, "chatgroups", self._id, "users"):
                 # Each entry is an object with one user id, at the key that names the user's role.
                 users = [text(entry, role) for entry in objects(answer, "data") for role in _ROLES]
@@ -128,6 +132,9 @@ class Group(Conversation):
 
         Raises:
             Forbidden: this user may not add members.
+            AlreadyExists: one of the users is in the group already.
+            NotFound: one of the users does not exist.
+            LimitReached: the group is full.
             InvalidMessage: one of `users` is not a user id.
 
         Example:
@@ -138,7 +145,8 @@ class Group(Conversation):
         Source: docs/protocol.md#group-calls, invite.
         """
         body = {"usernames": [user_id(user) for user in users]}
-        await self._write(f"inviting to group {self._id}", "POST", "chatgroups", self._id, "invite", body=body)
+        what = operation("invite", group=self._id)
+        await self._write(what, "POST", "chatgroups", self._id, "invite", body=body)
 
     @blocking
     async def remove(self, user: str) -> None:
@@ -157,7 +165,7 @@ class Group(Conversation):
 
         Source: docs/protocol.md#group-calls, remove.
         """
-        what = f"removing {user} from group {self._id}"
+        what = operation("remove_group_member", member=user, group=self._id)
         await self._write(what, "DELETE", "chatgroups", self._id, "users", user_id(user))
 
     @blocking
@@ -196,7 +204,7 @@ class Group(Conversation):
         """
         account = self.account
         params = {"version": "v3", "resource": account.identity.resource}
-        what = f"destroying group {self._id}"
+        what = operation("destroy_group", group=self._id)
         await account.rest.request("DELETE", "chatgroups", self._id, what=what, params=params)
 
     def __repr__(self) -> str:
@@ -280,7 +288,7 @@ class Thread(Conversation):
 
         Source: docs/protocol.md#thread-calls, joinChatThread.
         """
-        what = f"joining thread {self._id}"
+        what = operation("join_thread", thread=self._id, user=self.account.user)
         answer = await self._write(what, "POST", "thread", self._id, "user", self.account.user, "join")
         learn_thread(self.account, mapping(mapping(answer, "data"), "detail"))
         return self
@@ -291,13 +299,14 @@ class Thread(Conversation):
 
         Raises:
             ThreadNotFound: there is no such thread.
+            Forbidden: this user is not in the thread.
 
         Example:
             >>> bob.thread(thread.id).leave()
 
         Source: docs/protocol.md#thread-calls, leaveChatThread.
         """
-        what = f"leaving thread {self._id}"
+        what = operation("leave_thread", thread=self._id, user=self.account.user)
         await self._write(what, "DELETE", "thread", self._id, "user", self.account.user, "quit")
 
     @blocking
@@ -319,7 +328,7 @@ class Thread(Conversation):
         Source: docs/protocol.md#thread-calls, changeChatThreadName.
         """
         body = {"name": _checked_name(name)}
-        answer = await self._write(f"renaming thread {self._id}", "PUT", "thread", self._id, body=body)
+        answer = await self._write(operation("rename_thread", thread=self._id), "PUT", "thread", self._id, body=body)
         self.account.known.threads[self._id].name = text(mapping(answer, "data"), "name") or name
 
     @blocking
@@ -336,7 +345,7 @@ class Thread(Conversation):
 
         Source: docs/protocol.md#thread-calls, destroyChatThread.
         """
-        await self._write(f"destroying thread {self._id}", "DELETE", "thread", self._id)
+        await self._write(operation("destroy_thread", thread=self._id), "DELETE", "thread", self._id)
         self.account.known.threads.pop(self._id, None)
 
     @blocking
@@ -353,7 +362,8 @@ class Thread(Conversation):
 
         Source: docs/protocol.md#thread-calls, getChatThreadDetail.
         """
-        answer = await self.account.rest.get("thread", self._id, what=f"asking for thread {self._id}")
+        what = operation("read_thread", thread=self._id, user=self.account.user)
+        answer = await self.account.rest.get("thread", self._id, what=what)
         learn_thread(self.account, mapping(answer, "data"))
         return self
 
@@ -371,7 +381,7 @@ class Thread(Conversation):
         """
 
         async def pages() -> AsyncGenerator[list[str], None]:
-            what = f"the members of thread {self._id}"
+            what = operation("list_thread_members", thread=self._id, user=self.account.user)
             async for answer in cursor_pages(self.account, what, "thread", self._id, "users"):
                 yield texts(mapping(answer, "data"), "affiliations")
 
@@ -394,7 +404,7 @@ class Thread(Conversation):
 
         Source: docs/protocol.md#thread-calls, removeChatThreadMember.
         """
-        what = f"removing {user} from thread {self._id}"
+        what = operation("remove_thread_member", member=user, thread=self._id)
         await self._write(what, "DELETE", "thread", self._id, "users", user_id(user))
 
     @blocking
@@ -478,7 +488,7 @@ class ConversationInfo:
     pinned_at: datetime | None = None
 
 
-async def thread_pages(account: Account, what: str, *path: str) -> AsyncGenerator[list[Thread], None]:
+async def thread_pages(account: Account, what: Operation, *path: str) -> AsyncGenerator[list[Thread], None]:
     """Yield the threads that a REST list names, page by page, and keep what the list tells about them."""
     async for answer in cursor_pages(account, what, *path):
         ids = [learn_thread(account, entry) for entry in objects(answer, "entities")]

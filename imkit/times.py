@@ -48,6 +48,20 @@ def iso(milliseconds: int | None) -> str | None:
     return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
 
 
+def in_words(length: timedelta) -> str:
+    """Return a length of time in its largest whole unit; what is below a second is ``"0 s"``.
+
+    Example:
+        >>> in_words(timedelta(seconds=150)), in_words(timedelta(days=3, hours=5))
+        ('2 min', '3 d')
+    """
+    seconds = max(0, length // timedelta(seconds=1))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
 def _clock_that_counts_suspends() -> Callable[[], float]:
     """Return a clock that only grows, and that also counts the time while the machine is suspended.
 

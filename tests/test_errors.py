@@ -11,6 +11,7 @@ import pytest
 import imkit
 from imkit import errors
 from imkit.errors import ConnectionLost, IMError, InvalidMessage, RateLimited, TimedOut
+from imkit.hints import operation
 
 ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, IMError)]
 HOSTILE = "\x1b]0;owned\x07 line\nline\r\t \u202e right to left \u2028 \ud83c \x9b2J <b>"
@@ -87,7 +88,13 @@ def test_some_are_built_in_errors_too() -> None:
 
 def test_a_lost_connection_says_whether_the_message_may_have_arrived() -> None:
     assert ConnectionLost("gone").outcome == "unknown"
-    assert "history" in ConnectionLost("gone").hint
+    assert "not known" in ConnectionLost("gone").hint
+    assert "history" in ConnectionLost("gone", what=operation("send", type="txt", thread="42")).hint
     lost = ConnectionLost("gone", outcome="not sent")
     assert lost.outcome == "not sent"
-    assert "history" not in lost.hint
+    assert "Nothing was sent" in lost.hint
+    for error in (ConnectionLost("gone"), lost, ConnectionLost("gone", hint="Plug it in.")):
+        before = error.hint
+        error.name_operation(operation("send", type="txt", thread="42"))
+        assert str(error).startswith("the txt message to thread 42: gone")
+        assert ("history" in error.hint) is (before == ConnectionLost("gone").hint)

@@ -14,6 +14,7 @@ from imkit.client.account import Account
 from imkit.client.thread_queries import LIST_PAGE_SIZE, cursor_pages
 from imkit.client.user_ids import user_id
 from imkit.errors import InvalidMessage
+from imkit.hints import operation
 from imkit.messages import Message
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
@@ -49,7 +50,7 @@ class ConversationEntry:
 async def conversation_pages(account: Account) -> AsyncGenerator[list[ConversationEntry], None]:
     """Yield the conversations of the account's user, page by page. Entries of other kinds are left out."""
     path = ("sdk", "user", account.user, "user_channels", "list")
-    what = f"the conversations of {account.user}"
+    what = operation("list_conversations", user=account.user)
     async for answer in cursor_pages(account, what, *path, params=_params, page=_page):
         entries = [_entry(found) for found in objects(mapping(answer, "data"), "channel_infos")]
         yield [entry for entry in entries if entry is not None]
@@ -120,8 +121,8 @@ async def forget_before(account: Account, conversation: str, before: int) -> Non
     await _forget(account, conversation, ("time",), {"delTime": before})
 
 
-async def _forget(account: Account, conversation: str, path: tuple[str, ...], what: dict[str, Any]) -> None:
-    params = {"groupId": conversation, **what, "resource": account.identity.resource}
+async def _forget(account: Account, conversation: str, path: tuple[str, ...], forgotten: dict[str, Any]) -> None:
+    params = {"groupId": conversation, **forgotten, "resource": account.identity.resource}
     path = ("sdk", "message", "roaming", "group", "user", account.user, *path)
-    doing = f"forgetting messages of {conversation}"
-    await account.rest.request("DELETE", *path, what=doing, params=params, repeatable=True)
+    what = operation("forget", conversation=conversation, user=account.user)
+    await account.rest.request("DELETE", *path, what=what, params=params, repeatable=True)

@@ -21,6 +21,7 @@ from imkit.client.rest_errors import request_failed
 from imkit.client.timing import Timing
 from imkit.errors import AuthError, IMError, InvalidMessage, TokenExpired
 from imkit.events import TokenExpiring
+from imkit.hints import operation
 from imkit.portal import Worker
 from imkit.times import from_milliseconds
 from imkit.wire.untrusted_json import number
@@ -133,7 +134,7 @@ class Credentials:
             "timestamp": int(time.time() * 1000),
         }
         answer = await self._rest.request(
-            "POST", "token", what=f"the login of {self.user}", body=body, repeatable=True, signed=False
+            "POST", "token", what=operation("log_in", user=self.user), body=body, repeatable=True, signed=False
         )
         return answer.get("access_token")
 

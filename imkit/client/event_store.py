@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from imkit.client.own_process import OwnProcess
 from imkit.errors import InvalidMessage, SessionClosed, TimedOut
 from imkit.events import Dropped, Event, LoggedOut, MessageEdited, MessageRecalled, MessageReceived, ThreadChanged
+from imkit.hints import event_hint
 from imkit.messages import Message
 from imkit.portal import blocking, portal
 
@@ -231,9 +232,8 @@ class EventStream(Generic[E]):
                 while where is not None and event is not None and (isinstance(event, Dropped) or not where(event)):
                     event = await self.next_or_end()
         except TimeoutError:
-            wanted = ", ".join(kind.__name__ for kind in self.kinds)
-            hint = "Was it sent? Is this user in the thread?"
-            raise TimedOut(f"no {wanted} came in {timeout} s", hint=hint) from None
+            wanted = [kind.__name__ for kind in self.kinds]
+            raise TimedOut(f"no {', '.join(wanted)} came in {timeout} s", hint=event_hint(wanted)) from None
         if event is None:
             raise SessionClosed("the session is over; no more events will come")
         return event

@@ -10,6 +10,7 @@ from typing import Any
 from imkit.client.account import Account
 from imkit.client.thread_queries import LIST_PAGE_SIZE, cursor_pages
 from imkit.errors import InvalidMessage, ProtocolError
+from imkit.hints import operation
 from imkit.messages import Reaction
 from imkit.wire.keyvalues import check_text
 from imkit.wire.untrusted_json import mapping, number, objects, text, texts
@@ -27,14 +28,14 @@ async def react(account: Account, message_id: str, reaction: str) -> None:
         IMError: the service's refusal, or the failure of the connection.
     """
     body = {"msgId": str(wire_id(message_id)), "message": checked_reaction(reaction)}
-    what = f"reacting to message {message_id}"
+    what = operation("react", message=message_id, reaction=reaction, user=account.user)
     await account.rest.request("POST", "reaction", "user", account.user, what=what, body=body)
 
 
 async def unreact(account: Account, message_id: str, reaction: str) -> None:
     """Remove a reaction of this user; the errors are those of `react`."""
     params = {"msgId": str(wire_id(message_id)), "message": checked_reaction(reaction)}
-    what = f"taking back the reaction to message {message_id}"
+    what = operation("unreact", message=message_id, reaction=reaction, user=account.user)
     await account.rest.request("DELETE", "reaction", "user", account.user, what=what, params=params)
 
 
@@ -47,7 +48,7 @@ async def reactions(account: Account, conversation_id: str, message_id: str) -> 
         IMError: the service's refusal, or the failure of the connection.
     """
     params = {"msgIdList": str(wire_id(message_id)), "msgType": "groupchat", "groupId": conversation_id}
-    what = f"asking for the reactions to message {message_id}"
+    what = operation("list_reactions", message=message_id, conversation=conversation_id, user=account.user)
     answer = await account.rest.get("reaction", "user", account.user, what=what, params=params)
     entries = [entry for entry in objects(answer, "data") if text(entry, "msgId") == message_id]
     listed = [reaction for entry in entries for reaction in _listed(entry)]
@@ -83,7 +84,7 @@ async def _complete(account: Account, message_id: str, listed: Reaction) -> Reac
     """Return a reaction with all of its users."""
     if len(listed.users) >= listed.count:
         return listed
-    what = f"the users who reacted to message {message_id} with {listed.reaction!r:.40}"
+    what = operation("list_users_of_reaction", message=message_id, reaction=f"{listed.reaction:.40}")
     path = ("reaction", "user", account.user, "detail")
 
     def params(cursor: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from imkit.client.rate_limit import RateBucket, RetryPolicy
 from imkit.client.rest_errors import BUSY, refusal, request_failed
 from imkit.client.wire_log import WireLog
 from imkit.errors import AuthError, IMError, InvalidMessage, RateLimited, SessionClosed
+from imkit.hints import What, operation
 from imkit.wire.untrusted_json import json_value
 
 Credential = Callable[[str | None], Awaitable[str]]  # gives a token; called with the one that the service refused
@@ -70,12 +71,12 @@ class Rest:
         """End the calls that are running, and close all connections; `caller` is as in `HttpClient.close`."""
         await self._http.close(caller)
 
-    def _check_open(self, what: str) -> None:
+    def _check_open(self, what: What) -> None:
         self._process.check()
         if self._http.is_closed:
             raise SessionClosed(f"{what}: the session is over")
 
-    async def get(self, *path: str, what: str = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def get(self, *path: str, what: What = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """GET a path below the app, and return the JSON object of the answer; the arguments are those of `content`."""
         return await self.request("GET", *path, what=what, params=params, repeatable=True)
 
@@ -83,7 +84,7 @@ class Rest:
         self,
         method: str,
         *path: str,
-        what: str = "",
+        what: What = "",
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
@@ -107,7 +108,7 @@ class Rest:
         self,
         method: str,
         *path: str,
-        what: str = "",
+        what: What = "",
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         form: Mapping[str, str] | None = None,
@@ -120,7 +121,7 @@ class Rest:
         Args:
             method: GET, POST, PUT or DELETE.
             *path: the parts of the path below the app. Each part is quoted, so an id cannot lead to another path.
-            what: begins an error's message, such as ``"renaming thread 42"``; default: the method and path.
+            what: the operation: it begins an error's message, and decides its hint. Default: the method and path.
             params: the query.
             body: a JSON object.
             form: or a form, which one call of the service wants.
@@ -163,7 +164,7 @@ class Rest:
 
     async def _repeat(
         self,
-        what: str,
+        what: What,
         send_once: Callable[[dict[str, str]], Awaitable[Answer]],
         path: tuple[str, ...] = (),
         *,
@@ -175,7 +176,7 @@ class Rest:
         """Send a request again and again until it succeeds, or until it must not be repeated any more.
 
         Args:
-            what: begins an error's message.
+            what: begins an error's message, and decides its hint.
             send_once: sends the request once; it gets the headers with the bearer token.
             path: the parts of the path; an error names the missing thing after it.
             repeat_if_lost: whether to repeat it also if the service may have carried it out and the answer was lost.
@@ -231,7 +232,7 @@ class Rest:
 
         Source: docs/protocol.md#upload.
         """
-        what = f"the upload of {name}"
+        what = operation("upload", name=name)
         params = {"chat-type": "GROUP", "chat-target": target_id}
         form, content_type = multipart(name, data)
 
@@ -268,7 +269,7 @@ class Rest:
 
         Source: docs/protocol.md#download.
         """
-        what = "the download of an attachment"
+        what = operation("download")
         parts = urlsplit(self.rest_url)
         params = {"em-redirect": "true", **({"share-secret": secret} if secret else {})}
         url = f"{parts.scheme}://{parts.netloc}{path}"
@@ -328,7 +329,7 @@ async def _with_progress(form: bytes, size: int, progress: Callable[[int], Await
         await progress(min(start + CHUNK, size))
 
 
-def _refused(what: str, answer: Answer, path: tuple[str, ...] = ()) -> IMError:
+def _refused(what: What, answer: Answer, path: tuple[str, ...] = ()) -> IMError:
     found = json_object(answer.content)
     error = refusal(what, answer.status, found, path, answer.headers.get("content-type", ""))
     if isinstance(error, RateLimited):

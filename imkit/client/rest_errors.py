@@ -31,6 +31,7 @@ from imkit.errors import (
     TooLarge,
     Unsupported,
 )
+from imkit.hints import What
 from imkit.wire.untrusted_json import text
 
 BUSY = (429, 502, 503, 504)  # HTTP statuses of a service that cannot answer now
@@ -52,35 +53,29 @@ _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40012: (Forbidden, 52),
 }
 _REASON_CHARACTERS = 1_000  # of the service's words: they go into errors, logs and tables
-# By words of a text: the error class, the official SDK's error type, and a hint if the text does not say all.
-_BY_TEXT: dict[str, tuple[type[IMError], int, str]] = {
-    "already in group": (AlreadyExists, 601, ""),
-    "group member list is full": (LimitReached, 606, ""),
-    "are not members of this group": (NotAMember, 602, ""),
-    "the user is already operation this message": (AlreadyExists, 1101, "This user has reacted so already."),
-    "The quantity has exceeded the limit!": (LimitReached, 50, "A message takes 20 different reactions, by default."),
-    "The user not in this group!": (NotAMember, 602, "Join the thread or the group first."),
-    "the user operation is illegal!": (
-        *(Forbidden, 1103),
-        "The message is not here any more, or this user is not in its conversation or has not reacted so.",
-    ),
-    "this appKey is not open reaction service!": (ServiceNotEnabled, 505, "The app's console has a switch for it."),
-    "this message is creating reaction, please try again.": (ServiceBusy, 1102, ""),
-    "groupId can not be null!": (GroupNotFound, 605, ""),
+# By words of a text: the error class, and the official SDK's error type.
+_BY_TEXT: dict[str, tuple[type[IMError], int]] = {
+    "already in group": (AlreadyExists, 601),
+    "group member list is full": (LimitReached, 606),
+    "are not members of this group": (NotAMember, 602),
+    "the user is already operation this message": (AlreadyExists, 1101),
+    "The quantity has exceeded the limit!": (LimitReached, 50),
+    "The user not in this group!": (NotAMember, 602),
+    "the user operation is illegal!": (Forbidden, 1103),
+    "this appKey is not open reaction service!": (ServiceNotEnabled, 505),
+    "this message is creating reaction, please try again.": (ServiceBusy, 1102),
+    "groupId can not be null!": (GroupNotFound, 605),
 }
-_ATTRIBUTES_HINT = (
-    "A nickname has up to 64 characters, the URL of an avatar 256, and all attributes of a user have 2 KB together."
-)
-_GROUP_NOT_FOUND_TEXTS = ("do not find this group", "does not exist")
+_NO_SUCH_GROUP = "do not find this group"
 
 
 def refusal(
-    what: str, status: int, body: Mapping[str, Any] | None, path: tuple[str, ...] = (), content_type: str = ""
+    what: What, status: int, body: Mapping[str, Any] | None, path: tuple[str, ...] = (), content_type: str = ""
 ) -> IMError:
     """Return the error for an HTTP refusal.
 
     Args:
-        what: the request; begins the error's message.
+        what: the request; begins the error's message, and decides its hint.
         status: the HTTP status.
         body: the JSON object of the answer, or `None` if the answer was not a JSON object.
         path: the parts of the request's path; ``"chatgroups"`` in it makes a 404 a `GroupNotFound`.
@@ -94,35 +89,38 @@ def refusal(
         wrong = "was not a JSON object" if body is None else "names no error of the service"
         reason = f"HTTP {status}, and the answer {wrong} ({content_type or 'no content type'})"
         if status in BUSY or status >= 500:
-            return ServiceBusy(f"{what} failed", status=status, reason=reason)
-        return ProtocolError(f"{what} failed", status=status, reason=reason)
+            return ServiceBusy(f"{what} failed", status=status, reason=reason, what=what)
+        return ProtocolError(f"{what} failed", status=status, reason=reason, what=what)
     error_code = body.get("error_code")
     error = text(body, "error")
     reason = (text(body, "error_description") or text(body, "desc") or error or f"HTTP {status}")[:_REASON_CHARACTERS]
 
-    def refused(kind: type[IMError], code: int | None = None, hint: str | None = None) -> IMError:
-        return kind(f"{what} was refused", code=code, status=status, reason=reason, hint=hint)
+    def refused(kind: type[IMError], code: int | None = None) -> IMError:
+        return kind(f"{what} was refused", code=code, status=status, reason=reason, what=what)
 
     if isinstance(error_code, int) and error_code in _BY_ERROR_CODE:
         return refused(*_BY_ERROR_CODE[error_code])
     if status == 401:
         return refused(TokenExpired if "expired" in f"{error} {reason}" else AuthError)
     if status == 404 and error == "file_expired":
-        return refused(NotFound, 223, "Attachments are kept for 7 days unless the app's plan says otherwise.")
+        return refused(NotFound, 223)
     if status == 403 and "chatfile no permission" in reason:
-        return refused(Forbidden, 222, "")
+        return refused(Forbidden, 222)
     if error == "invalid_grant":
         return refused(AuthError, 1)
-    if status == 404 and any(words in reason for words in _GROUP_NOT_FOUND_TEXTS):
-        return refused(GroupNotFound, 605) if "chatgroups" in path else refused(NotFound, 705)
+    if status == 404 and (_NO_SUCH_GROUP in reason or "does not exist" in reason):
+        about_group = "chatgroups" in path
+        return refused(
+            GroupNotFound if about_group or _NO_SUCH_GROUP in reason else NotFound, 605 if about_group else 705
+        )
     if status == 404:
         return refused(NotFound)
     if status in (400, 403):
-        for words, (kind, code, hint) in _BY_TEXT.items():
+        for words, found in _BY_TEXT.items():
             if words in reason:
-                return refused(kind, code, hint)
+                return refused(*found)
     if status == 403 and "metadata" in path and (error == "data_length_exceed" or "exceeds" in reason):
-        return refused(TooLarge, 603, _ATTRIBUTES_HINT)
+        return refused(TooLarge, 603)
     if status == 403 and "user metadata service not allow" in reason:
         return refused(ServiceNotEnabled)
     if status == 403:
@@ -134,7 +132,7 @@ def refusal(
             return refused(LimitReached)
         return refused(RateLimited if status == 429 else ServiceBusy, 500)
     if status == 400 and "unique" in reason:
-        return refused(AlreadyExists, hint="")
+        return refused(AlreadyExists)
     return refused(ServiceBusy if status >= 500 else IMError, 17)
 
 
@@ -144,11 +142,11 @@ def _is_of_gateway(status: int, body: Mapping[str, Any]) -> bool:
     return is_refused and not any(name in body for name in ("error", "error_code", "error_description"))
 
 
-def request_failed(what: str, problem: RequestFailed) -> IMError:
+def request_failed(what: What, problem: RequestFailed) -> IMError:
     """Return the error for a request that got no complete answer.
 
     Args:
-        what: the request; begins the error's message.
+        what: the request; begins the error's message, and decides its hint.
         problem: what went wrong.
 
     Example:
@@ -165,10 +163,9 @@ def request_failed(what: str, problem: RequestFailed) -> IMError:
     if problem.kind == "not a URL":
         return InvalidMessage(f"{what}: its address is not a URL", reason=problem.reason)
     if problem.kind == "no answer in time":
-        return TimedOut(f"{what}: no answer in {problem.seconds:.0f} s", reason=problem.reason)
+        return TimedOut(f"{what}: no answer in {problem.seconds:.0f} s", reason=problem.reason, what=what)
     if problem.kind == "too slow":
-        return TimedOut(f"{what}: no whole answer in {problem.seconds:.0f} s", reason=problem.reason)
+        return TimedOut(f"{what}: no whole answer in {problem.seconds:.0f} s", reason=problem.reason, what=what)
     if problem.kind in ("too large", "unreadable"):
-        return ProtocolError(f"{what}: {problem.reason}")
-    hint = "It is not known whether the service carried out the request."
-    return ConnectionLost(f"{what}: the connection broke", reason=problem.reason, hint=hint)
+        return ProtocolError(f"{what}: {problem.reason}", what=what)
+    return ConnectionLost(f"{what}: the connection broke", reason=problem.reason, what=what)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from imkit.client.rest import Rest
 from imkit.errors import ProtocolError
+from imkit.hints import operation
 from imkit.messages import Message
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import to_milliseconds
@@ -171,7 +172,7 @@ async def fetch_page(
         "endTime": (_FAR_FUTURE if wanted.until is None else wanted.until + 1) if has_bounds else None,
         "userId": wanted.sender,
     }
-    what = f"asking for the history of {target_id}"
+    what = operation("read_history", conversation=target_id, user=user)
     path = ("users", user, "messageroaming")
     asked = 0
     while True:

@@ -18,9 +18,10 @@ from imkit.client.quotes import with_reply_and_mentions
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
 from imkit.escape import for_terminal
 from imkit.events import MessageEdited, MessageRecalled, MessageReceived
+from imkit.hints import Operation, operation
 from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Text, ThreadRef
 from imkit.repeated_warnings import logger_of_untrusted
-from imkit.times import from_milliseconds
+from imkit.times import from_milliseconds, in_words
 from imkit.wire.downlink import decode_edit_answer
 from imkit.wire.enums import StatusCode
 from imkit.wire.protocol import SendAnswered
@@ -32,7 +33,6 @@ from imkit.wire.uplink import (
     encode_message,
     encode_read_ack,
     encode_recall,
-    wire_id,
 )
 
 logger = logger_of_untrusted("imkit.client.send")
@@ -131,7 +131,11 @@ async def send(
     elif isinstance(checked, Combine):
         checked = await upload_bundle(account, target.id, checked, str(client_id), progress)
     meta = encode_message(_address(account, target), account.user, checked, client_id)
-    answer = await _deliver(account, target, client_id, meta, f"the {checked.type} message to {target}")
+    if isinstance(checked, Command):
+        what = operation("send_command", **_named(account, target))
+    else:
+        what = operation("send", type=checked.type, **_named(account, target))
+    answer = await _deliver(account, target, client_id, meta, what)
     sent = Message(
         id=answer.server_id,
         sender=account.user,
@@ -146,19 +150,35 @@ async def send(
     return sent
 
 
-async def recall(account: Account, target: Target, message_id: str, ext: str | None) -> None:
+async def recall(
+    account: Account, target: Target, message_id: str, ext: str | None, sent_at: datetime | None = None
+) -> None:
     """Recall a message (撤回).
 
+    Args:
+        account: the login that recalls.
+        target: the thread or group.
+        message_id: the id of the message.
+        ext: a text for the receivers.
+        sent_at: when the message was sent, if that is known.
+
     Raises:
-        RecallExpired: the time for recalls (by default 2 minutes) is over.
+        RecallExpired: the time in which the sender may recall (by default 2 minutes) is over.
         MessageNotFound: the message is not there any more.
+        Forbidden: it is another user's message, and this user does not manage the group.
         IMError: another refusal, or the failure of the connection.
 
     Source: docs/protocol.md#recall.
     """
     client_id = account.protocol.next_client_id()
     meta = encode_recall(_address(account, target), account.user, message_id, client_id, ext=ext)
-    what = f"the recall of message {wire_id(message_id)} in {target}"
+    known = account.events.find_message(message_id)
+    what = operation(
+        "recall",
+        message=message_id,
+        age=_age(account, sent_at or (known.time if known else None)),
+        **_named(account, target),
+    )
     answer = await _deliver(account, target, client_id, meta, what)
     account.sent.note_recalled(message_id)
     account.echo(MessageRecalled(message_id, target.id, account.user, _time_of(answer)))
@@ -176,7 +196,8 @@ async def edit(account: Account, target: Target, message_id: str, body: object) 
     checked = checked_body(body)
     client_id = account.protocol.next_client_id()
     meta = encode_edit(_address(account, target), account.user, message_id, checked, client_id)
-    answer = await _deliver(account, target, client_id, meta, f"the edit of message {wire_id(message_id)} in {target}")
+    what = operation("edit", message=message_id, **_named(account, target))
+    answer = await _deliver(account, target, client_id, meta, what)
     edit_answer = decode_edit_answer(answer.metas)
     before = account.events.find_message(message_id)
     at = from_milliseconds(edit_answer.edit_time or answer.at)
@@ -205,7 +226,21 @@ async def acknowledge(account: Account, target: Target, message_id: str, words: 
     """
     client_id = account.protocol.next_client_id()
     meta = encode_read_ack(_address(account, target), account.user, message_id, client_id, text=words)
-    await _deliver(account, target, client_id, meta, f"the read ack of message {wire_id(message_id)} in {target}")
+    what = operation("acknowledge", message=message_id, **_named(account, target))
+    await _deliver(account, target, client_id, meta, what)
+
+
+def _named(account: Account, target: Target) -> dict[str, str]:
+    """Return the values by which the texts of errors name who sends, and where to."""
+    return {"thread" if target.is_thread else "group": target.id, "user": account.user}
+
+
+def _age(account: Account, sent_at: datetime | None) -> str | None:
+    """Return how old a message is by the service's clock, in words; `None` if its time or that clock is unknown."""
+    now = account.connection.service_time()
+    if now is None or sent_at is None or sent_at.tzinfo is None:
+        return None
+    return in_words(from_milliseconds(now) - sent_at)
 
 
 async def mark_read(account: Account, target: Target) -> None:
@@ -218,7 +253,7 @@ async def mark_read(account: Account, target: Target) -> None:
     """
     client_id = account.protocol.next_client_id()
     meta = encode_channel_ack(_address(account, target), account.user, client_id)
-    await _deliver(account, target, client_id, meta, f"the channel ack of {target}")
+    await _deliver(account, target, client_id, meta, operation("mark_read", **_named(account, target)))
 
 
 def _time_of(answer: SendAnswered) -> datetime:
@@ -230,21 +265,21 @@ def _address(account: Account, target: Target) -> Address:
     return Address(account.app.app_key, target.id, is_thread=target.is_thread)
 
 
-async def _deliver(account: Account, target: Target, client_id: int, meta: Any, what: str) -> SendAnswered:
-    """Send one Meta, and raise the error for a refusal; `what` begins its message."""
+async def _deliver(account: Account, target: Target, client_id: int, meta: Any, what: Operation) -> SendAnswered:
+    """Send one Meta, and raise the error for a refusal; `what` begins its message, and decides its hint."""
     size = len(meta.payload)
     if size > MESSAGE_BYTES:
-        raise TooLarge(f"{what} is {size:,} bytes; at most {MESSAGE_BYTES:,} can be sent")
+        raise TooLarge(f"{what} is {size:,} bytes; at most {MESSAGE_BYTES:,} can be sent", what=what)
     try:
         answer = await account.connection.send(client_id, meta)
     except IMError as error:
-        error.args = (f"{what}: {error.args[0]}",)
+        error.name_operation(what)
         raise
     if answer.status != StatusCode.OK:
         refused = send_refused(what, answer.status, answer.reason)
         if target.is_thread and isinstance(refused, GroupNotFound):  # the service has one error for both
             refused = ThreadNotFound(
-                f"{what} was refused", code=refused.code, status=refused.status, reason=refused.reason
+                refused.args[0], code=refused.code, status=refused.status, reason=refused.reason, what=what
             )
         raise refused
     return answer

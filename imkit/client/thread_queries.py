@@ -11,6 +11,7 @@ from typing import Any
 
 from imkit.client.account import Account
 from imkit.errors import Forbidden, NotFound, ProtocolError
+from imkit.hints import Operation, operation
 from imkit.messages import Message
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
@@ -51,7 +52,7 @@ async def last_messages(account: Account, thread_ids: Sequence[str]) -> dict[str
     ids = list(found)
     for start in range(0, len(ids), LAST_MESSAGES_BATCH):
         body = {"threadIds": ids[start : start + LAST_MESSAGES_BATCH]}
-        what = "asking for last messages"
+        what = operation("last_messages", user=account.user, thread=ids[0] if len(ids) == 1 else None)
         answer = await account.rest.request("POST", "thread", "message", what=what, body=body, repeatable=True)
         for entry in objects(answer, "entities"):
             thread_id = text(entry, "thread_id")
@@ -115,7 +116,7 @@ def _list_page(answer: dict[str, Any]) -> tuple[object, str]:
 
 async def cursor_pages(
     account: Account,
-    what: str,
+    what: Operation,
     *path: str,
     params: Callable[[str], dict[str, Any]] = _cursor_params,
     page: Callable[[dict[str, Any]], tuple[object, str]] = _list_page,
@@ -127,7 +128,7 @@ async def cursor_pages(
 
     Args:
         account: the login that asks.
-        what: names the list in error messages, such as ``"the members of thread 42"``.
+        what: begins an error's message, and decides its hint.
         *path: the parts of the REST path.
         params: returns the query that asks for the page of a cursor; `""` stands for the first page.
         page: returns the entries of an answer, and the cursor of the next page, or `""`.
@@ -139,14 +140,14 @@ async def cursor_pages(
     followed: set[int] = set()  # hashes: a service chooses how long its cursors are
     pages = ListPages(what)
     while True:
-        answer = await account.rest.get(*path, what=f"asking for {what}", params=params(cursor))
+        answer = await account.rest.get(*path, what=what, params=params(cursor))
         entries, cursor = page(answer)
         count = pages.count(entries)
         yield answer
         if not cursor or hash(cursor) in followed or not count:
             return
         if len(cursor) > MAX_CURSOR_CHARACTERS:
-            raise ProtocolError(f"asking for {what}: the cursor has {len(cursor):,} characters")
+            raise ProtocolError(f"{what}: the cursor has {len(cursor):,} characters")
         followed.add(hash(cursor))
 
 
@@ -154,10 +155,10 @@ class ListPages:
     """Counts the pages of one list, which a service must not let grow without end.
 
     Args:
-        what: names the list in error messages.
+        what: begins an error's message, and decides its hint.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: Operation) -> None:
         self._what = what
         self._pages = self._entries = 0
 
@@ -168,10 +169,10 @@ class ListPages:
             ProtocolError: it is not a list, so this is not the end of one; or there are too many entries or pages.
         """
         if not isinstance(listed, list | None):
-            raise ProtocolError(f"asking for {self._what}: a {type(listed).__name__} came, not a list")
+            raise ProtocolError(f"{self._what}: a {type(listed).__name__} came, not a list")
         self._pages += 1
         self._entries += len(listed or ())
         if self._pages > MAX_LIST_PAGES or self._entries > MAX_LIST_ENTRIES:
             limits = f"at most {MAX_LIST_ENTRIES:,} entries on {MAX_LIST_PAGES:,} pages are read"
-            raise ProtocolError(f"asking for {self._what}: the list does not end; {limits}")
+            raise ProtocolError(f"{self._what}: the list does not end; {limits}")
         return len(listed or ())

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from imkit.client.account import Account
 from imkit.client.user_ids import is_user_id
 from imkit.errors import InvalidMessage
+from imkit.hints import operation
 from imkit.users import User
 from imkit.wire.untrusted_json import mapping
 from imkit.wire.user_attributes import FIELDS, user_from_json
@@ -41,7 +42,7 @@ async def fetch_users(account: Account, ids: Iterable[str]) -> dict[str, User]:
     for start in range(0, len(missing), USERS_BATCH):
         batch = missing[start : start + USERS_BATCH]
         body = {"targets": batch, "properties": list(FIELDS)}
-        what = f"asking for the attributes of {len(batch)} users"
+        what = operation("read_users", count=len(batch))
         answer = await account.rest.request("POST", "metadata", "user", "get", what=what, body=body, repeatable=True)
         data = mapping(answer, "data")
         for name in batch:
@@ -66,6 +67,6 @@ async def update_attributes(account: Account, **changes: str | None) -> None:
     for name, value in form.items():
         if not isinstance(value, str):
             raise InvalidMessage(f"{name} must be a text, not a {type(value).__name__}")
-    what = f"changing {' and '.join(form)} of {account.user}"
+    what = operation("update_profile", changed=" and ".join(form), user=account.user)
     await account.rest.request("PUT", "metadata", "user", account.user, what=what, form=form, repeatable=True)
     account.known.users.pop(account.user, None)

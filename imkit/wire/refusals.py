@@ -28,10 +28,12 @@ from imkit.errors import (
     TokenExpired,
     TooLarge,
 )
+from imkit.hints import What, operation
 from imkit.wire.enums import StatusCode
 
-_Refusal = tuple[type[IMError], int]  # the error class, and its `code`
+_Refusal = tuple[type[IMError], int | None]  # the error class, and its `code`; `None`: the code of the class
 
+# Reasons of status FAIL. Those without a code are not in the table of SDK 4, which calls each of them 503.
 _SEND_FAILED: dict[str, _Refusal] = {
     "group not found": (GroupNotFound, 605),
     "not in group or chatroom": (NotAMember, 602),
@@ -40,8 +42,24 @@ _SEND_FAILED: dict[str, _Refusal] = {
     "message recall disabled": (ServiceNotEnabled, 505),
     "group is disabled": (GroupDisabled, 608),
     "Sorry, message does not exist": (MessageNotFound, 1302),
+    "Sorry, edit limit reached": (LimitReached, None),
+    "Sorry, You do not have permission": (Forbidden, None),
+    "Sorry, format is incorrect": (InvalidMessage, None),
+    "Sorry, edit is not available": (ServiceNotEnabled, None),
+    "group ack not open": (ServiceNotEnabled, None),
+    "group ack msg permission denied": (Forbidden, None),
+    "limit send group ack msg": (LimitReached, None),
+    "the message has expired": (MessageNotFound, None),
+    "not in group or chatroom white list": (Forbidden, None),
+    "nonroster": (Forbidden, None),
 }
-# Here the reason only has to contain the text.
+# The same, but the reason only has to contain the text.
+_SEND_FAILED_WITH: dict[str, _Refusal] = {
+    "no permission to recall message": (Forbidden, None),
+    "limit directed users": (LimitReached, None),
+    "moderation": (Moderated, 508),
+}
+# Reasons of status PERMISSION_DENIED; here too the reason only has to contain the text.
 _SEND_DENIED: dict[str, _Refusal] = {
     "sensitive words": (Moderated, 501),
     "blocked by mod_antispam": (Moderated, 501),
@@ -66,11 +84,11 @@ _LOGIN_STATUS: dict[int, _Refusal] = {
 }
 
 
-def send_refused(what: str, status: int, reason: str) -> IMError:
+def send_refused(what: What, status: int, reason: str) -> IMError:
     """Return the error for a refused send, recall or edit.
 
     Args:
-        what: what was refused, and for which thread or message. The error's text begins with it.
+        what: what was refused, and for which thread or message. It begins the error's message, and decides its hint.
         status: the status code on the wire, not 0.
         reason: the reason that the service gives.
 
@@ -78,18 +96,21 @@ def send_refused(what: str, status: int, reason: str) -> IMError:
         >>> send_refused("the recall of message 7", 1, "exceed recall time limit").code
         504
 
-    Source: docs/protocol.md#refusals-of-a-send.
+    Source: docs/protocol.md#refusals-of-a-send, docs/protocol.md#sdk-5-refusals.
     """
     kind, code = _classify_send(status, reason)
-    return kind(f"{what} was refused", code=code, status=status, reason=reason)
+    return kind(f"{what} was refused", code=code, status=status, reason=reason, what=what)
 
 
-def _classify_send(status: int, reason: str) -> tuple[type[IMError], int | None]:
-    """Return the error class and its `code`; `None` for the code of the class."""
+def _containing(reason: str, refusals: dict[str, _Refusal]) -> _Refusal | None:
+    return next((refusal for text, refusal in refusals.items() if text in reason), None)
+
+
+def _classify_send(status: int, reason: str) -> _Refusal:
     if status == StatusCode.FAIL:
-        return _SEND_FAILED.get(reason) or ((Moderated, 508) if "moderation" in reason else (IMError, 503))
+        return _SEND_FAILED.get(reason) or _containing(reason, _SEND_FAILED_WITH) or (IMError, 503)
     if status == StatusCode.PERMISSION_DENIED:
-        return next((refusal for text, refusal in _SEND_DENIED.items() if text in reason), (Forbidden, None))
+        return _containing(reason, _SEND_DENIED) or (Forbidden, None)
     if status == StatusCode.USER_MUTED:
         return Muted, None
     if status == StatusCode.PERMISSION_DENIED_EXTERNAL:
@@ -111,9 +132,10 @@ def login_refused(user: str, status: int, reason: str) -> IMError:
 
     Source: docs/protocol.md#login-handshake.
     """
-    refused = f"the login of {user} was refused"
+    what = operation("log_in", user=user)
+    refused = f"{what} was refused"
     if "register limit" in reason:
-        return LimitReached(refused, status=status, reason=reason)
+        return LimitReached(refused, status=status, reason=reason, what=what)
     refusal = _LOGIN_FAILED.get(reason) if status == StatusCode.FAIL else None
     kind, code = refusal or _LOGIN_STATUS.get(status, (ServiceBusy, 2))
-    return kind(refused, code=code, status=status, reason=reason)
+    return kind(refused, code=code, status=status, reason=reason, what=what)

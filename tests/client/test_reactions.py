@@ -53,7 +53,7 @@ def test_refusals_say_what_is_wrong(thread: imkit.Thread, bob: imkit.Session, sa
         with pytest.raises(imkit.InvalidMessage):
             thread.react(message, "👍")
     thread.react(sent, "👍")
-    with pytest.raises(imkit.AlreadyExists, match="reacted so already") as twice:
+    with pytest.raises(imkit.AlreadyExists, match="already: there is nothing to do") as twice:
         thread.react(sent, "👍")
     assert twice.value.code == 1101
     for number in range(19):

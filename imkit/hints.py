@@ -1,0 +1,402 @@
+"""The hints of errors: what to do next, for each operation and each error that it can end in.
+
+Every hint is a template with values, and all of them are in this module. A call names its operation where it asks the
+service: `operation("join_thread", thread="42", user="bob")`. An error takes the hint that the operation has for its
+class; if it has none, the hint of the class, which is true of every operation.
+
+Source: docs/protocol.md#errors, docs/protocol.md#refusals-of-a-send, docs/protocol.md#thread-rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# One text, or several: then the first one counts whose values are all known.
+Template = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that a program asked of the service, with the values that the texts about it name.
+
+    Its `str` begins the message of an error: "joining thread 42 was refused".
+
+    Args:
+        name: a key of `OPERATIONS`.
+        values: what the templates name. A value that is not known is left out.
+    """
+
+    name: str
+    values: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return _filled(OPERATIONS[self.name][""], self.values)
+
+
+What = Operation | str  # what was asked for; of a text, errors have the hints of their classes
+
+
+def operation(name: str, /, **values: object) -> Operation:
+    """Return an operation with its values; `None` is a value that is not known.
+
+    Raises:
+        KeyError: `OPERATIONS` has no such name.
+
+    Example:
+        >>> str(operation("join_thread", thread="42", user="bob"))
+        'joining thread 42'
+    """
+    OPERATIONS[name]
+    return Operation(name, {key: str(value) for key, value in values.items() if value is not None})
+
+
+def hint_for(kinds: Iterable[str], what: What | None = None) -> str:
+    """Return the hint for an error.
+
+    Args:
+        kinds: the name of the error's class, then those of the classes above it, up to ``"IMError"``.
+        what: the operation that ended in the error, if it is known.
+
+    Returns:
+        The hint of the first class that has one: of each class first what the operation says, then what is true of
+        every operation. `OPERATIONS` and `ERRORS` have them. It is empty if no class has one.
+
+    Example:
+        >>> hint_for(["AlreadyExists", "IMError"], operation("join_thread", thread="42", user="bob"))
+        'User bob is in thread 42 already: there is nothing to do.'
+        >>> hint_for(["AlreadyExists", "IMError"])
+        ''
+    """
+    special = OPERATIONS[what.name] if isinstance(what, Operation) else {}
+    values = what.values if isinstance(what, Operation) else {}
+    for number, kind in enumerate(kinds):
+        if kind == "IMError" and number:
+            break  # what an operation says of IMError is about an unknown refusal, not about every error
+        for templates in (special, ERRORS):
+            if kind in templates and (filled := _filled(templates[kind], values)):
+                return filled
+    return ""
+
+
+def event_hint(kinds: Iterable[str]) -> str:
+    """Return the hint for a wait in which no event of these classes came.
+
+    Args:
+        kinds: the names of the event classes.
+    """
+    return next((EVENTS[kind] for kind in kinds if kind in EVENTS), _NO_EVENT)
+
+
+def _filled(template: Template, values: Mapping[str, str]) -> str:
+    """Return the first text whose values are all known, with them; empty if there is none."""
+    for text in (template,) if isinstance(template, str) else template:
+        try:
+            return text.format_map(values)
+        except KeyError:
+            continue
+    return ""
+
+
+# ---------------------------------------------------------------- errors, whatever the operation was
+
+ERRORS: dict[str, Template] = {
+    "AuthError": "Check the user, the password or token, and that they belong to this app key.",
+    "TokenExpired": "Fetch a new token from your app server; give login() a callable and imkit does it by itself.",
+    "KickedOff": "Log in again; two logins of one user can be open at the same time if each has its own resource=.",
+    "ThreadNotFound": "Check the id with group.threads(); a destroyed thread cannot be restored.",
+    "GroupNotFound": "Check the id with session.groups().",
+    "MessageNotFound": "It may have been recalled, or it may be older than the app keeps messages.",
+    "Muted": "The group's owner and admins can lift the mute.",
+    "Blocked": "The group's owner and admins can take the user off the block list (黑名单).",
+    "Moderated": "Change the content; the moderation rules are in the app's console.",
+    "GroupDisabled": "The app's console can enable the group again.",
+    "RateLimited": "Wait and try again; App(max_requests_per_second=…) stays below the limit.",
+    "ServiceBusy": "Try again later.",
+    "ServiceNotEnabled": "The app's console, or Easemob's sales staff, can switch the feature on.",
+    "LimitReached": "The app's plan sets the limit; Easemob's sales staff can raise it.",
+    "TimedOut": "Check the network and the URLs of the app, then try again.",
+    "ConnectionLost": "It is not known whether the service carried it out: look before you do it again.",
+    "ConnectionLost, not sent": "Nothing was sent: check the network and the app's URLs, then try again.",
+    "SessionClosed": "Log in again with imkit.login(…).",
+    "ProtocolError": (
+        "Check that the URLs belong to an Easemob IM service; session.wire() shows the frames and answers."
+    ),
+    "FileError": "Repair that, or choose another place; then run the same call again.",
+    "ArchiveError": "archive.verify() says what is wrong with the archive.",
+    "ArchiveLocked": "Wait until it has finished; reading needs no lock.",
+}
+
+# ---------------------------------------------------------------- operations
+
+_NOT_IN_GROUP = 'User {user} is not in that group: one of its members can call group.invite("{user}").'
+_NOT_IN_CONVERSATION = (
+    'User {user} has not joined the thread: session.thread("{thread}").join(). Only members of its group can join.',
+    'User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+)
+_NOT_IN_NAMED = (
+    'User {user} is not in {conversation}. A thread is joined with session.thread("{conversation}").join(); '
+    'into a group a member invites with group.invite("{user}").'
+)
+_ADMINS = "the group's owner and admins"
+_READ = "Nothing was changed by it: check the network, then call it again."
+_NO_USER = "Check the user ids. In the sandbox a user exists after the first login, in an app after the registration."
+_GONE = "It was recalled, it is older than the app keeps messages, or it was sent to another group or thread."
+
+
+def _operation(words: Template, *, lost: str = "", **hints: Template) -> dict[str, Template]:
+    """Return the texts of an operation.
+
+    Args:
+        words: what was asked for; begins the message of an error.
+        lost: what to do if no answer came, so that nobody knows whether the service carried it out.
+        **hints: what to do, by the class of the error.
+    """
+    unanswered = {"TimedOut": lost, "ConnectionLost": lost} if lost else {}
+    return {"": words, **unanswered, **hints}
+
+
+OPERATIONS: dict[str, dict[str, Template]] = {
+    "log_in": _operation("the login of {user}", lost="Nothing was changed by it: log in again."),
+    # ---------------------------------------------------------------- users
+    "read_users": _operation("asking for the attributes of {count} users", lost=_READ),
+    "update_profile": _operation(
+        "changing {changed} of {user}",
+        lost="Change it again: the second call does no harm.",
+        TooLarge=(
+            "A nickname has up to 64 characters, the URL of an avatar 256, and all attributes of a user have 2 KB "
+            "together."
+        ),
+    ),
+    # ---------------------------------------------------------------- groups
+    "list_groups": _operation("asking for the groups of {user}", lost=_READ),
+    "create_group": _operation(
+        "creating a group",
+        lost="Look at session.groups() before you create it again: there may be two groups then.",
+        NotFound=_NO_USER,
+        LimitReached=f"User {{user}} has as many groups as one user may have. {ERRORS['LimitReached']}",
+        IMError="Check the name and the members: their lengths and numbers are limited.",
+    ),
+    "list_group_members": _operation(
+        "asking for the members of group {group}",
+        lost=_READ,
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+    ),
+    "invite": _operation(
+        "inviting to group {group}",
+        lost="Look at group.members() before you invite again.",
+        AlreadyExists="Invite only users who are not in group.members().",
+        Forbidden=f"Members of group {{group}} can invite; its settings may leave that to {_ADMINS} alone.",
+        LimitReached="Group {group} has as many members as it may have: group.remove(…) makes room.",
+        NotFound=_NO_USER,
+        IMError="Invite fewer users at once, 60 at the most.",
+    ),
+    "remove_group_member": _operation(
+        "removing {member} from group {group}",
+        lost="Remove the user again: it does no harm if the first call was carried out.",
+        Forbidden=f"Only {_ADMINS} can remove members of group {{group}}, and nobody can remove its owner.",
+        NotAMember="User {member} is not in group {group}: look at group.members().",
+    ),
+    "destroy_group": _operation(
+        "destroying group {group}",
+        lost="Look at session.groups(): if the group is there, destroy it again.",
+        Forbidden="Only the owner of group {group} can destroy it.",
+    ),
+    # ---------------------------------------------------------------- threads
+    "create_thread": _operation(
+        "creating a thread on message {message}",
+        lost="Look at group.threads() before you try again: message {message} can have one thread only.",
+        AlreadyExists=(
+            "Message {message} has a thread already, and can have one only: find it with group.threads(), or choose "
+            "another message."
+        ),
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        NotFound=f"Group {{group}} has no message {{message}}. {_GONE}",
+        LimitReached="The group or the app has as many threads as it may have: thread.destroy() makes room.",
+        ServiceNotEnabled="Threads (子区) are off for this app: Easemob's sales staff can switch them on.",
+    ),
+    "list_threads": _operation(
+        (
+            "asking for the threads that {user} joined in group {group}",
+            "asking for the threads that {user} joined",
+        ),
+        lost=_READ,
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+    ),
+    "list_threads_of_group": _operation(
+        "asking for the threads of group {group}",
+        lost=_READ,
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+    ),
+    "join_thread": _operation(
+        "joining thread {thread}",
+        lost="Join again: if the first call was carried out, that is refused as AlreadyExists, which does no harm.",
+        AlreadyExists="User {user} is in thread {thread} already: there is nothing to do.",
+        Forbidden='Only members of its group can join thread {thread}: one of them can call group.invite("{user}").',
+        LimitReached="Thread {thread} has as many members as it may have.",
+    ),
+    "leave_thread": _operation(
+        "leaving thread {thread}",
+        lost="Look at session.threads(): if the thread is in it, leave again.",
+        Forbidden="User {user} is not in thread {thread}, so there is nothing to leave: see session.threads().",
+    ),
+    "rename_thread": _operation(
+        "renaming thread {thread}",
+        lost="Rename it again: the second call does no harm.",
+        Forbidden=f"Only the thread's creator, and {_ADMINS}, can rename thread {{thread}}.",
+        IMError="A name has 64 characters at the most.",
+    ),
+    "destroy_thread": _operation(
+        "destroying thread {thread}",
+        lost="Look at group.threads(): if the thread is in it, destroy it again.",
+        Forbidden=f"Only {_ADMINS} can destroy thread {{thread}}; its creator cannot.",
+    ),
+    "read_thread": _operation("asking for thread {thread}", lost=_READ, Forbidden=_NOT_IN_GROUP),
+    "list_thread_members": _operation("asking for the members of thread {thread}", lost=_READ, Forbidden=_NOT_IN_GROUP),
+    "remove_thread_member": _operation(
+        "removing {member} from thread {thread}",
+        lost="Look at thread.members(): if the user is in it, remove the user again.",
+        Forbidden=(f"Only {_ADMINS} can remove members of thread {{thread}}, and only those in thread.members()."),
+    ),
+    "last_messages": _operation(
+        ("asking for the last message of thread {thread}", "asking for last messages"),
+        lost=_READ,
+        Forbidden=(
+            f"{_NOT_IN_GROUP[:-1]} (thread {{thread}}).",
+            "User {user} is not in the groups of all these threads: session.threads() lists those of this user.",
+        ),
+        ThreadNotFound=(
+            "Thread {thread} was destroyed, or the id is wrong: group.threads() lists the threads of a group.",
+            "One of these threads was destroyed, or its id is wrong: group.threads() lists the threads of a group.",
+        ),
+    ),
+    # ---------------------------------------------------------------- messages
+    "read_history": _operation(
+        "asking for the history of {conversation}",
+        lost="Nothing was changed by it: load the rest with history(resume=session.stopped).",
+        Forbidden=_NOT_IN_NAMED,
+        NotFound=(
+            "There is no thread or group {conversation}: it was destroyed, or the id is wrong. See session.threads() "
+            "and session.groups()."
+        ),
+        ServiceNotEnabled="Roaming history (消息漫游) is off for this app: its console can switch it on.",
+    ),
+    "send": _operation(
+        ("the {type} message to thread {thread}", "the {type} message to group {group}"),
+        lost="It may have arrived: look at the history() of the conversation before you send it again.",
+        NotAMember=_NOT_IN_CONVERSATION,
+        TooLarge="A message holds 3 to 5 KB with its ext: shorten it, or send it as a file with imkit.File(…).",
+    ),
+    "send_command": _operation(
+        ("the command to thread {thread}", "the command to group {group}"),
+        lost="It may have arrived, and no history shows a command: send it again only if twice does no harm.",
+        NotAMember=_NOT_IN_CONVERSATION,
+        TooLarge="A command holds 3 to 5 KB with its ext: shorten it.",
+    ),
+    "recall": _operation(
+        ("the recall of message {message} in thread {thread}", "the recall of message {message} in group {group}"),
+        lost="Recall it again: if the first call was carried out, that is refused as MessageNotFound.",
+        RecallExpired=(
+            f"The message is {{age}} old, and the app's limit for its sender is shorter. Past the limit, {_ADMINS} can "
+            "recall it, and edit(…) can still change its text.",
+            f"The app's limit for its sender is over. Past it, {_ADMINS} can recall the message, and edit(…) can still "
+            "change its text.",
+        ),
+        NotAMember=_NOT_IN_CONVERSATION,
+        Forbidden=f"Only the sender of message {{message}}, and {_ADMINS}, can recall it.",
+        MessageNotFound=_GONE,
+        ServiceNotEnabled="Recalling (撤回) is off for this app: its console can switch it on.",
+    ),
+    "edit": _operation(
+        ("the edit of message {message} in thread {thread}", "the edit of message {message} in group {group}"),
+        lost="Look at the history() of the conversation: if the text is the old one, edit it again.",
+        NotAMember=_NOT_IN_CONVERSATION,
+        Forbidden=f"Only the sender of message {{message}}, and {_ADMINS}, can edit it.",
+        MessageNotFound=_GONE,
+        LimitReached="A message can be edited 10 times: send a new message instead.",
+        InvalidMessage=(
+            "A text stays a text, and a custom message one of its kind; of other messages only the ext can change."
+        ),
+        TooLarge="A message holds 3 to 5 KB with its ext: shorten it.",
+        ServiceNotEnabled="Editing is off for this app: its console can switch it on.",
+    ),
+    "acknowledge": _operation(
+        ("the read ack of message {message} in thread {thread}", "the read ack of message {message} in group {group}"),
+        lost="Acknowledge it again: the second call does no harm.",
+        NotAMember=_NOT_IN_CONVERSATION,
+        MessageNotFound=_GONE,
+        Forbidden="The service does not let user {user} acknowledge message {message}.",
+        LimitReached="Message {message} has as many read receipts as it may have.",
+        TooLarge="A message holds 3 to 5 KB with its ext: shorten the words.",
+        ServiceNotEnabled="Read receipts of groups (群组已读回执) are off for this app: its console switches them on.",
+    ),
+    "mark_read": _operation(
+        ("the channel ack of thread {thread}", "the channel ack of group {group}"),
+        lost="Call mark_read() again: it does no harm twice.",
+        NotAMember=_NOT_IN_CONVERSATION,
+    ),
+    # ---------------------------------------------------------------- this user's own view
+    "list_conversations": _operation("asking for the conversations of {user}", lost=_READ),
+    "forget": _operation(
+        "forgetting messages of {conversation}",
+        lost="Forget them again: it does no harm twice.",
+        NotAMember=_NOT_IN_NAMED,
+        Forbidden=_NOT_IN_NAMED,
+        NotFound="There is no thread or group {conversation}: it was destroyed, or the id is wrong.",
+        IMError="One of the messages is not in {conversation}, or this user has forgotten it already.",
+    ),
+    # ---------------------------------------------------------------- reactions
+    "react": _operation(
+        "reacting to message {message}",
+        lost="Look at reactions(…) of the conversation before you react again.",
+        AlreadyExists="User {user} has reacted to message {message} with {reaction} already: there is nothing to do.",
+        LimitReached="A message takes 20 different reactions, by default: use one that it has already.",
+        NotAMember=(
+            "User {user} is not in the message's group or thread: join the thread, or ask a member of the group for "
+            'group.invite("{user}").'
+        ),
+        Forbidden="The message is not here any more, or user {user} is not in its conversation.",
+        ServiceNotEnabled="Reactions (回应) are off for this app: its console can switch them on.",
+    ),
+    "unreact": _operation(
+        "taking back the reaction to message {message}",
+        lost="Look at reactions(…) of the conversation before you take it back again.",
+        Forbidden="User {user} has not reacted with {reaction}, or the message is not here any more.",
+        ServiceNotEnabled="Reactions (回应) are off for this app: its console can switch them on.",
+    ),
+    "list_reactions": _operation(
+        "asking for the reactions to message {message}",
+        lost=_READ,
+        NotAMember=_NOT_IN_NAMED,
+        Forbidden="The message is not here any more, or user {user} is not in its conversation.",
+        ServiceNotEnabled="Reactions (回应) are off for this app: its console can switch them on.",
+    ),
+    "list_users_of_reaction": _operation(
+        "asking for the users who reacted to message {message} with {reaction}",
+        lost=_READ,
+        Forbidden="The message or the reaction was taken back meanwhile: ask again.",
+    ),
+    # ---------------------------------------------------------------- attachments
+    "upload": _operation(
+        "the upload of {name}",
+        lost="Nothing was sent to the conversation: send it again.",
+        TooLarge="An attachment holds 10 MB unless the app's plan says otherwise: make the file smaller.",
+        LimitReached="The service keeps no more files of this user now: a recall removes the files of a message.",
+    ),
+    "download": _operation(
+        "the download of an attachment",
+        lost="Nothing was changed by it: download it again.",
+        NotFound="The file is gone: a recall removes it, and the app keeps files for a limited time, often 7 days.",
+        Forbidden="The file opens only with the share-secret of its message: give the Message as it was received.",
+    ),
+}
+
+# ---------------------------------------------------------------- waits for an event
+
+_NO_EVENT = "Is this user in the group or the thread? What came before events(…) was called needs replay=True."
+_CONNECTION = "It did not happen in this time; session.connected says how the connection is now."
+EVENTS: dict[str, str] = {
+    "MessageReceived": f"Was it sent, and by another device than this one? {_NO_EVENT}",
+    "DeviceChanged": "It tells what another device of this user did: log in a second time with its own resource=.",
+    **dict.fromkeys(("Connected", "Disconnected", "TokenExpiring", "LoggedOut", "Dropped"), _CONNECTION),
+}
