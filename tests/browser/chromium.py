@@ -44,10 +44,10 @@ def find() -> str:
 
 
 @contextmanager
-def running() -> Iterator[Browser]:
-    """Run the browser during the block."""
+def running(*more: str) -> Iterator[Browser]:
+    """Run the browser during the block, with `more` arguments."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find(), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=find(), args=[*ARGUMENTS, *more])
         yield browser
         browser.close()
 

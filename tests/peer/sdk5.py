@@ -10,46 +10,19 @@ import json
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, Page, Route, async_playwright
 
 from tests.browser import chromium
+from tests.file_server import FileServer
 from tests.peer.node import HERE, ready
 from tests.peer.peer import WAIT_SECONDS, Device, SdkError
 from tests.sandbox.server.raw_client import Server
 
 R = TypeVar("R")
-
-
-class _Files(SimpleHTTPRequestHandler):
-    """Serves tests/peer: the page, its driver and the pinned kit."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-class FileServer:
-    """Serves the files of tests/peer on 127.0.0.1, which is another origin than a sandbox's."""
-
-    def __init__(self) -> None:
-        ready()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=HERE))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="peer-files", daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
 
 
 class Sdk5:
@@ -63,9 +36,11 @@ class Sdk5:
         self.unhandled: list[str] = []  # errors that nobody handles, inside the SDK
         self.outside: list[str] = []  # URLs outside this machine that a page requested; all were refused
         self._devices: dict[str, Sdk5Device] = {}
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        self._files = FileServer()
+        ready()
+        self._files = self._held.enter_context(FileServer(HERE))
         self._thread.start()
         self.run(self._launch())
         return self
@@ -75,7 +50,7 @@ class Sdk5:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
-        self._files.__exit__()
+        self._held.close()
 
     @property
     def alive(self) -> bool:
