@@ -2,11 +2,11 @@
 #
 #   make lab         the tutorials in JupyterLab
 #   make check       lint, types and the quick tests, in about a minute: after each change
-#   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDK in Node
+#   make test        everything: also notebooks, real JupyterLab in Chromium, and the official SDKs
 #   make coverage    the tests without browsers, notebooks and the official SDK, and how much of the code they run
 #   make matrix      the quick tests on every Python 3.11, 3.12 and 3.13 of this machine
 #   make kernels     the forms in JupyterLab on the ipykernels before the installed one: 6.31 and 7.1
-#   make acceptance  a scenario for the official SDK that others wrote: ACCEPTANCE=FOLDER, ROUNDS times over
+#   make acceptance  scenarios for the official SDKs that others wrote: ACCEPTANCE=FOLDER, ROUNDS times over
 #   make tutorials   the tutorials, run, as HTML to share: build/tutorials/index.html
 #   make pictures    take the README's pictures of the tutorials in a real JupyterLab
 #   make bench       the figures of benchmarks/, the official SDK beside them: a quarter of an hour
@@ -128,7 +128,7 @@ kernels: tests-are-equipped
 		|| broken="$$broken $$version"; \
 	done; if [ -n "$$broken" ]; then echo "== failed on$$broken"; exit 1; fi
 
-# The folder holds a scenario.mjs; CONTRIBUTING.md says what is expected of it.
+# CONTRIBUTING.md says what the folder holds.
 ACCEPTANCE ?=
 ROUNDS ?= 1
 acceptance: tests-are-equipped

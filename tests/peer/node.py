@@ -1,4 +1,4 @@
-"""Finds or installs Node and the official SDK for these tests, or raises an error that says what to do.
+"""Finds or installs Node and the official SDKs for these tests, or raises an error that says what to do.
 
 A missing Node is an error and not a skipped test: only the official SDK shows that the protocol is the real one.
 `python tests/peer/node.py` installs everything; `make test` calls it.
