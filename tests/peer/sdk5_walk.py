@@ -448,6 +448,15 @@ def _(walk: Walk) -> None:
 
 @step
 def _(walk: Walk) -> None:
+    """Alice reads the members of a thread page by page."""
+    asked = {"chatThreadId": walk.oolong, "pageSize": 1}
+    assert len(walk.alice.call("chatThread.getChatThreadMemberList", asked)["items"]) == 1
+    found = all_pages(walk.alice, "chatThread.getChatThreadMemberList", **asked)
+    assert sorted(member["memberId"] for member in found) == ["alice", "bob", "carol"]
+
+
+@step
+def _(walk: Walk) -> None:
     """Alice reads what a thread is, as imkit reads it."""
     found = walk.alice.call("chatThread.getChatThreadInfo", {"chatThreadId": walk.oolong})
     thread = walk.thread.refresh()
@@ -1022,6 +1031,26 @@ def _(walk: Walk) -> None:
     copy = tablet(walk).wait("onMessage", msgServerId=walk.says("from the page"))
     assert (copy["direct"], copy["conversationId"]) == ("SEND", walk.oolong)
     assert copy["chatThread"]["parentId"] == walk.tea
+
+
+@step
+def _(walk: Walk) -> None:
+    """What one device does with threads, the other is told."""
+    walk.alice.clear()
+    parent = walk.alice.send(walk.tea, content="another", thread=False)["msgServerId"]
+    named = {"parentId": walk.tea, "name": "new", "messageId": parent}
+    made = {"chatThreadId": walk.alice.call("chatThread.createChatThread", named)["chatThreadId"]}
+    events = {"threadId": made["chatThreadId"], "parentId": walk.tea}
+    tablet(walk).wait("onMultiDeviceThread", operation="THREAD_CREATE", **events)
+    walk.alice.call("chatThread.updateChatThreadName", {**made, "name": "newer"})
+    tablet(walk).wait("onMultiDeviceThread", operation="THREAD_UPDATE", threadName="newer", **events)
+    walk.alice.call("chatThread.leaveChatThread", made)
+    tablet(walk).wait("onMultiDeviceThread", operation="THREAD_LEAVE", **events)
+    walk.alice.call("chatThread.joinChatThread", made)
+    tablet(walk).wait("onMultiDeviceThread", operation="THREAD_JOIN", **events)
+    walk.alice.call("chatThread.destroyChatThread", made)
+    tablet(walk).wait("onMultiDeviceThread", operation="THREAD_DESTROY", **events)
+    assert walk.alice.seen("onMultiDeviceThread") == []
 
 
 @step
