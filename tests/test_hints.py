@@ -154,7 +154,7 @@ CASES: list[Case] = [
     # this user's own view
     (lambda w: w.of(w.carol).mark_read(), imkit.NotAMember, 'session.thread("{thread}").join()'),
     (lambda w: w.of(w.carol).forget([w.old]), imkit.Forbidden, 'session.thread("{thread}").join()'),
-    (lambda w: w.dave.group("999").forget([w.old]), imkit.NotFound, "There is no thread or group 999"),
+    (lambda w: w.dave.group("999").forget(["7"]), imkit.NotFound, "There is no thread or group 999"),
     # attachments
     (lambda w: w.thread.send(imkit.File(b"x" * 2500, file_name="f")), imkit.TooLarge, "make the file smaller"),
     (
