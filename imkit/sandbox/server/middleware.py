@@ -30,7 +30,7 @@ _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, Accept, restrict-access, share-secret, X-Requested-With, X-Request-Id, "
+        b"Authorization, Content-Type, Accept, Range, restrict-access, share-secret, X-Requested-With, X-Request-Id, "
         b"thumbnail-width, thumbnail-height",
     ),
     (b"access-control-max-age", b"600"),

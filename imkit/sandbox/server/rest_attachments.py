@@ -1,6 +1,8 @@
 """Upload and download of attachments. Uploads in parts do not exist here: the service may answer 404 to them too.
 
-Source: docs/protocol.md#attachments.
+A download wants the share-secret, except for the sizes of a picture that the UI kit of SDK 5 draws without it.
+
+Source: docs/protocol.md#attachments, docs/protocol.md#where-two-generations-differ.
 """
 
 from __future__ import annotations
@@ -31,6 +33,15 @@ _FILES, _FIELDS = 2, 20  # the most parts of a form; python-multipart bounds the
 _FILE_NAME_CHARACTERS = 255
 _CHARSETS = (b"", b"utf-8", b"utf8")  # of the names in a form; other codecs of Python fail in many ways, or are slow
 _PART_BYTES = 256 * 1024  # the most bytes of a download that wait for a client that does not read
+_OPEN_SIZES = ("small", "large")  # the sandbox makes no smaller pictures: each size is the picture itself
+# A picture is known by its first bytes, whatever its uploader called it. SVG is not one: it can hold a script.
+_PICTURES = (
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff")),
+    ("image/gif", re.compile(rb"GIF8[79]a")),
+    ("image/webp", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+)
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")  # the only form that browsers send for audio and video
 _CONTENT_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; *[\w.+-]{1,32}=[\w.+\"-]{1,64})?", re.ASCII)
 
 
@@ -85,22 +96,50 @@ def routes(backend: Backend) -> list[Route]:
             if found is None:
                 raise RestError(404, "file_expired", "the file does not exist or has expired")
             stored = downloading[name] = _Stored(*found)
+        picture = _picture_type(stored.body) if request.query_params.get("size") in _OPEN_SIZES else None
         given = request.query_params.get("share-secret") or request.headers.get("share-secret") or ""
-        if not secrets.compare_digest(stored.secret.encode(), given.encode("utf-8", "replace")):
+        is_allowed = secrets.compare_digest(stored.secret.encode(), given.encode("utf-8", "replace"))
+        if not is_allowed and picture is None:
             raise RestError(403, "forbidden", "chatfile no permission")
-        # Without these headers a browser would run an uploaded HTML file as a page of this server.
-        headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
-        headers["content-length"] = str(len(stored.body))
-        media_type = _plain_content_type(stored.content_type)
-        return StreamingResponse(_parts_of(stored), media_type=media_type, headers=headers)
+        asked = _asked_range(request.headers.get("range", ""), len(stored.body))
+        start, end = asked or (0, len(stored.body))
+        # Without the first two headers a browser would run an uploaded HTML file as a page of this server.
+        headers = {
+            "content-disposition": "attachment",
+            "x-content-type-options": "nosniff",
+            "accept-ranges": "bytes",
+            "content-length": str(end - start),
+        }
+        if asked is not None:
+            headers["content-range"] = f"bytes {start}-{end - 1}/{len(stored.body)}"
+        return StreamingResponse(
+            _parts_of(stored, start, end),
+            status_code=200 if asked is None else 206,
+            media_type=picture or _plain_content_type(stored.content_type),
+            headers=headers,
+        )
 
     base = "/{organization}/{application}/chatfiles"
     return [Route(base, upload, methods=["POST"]), Route(base + "/{uuid}", download, methods=["GET"])]
 
 
-async def _parts_of(stored: _Stored) -> AsyncIterator[bytes]:
-    for start in range(0, len(stored.body), _PART_BYTES):
-        yield stored.body[start : start + _PART_BYTES]
+async def _parts_of(stored: _Stored, first: int, end: int) -> AsyncIterator[bytes]:
+    for start in range(first, end, _PART_BYTES):
+        yield stored.body[start : min(start + _PART_BYTES, end)]
+
+
+def _picture_type(body: bytes) -> str | None:
+    """Return the content type of a picture that a browser can only draw; None for anything else."""
+    return next((kind for kind, begins in _PICTURES if begins.match(body)), None)
+
+
+def _asked_range(header: str, size: int) -> tuple[int, int] | None:
+    """Return where the asked part of a file begins and ends; None for a request that gets the whole file."""
+    asked = _RANGE.fullmatch(header)
+    if asked is None:
+        return None
+    start, end = int(asked[1]), min(size, int(asked[2]) + 1 if asked[2] else size)
+    return (start, end) if start < end else None
 
 
 async def _uploaded(request: Request, most: int) -> tuple[str, str, bytes]:

@@ -25,6 +25,53 @@ def test_a_download_needs_the_secret(tea: TeaGroup, nobody: Api) -> None:
     assert tea.bob.api.refused("GET", "/chatfiles/no-such-file", 404)["error"] == "file_expired"
 
 
+PNG = b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\rIHDR"
+
+
+def test_a_size_of_a_picture_needs_no_secret(tea: TeaGroup, nobody: Api) -> None:
+    """The UI kit of SDK 5 draws it so. Whoever knows the UUID, which nobody can guess, gets what it draws."""
+
+    def stored(body: bytes, kind: str) -> tuple[str, str]:
+        entity = upload(tea.alice.api, body, "p.png", kind).json()["entities"][0]
+        return f"/chatfiles/{entity['uuid']}", entity["share-secret"]
+
+    path, secret = stored(PNG, "text/html")
+    for size in ("small", "large"):
+        drawn = nobody.call("GET", f"{path}?size={size}")
+        assert (drawn.status_code, drawn.content, drawn.headers["content-type"]) == (200, PNG, "image/png")
+        assert drawn.headers["x-content-type-options"] == "nosniff"
+        assert drawn.headers["content-disposition"] == "attachment"
+        assert drawn.headers["access-control-allow-origin"] == "*"
+    for query in ("", "?size=", "?size=origin", "?thumbnail=true", "?size=small2", f"?share-secret={secret[:-1]}"):
+        assert nobody.refused("GET", f"{path}{query}", 403)["error_description"] == "chatfile no permission"
+    # What is no picture stays secret, whatever its uploader called it.
+    for body in (b"<html><script>1</script>", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"BM" + b"a" * 20, b""):
+        path, secret = stored(body, "image/png")
+        nobody.refused("GET", f"{path}?size=small", 403)
+        whole = nobody.call("GET", f"{path}?size=small&share-secret={secret}")
+        assert (whole.content, whole.headers["content-disposition"]) == (body, "attachment")
+
+
+def test_a_player_may_ask_for_a_part(tea: TeaGroup, nobody: Api) -> None:
+    entity = upload(tea.alice.api, bytes(range(256)) * 4000, "a.mp3", "audio/mpeg").json()["entities"][0]
+    path = f"/chatfiles/{entity['uuid']}?em-redirect=true&share-secret={entity['share-secret']}"
+    whole = nobody.call("GET", path)
+    assert (whole.headers["accept-ranges"], len(whole.content)) == ("bytes", 1_024_000)
+    for asked, (start, end) in {
+        "bytes=0-": (0, 1_024_000),
+        "bytes=300000-": (300_000, 1_024_000),
+        "bytes=7-263": (7, 264),
+        "bytes=1023999-99999999": (1_023_999, 1_024_000),
+    }.items():
+        part = nobody.call("GET", path, headers={"Range": asked})
+        assert (part.status_code, part.content) == (206, whole.content[start:end])
+        assert part.headers["content-range"] == f"bytes {start}-{end - 1}/1024000"
+    for asked in ("bytes=-5", "bytes=5-4", "bytes=1024000-", "bytes=0-1,3-4", "bytes=x", "bytes=" + "9" * 400 + "-"):
+        reply = nobody.call("GET", path, headers={"Range": asked})
+        assert (reply.status_code, reply.content) == (200, whole.content)
+    nobody.refused("GET", path[:-1], 403, headers={"Range": "bytes=0-"})
+
+
 def test_attachments_have_a_limit(tea: TeaGroup) -> None:
     limit = 10 * 1024 * 1024
     assert upload(tea.alice.api, b"x" * limit).status_code == 200
