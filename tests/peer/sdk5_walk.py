@@ -28,15 +28,7 @@ from tests.waits import WAIT, eventually
 PASSWORD = "tea-for-two"
 RECALL_SECONDS = 8  # the walk recalls at once what may be recalled; its last steps come later than this
 # The error codes of SDK 5.
-INVALID, AUTHENTICATION, TOKEN_EXPIRED, FORBIDDEN, RECALL_LIMIT, NO_MEMBER, NOT_FOUND = (
-    110,
-    202,
-    108,
-    210,
-    504,
-    602,
-    606,
-)
+INVALID, TOKEN_EXPIRED, AUTHENTICATION, FORBIDDEN, NO_MEMBER, NOT_FOUND = 110, 108, 202, 210, 602, 606
 PASSWORD_CHANGED = 216
 REFUSED = 1  # actions (recalls, edits) are rejected with the status of the answer, and its reason
 
@@ -53,13 +45,16 @@ class Walk:
     carol: imkit.Session
     dave: imkit.Session
     folder: Path  # for downloads
+    held: ExitStack  # closed at the end of the walk
     tablet: Sdk5Device | None = None
+    laptop: imkit.Session | None = None
     tea: str = ""  # Alice's group
     coffee: str = ""  # Bob's group
     parent: dict[str, Any] = field(default_factory=dict)  # the message of Alice on which Oolong hangs
     oolong: str = ""  # Alice's thread in "tea"
     mocha: str = ""  # Bob's thread in "coffee"
     free_parent: str = ""  # the id of a message in "tea" without a thread
+    liked: str = ""  # the id of a message with reactions
     early: imkit.Message | None = None  # what Alice first wrote in Mocha
 
     @property
@@ -106,7 +101,7 @@ def people(sandbox: Sandbox, sdk: Sdk5) -> Iterator[Walk]:
             stack.enter_context(imkit.login(name, app=sandbox.app)) for name in ("bob", "carol", "dave")
         )
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        yield Walk(sandbox, sdk, proxy, alice, bob, carol, dave, folder)
+        yield Walk(sandbox, sdk, proxy, alice, bob, carol, dave, folder, stack)
 
 
 def walk(sandbox: Sandbox, sdk: Sdk5) -> None:
@@ -787,6 +782,141 @@ def _(walk: Walk) -> None:
     assert (receipt["conversationId"], receipt["conversationType"]) == (walk.oolong, "groupChat")
 
 
+# ---------------------------------------------------------------- what a message carries
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice replies to a message of Bob's, and he sees which."""
+    quoted = walk.thread.send("Which water?")
+    walk.alice.wait("onMessage", msgServerId=quoted.id)
+    quote = {"msgID": quoted.id, "msgPreview": "Which water?", "msgSender": "bob", "msgType": "text"}
+    reply = heard(walk.bob, walk.says("Soft water", ext={"msgQuote": quote}))
+    assert reply.quote is not None
+    assert (reply.quote.message_id, reply.quote.preview) == (quoted.id, "Which water?")
+    assert (reply.quote.sender, reply.quote.type) == ("bob", "txt")
+
+
+@step
+def _(walk: Walk) -> None:
+    """Bob replies to a message of Alice's, and she sees which."""
+    quoted = heard(walk.bob, walk.says("How hot?"))
+    reply = walk.thread.send("95 °C", reply_to=quoted)
+    quote = walk.alice.wait("onMessage", msgServerId=reply.id)["ext"]["msgQuote"]
+    assert (quote["msgID"], quote["msgPreview"], quote["msgSender"]) == (quoted.id, "How hot?", "alice")
+
+
+@step
+def _(walk: Walk) -> None:
+    """Each mentions the other, and Alice mentions everybody."""
+    assert heard(walk.bob, walk.says("@bob?", ext={"em_at_list": ["bob"]})).mentions == ("bob",)
+    assert heard(walk.bob, walk.says("@ALL!", ext={"em_at_list": "ALL"})).mentions == (imkit.ALL,)
+    sent = walk.thread.send("@alice!", mention="alice")
+    assert walk.alice.wait("onMessage", msgServerId=sent.id)["ext"]["em_at_list"] == ["alice"]
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice adds a reaction, and Bob is told."""
+    walk.liked = walk.thread.send("Who wants more?").id
+    walk.alice.wait("onMessage", msgServerId=walk.liked)
+    walk.alice.call("chat.addReaction", {"messageId": walk.liked, "reaction": "🍵"})
+    change = reacted(walk.bob, walk.liked, "added")
+    assert (change.by, change.reaction, change.count, change.to) == ("alice", "🍵", 1, walk.oolong)
+
+
+@step
+def _(walk: Walk) -> None:
+    """Bob and Carol add the same reaction, and Alice is told who."""
+    for session in (walk.bob, walk.carol):
+        session.thread(walk.oolong).react(walk.liked, "🍵")
+    change = walk.alice.wait(
+        "onReactionChanged", lambda event: event["messageId"] == walk.liked and event["reactions"][0]["count"] == 3
+    )
+    assert (change["conversationId"], change["conversationType"]) == (walk.oolong, "groupChat")
+    assert change["reactions"][0]["op"] == [{"operator": "carol", "reactionType": "create"}]
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice lists the reactions of a message, and reads who gave one, page by page."""
+    asked = {"messageId": walk.liked, "conversationType": "groupChat", "groupId": walk.tea}
+    (listed,) = walk.alice.call("chat.getReactionList", asked)
+    (tea,) = listed["reactions"]
+    assert (listed["messageId"], tea["reaction"], tea["count"], tea["isAddedBySelf"]) == (walk.liked, "🍵", 3, True)
+    users, cursor = [], ""
+    for _ in range(3):
+        detail = {"messageId": walk.liked, "reaction": "🍵", "pageSize": 1, "cursor": cursor}
+        page = walk.alice.call("chat.getReactionDetail", detail)
+        users += [user["userId"] for user in page["reactionUsers"]]
+        cursor = page["cursor"]
+    assert (sorted(users), cursor) == (["alice", "bob", "carol"], "")
+
+
+@step
+def _(walk: Walk) -> None:
+    """The same reaction a second time is refused."""
+    assert refused(walk.alice, "chat.addReaction", {"messageId": walk.liked, "reaction": "🍵"}).type
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice takes her reaction back, and Bob is told; the history shows the others' reactions."""
+    walk.alice.call("chat.removeReaction", {"messageId": walk.liked, "reaction": "🍵"})
+    change = reacted(walk.bob, walk.liked, "removed")
+    assert (change.by, change.count) == ("alice", 2)
+    asked = {**in_thread(walk.oolong), "searchDirection": "up", "pageSize": 50, "senderIds": ["bob"]}
+    found = walk.alice.call("chat.getHistoryMessages", asked)["items"]
+    (message,) = [message for message in found if message["msgServerId"] == walk.liked]
+    (tea,) = message["reactions"]
+    assert (tea["reaction"], tea["count"], tea.get("isAddedBySelf", False)) == ("🍵", 2, False)
+
+
+def reacted(session: imkit.Session, message_id: str, operation: str) -> imkit.ReactionChanged:
+    """Return a change of a message's reactions that a session hears of, or has heard of."""
+    wanted = (message_id, operation)
+    changes = session.events(imkit.ReactionChanged)
+    change = changes.next(timeout=WAIT, where=lambda event: (event.message_id, event.operation) == wanted)
+    assert isinstance(change, imkit.ReactionChanged)
+    return change
+
+
+# ---------------------------------------------------------------- users
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice gives herself a nickname and an avatar, and Bob reads them."""
+    mine = {"nickname": "爱丽丝 Alice", "avatarUrl": "https://example.com/a.png"}
+    walk.alice.call("userInfo.updateOwnInfo", mine)
+    alice = walk.bob.users(["alice"])["alice"]
+    assert (alice.nickname, alice.avatar_url) == (mine["nickname"], mine["avatarUrl"])
+
+
+@step
+def _(walk: Walk) -> None:
+    """Bob gives himself a nickname, and Alice reads it, also with the members of the group."""
+    walk.bob.update_profile(nickname="Bob 鲍勃")
+    (bob,) = walk.alice.call("userInfo.getUserInfoByUserId", {"userIds": ["bob"]})
+    assert (bob["userId"], bob["nickname"]) == ("bob", "Bob 鲍勃")
+    members = walk.alice.call("group.getGroupMemberList", {"groupId": walk.tea, "pageSize": 20})["items"]
+    assert {member["user"]["userId"]: member["user"].get("nickname") for member in members}["bob"] == "Bob 鲍勃"
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice mutes Bob: he may not write, and knows why; then she ends it."""
+    walk.alice.call("group.muteGroupMembers", {"groupId": walk.tea, "userIds": ["bob"], "muteDuration": 600_000})
+    assert walk.bob.group(walk.tea).is_muted()
+    assert walk.alice.call("group.checkIfInGroupMuteList", {"groupId": walk.tea}) is False
+    try:
+        walk.thread.send("Am I heard?")
+    except imkit.Muted:
+        walk.alice.call("group.unmuteGroupMembers", {"groupId": walk.tea, "userIds": ["bob"]})
+    assert not walk.bob.group(walk.tea).is_muted()
+    walk.thread.send("I am.")
+
+
 # ---------------------------------------------------------------- history
 
 
@@ -1083,6 +1213,104 @@ def _(walk: Walk) -> None:
     """An expired token does not log in."""
     expired = token_for(walk, "alice", 0.001)
     assert refused(tablet(walk), "client.login", {"userId": "alice", "token": expired}).type == TOKEN_EXPIRED
+
+
+# ---------------------------------------------------------------- conversations, and imkit as Alice's other device
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice logs in on a laptop with imkit; what one device does with threads, the other is told."""
+    app = imkit.App(walk.sandbox.app_key, rest_url=walk.sandbox.rest_url, ws_url=walk.sandbox.ws_url)
+    walk.laptop = walk.held.enter_context(imkit.login("alice", password=PASSWORD, app=app))
+    other = next(thread for thread in walk.bob.group(walk.tea).threads() if thread.name == "topic 1")
+    walk.alice.call("chatThread.joinChatThread", {"chatThreadId": other.id})
+    changes = walk.laptop.events(imkit.DeviceChanged)
+    changes.next(timeout=WAIT, where=lambda event: (event.thread_id, event.operation) == (other.id, "join"))
+    walk.laptop.thread(other.id).leave()
+    walk.alice.wait("onMultiDeviceThread", operation="THREAD_LEAVE", threadId=other.id)
+
+
+@step
+def _(walk: Walk) -> None:
+    """What Alice writes on one device, the other receives."""
+    copy = heard(laptop(walk), walk.says("from the page"))
+    assert (copy.sender, copy.to) == ("alice", walk.oolong)
+    sent = laptop(walk).thread(walk.oolong).send("from the laptop")
+    assert walk.alice.wait("onMessage", msgServerId=sent.id)["direct"] == "SEND"
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice clears the unread count of a group in the page, and the laptop is told and agrees."""
+    walk.bob.group(walk.tea).send("unread")
+    assert eventually(lambda: unread(walk) > 0)
+    walk.alice.call("chat.clearConversationUnreadMessageCount", in_thread(walk.tea))
+    conversation_changed(walk, walk.tea, "read")
+    assert unread(walk) == 0
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice pins, unpins, marks and deletes a conversation in the page, and the laptop is told."""
+    coffee = in_thread(walk.coffee)
+    walk.alice.call("chat.setConversationPinned", {**coffee, "pinned": True})
+    conversation_changed(walk, walk.coffee, "pin")
+    pinned = {info.conversation.id: info.pinned_at for info in laptop(walk).conversations()}
+    assert pinned[walk.coffee] is not None
+    walk.alice.call("chat.setConversationPinned", {**coffee, "pinned": False})
+    conversation_changed(walk, walk.coffee, "unpin")
+    walk.alice.call("chat.addConversationMark", {"conversations": [coffee], "mark": 3})
+    assert conversation_changed(walk, walk.coffee, "mark").mark == 3
+    walk.alice.call("chat.removeConversationMark", {"conversations": [coffee], "mark": 3})
+    conversation_changed(walk, walk.coffee, "unmark")
+    walk.alice.call("chat.deleteConversation", {**coffee, "deleteRoamingMessages": False})
+    conversation_changed(walk, walk.coffee, "delete")
+    assert walk.coffee not in [info.conversation.id for info in laptop(walk).conversations()]
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice deletes a message for herself: her history lacks it, the laptop is told, Bob keeps it."""
+    sent = walk.thread.send("not for her").id
+    walk.alice.wait("onMessage", msgServerId=sent)
+    walk.alice.call("chat.removeHistoryMessages", {**in_thread(walk.oolong), "messageIds": [sent]})
+    asked = {**in_thread(walk.oolong), "pageSize": 5, "searchDirection": "up"}
+    found = walk.alice.call("chat.getHistoryMessages", asked)["items"]
+    assert sent not in [message["msgServerId"] for message in found]
+    assert sent in [message.id for message in walk.thread.messages(order="newest", limit=1)]
+    gone = laptop(walk).events(imkit.HistoryForgotten).next(timeout=WAIT, where=lambda event: sent in event.message_ids)
+    assert isinstance(gone, imkit.HistoryForgotten)
+    assert gone.to == walk.oolong
+
+
+@step
+def _(walk: Walk) -> None:
+    """Alice deletes a message for herself on the laptop, and the page is told."""
+    sent = walk.thread.send("nor this").id
+    walk.alice.wait("onMessage", msgServerId=sent)
+    laptop(walk).thread(walk.oolong).forget(sent)
+    walk.alice.wait("onMultiDeviceMessageRemoved", lambda event: event["messageIds"] == [sent])
+
+
+def laptop(walk: Walk) -> imkit.Session:
+    assert walk.laptop is not None
+    return walk.laptop
+
+
+def unread(walk: Walk) -> int:
+    """Return how many messages of "tea" Alice has not read, as her laptop is told."""
+    counts = {info.conversation.id: info.unread for info in laptop(walk).conversations()}
+    return counts.get(walk.tea, 0)
+
+
+def conversation_changed(walk: Walk, conversation: str, operation: str) -> imkit.ConversationChanged:
+    """Return what Alice's laptop hears, or has heard, of a change in the list of conversations."""
+    wanted = (conversation, operation)
+    changes = laptop(walk).events(imkit.ConversationChanged)
+    change = changes.next(timeout=WAIT, where=lambda event: (event.conversation_id, event.operation) == wanted)
+    assert isinstance(change, imkit.ConversationChanged)
+    return change
 
 
 # ---------------------------------------------------------------- ends
