@@ -15,6 +15,8 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
+from imkit.insight.registration import register as _register_accessor  # small, without pandas
+
 if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded when it is first asked for
     from imkit import widgets
     from imkit.archive import Archive
@@ -213,6 +215,8 @@ def _load(name: str) -> Any:
 def __dir__() -> list[str]:
     return __all__
 
+
+_register_accessor()  # frame.im, for a history frame from wherever
 
 if "IPython" in sys.modules:  # a notebook: history frames get their line above the table
     from imkit.history.summary import install

@@ -9,7 +9,7 @@ import imkit
 from imkit.client.callbacks import Subscription
 from imkit.client.event_store import EventStream
 from imkit.client.paging import Listing
-from imkit.history.frames import ImAccessor
+from imkit.insight.accessor import ImAccessor
 
 # Classes without a public name, of which a public call returns an object.
 RETURNED = {

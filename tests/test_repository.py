@@ -68,7 +68,9 @@ def loaded(code: str) -> set[str]:
 def test_import_is_light() -> None:
     # A terminal command or a script that only sends must not pay for tables, forms and servers.
     modules = loaded("import imkit")
-    assert {name for name in modules if name.startswith("imkit.")} == set()
+    of_accessor = {"imkit.insight", "imkit.insight.registration"}  # which waits for pandas
+    assert {name for name in modules if name.startswith("imkit.")} == of_accessor
+    assert HEAVY & modules == set()
     assert (
         HEAVY & {name.partition(".")[0] for name in loaded("import imkit; imkit.Session, imkit.MessageReceived")}
         == set()
@@ -80,8 +82,9 @@ def test_the_sandboxs_own_process_loads_no_client() -> None:
     parts = {".".join(name.split(".")[:2]) for name in modules if name.startswith("imkit.")}
     assert parts <= {
         *("imkit.cli", "imkit.sandbox", "imkit.wire", "imkit.cards", "imkit.errors", "imkit.escape", "imkit.events"),
-        *("imkit.messages", "imkit.times"),
+        *("imkit.messages", "imkit.times", "imkit.insight"),
     }
+    assert "imkit.insight.accessor" not in modules
     assert {"httpx", "pandas", "numpy", "pyarrow"} & modules == set()
 
 

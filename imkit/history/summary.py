@@ -74,7 +74,10 @@ def line_above(frame: Any) -> str | None:
     if not isinstance(source, dict) or "complete" not in source or "message_id" not in getattr(frame, "columns", ()):
         return None
     rows = len(frame)
-    made = "" if source.get("rows") == rows else f"{rows:,} row{'' if rows == 1 else 's'}, made from "
+    insight = source.get("insight")  # the name of the question that the frame answers
+    is_history = insight is None and source.get("rows") == rows
+    of = "" if insight is None else f" of {insight}"
+    made = "" if is_history else f"{rows:,} row{'' if rows == 1 else 's'}{of}, made from "
     return made + described(source)
 
 

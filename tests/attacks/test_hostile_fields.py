@@ -21,8 +21,9 @@ from websockets.sync.server import ServerConnection
 
 import imkit
 from imkit.events import ThreadChanged
-from imkit.history import bulk_decode, columns, export, frames
+from imkit.history import bulk_decode, columns, export
 from imkit.history.frames import frame_of
+from imkit.insight.attributes import MAX_KEYS
 from imkit.messages import Message
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
@@ -370,7 +371,7 @@ def test_attributes_fill_no_memory_with_columns(caplog: pytest.LogCaptureFixture
     bodies += [imkit.Text("x", ext={"mood": "good"})] * 2
     frame = frame_of(Message(str(at), "mallory", "42", from_milliseconds(at), body) for at, body in enumerate(bodies))
     found = frame.im.ext()
-    assert found.shape == (5, frames.MAX_KEYS)
+    assert found.shape == (5, MAX_KEYS)
     assert found["mood"].tolist()[3:] == ["good", "good"]
     assert "901 attributes occur" in caplog.text
     assert frame.im.ext("2 299").shape == (5, 1)

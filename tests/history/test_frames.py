@@ -173,63 +173,6 @@ def test_ordinary_pandas_works() -> None:
     assert frame.set_index("time").resample("1h")["message_id"].count().tolist() == [20]
 
 
-# ------------------------------------------------------------------------- .im
-
-
-def exts(*values: dict[str, Any]) -> pd.DataFrame:
-    return frame_of([message(number, imkit.Text("x", ext=ext)) for number, ext in enumerate(values)])
-
-
-def test_ext_opens_into_typed_columns() -> None:
-    frame = exts({"s": "a", "i": 2**62, "f": 0.5, "b": True, "l": [1], "m": 1, "n": 1}, {"m": "x", "n": 0.5}, {})
-    opened = opened_ext(frame)
-    assert {name: str(dtype) for name, dtype in opened.dtypes.items()} == {
-        "s": "string",
-        "i": "Int64",
-        "f": "Float64",
-        "b": "boolean",
-        "l": "object",
-        "m": "object",
-        "n": "Float64",
-    }
-    assert opened["i"].tolist() == [2**62, pd.NA, pd.NA]
-    assert opened["l"].tolist() == [[1], pd.NA, pd.NA]
-    assert opened["m"].tolist() == [1, "x", pd.NA]
-    assert opened.index.equals(frame.index)
-
-
-def test_ext_of_some_keys_and_of_keys_that_do_not_occur() -> None:
-    frame = exts({"a": 1, "b": 2}, {"a": 3})
-    assert opened_ext(frame, "b", "z").columns.tolist() == ["b", "z"]
-    assert opened_ext(frame, "z")["z"].isna().all()
-    assert frame[frame.index > 0].im.ext("a")["a"].tolist() == [3]
-    assert frame_of([]).im.ext().empty
-    assert frame_of([]).im.ext("a").columns.tolist() == ["a"]
-
-
-def test_ext_of_a_strangers_file_may_be_no_json_object() -> None:
-    frame = exts({}, {}, {}, {}).assign(ext=["not JSON", "[" * 100_000, "[1]", '{"a":1}'])
-    assert frame.im.ext("a")["a"].notna().tolist() == [False, False, False, True]
-
-
-def test_ext_numbers_beyond_64_bits_stay_whole() -> None:
-    assert exts({"n": 2**64 - 1}, {"n": 1}).im.ext("n")["n"].tolist() == [2**64 - 1, 1]
-
-
-def test_local_keeps_the_moments() -> None:
-    frame = frame_of([message(0, imkit.Text("x"), edited_at=NOON)])
-    local = frame.im.local("Asia/Shanghai")
-    assert local["time"].dt.hour.tolist() == [20]
-    assert local["edited_at"].dt.hour.tolist() == [20]
-    assert (local["time"] == frame["time"]).all()
-    assert frame["time"].dt.hour.tolist() == [12]
-
-
-def test_im_is_for_history_frames() -> None:
-    with pytest.raises(AttributeError, match="history frames"):
-        _ = pd.DataFrame({"a": [1]}).im
-
-
 # ------------------------------------------------------------------- any input
 
 HOSTILE = ["<script>alert(1)</script>", "\x00", "‮", "\x1b[2J", "=1+1", "half a \ud800", "\u2028", "😀" * 3, "' OR 1=1"]
