@@ -266,6 +266,36 @@ class GroupChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PinChanged(Event):
+    """A message was pinned (置顶) or unpinned, by another user or by this user on another device.
+
+    A recall unpins a message without this event. A message that is pinned again is told again.
+
+    Attributes:
+        operation: ``"pinned"`` or ``"unpinned"``.
+        message_id: the id of the message.
+        to: the id of the group that the message is in.
+        by: the user id of the user who did it.
+        at: when, an aware datetime in UTC.
+
+    Example:
+        >>> question = group.send("Which oolong?")
+        >>> group.pin(question)
+        >>> event = bob.events(imkit.PinChanged).next(timeout=10, where=lambda event: event.to == group.id)
+        >>> event.operation, event.message_id == question.id
+        ('pinned', True)
+
+    Source: docs/protocol.md#pinned-messages.
+    """
+
+    operation: Literal["pinned", "unpinned"]
+    message_id: str
+    to: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class UserChanged(Event):
     """A user changed attributes (用户属性), such as the nickname (昵称).
 

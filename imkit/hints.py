@@ -202,6 +202,32 @@ OPERATIONS: dict[str, dict[str, Template]] = {
         lost="Look at session.groups(): if the group is there, destroy it again.",
         Forbidden="Only the owner of group {group} can destroy it.",
     ),
+    "is_muted": _operation(
+        "asking whether {user} is muted in group {group}",
+        lost=_READ,
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+    ),
+    "pin": _operation(
+        "pinning message {message} of group {group}",
+        lost="Pin it again: the second call does no harm.",
+        MessageNotFound=f"Group {{group}} has no message {{message}}. {_GONE}",
+        LimitReached="Group {group} has as many pinned messages as it may have: group.unpin(…) makes room.",
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        ServiceNotEnabled="Pinning (置顶) is off for this app: Easemob's sales staff can switch it on.",
+    ),
+    "unpin": _operation(
+        "unpinning message {message} of group {group}",
+        lost="Unpin it again: if the first call was carried out, that is refused as MessageNotFound.",
+        MessageNotFound="Message {message} is not pinned in group {group}: group.pinned() lists those that are.",
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        ServiceNotEnabled="Pinning (置顶) is off for this app: Easemob's sales staff can switch it on.",
+    ),
+    "list_pinned": _operation(
+        "asking for the pinned messages of group {group}",
+        lost=_READ,
+        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        ServiceNotEnabled="Pinning (置顶) is off for this app: Easemob's sales staff can switch it on.",
+    ),
     # ---------------------------------------------------------------- threads
     "create_thread": _operation(
         "creating a thread on message {message}",

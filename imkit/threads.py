@@ -17,6 +17,7 @@ from imkit.cards import card, counted, known
 from imkit.client import send as sending
 from imkit.client.account import Account, ThreadFacts
 from imkit.client.paging import Listing
+from imkit.client.pins import pinned_messages
 from imkit.client.roaming import Query
 from imkit.client.thread_queries import cursor_pages, last_messages, learn_thread
 from imkit.client.user_ids import user_id
@@ -169,6 +170,78 @@ class Group(Conversation):
         await self._write(what, "DELETE", "chatgroups", self._id, "users", user_id(user))
 
     @blocking
+    async def pin(self, message: Message | str) -> None:
+        """Pin a message (置顶) of this group for all its members. Each member may pin and unpin.
+
+        Args:
+            message: the message, or its id. If it is pinned already, this user and the time of this call replace those
+                of the earlier pin.
+
+        Raises:
+            MessageNotFound: there is no such message in this group any more.
+            LimitReached: 20 messages are pinned already, or as many as the app's plan allows.
+            Forbidden: this user is not in the group.
+            ServiceNotEnabled: pinning is not switched on for the app.
+
+        Example:
+            >>> group.pin(group.send("We meet on Friday"))
+            >>> [message.text for message in bob.group(group.id).pinned()]
+            ['We meet on Friday']
+
+        Source: docs/protocol.md#pinned-messages.
+        """
+        pinned_id = message_id(message)
+        what = operation("pin", message=pinned_id, group=self._id, user=self.account.user)
+        await self._pin(what, "POST", pinned_id)
+
+    @blocking
+    async def unpin(self, message: Message | str) -> None:
+        """Unpin a message of this group, whoever has pinned it.
+
+        Args:
+            message: the message, or its id.
+
+        Raises:
+            MessageNotFound: the message is not pinned in this group.
+            Forbidden: this user is not in the group.
+
+        Example:
+            >>> note = group.send("We meet on Friday")
+            >>> group.pin(note)
+            >>> group.unpin(note)
+            >>> group.pinned()
+            []
+
+        Source: docs/protocol.md#pinned-messages.
+        """
+        pinned_id = message_id(message)
+        what = operation("unpin", message=pinned_id, group=self._id, user=self.account.user)
+        await self._pin(what, "DELETE", pinned_id)
+
+    async def _pin(self, what: Operation, method: str, pinned_id: str) -> None:
+        path = ("sdk", "user", self.account.user, "user_channel", "pin")
+        await self._write(what, method, *path, body={"to": self._id, "type": "groupchat", "pin_msg_id": pinned_id})
+
+    @blocking
+    async def pinned(self) -> list[Message]:
+        """Return the pinned messages (置顶消息) of this group; the one that was pinned last is the first.
+
+        Raises:
+            Forbidden: this user is not in the group.
+            GroupNotFound: there is no such group.
+            ServiceNotEnabled: pinning is not switched on for the app.
+
+        Example:
+            >>> group.pin(group.send("We meet on Friday"))
+            >>> group.pin(group.send("Bring your own cup"))
+            >>> [message.text for message in group.pinned()]
+            ['Bring your own cup', 'We meet on Friday']
+
+        Source: docs/protocol.md#pinned-messages.
+        """
+        return await pinned_messages(self.account, self._id)
+
+    @blocking
     async def is_muted(self) -> bool:
         """Return whether this user is muted (禁言) in this group. A mute also counts in the threads of the group.
 
@@ -182,8 +255,8 @@ class Group(Conversation):
 
         Source: docs/protocol.md#group-calls, isInGroupMutelist.
         """
-        user, what = self.account.user, f"asking whether {self.account.user} is muted in group {self._id}"
-        path = ("sdk", "chatgroups", self._id, "mute", user)
+        what = operation("is_muted", user=self.account.user, group=self._id)
+        path = ("sdk", "chatgroups", self._id, "mute", self.account.user)
         answer = await self.account.rest.get(*path, what=what, params={"version": "v3"})
         muted = answer.get("data")
         if not isinstance(muted, bool):

@@ -24,7 +24,7 @@ MESSAGES = "Message Quote Reaction ThreadRef ALL"
 EVENTS = """
     Event MessageReceived MessageEdited MessageRecalled ReactionChanged ThreadChanged DeviceChanged GroupChanged
     ConversationChanged HistoryForgotten
-    Connected Disconnected TokenExpiring LoggedOut Dropped UserChanged
+    Connected Disconnected TokenExpiring LoggedOut Dropped UserChanged PinChanged
 """
 ERRORS = """
     IMError AuthError TokenExpired KickedOff NotFound ThreadNotFound GroupNotFound MessageNotFound Forbidden NotAMember
@@ -35,7 +35,8 @@ ERRORS = """
 CONTRACT = {
     imkit.Session: """user app connected thread group threads groups create_group send recall edit history download
         conversations unpack events on close users update_profile""",
-    imkit.Group: "id name send history messages threads create_thread members invite remove is_muted forget",
+    imkit.Group: """id name send history messages threads create_thread members invite remove is_muted forget pin
+        unpin pinned""",
     imkit.Thread: """id name group_id parent_id owner created member_count join leave rename destroy members remove
         refresh last_message parent send recall edit history messages forget""",
     imkit.Message: "id type sender to time body text ext thread edited_at edit_count reactions quote mentions",

@@ -19,6 +19,7 @@ from imkit.errors import (
     IMError,
     InvalidMessage,
     LimitReached,
+    MessageNotFound,
     NotAMember,
     NotFound,
     ProtocolError,
@@ -51,6 +52,10 @@ _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     40009: (Unsupported, 53),
     40011: (ThreadNotFound, 1300),
     40012: (Forbidden, 52),
+    15002: (ServiceNotEnabled, 505),
+    91101: (LimitReached, 50),
+    91102: (MessageNotFound, -3),
+    91104: (Forbidden, 52),
 }
 _REASON_CHARACTERS = 1_000  # of the service's words: they go into errors, logs and tables
 # By words of a text: the error class, and the official SDK's error type.
@@ -65,6 +70,7 @@ _BY_TEXT: dict[str, tuple[type[IMError], int]] = {
     "this appKey is not open reaction service!": (ServiceNotEnabled, 505),
     "this message is creating reaction, please try again.": (ServiceBusy, 1102),
     "groupId can not be null!": (GroupNotFound, 605),
+    "param pin_msg_id illegal": (MessageNotFound, -3),
 }
 _NO_SUCH_GROUP = "do not find this group"
 

@@ -24,6 +24,7 @@ from imkit.events import (
     MessageEdited,
     MessageRecalled,
     MessageReceived,
+    PinChanged,
     ReactionChanged,
     ThreadChanged,
     UserChanged,
@@ -317,6 +318,8 @@ _THREAD_OPERATIONS: dict[str, Literal["create", "update", "destroy"]] = {
     "update_msg": "update",
     "delete": "destroy",
 }
+# data.op of a "conv" notice → PinChanged.operation. Source: docs/protocol.md#pinned-messages.
+_PIN_OPERATIONS: dict[str, Literal["pinned", "unpinned"]] = {"pin": "pinned", "pin_delete": "unpinned"}
 # Source: docs/protocol.md#user-attributes.
 _USER_NOTICES = frozenset({"user_metadata_updated", "contact_metadata_updated", "subscribe_metadata_updated"})
 # Source: docs/protocol.md#notices-to-other-devices.
@@ -377,6 +380,8 @@ def _decode_notify(meta: Any) -> Event | tuple[Event, ...] | None:
 
 
 def _decode_conversation_notice(meta: Any, data: Mapping[str, Any]) -> Event | None:
+    if text(data, "op") in _PIN_OPERATIONS:
+        return _decode_pin(meta, data)
     operation = _CONVERSATION_OPERATIONS.get(text(data, "op"))
     if operation is None:
         return None
@@ -389,6 +394,16 @@ def _decode_conversation_notice(meta: Any, data: Mapping[str, Any]) -> Event | N
         at=from_milliseconds(number(data, "ts") or meta.timestamp),
         mark=int(mark) if mark.isascii() and mark.isdigit() and len(mark) <= _MARK_DIGITS else None,
     )
+
+
+def _decode_pin(meta: Any, data: Mapping[str, Any]) -> PinChanged | None:
+    message_id, by = identifier(data, "ext"), text(data, "from")
+    if not message_id:
+        return None
+    # The notice of a one-to-one conversation goes to the other user, whose conversation is with the one who did it.
+    to = by if text(data, "type") == "chat" else text(data, "id")
+    at = from_milliseconds(number(data, "ts") or meta.timestamp)
+    return PinChanged(_PIN_OPERATIONS[text(data, "op")], message_id, to, by, at)
 
 
 def _decode_forgotten(data: Mapping[str, Any]) -> HistoryForgotten:

@@ -25,11 +25,13 @@ from imkit.messages import (
     Video,
 )
 from imkit.times import from_milliseconds
-from imkit.wire.untrusted_json import decimal, identifier, mapping, number, plain, text
+from imkit.wire.untrusted_json import decimal, identifier, json_object, mapping, number, plain, text
 
 
 def message_from_json(data: object) -> Message | None:
     """Return the message in a `last_message` object, or `None` if `data` is empty or not an object.
+
+    Some calls answer with the payload as JSON text.
 
     Example:
         >>> message_from_json({}) is None
@@ -37,7 +39,7 @@ def message_from_json(data: object) -> Message | None:
     """
     if not isinstance(data, dict) or not data:
         return None
-    payload = mapping(data, "payload")
+    payload = mapping(data, "payload") or json_object(text(data, "payload"))
     bodies = payload.get("bodies")
     body = bodies[0] if isinstance(bodies, list) and bodies and isinstance(bodies[0], dict) else {}
     marks = mapping(payload, "meta")

@@ -109,6 +109,12 @@ ROUTES: dict[str, Asked] = {
     f"DELETE {APP}/sdk/message/roaming/{{kind}}/user/{{user}}/time": Asked(),
     f"POST {APP}/sdk/message/roaming/user/{{user}}/delete/all": Asked(),
     f"GET {APP}/user/{{user}}/roster/metadata/version": Asked(),
+    **{
+        f"{method} {APP}/sdk/user/{{user}}/user_channel/pin": Asked(
+            {"to": "{group}", "type": "groupchat", "pin_msg_id": "{message}"}
+        )
+        for method in ("GET", "POST", "DELETE")
+    },
     # Users. {user} is Alice.
     f"POST {APP}/token": Asked({"grant_type": "password", "username": "{user}", "password": "x"}, frozenset({400})),
     f"POST {APP}/users": Asked({"username": "{user}", "password": "mine"}, frozenset({400}), "the name is taken"),
@@ -144,6 +150,8 @@ class Scene:
         self.messages = {self.group: parent, self.thread: self.alice.send(self.thread, f"{SECRET} message")}
         for conversation, message in self.messages.items():
             self.bob.send(conversation, schema.MessageBody(type=BodyType.READ_ACK, ackMessageId=message))
+        pin = {"to": self.group, "type": "groupchat", "pin_msg_id": str(parent)}
+        self.alice.api.ok("POST", f"/sdk/user/{self.alice.user}/user_channel/pin", json=pin)
         file = {"file": (SECRET, SECRET.encode())}
         self.upload = self.alice.api.ok("POST", "/chatfiles", files=file)["entities"][0]["uuid"]
         self.mallory = Device(server, new_name("mallory"))
@@ -183,6 +191,7 @@ class Scene:
             *(alice.ok("GET", f"/threads/chatgroups/{group}")["entities"], alice.page(group), alice.page(thread), acks),
             *(alice.ok("GET", f"/users/{alice.user}/joined_chatgroups")["data"],),
             *(alice.ok("GET", f"/users/{alice.user}/resources")["data"],),
+            *(alice.ok("GET", f"/sdk/user/{alice.user}/user_channel/pin?to={group}&type=groupchat")["data"],),
             *(alice.ok("POST", "/metadata/user/get", json={"targets": [alice.user]})["data"],),
         ]
 

@@ -18,7 +18,7 @@ const EVENTS = [
   'onTextMessage', 'onImageMessage', 'onAudioMessage', 'onVideoMessage', 'onFileMessage', 'onLocationMessage',
   'onCmdMessage', 'onCustomMessage', 'onCombineMessage', 'onRecallMessage', 'onModifiedMessage', 'onReadMessage',
   'onReactionChange', 'onChannelMessage', 'onChatThreadChange', 'onGroupEvent', 'onMultiDeviceEvent', 'onConnected',
-  'onDisconnected', 'onReconnecting',
+  'onDisconnected', 'onReconnecting', 'onMessagePinEvent',
   'onError', 'onTokenWillExpire', 'onTokenExpired', 'onOfflineMessageSyncStart', 'onOfflineMessageSyncFinish',
 ];
 

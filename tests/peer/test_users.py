@@ -1,4 +1,4 @@
-"""Attributes of users and mutes: what the official SDK writes imkit reads, and the other way round."""
+"""Attributes of users, mutes and pins: what the official SDK writes imkit reads, and the other way round."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,7 +7,7 @@ import pytest
 import imkit
 from tests.peer.conftest import Login
 from tests.peer.peer import Peer, SdkError
-from tests.peer.test_conversation import MixedThread, mixed_thread
+from tests.peer.test_conversation import SECONDS, MixedThread, mixed_thread
 from tests.sandbox.server.raw_client import Server
 
 pytestmark = pytest.mark.peer
@@ -49,3 +49,51 @@ def test_each_reads_what_the_other_calls_itself(mixed: MixedThread) -> None:
     assert group.is_muted()
     alice.call("unmuteGroupMember", {"groupId": mixed.group, "username": bob.user})
     assert not group.is_muted()
+
+
+@pytest.mark.timeout(30)
+def test_each_sees_what_the_other_pins(mixed: MixedThread) -> None:
+    alice, bob = mixed.alice, mixed.bob
+    group = bob.group(mixed.group)
+    where = {"conversationType": "groupChat", "conversationId": mixed.group}
+    his = group.send(imkit.Text("周五见 🍵", ext={"mood": "keen"}))
+    alice.call("pinMessage", {**where, "messageId": mixed.parent})
+    told = bob.events(imkit.PinChanged).next(timeout=SECONDS)
+    assert (told.operation, told.message_id, told.to, told.by) == ("pinned", mixed.parent, mixed.group, alice.user)
+    group.pin(his)
+    heard = alice.wait("onMessagePinEvent", messageId=his.id)
+    assert {name: heard[name] for name in ("conversationId", "conversationType", "operation", "operatorId")} == {
+        "conversationId": mixed.group,
+        "conversationType": "groupChat",
+        "operation": "pin",
+        "operatorId": bob.user,
+    }
+    assert [message.text for message in group.pinned()] == ["周五见 🍵", "Which oolong?"]
+    data = alice.call("getServerPinnedMessages", {**where, "pageSize": 1, "cursor": ""})["data"]
+    (first,) = data["list"]
+    assert (first["operatorId"], first["pinTime"]) == (bob.user, heard["time"])
+    assert (first["message"]["id"], first["message"]["msg"], first["message"]["from"]) == (
+        his.id,
+        "周五见 🍵",
+        bob.user,
+    )
+    assert (first["message"]["chatType"], first["message"]["ext"]) == ("groupChat", {"mood": "keen"})
+    (second,) = alice.call("getServerPinnedMessages", {**where, "cursor": data["cursor"]})["data"]["list"]
+    assert second["message"]["id"] == mixed.parent
+
+    alice.call("unpinMessage", {**where, "messageId": his.id})
+    unpinned = bob.events(imkit.PinChanged).next(timeout=SECONDS, where=lambda event: event.operation == "unpinned")
+    assert (unpinned.message_id, unpinned.by) == (his.id, alice.user)
+    group.unpin(mixed.parent)
+    assert alice.wait("onMessagePinEvent", operation="unpin")["messageId"] == mixed.parent
+    assert len(alice.seen("onMessagePinEvent")) == 2  # nothing of what she did herself
+    for wrong in (his.id, "x"):
+        with pytest.raises(SdkError) as caught:
+            alice.call("unpinMessage", {**where, "messageId": wrong})
+        assert caught.value.type == -3
+    sent = [alice.send(mixed.group, msg=str(number), thread=False)["serverMsgId"] for number in range(21)]
+    for message in sent[:20]:
+        group.pin(message)
+    with pytest.raises(SdkError) as caught:
+        alice.call("pinMessage", {**where, "messageId": sent[20]})
+    assert caught.value.type == 50

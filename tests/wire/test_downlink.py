@@ -40,6 +40,8 @@ HOSTILE_JSON = [
     '{"type":"user_metadata_updated","data":{"username":["x"],"lastModified":1e999,"metadata":{"nickname":"\\ud83c"}}}',
     '{"type":"contact_metadata_updated","data":{"username":7,"metadata":{"mail":[],"gender":' + "9" * 4000 + "}}}",
     '{"type":{"a":1},"data":[]}',
+    '{"type":"conv","data":{"op":"pin","ext":"7","ts":1e999,"id":["x"],"type":"chat","from":{"a":1}}}',
+    '{"type":"conv","data":{"op":["pin"],"ext":' + "9" * 4000 + "}}",
     '{"thread_overview":{"message_count":1e999,"create_timestamp":"99999999999999999999","last_message":{"id":[]}}}',
     '{"reaction":[{"reaction":"\\ud83c","count":1e999},7,null,' + "[" * 500 + "]" * 500 + "]}",
     '{"type":"reaction","data":[7,{"messageId":"7","ts":1e999,"reactions":[null,{"reaction":"\\ud83c","count":1e999,'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 
 from imkit.wire import schema
@@ -24,6 +25,19 @@ def test_no_json_raises(data: Any) -> None:
         check_message(message)
     ref = thread_ref(data, "7") if isinstance(data, dict) else None
     assert ref is None or isinstance(ref.name, str)
+
+
+@pytest.mark.parametrize(
+    "payload", ["", "x", "[]", "7", "null", '{"bodies": {}}', "[" * 100_000, '{"from": "\\ud800"}']
+)
+def test_a_payload_may_be_json_text(payload: str) -> None:
+    message = message_from_json({"id": "7", "from": "org#app_bob", "to": "org#app_42@x", "payload": payload})
+    assert message is not None
+    check_message(message)
+    text = json.dumps({"from": "bob", "to": "42", "bodies": [{"type": "txt", "msg": "hi"}]})
+    message = message_from_json({"id": "7", "payload": text})
+    assert message is not None
+    assert (message.sender, message.to, message.text) == ("bob", "42", "hi")
 
 
 @often(150)

@@ -10,7 +10,7 @@ Source: docs/protocol.md#queues-and-synchronisation, docs/protocol.md#notices.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -246,18 +246,6 @@ class Delivery:
         meta = notices.thread_notice(self.options.app_key, item, id_time(item), thread, operation, operator, last)
         self.deliver_unstored(meta, item, self._groups.members(thread.group_id))
 
-    def tell_user_changed(self, user: str, changed: Mapping[str, str], modified: int) -> None:
-        """Tell a user's devices that are online which attributes of this user have changed.
-
-        The call does not say which device made it, so that device is told as well.
-
-        Source: docs/protocol.md#user-attributes.
-        """
-        if self._online.get(user):
-            item = self._store.new_id()
-            meta = notices.user_notice(self.options.app_key, item, id_time(item), user, changed, modified)
-            self.deliver_unstored(meta, item, [user])
-
     def tell_message_count(self, thread: Thread, operator: str) -> None:
         """Tell every member of the parent group a thread's number of messages and its last message."""
         self.tell_thread_changed(thread, "update_msg", operator, last_message(self._record.last(thread.id)))
@@ -355,10 +343,21 @@ class Delivery:
                 operation, conversation.id, user, subjects, [user], thread=thread, origin=origin
             )
 
-    def tell_own_devices(self, user: str, resource: str | None, kind: str, data: dict[str, Any]) -> None:
-        """Tell a user's devices, but not the one that did it, of something that only this user sees.
+    def tell_members(
+        self, conversation: str, operator: str, kind: str, data: dict[str, Any], *, origin: tuple[str, str | None]
+    ) -> None:
+        """Tell every member of a group or thread of something that they all see.
 
-        The arguments are those of `own_notice`; `resource` names the device that did it.
+        The arguments are those of `members_notice`; `origin` is as for `deliver`.
+        """
+        item = self._store.new_id()
+        meta = notices.members_notice(self.options.app_key, item, id_time(item), conversation, operator, kind, data)
+        self.deliver_unstored(meta, item, self._groups.members(conversation), origin=origin)
+
+    def tell_own_devices(self, user: str, resource: str | None, kind: str, data: dict[str, Any]) -> None:
+        """Tell a user's devices, but not the one that did it, of something that concerns this user alone.
+
+        The arguments are those of `own_notice`; `resource` names the device that did it, None if that is not known.
         """
         if any(other != resource for other in self._online.get(user, {})):
             item = self._store.new_id()

@@ -9,7 +9,6 @@ Source: docs/protocol.md#notices, docs/protocol.md#thread-marks, docs/protocol.m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from imkit.sandbox.server.groups import Thread
@@ -128,29 +127,6 @@ def thread_notice(
     return _json_notice(app_key, item, time, receiver, "thread", data)
 
 
-def user_notice(app_key: str, item: int, time: int, user: str, changed: Mapping[str, str], modified: int) -> bytes:
-    """Return the Meta that tells a user's devices about changed attributes of this user.
-
-    Args:
-        app_key: the app.
-        item: the id of the Meta.
-        time: its time, in ms.
-        user: the user.
-        changed: the new values by the names of the attributes.
-        modified: when they were changed, in ms.
-
-    Source: docs/protocol.md#user-attributes.
-    """
-    data = {"username": user, "metadata": dict(changed), "lastModified": modified}
-    receiver = schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN)
-    return _json_notice(app_key, item, time, receiver, "user_metadata_updated", data)
-
-
-def _json_notice(app_key: str, item: int, time: int, receiver: Any, kind: str, data: dict[str, Any]) -> bytes:
-    payload = compact({"type": kind, "data": data}).encode("utf-8", "replace")
-    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, schema.JID(appKey=app_key, domain=USER_DOMAIN))
-
-
 def own_notice(app_key: str, item: int, time: int, user: str, kind: str, data: dict[str, Any]) -> bytes:
     """Return the Meta that tells a user's other devices what one of them did, as JSON.
 
@@ -159,14 +135,42 @@ def own_notice(app_key: str, item: int, time: int, user: str, kind: str, data: d
         item: the id of the Meta.
         time: its time, in ms.
         user: the user.
-        kind: "conv" for a conversation of the list, "roaming_delete" for a one-way delete.
+        kind: "conv" for a conversation of the list, "roaming_delete" for a one-way delete, "user_metadata_updated" for
+            attributes of the user.
         data: what happened.
 
-    Source: docs/protocol.md#conversations, docs/protocol.md#one-way-delete.
+    Source: docs/protocol.md#conversations, docs/protocol.md#one-way-delete, docs/protocol.md#user-attributes.
     """
     jid = schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN)
+    return _json_notice(app_key, item, time, jid, kind, data, user)
+
+
+def members_notice(
+    app_key: str, item: int, time: int, conversation: str, operator: str, kind: str, data: dict[str, Any]
+) -> bytes:
+    """Return the Meta that tells the members of a group or thread what one of them did, as JSON.
+
+    Args:
+        app_key: the app.
+        item: the id of the Meta.
+        time: its time, in ms.
+        conversation: the group or thread.
+        operator: the user who did it.
+        kind: "conv" for a message that was pinned or unpinned.
+        data: what happened.
+
+    Source: docs/protocol.md#pinned-messages.
+    """
+    receiver = schema.JID(appKey=app_key, name=conversation, domain=GROUP_DOMAIN)
+    return _json_notice(app_key, item, time, receiver, kind, data, operator)
+
+
+def _json_notice(
+    app_key: str, item: int, time: int, receiver: Any, kind: str, data: dict[str, Any], operator: str = ""
+) -> bytes:
     payload = compact({"type": kind, "data": data}).encode("utf-8", "replace")
-    return _meta(item, time, NameSpace.NOTIFY, jid, payload, jid)
+    sender = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN)
+    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
 
 
 def reaction_notice(

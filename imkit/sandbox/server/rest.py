@@ -28,6 +28,7 @@ from imkit.sandbox.server.groups import Groups
 from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.msync import MsyncServer
 from imkit.sandbox.server.permissions import app_only, user_or_app
+from imkit.sandbox.server.pins import Pins
 from imkit.sandbox.server.quotas import Quotas
 from imkit.sandbox.server.reactions import Reactions
 from imkit.sandbox.server.request_body import is_form, is_json, read_body
@@ -61,6 +62,7 @@ class Backend:
     quotas: Quotas
     conversations: Conversations
     reactions: Reactions
+    pins: Pins
 
 
 Handler = Callable[[Backend, Call], dict[str, Any]]

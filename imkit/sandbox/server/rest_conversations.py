@@ -16,10 +16,9 @@ from starlette.routing import Route
 from imkit.sandbox.server.addresses import conversation_queue, user_queue
 from imkit.sandbox.server.conversations import MARKS, ListedConversation
 from imkit.sandbox.server.message_record import direct_conversation
-from imkit.sandbox.server.notices import compact
 from imkit.sandbox.server.permissions import check_may_read, user_or_app
 from imkit.sandbox.server.rest import Backend, find_user, route
-from imkit.sandbox.server.rest_message import last_message
+from imkit.sandbox.server.rest_message import last_message_as_text
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, limit_reached
 from imkit.sandbox.server.store import ID_BITS
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
@@ -91,12 +90,9 @@ def _entity(backend: Backend, listed: ListedConversation) -> dict[str, Any]:
 
 
 def _last_message(backend: Backend, listed: ListedConversation) -> dict[str, Any]:
-    """Return the newest message in the form of the list: the payload is JSON text. `{}` if there is none."""
+    """Return the newest message in the form of the list; `{}` if there is none."""
     stored = backend.record.find(listed.last)
-    if stored is None:
-        return {}
-    message = last_message(stored.meta)
-    return {**message, "payload": compact(message["payload"])}
+    return last_message_as_text(stored.meta if stored else None)
 
 
 def conversations_of_earlier_sdks(backend: Backend, call: Call) -> dict[str, Any]:

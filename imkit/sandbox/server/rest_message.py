@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from imkit.sandbox.server.message_record import is_bundle
+from imkit.sandbox.server.notices import compact
 from imkit.wire import schema
 from imkit.wire.enums import ContentType
 from imkit.wire.envelope import GROUP_DOMAIN
@@ -38,6 +39,15 @@ def last_message(meta_bytes: bytes | None) -> dict[str, Any]:
     meta = schema.Meta.FromString(meta_bytes)
     body = schema.MessageBody.FromString(meta.payload)
     return message_json(meta, body, getattr(body, "from").name)
+
+
+def last_message_as_text(meta_bytes: bytes | None) -> dict[str, Any]:
+    """Return the REST form of a stored Meta with its payload as JSON text: the lists of conversations and pins want it.
+
+    Source: docs/protocol.md#list-of-conversations, docs/protocol.md#pinned-messages.
+    """
+    message = last_message(meta_bytes)
+    return {**message, "payload": compact(message["payload"])} if message else {}
 
 
 def message_json(meta: Any, body: Any, sender: str) -> dict[str, Any]:

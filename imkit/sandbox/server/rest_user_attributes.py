@@ -63,7 +63,8 @@ def change(backend: Backend, call: Call) -> dict[str, Any]:
     if sum(len(part.encode()) for pair in attributes.items() for part in pair) > most:
         raise _too_long(f"the attributes of a user exceed {most} bytes: it exceeds the limit")
     modified = backend.users.set_attributes(user, attributes)
-    backend.delivery.tell_user_changed(user, changed, modified)
+    told = {"username": user, "metadata": changed, "lastModified": modified}
+    backend.delivery.tell_own_devices(user, None, "user_metadata_updated", told)  # the call names no device
     return {"data": changed, "lastModified": modified}
 
 

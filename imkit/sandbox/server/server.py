@@ -28,6 +28,7 @@ from imkit.sandbox.server import (
     rest_groups,
     rest_history,
     rest_imkit,
+    rest_pins,
     rest_reactions,
     rest_settings,
     rest_threads,
@@ -41,6 +42,7 @@ from imkit.sandbox.server.groups import Groups
 from imkit.sandbox.server.message_record import MessageRecord
 from imkit.sandbox.server.middleware import Middleware
 from imkit.sandbox.server.msync import MsyncServer
+from imkit.sandbox.server.pins import Pins
 from imkit.sandbox.server.quotas import Quotas
 from imkit.sandbox.server.reactions import Reactions
 from imkit.sandbox.server.rest_replies import RestError
@@ -73,7 +75,8 @@ class Application:
         uplink = Uplink(options, store, users, groups, record, queues, delivery, quotas, conversations)
         self.msync = MsyncServer(options, store, users, delivery, uplink, faults)
         self.backend = rest.Backend(
-            options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations, reactions
+            *(options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations, reactions),
+            pins=Pins(store),
         )
         self.limits = options.limits
         self.routes = [
@@ -86,6 +89,7 @@ class Application:
             *rest.routes(self.backend),
             *rest_groups.routes(self.backend),
             *rest_settings.routes(self.backend),
+            *rest_pins.routes(self.backend),
             *rest_user_attributes.routes(self.backend),
             *rest_attachments.routes(self.backend),
         ]

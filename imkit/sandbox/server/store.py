@@ -92,6 +92,14 @@ CREATE INDEX IF NOT EXISTS conversation_views_by_user ON conversation_views (use
 CREATE TABLE IF NOT EXISTS forgotten_messages (
     conversation TEXT NOT NULL, user TEXT NOT NULL, message INTEGER NOT NULL,
     PRIMARY KEY (conversation, user, message)) WITHOUT ROWID;
+-- Pinned messages of groups and threads; by whom, and an id (`new_id`) that gives their order and the time.
+CREATE TABLE IF NOT EXISTS pinned_messages (
+    message INTEGER PRIMARY KEY, conversation TEXT NOT NULL, operator TEXT NOT NULL, pin INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS pinned_messages_by_conversation ON pinned_messages (conversation, pin);
+CREATE TRIGGER IF NOT EXISTS unpin_with_message AFTER DELETE ON messages
+BEGIN
+    DELETE FROM pinned_messages WHERE message = OLD.id;
+END;
 CREATE TABLE IF NOT EXISTS user_attributes (
     user TEXT PRIMARY KEY, attributes TEXT NOT NULL, modified INTEGER NOT NULL) WITHOUT ROWID;
 """
