@@ -28,6 +28,9 @@ class Limits:
         discard_seconds: how long the rest of a refused body is still read, so that the client sees the answer.
         login_seconds: how long a WebSocket may be open without a login; the official SDK waits 10 s for the answer.
         login_attempts: the most refused logins on one WebSocket.
+        sync_sockets_per_user: the most sockets of a user that ask for lists.
+        sync_seconds: how long such a socket may be silent.
+        sync_requests: the most requests on such a socket.
         unread_seconds: a client that takes nothing of what was sent to it for so long is cut.
         json_bytes: the largest JSON body of a request, and the largest form.
         uploads_at_once: the most uploads that are read at one time.
@@ -66,6 +69,9 @@ class Limits:
     discard_seconds: float = 5
     login_seconds: float = 15
     login_attempts: int = 10
+    sync_sockets_per_user: int = 8
+    sync_seconds: float = 30
+    sync_requests: int = 50
     unread_seconds: float = 30
     json_bytes: int = MIB
     uploads_at_once: int = 64

@@ -16,6 +16,8 @@ Example:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from enum import IntEnum
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -130,19 +132,29 @@ _SCALARS = {
 _FIELD = re.compile(r"(\d+) (\*{0,2})(\|?)([\w.]+) (\w+)")
 
 
-def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
+def make_pool(
+    name: str, package: str, messages: Mapping[str, str], enums: Mapping[str, type[IntEnum]]
+) -> descriptor_pool.DescriptorPool:
+    """Return a private pool with a schema; the tables have the form of `_MESSAGES` and `enums.BY_PATH`.
+
+    Args:
+        name: names the schema, as a file.
+        package: the package of its messages.
+        messages: the fields of each message, by its path.
+        enums: the enumerations, by their paths.
+    """
     # The same rules as proto2, except that a string field with invalid UTF-8 raises DecodeError.
-    file = descriptor_pb2.FileDescriptorProto(name="imkit/msync.proto", package=PACKAGE)
+    file = descriptor_pb2.FileDescriptorProto(name=name, package=package)
     file.syntax, file.edition = "editions", descriptor_pb2.EDITION_2023
     file.options.features.field_presence = _Features.EXPLICIT
     file.options.features.enum_type = _Features.CLOSED
     file.options.features.repeated_field_encoding = _Features.EXPANDED
     file.options.features.utf8_validation = _Features.VERIFY
-    messages: dict[str, Any] = {}
-    for path, fields in _MESSAGES.items():  # an outer message comes before its inner ones
+    made: dict[str, Any] = {}
+    for path, fields in messages.items():  # an outer message comes before its inner ones
         scope, _, name = path.rpartition(".")
-        message = messages[scope].nested_type.add(name=name) if scope else file.message_type.add(name=name)
-        messages[path] = message
+        message = made[scope].nested_type.add(name=name) if scope else file.message_type.add(name=name)
+        made[path] = message
         for number, stars, oneof, kind, field_name in _FIELD.findall(fields):
             field = message.field.add(name=field_name, number=int(number))
             field.label = _Field.LABEL_REPEATED if stars else _Field.LABEL_OPTIONAL
@@ -155,18 +167,19 @@ def _file_descriptor() -> descriptor_pb2.FileDescriptorProto:
             if kind in _SCALARS:
                 field.type = _SCALARS[kind]
             else:
-                field.type = _Field.TYPE_ENUM if kind in BY_PATH else _Field.TYPE_MESSAGE
-                field.type_name = f".{PACKAGE}.{kind}"
-    for path, members in BY_PATH.items():
+                field.type = _Field.TYPE_ENUM if kind in enums else _Field.TYPE_MESSAGE
+                field.type_name = f".{package}.{kind}"
+    for path, members in enums.items():
         scope, _, name = path.rpartition(".")
-        enum = (messages[scope] if scope else file).enum_type.add(name=name)
+        enum = (made[scope] if scope else file).enum_type.add(name=name)
         for member in members:
             enum.value.add(name=member.name, number=member.value)
-    return file
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool
 
 
-_pool = descriptor_pool.DescriptorPool()
-_pool.AddSerializedFile(_file_descriptor().SerializeToString())
+_pool = make_pool("imkit/msync.proto", PACKAGE, _MESSAGES, BY_PATH)
 
 
 def message_class(path: str) -> Any:

@@ -21,12 +21,12 @@ from imkit.sandbox.server.rest import Backend, find_user, route
 from imkit.sandbox.server.rest_message import last_message_as_text
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, limit_reached
 from imkit.sandbox.server.store import ID_BITS
+from imkit.sandbox.server.sync_socket import ROSTER_VERSION
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
 _FORGOTTEN_AT_ONCE = 50  # SDK 4 sends up to 20 ids, SDK 5 has no limit
 _MARKED_AT_ONCE = 20
 _PINNED = 50
-ROSTER_VERSION = "1"
 _MARK = re.compile(r"mark_([0-9]{1,2})")
 _MESSAGE_ID = re.compile("[0-9]{1,19}")
 

@@ -47,6 +47,7 @@ from imkit.sandbox.server.quotas import Quotas
 from imkit.sandbox.server.reactions import Reactions
 from imkit.sandbox.server.rest_replies import RestError
 from imkit.sandbox.server.store import Store
+from imkit.sandbox.server.sync_socket import SyncSocket, WithoutTokens, token_in
 from imkit.sandbox.server.tcp_connections import HttpConnection, SocketConnection, sweep
 from imkit.sandbox.server.uplink import Uplink
 from imkit.sandbox.server.users import Users
@@ -55,10 +56,11 @@ logger = logging.getLogger(__name__)
 
 _FRAME_BYTES = 1024 * 1024  # a larger frame closes its socket with 1009 before it is read; a message has 5 KB
 _HOUSEKEEPING_SECONDS = 1.0
+_WITHOUT_TOKENS = WithoutTokens()
 
 
 class Application:
-    """The ASGI application: WebSockets go to `MsyncServer`, HTTP requests to the routes.
+    """The ASGI application: WebSockets go to `MsyncServer` or `SyncSocket`, HTTP requests to the routes.
 
     Args:
         options: the settings.
@@ -78,6 +80,7 @@ class Application:
             *(options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations, reactions),
             pins=Pins(store),
         )
+        self._sync = SyncSocket(options, store, users, groups, record, conversations)
         self.limits = options.limits
         self.routes = [
             # First, because "/imkit/app-server/token" also matches "/{organization}/{application}/token".
@@ -103,7 +106,11 @@ class Application:
         """Serve one WebSocket or one request."""
         self.last_call = time.monotonic()
         if scope["type"] == "websocket":
-            await self.msync.serve(scope, receive, send)
+            token = token_in(scope)
+            if token is None:
+                await self.msync.serve(scope, receive, send)
+            else:
+                await self._sync.serve(token, scope, receive, send)
         elif scope["type"] == "http":
             await self._rest(scope, receive, send)
 
@@ -174,6 +181,7 @@ class Server:
             timeout_keep_alive=30,
         )
         self._server = _AnnouncingServer(config)
+        logging.getLogger("uvicorn.error").addFilter(_WITHOUT_TOKENS)
         if not logger.isEnabledFor(logging.INFO):
             # They warn of each request that is not HTTP, and of each form that is none.
             for library in ("uvicorn.error", "python_multipart"):
