@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -245,6 +246,36 @@ def test_a_message_read_from_the_history_can_be_recalled(tea: Tea) -> None:
     (newest,) = tea.thread.messages(order="newest", limit=1)
     tea.alice.recall(newest)
     assert newest.id not in [message.id for message in tea.thread.messages()]
+
+
+def test_a_recall_removes_the_file_with_the_last_message_that_holds_it(tea: Tea, tmp_path: Path) -> None:
+    sent = tea.thread.send(imkit.File(b"two bags", file_name="order.txt"))
+    body = sent.body
+    assert isinstance(body, imkit.File)
+    forwarded = tea.bobs.send(imkit.File(url=body.url, secret=body.secret, file_name="order.txt"))
+    tea.thread.recall(sent)
+    assert tea.bob.download(forwarded, tmp_path).read_bytes() == b"two bags"
+    again = tea.group.send(imkit.File(url=body.url, secret=body.secret, file_name="order.txt"))
+    tea.bobs.recall(forwarded)
+    tea.bob.group(tea.group.id).recall(tea.bob.group(tea.group.id).send(imkit.File(url=body.url, secret=body.secret)))
+    assert tea.bob.download(again, tmp_path).read_bytes() == b"two bags"
+    tea.group.recall(again)
+    for message in (sent, forwarded, again):
+        with pytest.raises(imkit.NotFound, match="a recall removes it") as caught:
+            tea.bob.download(message, tmp_path)
+        assert caught.value.code == 223
+
+
+def test_members_of_the_group_hear_of_an_edit_in_a_thread(tea: Tea) -> None:
+    first, second = tea.thread.send("frist"), tea.thread.send("secnd")
+    changes = tea.carol.events(imkit.ThreadChanged)
+    changes.next(timeout=WAIT, where=lambda event: getattr(event.last_message, "text", "") == "secnd")
+    for sent, text, newest in ((second, "second", "second"), (first, "first", None)):
+        tea.thread.edit(sent, text)
+        told = changes.next(timeout=WAIT)
+        assert isinstance(told, imkit.ThreadChanged)
+        assert (told.operation, told.thread_id, told.operator) == ("update", tea.thread.id, tea.alice.user)
+        assert (told.last_message.text if told.last_message else None) == newest
 
 
 def test_refused_recalls(tea: Tea) -> None:

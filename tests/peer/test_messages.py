@@ -178,21 +178,25 @@ def strict_sandbox(sandbox: Server) -> Iterator[Server]:
         yield running
 
 
-def test_a_recall_after_the_time_limit_is_refused(
+def test_after_the_time_limit_only_the_groups_owner_can_recall(
     strict_sandbox: Server, login: Login, peer: Peer, new_user: Callable[[str], str]
 ) -> None:
     people = (login(peer, new_user(name), server=strict_sandbox) for name in ("alice", "bob", "carol", "dave"))
     tea = make_tea_group(*people)
-    sent = tea.alice.send(tea.thread, msg="for ever")["serverMsgId"]
-    stood = [tea.bob.wait("onTextMessage", id=sent)["time"]]
+    sent = tea.bob.send(tea.thread, msg="for ever")["serverMsgId"]
+    stood = [tea.alice.wait("onTextMessage", id=sent)["time"]]
     while stood[-1] - stood[0] <= 1:  # until 1 ms has passed on the server's clock
         later = tea.alice.send(tea.group, msg="tick", thread=False)["serverMsgId"]
         stood.append(tea.bob.wait("onTextMessage", id=later)["time"])
+    recall = {"mid": sent, "to": tea.thread, "chatType": "groupChat", "isChatThread": True}
     with pytest.raises(SdkError) as refused:
-        tea.alice.call("recallMessage", {"mid": sent, "to": tea.thread, "chatType": "groupChat", "isChatThread": True})
+        tea.bob.call("recallMessage", recall)
     assert refused.value.type == 504
     asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20}
     assert [message["id"] for message in tea.bob.call("getHistoryMessages", asked)["messages"]] == [sent]
+    tea.alice.call("recallMessage", recall)
+    assert tea.bob.wait("onRecallMessage", mid=sent)["from"] == tea.alice.user
+    assert tea.bob.call("getHistoryMessages", asked)["messages"] == []
 
 
 def test_edit(tea: TeaGroup) -> None:
@@ -203,6 +207,8 @@ def test_edit(tea: TeaGroup) -> None:
     heard = tea.bob.wait("onModifiedMessage", id=sent)
     assert (heard["msg"], heard["from"], heard["chatThread"]) == ("Dong Ding", tea.alice.user, mark(tea))
     assert (heard["modifiedInfo"]["operationCount"], heard["modifiedInfo"]["operatorId"]) == (1, tea.alice.user)
+    told = tea.carol.wait("onChatThreadChange", lambda told: told.get("lastMessage", {}).get("msg") == "Dong Ding")
+    assert (told["operation"], told["id"], told["operator"]) == ("update", tea.thread, tea.alice.user)
     asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20}
     (kept,) = tea.bob.call("getHistoryMessages", asked)["messages"]
     assert (kept["id"], kept["msg"]) == (sent, "Dong Ding")

@@ -6,6 +6,7 @@ Source: docs/protocol.md#roaming-history.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,12 @@ _KINDS = {
     ContentType.COMBINE: "combine",
 }
 _TEXT_KINDS = ("txt", "combine")
+_KINDS_WITH_FILES = ("img", "video", "audio", "file", "combine")
+# The path of an attachment, in a Meta as bytes.
+_ATTACHMENT = re.compile(rb"/chatfiles/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 _INSERT = "INSERT INTO messages (id, conversation, sender, kind, meta) VALUES (?, ?, ?, ?, ?)"
+_INSERT_USE = "INSERT OR IGNORE INTO attachment_uses VALUES (?, ?)"
 # One query with optional filters: a filter that is NULL is off. `conversations` writes what a viewer has forgotten.
 _PAGE = (
     "SELECT id, meta FROM messages WHERE conversation = :conversation AND id BETWEEN :lowest AND :highest "
@@ -126,11 +131,14 @@ class MessageRecord:
     def add(self, message: int, conversation: str, sender: str, kind: str, meta: bytes) -> None:
         """Store a message."""
         self._store.insert(_INSERT, (message, conversation, sender, kind, meta))
+        if kind in _KINDS_WITH_FILES:
+            for attachment in set(_ATTACHMENT.findall(meta)):
+                self._store.insert(_INSERT_USE, (message, attachment.decode()))
 
     def add_many(self, rows: Iterable[tuple[int, str, str, str, bytes]]) -> None:
         """Store many messages, each as (id, conversation, sender, kind, meta)."""
         for row in rows:
-            self._store.insert(_INSERT, row)
+            self.add(*row)
 
     def find(self, message: int) -> StoredMessage | None:
         """Return a message; None if there is none with this id, or it was recalled."""
@@ -157,9 +165,15 @@ class MessageRecord:
         found = self._store.row(query, (conversation, viewer))
         return int(found[0]) if found else 0
 
-    def remove(self, message: int) -> None:
-        """Delete a recalled message."""
+    def remove(self, message: int) -> list[str]:
+        """Delete a recalled message; return the attachments that it held and that no other message holds."""
+        query = (
+            "SELECT attachment FROM attachment_uses AS own WHERE message = ? AND NOT EXISTS (SELECT 1 FROM "
+            "attachment_uses AS other WHERE other.attachment = own.attachment AND other.message != own.message)"
+        )
+        unused = [attachment for (attachment,) in self._store.rows(query, (message,))]
         self._store.execute("DELETE FROM messages WHERE id = ?", (message,))
+        return unused
 
     def replace(self, message: int, edits: int, meta: bytes) -> None:
         """Replace the Meta of an edited message."""

@@ -17,7 +17,7 @@ from imkit.wire.enums import StatusCode
 
 
 class Quotas:
-    """Refuses what would go beyond a limit, before anything is written.
+    """Refuses what would go beyond a limit, before anything is written, and counts what is stored.
 
     Args:
         limits: the numbers.
@@ -79,6 +79,13 @@ class Quotas:
         """Count an attachment that was stored."""
         attached = self._attachments()
         attached[user] = attached.get(user, 0) + size
+
+    def remove_attachment(self, name: str, owner: str) -> None:
+        """Delete an attachment of a user, if it is one, so that its bytes no longer count."""
+        found = self._store.row("SELECT length(body) FROM attachments WHERE uuid = ? AND owner = ?", (name, owner))
+        if found is not None:
+            self._store.execute("DELETE FROM attachments WHERE uuid = ?", (name,))
+            self.count_attachment(owner, -found[0])
 
     def _attachments(self) -> dict[str, int]:
         if self._attached is None:

@@ -90,7 +90,8 @@ def routes(backend: Backend) -> list[Route]:
     async def download(request: Request) -> Response:
         check_app(backend, request)
         name = request.path_params["uuid"]
-        stored = downloading.get(name)
+        is_there = backend.store.row("SELECT 1 FROM attachments WHERE uuid = ?", (name,))
+        stored = downloading.get(name) if is_there else None
         if stored is None:
             found = backend.store.row("SELECT secret, content_type, body FROM attachments WHERE uuid = ?", (name,))
             if found is None:

@@ -78,6 +78,12 @@ CREATE INDEX IF NOT EXISTS reactions_by_id ON reactions (message, reaction, id);
 -- What is about a message goes with it: after a recall, and with its thread or group.
 CREATE TRIGGER IF NOT EXISTS remove_reactions AFTER DELETE ON messages BEGIN
     DELETE FROM reactions WHERE message = OLD.id; END;
+-- Which attachments a message holds. A recall removes those that no other message holds.
+CREATE TABLE IF NOT EXISTS attachment_uses (
+    message INTEGER NOT NULL, attachment TEXT NOT NULL, PRIMARY KEY (message, attachment)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS attachment_uses_by_attachment ON attachment_uses (attachment);
+CREATE TRIGGER IF NOT EXISTS remove_attachment_uses AFTER DELETE ON messages BEGIN
+    DELETE FROM attachment_uses WHERE message = OLD.id; END;
 CREATE INDEX IF NOT EXISTS groups_by_owner ON groups (owner);
 CREATE INDEX IF NOT EXISTS tokens_by_user ON tokens (user, expires);
 -- What one user has of one conversation: ids up to which it has read, forgotten and deleted the messages; its pin (ms)

@@ -23,7 +23,7 @@ from imkit.sandbox.server.message_record import MessageRecord, StoredMessage, di
 from imkit.sandbox.server.notices import ONLINE_MARK, compact, edit_mark_object, thread_mark, thread_mark_object
 from imkit.sandbox.server.permissions import SendRefused
 from imkit.sandbox.server.quotas import Quotas
-from imkit.sandbox.server.rest_message import message_json
+from imkit.sandbox.server.rest_message import last_message, message_json
 from imkit.sandbox.server.store import Store, id_time
 from imkit.sandbox.server.users import Users
 from imkit.wire import schema
@@ -272,8 +272,13 @@ class Uplink:
             self._delivery.tell_message_count(thread, operator)
 
     def _withdraw(self, stored: StoredMessage, target: _Target) -> None:
-        """Remove a recalled message from the history and from the queues of those who have not received it."""
-        self._record.remove(stored.id)
+        """Remove a recalled message from the history and from the queues of those who have not received it.
+
+        Its files go too, unless another message holds them, or another user has uploaded them: nobody may delete the
+        file of another user by sending its address and recalling that message.
+        """
+        for attachment in self._record.remove(stored.id):
+            self._quotas.remove_attachment(attachment, stored.sender)
         for user in target.members:
             self._queues.withdraw([user], target.queue if user != stored.sender else target.own_queue, stored.id)
         if target.thread is not None:
@@ -295,6 +300,10 @@ class Uplink:
         self._record.replace(stored.id, stored.edits + 1, edited)
         self._queues.keep_unstored(item, meta.SerializeToString())
         self._deliver(device, target, item, target.members, RouteType.ROUTE_ALL)
+        if target.thread is not None:
+            newest = self._record.last(target.conversation)
+            last = last_message(newest) if newest == edited else None
+            self._delivery.tell_thread_changed(target.thread, "update_msg", device.user, last)
         return Accepted(item, meta.timestamp, mark)
 
     def _edited_meta(self, stored: StoredMessage, edit: Any, mark: dict[str, Any], target: _Target) -> bytes:
