@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from imkit.client import reactions
+from imkit.client import reactions, receipts
 from imkit.client import send as sending
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress
@@ -21,7 +21,7 @@ from imkit.errors import InvalidMessage
 from imkit.hints import Operation
 from imkit.history.arguments import Moment, moment_of, query
 from imkit.history.message_pages import PageWalk
-from imkit.messages import Body, Message, Reaction
+from imkit.messages import Body, Message, Reaction, Reader
 from imkit.portal import blocking
 from imkit.wire.untrusted_json import is_id
 
@@ -159,6 +159,26 @@ class Conversation:
         Source: docs/protocol.md#read-receipts.
         """
         await sending.acknowledge(self.account, self.target(), message_id(message), words)
+
+    @blocking
+    async def readers(self, message: Message | str) -> list[Reader]:
+        """Return the users who have acknowledged a message (已读回执), the earliest first.
+
+        Args:
+            message: the message, or its id.
+
+        Raises:
+            MessageNotFound: there is no such message here any more.
+            Forbidden: this user is not in the group or the thread.
+
+        Example:
+            >>> bob.thread(thread.id).acknowledge(sent, "gladly")
+            >>> [(reader.user, reader.words) for reader in thread.readers(sent)]
+            [('bob', 'gladly')]
+
+        Source: docs/protocol.md#read-receipts.
+        """
+        return await receipts.readers(self.account, self._id, message_id(message))
 
     @blocking
     async def react(self, message: Message | str, reaction: str) -> None:

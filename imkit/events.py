@@ -6,7 +6,7 @@ Source: docs/protocol.md#recall, docs/protocol.md#notices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -107,6 +107,35 @@ class MessageRecalled(Event):
         if self.message is None:
             return card("Message", f"id {self.message_id}", known("in", self.to), state=state)
         return message_card(self.message, state, struck=True)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRead(Event):
+    """A user has read messages of this session's user (已读回执).
+
+    Attributes:
+        message_ids: the ids of the messages.
+        to: the id of the thread or the group that they were sent to.
+        by: the user id of the reader; `""` if the service told only numbers.
+        at: when, an aware datetime in UTC.
+        words: the text that came with the receipt.
+        counts: by message id, how many users have read the message, as far as the service told it.
+
+    Example:
+        >>> bob.thread(thread.id).acknowledge(sent, "gladly")
+        >>> receipt = alice.events(imkit.MessageRead).next(timeout=10)
+        >>> receipt.by, receipt.words, receipt.counts == {sent.id: 1}
+        ('bob', 'gladly', True)
+
+    Source: docs/protocol.md#read-receipts.
+    """
+
+    message_ids: tuple[str, ...]
+    to: str
+    by: str
+    at: datetime
+    words: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -371,6 +371,12 @@ OPERATIONS: dict[str, dict[str, Template]] = {
         NotFound="There is no thread or group {conversation}: it was destroyed, or the id is wrong.",
         IMError="One of the messages is not in {conversation}, or this user has forgotten it already.",
     ),
+    "list_readers": _operation(
+        "asking for the readers of message {message}",
+        lost=_READ,
+        MessageNotFound=_GONE,
+        Forbidden=_NOT_IN_NAMED,
+    ),
     # ---------------------------------------------------------------- reactions
     "react": _operation(
         "reacting to message {message}",

@@ -376,6 +376,23 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """A user who has acknowledged a message (已读回执).
+
+    Args:
+        user: the user id.
+        at: when, an aware datetime in UTC.
+        words: the text that came with the receipt.
+
+    Source: docs/protocol.md#read-receipts.
+    """
+
+    user: str
+    at: datetime
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message, as the server gave it.
 

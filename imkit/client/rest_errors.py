@@ -112,6 +112,8 @@ def refusal(
         return refused(NotFound, 223)
     if status == 403 and "chatfile no permission" in reason:
         return refused(Forbidden, 222)
+    if error == "message_not_found":
+        return refused(MessageNotFound)
     if error == "invalid_grant":
         return refused(AuthError, 1)
     if status == 404 and (_NO_SUCH_GROUP in reason or "does not exist" in reason):

@@ -9,7 +9,7 @@ Source: docs/protocol.md#thread-marks, docs/protocol.md#recall, docs/protocol.md
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from imkit.events import (
     GroupChanged,
     HistoryForgotten,
     MessageEdited,
+    MessageRead,
     MessageRecalled,
     MessageReceived,
     PinChanged,
@@ -93,7 +94,7 @@ def parse_meta(data: bytes) -> Any:
 def decode_meta(data: bytes, meta: Any = None) -> Event | tuple[Event, ...] | Kicked | None:
     """Return what one Meta reports: an event, the end of this login, or `None` if the Meta reports neither.
 
-    A notice of reactions can report several events; it gives a tuple.
+    A notice of reactions or of read receipts can report several events; it gives a tuple.
 
     A Meta that cannot be decoded becomes a `MessageReceived` whose body is `Unknown` and keeps the bytes, so that the
     Metas before and after it are not lost.
@@ -118,7 +119,7 @@ def _decode(meta: Any) -> Event | tuple[Event, ...] | Kicked | None:
     if namespace == NameSpace.MUC:
         return _decode_muc(schema.MUCBody.FromString(meta.payload))
     if namespace == NameSpace.STATISTIC:
-        return _KICKS.get(schema.StatisticsBody.FromString(meta.payload).operation)
+        return _decode_statistics(meta)
     return None
 
 
@@ -138,7 +139,9 @@ def _decode_chat(meta: Any) -> Event | None:
         return _decode_channel_ack(meta, body)
     if kind is None:
         return MessageReceived(_unknown_message(meta, _UNKNOWN_TYPE))
-    return None  # read and delivery acks
+    if kind == BodyType.READ_ACK:
+        return _decode_read_ack(meta, body)
+    return None  # delivery acks
 
 
 def _decode_recall(meta: Any, body: Any) -> MessageRecalled:
@@ -159,6 +162,34 @@ def _decode_channel_ack(meta: Any, body: Any) -> ConversationChanged:
         by=_sender(meta, body),
         at=from_milliseconds(meta.timestamp),
     )
+
+
+def _decode_read_ack(meta: Any, body: Any) -> MessageRead | None:
+    ids = [str(message) for message in body.ackMessageIds or (body.ackMessageId,) if message]
+    ext = decode_ext(body.ext)
+    # SDK 5 takes the counts from the entry of this name, SDK 4 from the first entry.
+    counts = ext.get("group_ack_count", next(iter(ext.values()), None))
+    return _message_read(meta, ids, meta.to.name or body.to.name, counts, by=_sender(meta, body), words=body.ackContent)
+
+
+def _message_read(
+    meta: Any, ids: Iterable[str], to: str, counts: object, *, by: str = "", words: str = ""
+) -> MessageRead | None:
+    known = counts if isinstance(counts, dict) else {}
+    told = tuple(dict.fromkeys(ids))
+    numbers = {message: number(known, message) for message in told if message in known}
+    return MessageRead(told, to, by, from_milliseconds(meta.timestamp), words, numbers) if told else None
+
+
+def _decode_statistics(meta: Any) -> Event | tuple[Event, ...] | Kicked | None:
+    body = schema.StatisticsBody.FromString(meta.payload)
+    kicked = _KICKS.get(body.operation)
+    if kicked is not None:
+        return kicked
+    # For a sender who was offline: how many users have read each message. Source: docs/protocol.md#read-receipts.
+    acks = objects(json_object(body.location), "group_ack")
+    read = [_message_read(meta, filter(is_id, entry), text(entry, "groupId"), entry) for entry in acks]
+    return tuple(event for event in read if event is not None) or None
 
 
 def _decode_edit(meta: Any, body: Any) -> MessageEdited:
@@ -366,7 +397,7 @@ def _decode_notify(meta: Any) -> Event | tuple[Event, ...] | None:
     notice = json_object(meta.payload)
     kind = text(notice, "type")
     if kind == "reaction":
-        return tuple(_reaction_changes(notice, meta.timestamp))
+        return tuple(_reaction_changes(notice, meta.timestamp)) or None
     data = mapping(notice, "data")
     if kind == "thread":
         return _decode_thread_notice(meta, data)

@@ -413,7 +413,7 @@ class ClientProtocol:
             decoded = decode_meta(data, meta)
             if isinstance(decoded, Kicked):
                 outputs.append(decoded)
-            elif decoded:
+            elif decoded is not None:
                 events += decoded if isinstance(decoded, tuple) else (decoded,)
                 size_bytes += len(data)
             if isinstance(decoded, MessageRecalled):  # a later page must not deliver the recalled message

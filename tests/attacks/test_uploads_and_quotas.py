@@ -332,11 +332,23 @@ FIELDS = (
     *("owner", "groupname", "name", "desc", "description", "members", "maxusers", "custom", "avatar", "public"),
     *("newowner", "newadmin", "usernames", "mute_duration", "msg_id", "group_id", "threadIds", "queue", "start"),
     *("pull_number", "is_positive", "startTime", "endTime", "msgType", "userId", "to", "from", "chat_type", "force"),
-    *("msgId", "message"),
+    *("msgId", "message", "messageIds"),
 )
 
 
-QUERY = ("limit", "cursor", "pagenum", "pagesize", "sort", "msgIdList", "msgId", "message", "groupId", "pageSize")
+QUERY = (
+    "limit",
+    "cursor",
+    "pagenum",
+    "pagesize",
+    "sort",
+    "msgIdList",
+    "msgId",
+    "message",
+    "groupId",
+    "pageSize",
+    "key",
+)
 
 
 def test_no_value_makes_a_handler_fail(usual: Served) -> None:

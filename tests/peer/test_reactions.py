@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import imkit
+from imkit.wire import schema
+from imkit.wire.enums import BodyType
 from tests.peer.conftest import Login
 from tests.peer.peer import Device, Peer, SdkError
 from tests.peer.test_conversation import MixedThread, mixed_thread
-from tests.sandbox.server.raw_client import Server
+from tests.sandbox.server.raw_client import Device as RawDevice
+from tests.sandbox.server.raw_client import Server, close_everything
 
 pytestmark = pytest.mark.peer
 
@@ -85,3 +88,35 @@ def test_reactions_in_both_directions(mixed: MixedThread) -> None:
     thread.leave()
     with pytest.raises(imkit.NotAMember):
         thread.react(sent, "👍")
+
+
+@pytest.mark.timeout(30)
+def test_read_receipts_in_both_directions(mixed: MixedThread, sandbox: Server) -> None:
+    alice, bob, thread = mixed.alice, mixed.bob, mixed.thread
+    his = thread.send("read me").id
+    alice.wait("onTextMessage", id=his)
+    read = {"type": "read", "chatType": "groupChat", "to": thread.id, "id": his, "isChatThread": True}
+    alice.call("send", {**read, "msgConfig": {"allowGroupAck": True}, "ackContent": "gladly"})
+    receipt = bob.events(imkit.MessageRead).next(timeout=SECONDS)
+    assert isinstance(receipt, imkit.MessageRead)
+    assert (receipt.message_ids, receipt.to, receipt.by, receipt.words, receipt.counts) == (
+        *((his,), thread.id, alice.user, "gladly", {his: 1}),
+    )
+    assert [(reader.user, reader.words) for reader in thread.readers(his)] == [(alice.user, "gladly")]
+
+    hers = alice.send(thread.id, msg="read me too")["serverMsgId"]
+    thread.acknowledge(hers, "read")
+    told = alice.wait("onReadMessage", mid=hers)
+    assert (told["from"], told["to"], told["groupReadCount"], told["ackContent"]) == (
+        *(bob.user, thread.id, {hers: 1}, "read"),
+    )
+    # A receipt of several messages, as SDK 5 sends it: SDK 4 gets one event for each.
+    more = [alice.send(thread.id, msg=f"{number}")["serverMsgId"] for number in range(3)]
+    reader = RawDevice(sandbox, bob.user, resource="raw")
+    reader.send(thread.id, schema.MessageBody(type=BodyType.READ_ACK, ackMessageIds=[int(each) for each in more]))
+    for each in more:
+        assert alice.wait("onReadMessage", mid=each)["groupReadCount"] == {each: 1}
+    close_everything()
+    acks = alice.call("getGroupMsgReadUser", {"groupId": thread.id, "msgId": hers})["data"]
+    assert (acks["ackmid"], acks["group_ack"]["total"], acks["group_ack"]["is_last"]) == (hers, 1, True)
+    assert [each["username"] for each in acks["group_ack"]["userlist"]] == [bob.user]

@@ -10,6 +10,7 @@ from imkit.events import (
     Event,
     HistoryForgotten,
     MessageEdited,
+    MessageRead,
     MessageRecalled,
     MessageReceived,
     ReactionChanged,
@@ -58,6 +59,12 @@ def check_event(event: object) -> None:
         check_message(event.message)
     if isinstance(event, MessageRecalled):
         event.ext.encode()
+    if isinstance(event, MessageRead):
+        assert event.message_ids
+        assert all(is_id(message) for message in event.message_ids)
+        for part in (event.to, event.by, event.words):
+            part.encode()
+        assert all(-(2**63) <= count < 2**63 for count in event.counts.values())
     if isinstance(event, ReactionChanged):
         assert is_id(event.message_id)
         for part in (event.to, event.reaction, event.by):

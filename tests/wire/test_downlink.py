@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imkit.events import ReactionChanged
+from imkit.events import MessageRead, ReactionChanged
 from imkit.messages import Text
 from imkit.times import from_milliseconds
 from imkit.wire import downlink, schema, uplink
@@ -54,13 +55,20 @@ HOSTILE_JSON = [
 ]
 
 
+def statistics(location: str, operation: int = 0) -> bytes:
+    body = schema.StatisticsBody(operation=operation, location=location)
+    encoded: bytes = schema.Meta(id=6, ns=0, timestamp=5, payload=body.SerializeToString()).SerializeToString()
+    return encoded
+
+
 def metas_with_hostile_json() -> list[bytes]:
     metas = []
     for hostile in HOSTILE_JSON:
         metas.append(schema.Meta(id=5, ns=5, payload=hostile.encode()).SerializeToString())
         item = schema.KeyValue(key="k", type=ValueType.JSON_STRING, stringValue=hostile)
         recall = schema.KeyValue(key=uplink.RECALL_EXT, type=ValueType.JSON_STRING, stringValue=hostile)
-        for kind in (BodyType.GROUPCHAT, BodyType.RECALL, BodyType.EDIT, BodyType.CHANNEL_ACK):
+        metas.append(statistics(hostile))
+        for kind in (BodyType.GROUPCHAT, BodyType.RECALL, BodyType.EDIT, BodyType.READ_ACK, BodyType.CHANNEL_ACK):
             content = [schema.Content(type=0, text="x")]
             metas.append(chat_meta(schema.MessageBody(type=kind, meta=hostile, contents=content)))
             metas.append(chat_meta(schema.MessageBody(type=kind, ext=[item], contents=content), ext=[recall]))
@@ -164,3 +172,30 @@ def test_each_operation_in_a_notice_of_reactions_is_an_event() -> None:
         if isinstance(output, Deliver)
     ]
     assert [event.by for event in delivered.events if isinstance(event, ReactionChanged)] == ["a", "b"]
+
+
+def read_ack(*ext: tuple[str, str], **fields: Any) -> Any:
+    items = [schema.KeyValue(key=key, type=ValueType.JSON_STRING, stringValue=value) for key, value in ext]
+    return decode_meta(chat_meta(schema.MessageBody(type=BodyType.READ_ACK, ext=items, **fields)))
+
+
+def test_read_acks_of_both_generations() -> None:
+    one = read_ack(("any", '{"7":2}'), ackMessageId=7, ackContent="ok")
+    assert (one.message_ids, one.counts, one.words) == (("7",), {"7": 2}, "ok")
+    several = read_ack(
+        *(("other", '{"7":9}'), ("group_ack_count", '{"7":"2","8":"x","9":3}')),
+        ackMessageIds=[7, 8, 7],
+        ackMessageId=5,
+    )
+    assert (several.message_ids, several.counts, several.words) == (("7", "8"), {"7": 2, "8": 0}, "")
+    assert read_ack(("any", "7"), ackMessageId=7).counts == read_ack(ackMessageId=7).counts == {}
+    assert read_ack() is None
+    # Numbers alone, for a sender who was offline.
+    location = '{"group_ack":[{"groupId":"42","7":2,"8":"1","x":3},{"groupId":["x"],"9":1},{"groupId":"43"},7]}'
+    at = from_milliseconds(5)
+    assert decode_meta(statistics(location)) == (
+        MessageRead(("7", "8"), "42", "", at, "", {"7": 2, "8": 1}),
+        MessageRead(("9",), "", "", at, "", {"9": 1}),
+    )
+    assert decode_meta(statistics("{}")) is None
+    assert isinstance(decode_meta(statistics(location, operation=2)), downlink.Kicked)

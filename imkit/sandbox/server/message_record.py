@@ -43,6 +43,9 @@ _PAGE = (
     "AND forgotten.user = :viewer AND forgotten.message = messages.id) "
 )
 _PAGE_DOWN = _PAGE + "ORDER BY id DESC LIMIT :limit"
+_READ_ACKS = (
+    "SELECT user, time, content FROM read_acks WHERE message = ? AND (time, user) > (?, ?) ORDER BY time, user LIMIT ?"
+)
 _PAGE_UP = _PAGE + "ORDER BY id LIMIT :limit"
 
 
@@ -182,13 +185,21 @@ class MessageRecord:
     def add_read_ack(self, message: int, user: str, time: int, content: str) -> int:
         """Store that a user has read a message; return how many users have read it."""
         self._store.execute("INSERT OR IGNORE INTO read_acks VALUES (?, ?, ?, ?)", (message, user, time, content))
-        return int(self._store.row("SELECT count(*) FROM read_acks WHERE message = ?", (message,))[0])
+        return self.count_read_acks(message)
 
-    def read_acks(self, message: int) -> list[tuple[str, int, str]]:
-        """Return the read acks of a message: (user, time in ms, content of the ack)."""
-        return self._store.rows(
-            "SELECT user, time, content FROM read_acks WHERE message = ? ORDER BY time, user", (message,)
-        )
+    def read_acks(self, message: int, *, after: tuple[int, str], limit: int) -> list[tuple[str, int, str]]:
+        """Return a page of the read acks of a message, the earliest first: (user, time in ms, content of the ack).
+
+        Args:
+            message: the message.
+            after: the time and the user of the last ack of the page before.
+            limit: the largest number of acks.
+        """
+        return self._store.rows(_READ_ACKS, (message, *after, limit))
+
+    def count_read_acks(self, message: int) -> int:
+        """Return how many users have read a message."""
+        return int(self._store.row("SELECT count(*) FROM read_acks WHERE message = ?", (message,))[0])
 
     def page(
         self,

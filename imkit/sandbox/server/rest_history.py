@@ -1,6 +1,6 @@
-"""Roaming history (消息漫游), read acks and the app's recalls over REST.
+"""Roaming history (消息漫游) and the app's recalls over REST.
 
-Source: docs/protocol.md#roaming-history, docs/protocol.md#read-receipts, docs/protocol.md#thread-overview,
+Source: docs/protocol.md#roaming-history, docs/protocol.md#thread-overview,
 docs/protocol.md#calls-of-an-app-server.
 """
 
@@ -19,7 +19,6 @@ from imkit.sandbox.server.permissions import (
     SendRefused,
     app_only,
     check_may_read,
-    group_of,
     user_or_app,
 )
 from imkit.sandbox.server.rest import Backend, route
@@ -36,7 +35,6 @@ def routes(backend: Backend) -> list[Route]:
     """Return the routes of this module."""
     return [
         route(backend, "POST", "/users/{user}/messageroaming", roaming),
-        route(backend, "GET", "/chatgroups/{id}/acks/{message}", read_acks),
         route(backend, "POST", "/messages/msg_recall", recall),
     ]
 
@@ -121,20 +119,6 @@ def _with_marks(meta_bytes: bytes, marks: dict[str, Any]) -> bytes:
     meta.payload = body.SerializeToString()
     serialized: bytes = meta.SerializeToString()
     return serialized
-
-
-def read_acks(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /chatgroups/{id}/acks/{message}: the users who have read a message of this group or thread."""
-    conversation = call.path["id"]
-    if backend.groups.thread(conversation) is None:
-        group_of(backend.groups, call, conversation)
-    check_may_read(backend.groups, call, call.operator, conversation)
-    message = backend.record.find(_cursor(call.path["message"]) or 0)
-    if message is None or message.conversation != conversation:
-        raise RestError(404, "resource_not_found", f"the message does not exist in {conversation}")
-    found = backend.record.read_acks(message.id)
-    acks = [{"from": user, "timestamp": time, "content": content} for user, time, content in found]
-    return {"data": acks, "total": len(acks), "is_last": True}
 
 
 def recall(backend: Backend, call: Call) -> dict[str, Any]:

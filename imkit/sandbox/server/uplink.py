@@ -30,6 +30,8 @@ from imkit.wire import schema
 from imkit.wire.enums import BodyType, ContentType, EditScope, NameSpace, RouteType, StatusCode, ValueType
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
+_ACKS = (BodyType.READ_ACK, BodyType.DELIVER_ACK, BodyType.CHANNEL_ACK)  # a muted user may send them too
+_ACKS_AT_ONCE = 50  # messages in one read ack
 _META_BYTES = 8 * 1024  # the most bytes of a Meta besides its payload: addresses, and users of a directed message
 
 
@@ -117,7 +119,7 @@ class Uplink:
             raise SendRefused(StatusCode.PERMISSION_DENIED, "Sorry, data is too large")
         self._quotas.check_send(device.user)
         body = schema.MessageBody.FromString(meta.payload)
-        target = self._target(device.user, meta.to, speaks=body.type != BodyType.CHANNEL_ACK)
+        target = self._target(device.user, meta.to, speaks=body.type not in _ACKS)
         if body.type == BodyType.RECALL:
             return self._recall(device, meta, body, target)
         if body.type == BodyType.EDIT:
@@ -346,21 +348,39 @@ class Uplink:
     # ---------------------------------------------------------------- read acks
 
     def _ack(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
+        """Tell the senders of messages that this user has read or received them.
+
+        SDK 5 acknowledges several messages at once. SDK 4 reads one id from a receipt, so each message gets a receipt
+        of its own, which both can read.
+
+        Source: docs/protocol.md#read-receipts.
+        """
+        ids = list(dict.fromkeys(body.ackMessageIds or (body.ackMessageId,)))
+        if len(ids) > _ACKS_AT_ONCE:
+            raise SendRefused(StatusCode.FAIL, "limit send group ack msg")
+        receivers: dict[int, tuple[str, ...]]
         if target.group_id is None:
-            # One-to-one: the other user gets the ack unchanged.
-            receivers = [user for user in target.members if user != device.user]
+            receivers = dict.fromkeys(ids, tuple(user for user in target.members if user != device.user))
         else:
-            stored = self._find(body.ackMessageId, target)
-            count = self._record.add_read_ack(stored.id, device.user, self._store.clock(), body.ackContent)
-            body.ClearField("ext")
-            # The SDK reads the text of the first ext entry, whatever its key: {message id: number of readers}.
-            counts = compact({str(stored.id): count})
-            body.ext.add(key="group_ack", type=ValueType.JSON_STRING, stringValue=counts)
-            receivers = [stored.sender]
-        item = self._make_downlink(device.user, device.resource, meta, body, target)
-        self._delivery.deliver_unstored(
-            meta.SerializeToString(), item, receivers, target.queue, origin=(device.user, device.resource)
-        )
+            found = [self._record.find(message) for message in ids]
+            receivers = {
+                stored.id: (stored.sender,) for stored in found if stored and stored.conversation == target.conversation
+            }
+            if not receivers:
+                raise SendRefused(StatusCode.FAIL, "Sorry, message does not exist")
+        item, words = 0, body.ackContent
+        for message, users in receivers.items():
+            body.ackMessageId, body.ackMessageIds[:] = message, [message]
+            body.ClearField("ext")  # only the server may set it: a forged count would mislead the sender
+            if target.group_id is not None and body.type == BodyType.READ_ACK:
+                count = self._record.add_read_ack(message, device.user, self._store.clock(), words)
+                # SDK 5 looks for this key. SDK 4 reads the first entry, whatever its key.
+                counts = compact({str(message): count})
+                body.ext.add(key="group_ack_count", type=ValueType.JSON_STRING, stringValue=counts)
+            item = self._make_downlink(device.user, device.resource, meta, body, target)
+            self._delivery.deliver_unstored(
+                meta.SerializeToString(), item, users, target.queue, origin=(device.user, device.resource)
+            )
         return Accepted(item, meta.timestamp)
 
     def _channel_ack(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:

@@ -208,12 +208,70 @@ def test_an_edit_reaches_the_others_and_the_history(tea: TeaGroup) -> None:
 
 def test_a_read_ack_tells_the_sender_the_number_of_readers(tea: TeaGroup) -> None:
     sent = tea.alice.send(tea.thread, "read me")
-    ack = schema.MessageBody(type=4, ackMessageId=sent, contents=[Content()], ackContent="ok", meta='{"thread":{}}')
+    forged = schema.KeyValue(key="group_ack_count", type=8, stringValue='{"1":99}')
+    ack = schema.MessageBody(type=4, ackMessageId=sent, contents=[Content()], ackContent="ok", ext=[forged])
     tea.bob.send(tea.thread, ack)
-    meta = tea.alice.until(lambda meta: meta.ns == 1 and body_of(meta).type == 4)
-    assert json.loads(body_of(meta).ext[0].stringValue) == {str(sent): 1}
+    receipt = body_of(tea.alice.until(lambda meta: meta.ns == 1 and body_of(meta).type == 4))
+    # SDK 4 reads `ackMessageId` and the first entry, SDK 5 `ackMessageIds` and the entry of this name.
+    assert (receipt.ackMessageId, receipt.ackMessageIds[:], receipt.ackContent) == (sent, [sent], "ok")
+    assert [(entry.key, json.loads(entry.stringValue)) for entry in receipt.ext] == [
+        ("group_ack_count", {str(sent): 1})
+    ]
     tea.bob.send(tea.thread, ack)
-    readers = tea.alice.api.ok("GET", f"/chatgroups/{tea.thread}/acks/{sent}")["data"]
-    assert [(each["from"], each["content"]) for each in readers] == [(tea.bob.user, "ok")]
+    acks = tea.alice.api.ok("GET", f"/chatgroups/{tea.thread}/acks/{sent}")["data"]
+    assert (acks["ackmid"], acks["group_ack"]["total"], acks["group_ack"]["is_last"]) == (str(sent), 1, True)
+    (reader,) = acks["group_ack"]["userlist"]
+    assert (reader["username"], reader["ack_content"], reader["timestamp"] > 0) == (tea.bob.user, "ok", True)
     tea.carol.receive_all()
     assert not [meta for meta in tea.carol.metas if meta.ns == 1]
+
+
+def receipts_of(device: Device) -> dict[int, Any]:
+    """Return the counts of the read acks that a device got, by message id."""
+    device.receive_all()
+    acks = [body_of(meta) for meta in device.metas if meta.ns == 1 and body_of(meta).type == 4]
+    return {ack.ackMessageId: ack.ext and json.loads(ack.ext[0].stringValue) for ack in acks}
+
+
+def test_one_read_ack_of_many_messages_tells_each_sender_of_his_own(tea: TeaGroup) -> None:
+    hers = [tea.alice.send(tea.group, f"hers {number}") for number in range(3)]
+    his = tea.bob.send(tea.group, "his")
+    elsewhere = tea.alice.send(tea.thread, "in the thread")
+    for reader in (tea.carol, tea.bob):
+        reader.send(tea.group, schema.MessageBody(type=4, ackMessageIds=[*hers, his, elsewhere, 7, hers[0]]))
+    assert receipts_of(tea.alice) == {message: {str(message): 2} for message in hers}
+    assert receipts_of(tea.bob)[his] == {str(his): 1}
+    asked = {"messageIds": [str(each) for each in (hers[0], his, elsewhere, 7)] + ["x"]}
+    counts = tea.carol.api.ok("POST", f"/chatgroups/{tea.group}/acks/batch", json=asked)["data"]
+    assert counts == [{"ackmid": str(hers[0]), "total": 2}, {"ackmid": str(his), "total": 2}]
+    # In pages; SDK 4 sends the word "undefined" for no key.
+    found, key = [], "undefined"
+    while key:
+        params = {"limit": 1, "key": key}
+        page = tea.alice.api.ok("GET", f"/chatgroups/{tea.group}/acks/{hers[0]}", params=params)["data"]["group_ack"]
+        found += [each["username"] for each in page["userlist"]]
+        assert page["total"] == 2
+        key = page["next_key"]
+        assert page["is_last"] == (key == "")
+    assert sorted(found) == sorted([tea.carol.user, tea.bob.user])
+
+    too_many = schema.MessageBody(type=4, ackMessageIds=range(1, 52))
+    assert tea.bob.refused(tea.group, too_many) == (1, "limit send group ack msg")
+    for unknown in ([elsewhere], [7, 8], []):
+        refused = tea.bob.refused(tea.group, schema.MessageBody(type=4, ackMessageIds=unknown))
+        assert refused == (1, "Sorry, message does not exist")
+    tea.alice.api.refused("GET", f"/chatgroups/{tea.group}/acks/{hers[0]}?key=x", 400)
+    tea.alice.api.refused("POST", f"/chatgroups/{tea.group}/acks/batch", 400, json={"messageIds": ["7"] * 51})
+    error = tea.alice.api.refused("GET", f"/chatgroups/{tea.group}/acks/{elsewhere}", 404)["error"]
+    assert error == "message_not_found"
+    # A receipt of delivery in a group counts no reader.
+    tea.bob.send(tea.group, schema.MessageBody(type=5, ackMessageId=his))
+    assert tea.bob.api.ok("POST", f"/chatgroups/{tea.group}/acks/batch", json=asked)["data"] == counts
+
+
+def test_read_acks_in_a_one_to_one_conversation(tea: TeaGroup) -> None:
+    sent = [tea.alice.send(tea.bob.user, f"{number}", domain=USER_DOMAIN) for number in range(2)]
+    forged = schema.KeyValue(key="group_ack_count", type=8, stringValue='{"1":99}')
+    ack = schema.MessageBody(type=4, ackMessageIds=sent, ext=[forged])
+    tea.bob.send(tea.alice.user, ack, domain=USER_DOMAIN)
+    assert {message: len(ext) for message, ext in receipts_of(tea.alice).items()} == dict.fromkeys(sent, 0)

@@ -1,0 +1,48 @@
+"""Read receipts (已读回执): asks which users have read a message.
+
+Source: docs/protocol.md#read-receipts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imkit.client.account import Account
+from imkit.client.thread_queries import LIST_PAGE_SIZE, cursor_pages
+from imkit.hints import operation
+from imkit.messages import Reader
+from imkit.times import from_milliseconds
+from imkit.wire.untrusted_json import mapping, number, objects, text
+from imkit.wire.uplink import wire_id
+
+
+async def readers(account: Account, conversation_id: str, message_id: str) -> list[Reader]:
+    """Return the users who have acknowledged a message of a group or a thread.
+
+    Raises:
+        IMError: the service's refusal, or the failure of the connection.
+    """
+    wire_id(message_id)  # raises for what is not the id of a message
+    what = operation("list_readers", message=message_id, conversation=conversation_id, user=account.user)
+    path = ("chatgroups", conversation_id, "acks", message_id)
+    found: dict[str, Reader] = {}
+    async for answer in cursor_pages(account, what, *path, params=_params, page=_page):
+        for entry in objects(_acks(answer), "userlist"):
+            at = from_milliseconds(number(entry, "timestamp"))
+            if user := text(entry, "username"):
+                found[user] = Reader(user, at, text(entry, "ack_content"))
+    return list(found.values())
+
+
+def _params(key: str) -> dict[str, Any]:
+    return {"limit": LIST_PAGE_SIZE, **({"key": key} if key else {})}
+
+
+def _acks(answer: dict[str, Any]) -> dict[str, Any]:
+    data = mapping(answer, "data")
+    return mapping(data, "group_ack") or data  # SDK 5 reads both forms
+
+
+def _page(answer: dict[str, Any]) -> tuple[object, str]:
+    acks = _acks(answer)
+    return acks.get("userlist"), "" if acks.get("is_last") is True else text(acks, "next_key")
