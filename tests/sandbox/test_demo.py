@@ -72,7 +72,7 @@ def test_it_has_every_kind_of_message_that_is_stored(frame: pd.DataFrame) -> Non
     assert frame.reactions.notna().sum() > 100
     (one, *_) = json.loads(frame.reactions.dropna().iloc[0])
     assert set(one) == {"reaction", "count", "userList", "state"}
-    assert one["count"] == len(one["userList"])
+    assert min(one["count"], 3) == len(one["userList"])  # the service names the first three
     assert frame.text.str.contains("https://").sum() > 50
     assert frame.text.str.contains("[\u4e00-\u9fff]").mean() > 0.3
     assert frame.text.str.contains("[\U0001f300-\U0001faff]").mean() > 0.1

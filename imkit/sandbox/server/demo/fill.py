@@ -119,6 +119,9 @@ def _write_messages(
         for _, message in batch:
             if message.edits:
                 store.insert("UPDATE messages SET edits = ? WHERE id = ?", (message.edits, message.id))
+            given = ((reaction, user) for reaction, reacted in message.reactions.items() for user in reacted)
+            for place, (reaction, user) in enumerate(given):
+                store.insert("INSERT INTO reactions VALUES (?, ?, ?, ?)", (message.id, reaction, user, place))
         for file in attachments.unsaved:
             store.insert(
                 "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -179,7 +182,7 @@ class _MetaBuilder:
             type=BodyType.GROUPCHAT,
             contents=[content],
             ext=encode_ext(message.ext),
-            meta=compact(self._marks(message)) if message.edits or message.reactions else self._usual_mark,
+            meta=compact(self._marks(message)) if message.edits else self._usual_mark,
         )
         meta = schema.Meta(
             **{"from": meta_sender},
@@ -202,14 +205,10 @@ class _MetaBuilder:
         return senders
 
     def _marks(self, message: DemoMessage) -> dict[str, Any]:
-        marks = dict(self._thread_mark)
-        if message.edits:
-            marks |= edit_mark_object(
-                *(message.edits, message.sender, message.edited),
-                sender=message.sender,
-                send_time=message.time,
-                chat_type="chat:group",
-            )
-        if message.reactions:
-            marks["reaction"] = message.reactions
-        return marks
+        edit = edit_mark_object(
+            *(message.edits, message.sender, message.edited),
+            sender=message.sender,
+            send_time=message.time,
+            chat_type="chat:group",
+        )
+        return {**self._thread_mark, **edit}

@@ -61,7 +61,7 @@ class DemoMessage:
         ext: its attributes.
         edits: how often it was edited.
         edited: the time of the last edit, in ms; 0 for none.
-        reactions: its reactions, as the service marks them.
+        reactions: the users who reacted to it, by reaction.
     """
 
     time: int
@@ -71,7 +71,7 @@ class DemoMessage:
     ext: dict[str, Any] = field(default_factory=dict)
     edits: int = 0
     edited: int = 0
-    reactions: list[dict[str, Any]] = field(default_factory=list)
+    reactions: dict[str, list[str]] = field(default_factory=dict)
 
 
 class _Words(dict[str, str]):
@@ -307,13 +307,13 @@ class Talk:
             return Text(f"@All {body.text}")
         return body
 
-    def _reactions(self, sender: Person) -> list[dict[str, Any]]:
+    def _reactions(self, sender: Person) -> dict[str, list[str]]:
         rng, users = self._rng, [user for user in self.conversation.people if user != sender.user]
-        reactions = []
+        reactions = {}
         for reaction in rng.sample(REACTIONS, rng.choices((1, 2, 3), (7, 2, 1))[0]):
             reacted = sorted(rng.sample(users, min(len(users), rng.randrange(1, 5))))
             if reacted:
-                reactions.append({"reaction": reaction, "count": len(reacted), "userList": reacted, "state": False})
+                reactions[reaction] = reacted
         return reactions
 
     # ---------------------------------------------------------------- contents
