@@ -5,7 +5,8 @@ import pytest
 from imkit.sandbox.process import Sandbox
 from tests.peer.node import HERE
 from tests.peer.sdk5 import Sdk5
-from tests.peer.sdk5_walk import RECALL_SECONDS, STEPS, walk
+from tests.peer.walk.company import RECALL_SECONDS
+from tests.peer.walk.walk import STEPS, walk
 
 pytestmark = [pytest.mark.peer, pytest.mark.browser]
 
