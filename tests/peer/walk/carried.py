@@ -1,4 +1,4 @@
-"""Quotes, mentions and reactions."""
+"""Quotes, mentions, reactions and pins."""
 
 import imkit
 from tests.peer.walk.company import Steps, Walk, heard, in_thread, refused, told
@@ -91,3 +91,27 @@ def _(walk: Walk) -> None:
     (message,) = [message for message in found if message["msgServerId"] == walk.liked]
     (tea,) = message["reactions"]
     assert (tea["reaction"], tea["count"], tea.get("isAddedBySelf", False)) == ("🍵", 2, False)
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """Alice pins a message of the group, and Bob is told; he unpins it, and she is told."""
+    pinned = {**in_thread(walk.tea), "messageId": walk.parent}
+    walk.alice.call("chat.pinMessage", pinned)
+    assert told(walk.bob, imkit.PinChanged, message_id=walk.parent, operation="pinned").by == "alice"
+    assert [message.id for message in walk.bob.group(walk.tea).pinned()] == [walk.parent]
+    walk.bob.group(walk.tea).unpin(walk.parent)
+    unpinned = walk.alice.wait("onPinnedMessageChanged", messageId=walk.parent, operation="unpin")
+    assert (unpinned["operatorId"], unpinned["conversationId"]) == ("bob", walk.tea)
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """Bob pins a message of the group; Alice is told, and lists it."""
+    walk.bob.group(walk.tea).pin(walk.parent)
+    walk.alice.wait("onPinnedMessageChanged", messageId=walk.parent, operation="pin")
+    (pinned,) = walk.alice.call("chat.getPinnedMessageList", in_thread(walk.tea))["items"]
+    assert (pinned["messageId"], pinned["operatorId"]) == (walk.parent, "bob")
+    assert pinned["message"]["body"]["content"] == "Which oolong?"
+    walk.alice.call("chat.unpinMessage", {**in_thread(walk.tea), "messageId": walk.parent})
+    told(walk.bob, imkit.PinChanged, message_id=walk.parent, operation="unpinned", by="alice")
