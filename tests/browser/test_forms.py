@@ -309,7 +309,9 @@ from PIL import Image
 other = imkit.login("lei")
 thread = [one for one in other.threads() if "img" in one.name][-1]
 thread.send({HOSTILE!r})
-thread.send(imkit.Text("with attributes", ext={{{HOSTILE!r}: {HOSTILE!r}}}))
+quote = {{"msgID": "7", "msgSender": "lei", "msgPreview": {HOSTILE!r}}}
+attributes = {{{HOSTILE!r}: {HOSTILE!r}, "msgQuote": quote, "em_at_list": ["all", {HOSTILE!r}]}}
+thread.send(imkit.Text("with attributes", ext=attributes))
 thread.send(imkit.File(b"x", file_name={HOSTILE!r}))
 thread.send(imkit.Image(url="http://images.invalid/x.png", file_name={HOSTILE!r}))
 thread.send(imkit.Location(1, 2, {HOSTILE!r}))
@@ -333,6 +335,8 @@ other.close()
     wait_for_cell(page)
     expect(feed.get_by_text("The picture cannot be shown")).to_be_visible()
     expect(feed.get_by_text("\\u202eright to left")).to_be_visible()
+    expect(feed.locator(".imkit-quote")).to_contain_text("lei: <")
+    expect(feed.locator(".imkit-mentions")).to_contain_text("@everybody @<")
     feed.locator("summary").first.click()
     run_cells(opened, 3)
     expect(page.get_by_role("option", name="<img src=x")).to_be_visible()
