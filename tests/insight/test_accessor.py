@@ -150,9 +150,7 @@ def test_names_of_senders_and_na_where_none_is_known() -> None:
 # ----------------------------------------------------------------- registration
 
 
-@pytest.mark.parametrize(
-    "imports", ["import imkit, pandas", "import pandas, imkit", "import imkit; import imkit.history.frames, pandas"]
-)
+@pytest.mark.parametrize("imports", ["import imkit, pandas", "import pandas, imkit"])
 def test_every_frame_has_im_after_the_import_of_imkit(imports: str, tmp_path: Path) -> None:
     frame_of([text(0, ext={"em_at_list": "all"})]).to_parquet(tmp_path / "frame.parquet")
     code = f"""
