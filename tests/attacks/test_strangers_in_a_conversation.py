@@ -76,6 +76,7 @@ ROUTES: dict[str, Asked] = {
     f"POST {APP}/chatgroups/{{id}}/invite": Asked({"usernames": ["{me}"]}),
     f"POST {APP}/chatgroups/{{id}}/users/{{user}}": Asked(),
     f"DELETE {APP}/chatgroups/{{id}}/users/{{users}}": Asked(),
+    f"GET {APP}/chatgroups/{{id}}/mute": Asked(),
     f"POST {APP}/chatgroups/{{id}}/mute": Asked({"usernames": ["{user}"], "mute_duration": -1}),
     f"DELETE {APP}/chatgroups/{{id}}/mute/{{users}}": Asked(),
     f"GET {APP}/sdk/chatgroups/{{id}}/mute/{{user}}": Asked(),

@@ -96,10 +96,10 @@ def manager_of(groups: Groups, call: Call, group: Group) -> str:
     return call.operator
 
 
-def owner_of(call: Call, group: Group) -> str:
-    """Return the operator of the call, if it is the group's owner or the app."""
+def owner_of(call: Call, group: Group, error: str = "group_authorization") -> str:
+    """Return the operator of the call, if it is the group's owner or the app; `error` is that of `no_permission`."""
     if call.user is not None and call.user != group.owner:
-        raise no_permission("only the group's owner may")
+        raise no_permission("only the group's owner may", error)
     return call.operator
 
 

@@ -155,7 +155,8 @@ def authenticate(backend: Backend, request: Request) -> str | None:
     if found is None:
         raise RestError(401, "auth_bad_access_token", "Unable to authenticate due to corrupt access token")
     if found.expires <= backend.store.clock():
-        raise RestError(401, "unauthorized", "Unable to authenticate due to expired access token")
+        # The second half is for SDK 5, which looks for these words.
+        raise RestError(401, "unauthorized", "Unable to authenticate due to expired access token: token expired")
     if found.user is not None and not backend.users.exists(found.user):
         raise no_such_user(found.user)
     return found.user

@@ -43,6 +43,7 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "POST", "/chatgroups/{id}/invite", invite, needs_room=True),
         route(backend, "POST", "/chatgroups/{id}/users/{user}", add_one, needs_room=True),
         route(backend, "DELETE", "/chatgroups/{id}/users/{users}", remove),
+        route(backend, "GET", "/chatgroups/{id}/mute", muted),
         route(backend, "POST", "/chatgroups/{id}/mute", mute),
         route(backend, "GET", "/sdk/chatgroups/{id}/mute/{user}", is_muted),
         route(backend, "DELETE", "/chatgroups/{id}/mute/{users}", unmute),
@@ -181,13 +182,13 @@ def show(backend: Backend, call: Call) -> dict[str, Any]:
 def change(backend: Backend, call: Call) -> dict[str, Any]:
     """PUT /chatgroups/{id}: changes name, description or owner."""
     group = group_of(backend.groups, call)
-    operator = manager_of(backend.groups, call, group)
+    new_owner = call.body.get("newowner")
+    operator = owner_of(call, group, "forbidden_op") if new_owner else manager_of(backend.groups, call, group)
     limits = backend.options.limits
     name = call.text("groupname", default=group.name, longest=limits.name_characters)
     description = call.text("description", default=group.description, longest=limits.description_characters)
     owner = group.owner
-    if call.body.get("newowner"):
-        owner_of(call, group)
+    if new_owner:
         owner = call.text("newowner").lower()
         if owner not in backend.groups.members(group.id):
             raise bad_request(f"{owner} is not a member")
@@ -388,6 +389,15 @@ def mute(backend: Backend, call: Call) -> dict[str, Any]:
     for user in users:
         backend.groups.mute(group.id, user, until)
     return {"data": [{"result": True, "expire": until, "user": user} for user in users]}
+
+
+def muted(backend: Backend, call: Call) -> dict[str, Any]:
+    """GET /chatgroups/{id}/mute: the members who may not send, for the group's owner and its admins."""
+    group = group_of(backend.groups, call)
+    manager_of(backend.groups, call, group)
+    now = backend.store.clock()
+    members = [member for member in backend.groups.members(group.id).values() if member.muted_until > now]
+    return {"data": [{"user": member.user, "expire": member.muted_until} for member in members]}
 
 
 def is_muted(backend: Backend, call: Call) -> dict[str, Any]:

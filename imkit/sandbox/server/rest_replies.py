@@ -68,14 +68,18 @@ def error_body(error: str, description: str, code: int | None = None) -> dict[st
     return body
 
 
-def no_permission(description: str) -> RestError:
+def no_permission(description: str, error: str = "group_authorization") -> RestError:
     """Return the refusal of a call whose caller lacks a right in the group.
 
     SDK 5 takes a 401 for a refused login, so this is a 403 without an `error_code`.
 
+    Args:
+        description: the reason.
+        error: the name that SDK 5 has in its table of this call.
+
     Source: docs/protocol.md#where-two-generations-differ.
     """
-    return RestError(403, "group_authorization", description)
+    return RestError(403, error, description)
 
 
 def forbidden(description: str) -> RestError:

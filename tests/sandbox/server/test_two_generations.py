@@ -113,5 +113,10 @@ def test_groups_and_threads_say_what_sdk_5_reads(tea: TeaGroup) -> None:
     mutes = {"usernames": [bob.user, tea.carol.user], "mute_duration": 60_000}
     alice.ok("POST", f"/chatgroups/{tea.group}/mute?resource=phone", json=mutes)
     assert tea.bob.refused(tea.thread, "psst") == (15, "user is mute")
+    listed = bob.ok("GET", f"/chatgroups/{tea.group}/mute?version=v3&pagenum=1&pagesize=10")["data"]
+    assert {each["user"] for each in listed} == {bob.user, tea.carol.user}
+    assert all(isinstance(each["expire"], int) for each in listed)
     alice.ok("DELETE", f"/chatgroups/{tea.group}/mute/{bob.user},{tea.carol.user}?resource=phone")
     tea.bob.send(tea.thread, "again")
+    assert bob.ok("GET", f"/chatgroups/{tea.group}/mute?version=v3")["data"] == []
+    assert bob.refused("PUT", f"/chatgroups/{tea.group}", 403, json={"newowner": bob.user})["error"] == "forbidden_op"
