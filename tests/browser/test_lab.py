@@ -49,6 +49,8 @@ def check_quickstart(notebook: OpenNotebook, ran: list[CellResult]) -> None:
     shown = "\n".join(notebook.shown(cell.index) for cell in ran)
     assert "recalled 'Dong Ding" in shown
     assert "RecallExpired 504" in shown
+    assert "Bob quotes     Quote(" in shown
+    assert "爱丽丝 Alice" in shown
     table = notebook.page.locator(".jp-Cell-outputArea table.dataframe tbody tr")
     assert table.count() >= 5
     # SVG: altair's default renderer loads scripts from a CDN and shows nothing without a network.
@@ -87,10 +89,15 @@ EXPECTED_OUTPUT = {
     "00-start": contains("works: alice is logged in at imkit#sandbox"),
     "01-quickstart": check_quickstart,
     "02-live-events": contains(
-        "Good morning, Bob", "edited:   Tea at four", "recalled: Tea at four", "You said: Is anybody"
+        *("Good morning, Bob", "edited:   Tea at four", "recalled: Tea at four", "You said: Is anybody"),
+        *("bob added 🍵", "bob has read it and says 'coming'"),
     ),
-    "03-threads": contains("AlreadyExists", "Oolong 乌龙, autumn", "member_removed", "1300"),
-    "04-message-types": contains("836 of 836 bytes", "说明.txt", "not a picture", "Lugu 鹿谷, Nantou", "grams"),
+    "03-threads": contains(
+        "AlreadyExists", "Oolong 乌龙, autumn", "member_removed", "1300", "爱丽丝 Alice", "alice recalled True"
+    ),
+    "04-message-types": contains(
+        "836 of 836 bytes", "说明.txt", "not a picture", "Lugu 鹿谷, Nantou", "grams", "('ALL',) ('bob',)"
+    ),
     "05-forms": check_forms,
     "06-history-to-dataframe": check_analysis,
     "07-two-notebooks": contains(
