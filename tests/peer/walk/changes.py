@@ -1,7 +1,10 @@
 """Recalls, edits and read receipts."""
 
+from typing import Any
+
 import imkit
-from tests.peer.walk.company import REFUSED, Steps, Walk, heard, in_thread, refused
+from tests.peer.pictures import PNG
+from tests.peer.walk.company import REFUSED, Steps, Walk, heard, in_thread, refused, told
 from tests.waits import WAIT
 
 steps = Steps()
@@ -13,7 +16,7 @@ def _(walk: Walk) -> None:
     sent = walk.says("wrong thread")
     heard(walk.bob, sent)
     walk.alice.call("chat.recallMessage", {**in_thread(walk.oolong), "messageId": sent})
-    recalled = walk.bob.events(imkit.MessageRecalled).next(timeout=WAIT, where=lambda event: event.message_id == sent)
+    recalled = told(walk.bob, imkit.MessageRecalled, message_id=sent)
     assert (recalled.by, recalled.to) == ("alice", walk.oolong)
     assert recalled.message is not None
     assert recalled.message.text == "wrong thread"
@@ -85,8 +88,78 @@ def _(walk: Walk) -> None:
 
 @steps.add
 def _(walk: Walk) -> None:
-    """Bob has read a message of Alice's, and she is told."""
+    """Alice, who owns the group, recalls a message of Bob's, and he is told."""
+    sent = walk.thread.send("to be taken away")
+    walk.alice.wait("onMessage", msgServerId=sent.id)
+    walk.alice.call("chat.recallMessage", {**in_thread(walk.oolong), "messageId": sent.id})
+    assert told(walk.bob, imkit.MessageRecalled, message_id=sent.id).by == "alice"
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """A recall takes the file of a message away as well."""
+    named = {"filename": "note.txt", "filetype": "text/plain"}
+    sent = walk.alice.send(walk.oolong, "file", file=b"tea", **named)["msgServerId"]
+    message = heard(walk.bob, sent)
+    assert walk.bob.download(message, walk.folder).read_bytes() == b"tea"
+    walk.alice.call("chat.recallMessage", {**in_thread(walk.oolong), "messageId": sent})
+    told(walk.bob, imkit.MessageRecalled, message_id=sent)
+    try:
+        walk.bob.download(message, walk.folder)
+    except imkit.NotFound:
+        pass
+    else:
+        raise AssertionError("the file is still there")
+    his = walk.thread.send(imkit.File(PNG, file_name="leaf.png"))
+    shown = walk.alice.wait("onMessage", msgServerId=his.id)
+    walk.thread.recall(his)
+    walk.alice.wait("onMessageRecalled", messageId=his.id)
+    assert refused(walk.alice, "download", shown).type
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """An edit of the last message of a thread is an update of the thread."""
+    sent = walk.thread.send("the lsat")
+    walk.alice.wait("onChatThreadUpdated", lambda event: last_text(event) == "the lsat")
+    walk.thread.edit(sent, "the last")
+    updated = walk.alice.wait("onChatThreadUpdated", lambda event: last_text(event) == "the last")
+    assert (updated["chatThreadId"], updated["lastMessage"]["msgId"]) == (walk.oolong, sent.id)
+
+
+def last_text(event: dict[str, Any]) -> str | None:
+    """Return the text of the last message that an event about a thread carries."""
+    body: dict[str, Any] = (event.get("lastMessage") or {}).get("body") or {}
+    bodies = body.get("bodies") or [{}]
+    return bodies[0].get("msg")
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """Bob and Carol have read a message of Alice's: she is told, counts them and lists them."""
     sent = walk.says("read this", needReadReceipt=True)
-    walk.thread.acknowledge(heard(walk.bob, sent), "read")
-    (receipt,) = walk.alice.wait("onMessageReadReceipts", lambda event: sent in event[0]["messageIds"])
-    assert (receipt["conversationId"], receipt["conversationType"]) == (walk.oolong, "groupChat")
+    for number, reader in enumerate((walk.bob, walk.carol), 1):
+        reader.thread(walk.oolong).acknowledge(heard(reader, sent), "read")
+        told_so = walk.alice.wait_for(number, "onMessageReadReceipts", lambda event: sent in event[0]["messageIds"])
+        (receipt,) = told_so[-1]
+        assert receipt["receiptDetails"] == [{"messageId": sent, "count": number}]
+        assert (receipt["messageIds"], receipt["conversationId"]) == ([sent], walk.oolong)
+    asked = {"groupId": walk.oolong, "messageId": sent, "pageSize": 1}
+    first = walk.alice.call("chat.getGroupMessageReadUsers", asked)
+    second = walk.alice.call("chat.getGroupMessageReadUsers", {**asked, "cursor": first["cursor"]})
+    assert [user["userId"] for user in first["users"] + second["users"]] == ["bob", "carol"]
+    assert (first["count"], first["hasMore"], second["hasMore"]) == (2, True, False)
+    counts = walk.alice.call("chat.getGroupMessageReadReceipts", {"groupId": walk.oolong, "messageIds": [sent]})
+    assert counts == [{"messageId": sent, "count": 2}]
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """Alice has read two messages of Bob's, which one receipt says; he is told of both."""
+    sent = [walk.thread.send(f"read this too {number}").id for number in range(2)]
+    walk.alice.wait("onMessage", msgServerId=sent[1])
+    walk.alice.call("chat.sendMessageReadReceipts", {**in_thread(walk.oolong), "messageIds": sent})
+    for message_id in sent:
+        receipt = told(walk.bob, imkit.MessageRead, message_ids=(message_id,))
+        assert (receipt.by, receipt.to, dict(receipt.counts)) == ("alice", walk.oolong, {message_id: 1})
+        assert [reader.user for reader in walk.thread.readers(message_id)] == ["alice"]
