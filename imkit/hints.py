@@ -168,6 +168,13 @@ OPERATIONS: dict[str, dict[str, Template]] = {
             "together."
         ),
     ),
+    "report": _operation(
+        "reporting message {message}",
+        lost="Report it again: the second call does no harm.",
+        MessageNotFound="There is no message {message} any more, or user {user} is not in its conversation.",
+        LimitReached="User {user} has reported as many messages as a user may report.",
+        IMError="Check the kind and the reason: their lengths are limited. The app's console must switch reports on.",
+    ),
     # ---------------------------------------------------------------- groups
     "list_groups": _operation("asking for the groups of {user}", lost=_READ),
     "create_group": _operation(

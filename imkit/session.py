@@ -27,7 +27,7 @@ from imkit.client.roaming import Order, Progress
 from imkit.client.thread_queries import ListPages, last_messages
 from imkit.client.user_ids import user_id
 from imkit.client.users import fetch_users, update_attributes
-from imkit.conversation import load_history, sent_at
+from imkit.conversation import load_history, message_id, sent_at
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.events import Event
 from imkit.hints import operation
@@ -338,6 +338,36 @@ class Session:
         Source: docs/protocol.md#user-attributes.
         """
         await update_attributes(self.account, nickname=nickname, avatar_url=avatar_url)
+
+    @blocking
+    async def report(self, message: Message | str, kind: str, reason: str) -> None:
+        """Report a message (举报) to the people who look after the app. They see it in the app's console.
+
+        Nobody else is told, and the message stays where it is.
+
+        Args:
+            message: the message, or its id.
+            kind: what it is, in a word that the app has chosen, such as ``"spam"``.
+            reason: why, in your own words.
+
+        Raises:
+            MessageNotFound: there is no such message any more, or this user is not in its conversation.
+            InvalidMessage: `kind` or `reason` is empty or not a text.
+
+        Example:
+            >>> bob.report(sent, "spam", "It advertises another shop.")
+
+        Source: docs/protocol.md#reports.
+        """
+        reported = message_id(message)
+        for name, value in (("kind", kind), ("reason", reason)):
+            if not isinstance(value, str) or not value:
+                raise InvalidMessage(f"{name} must be a text", hint="Say what the message is, and why you report it.")
+        user = self.account.user
+        what = operation("report", message=reported, user=user)
+        body = {"username": user, "reportType": kind, "reportReason": reason}
+        path = ("user", user, "moderation", "report", "message", reported)
+        await self.account.rest.request("POST", *path, what=what, body=body)
 
     # ---------------------------------------------------------------- messages
 

@@ -153,6 +153,9 @@ CASES: list[Case] = [
     (lambda w: w.of(w.carol).acknowledge(w.old), imkit.NotAMember, 'session.thread("{thread}").join()'),
     (lambda w: w.of(w.bob).acknowledge(w.recalled), imkit.MessageNotFound, "It was recalled"),
     (lambda w: w.thread.acknowledge(w.old, "x" * 6000), imkit.TooLarge, "shorten the words"),
+    (lambda w: w.dave.report(w.old, "spam", "x"), imkit.MessageNotFound, "or user dave is not in its conversation"),
+    (lambda w: w.bob.report(w.recalled, "spam", "x"), imkit.MessageNotFound, "any more"),
+    (lambda w: w.bob.report(w.old, "spam", "x" * 600), imkit.IMError, "Check the kind and the reason"),
     # reactions
     (lambda w: [w.thread.react(w.old, "👍") for _ in range(2)], imkit.AlreadyExists, "has reacted to message"),
     (lambda w: [w.thread.react(w.old, str(n)) for n in range(21)], imkit.LimitReached, "20 different reactions"),

@@ -34,7 +34,7 @@ ERRORS = """
 """
 CONTRACT = {
     imkit.Session: """user app connected thread group threads groups create_group send recall edit history download
-        conversations unpack events on close users update_profile""",
+        conversations unpack events on close users update_profile report""",
     imkit.Group: """id name send history messages threads create_thread members invite remove is_muted forget pin
         unpin pinned""",
     imkit.Thread: """id name group_id parent_id owner created member_count join leave rename destroy members remove

@@ -101,3 +101,13 @@ def test_a_user_learns_whether_it_is_muted(alice: imkit.Session, bob: imkit.Sess
         carol.group(group.id).is_muted()
     with odd_session(lambda _: Answer(200, {"data": "no"})) as (odd, _), pytest.raises(imkit.ProtocolError):
         odd.group("7").is_muted()
+
+
+def test_a_report_needs_a_message_a_kind_and_a_reason(bob: imkit.Session) -> None:
+    sent = bob.create_group("tea").send("hello")
+    bob.report(sent, "spam", "a test")
+    bob.report(sent.id, "spam", "a test, again")
+    wrong: Any
+    for wrong in (("x", "spam", "x"), (sent, "", "x"), (sent, "spam", ""), (sent, None, "x"), (sent, "spam", 7)):
+        with pytest.raises(imkit.InvalidMessage):
+            bob.report(*wrong)

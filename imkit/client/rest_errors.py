@@ -71,6 +71,7 @@ _BY_TEXT: dict[str, tuple[type[IMError], int]] = {
     "this message is creating reaction, please try again.": (ServiceBusy, 1102),
     "groupId can not be null!": (GroupNotFound, 605),
     "param pin_msg_id illegal": (MessageNotFound, -3),
+    "report failed, get message by id failed": (MessageNotFound, 51),
 }
 _NO_SUCH_GROUP = "do not find this group"
 

@@ -43,6 +43,7 @@ class Limits:
         threads_per_group: the most threads of a group; the service has 100,000 for an app.
         members_per_group: the most members of a group; the service has up to 8,000.
         groups_in_one_call: the most groups whose details one call may ask for.
+        reports_per_user: the most messages that a user may report.
         tokens_per_user: the most tokens of a user that are valid; a new one ends the oldest.
         sends_per_second: the most messages that a user may send in the long run.
         sends_at_once: the most messages that a user may send at once, after a pause.
@@ -84,6 +85,7 @@ class Limits:
     threads_per_group: int = 100_000
     members_per_group: int = 3000
     groups_in_one_call: int = 100
+    reports_per_user: int = 1000
     tokens_per_user: int = 1000
     sends_per_second: float = 2000
     sends_at_once: int = 200_000

@@ -117,6 +117,7 @@ ROUTES: dict[str, Asked] = {
         )
         for method in ("GET", "POST", "DELETE")
     },
+    f"POST {APP}/user/{{user}}/moderation/report/message/{{message}}": Asked({"reportType": "x", "reportReason": "x"}),
     # Users. {user} is Alice.
     f"POST {APP}/token": Asked({"grant_type": "password", "username": "{user}", "password": "x"}, frozenset({400})),
     f"POST {APP}/users": Asked({"username": "{user}", "password": "mine"}, frozenset({400}), "the name is taken"),

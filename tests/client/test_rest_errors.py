@@ -23,6 +23,7 @@ REFUSALS = [
     (403, None, "users [bob] are already in group", "chatgroups", imkit.AlreadyExists, 601),
     (403, None, "group member list is full!", "chatgroups", imkit.LimitReached, 606),
     (400, None, "users [bob] are not members of this group", "chatgroups", imkit.NotAMember, 602),
+    (400, None, "report failed, get message by id failed", "user", imkit.MessageNotFound, 51),
     (403, 15002, "", "user_channel", imkit.ServiceNotEnabled, 505),
     (403, 91101, "", "user_channel", imkit.LimitReached, 50),
     (403, 91102, "", "user_channel", imkit.MessageNotFound, -3),

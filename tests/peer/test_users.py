@@ -97,3 +97,17 @@ def test_each_sees_what_the_other_pins(mixed: MixedThread) -> None:
     with pytest.raises(SdkError) as caught:
         alice.call("pinMessage", {**where, "messageId": sent[20]})
     assert caught.value.type == 50
+
+
+@pytest.mark.timeout(30)
+def test_a_report_is_accepted_from_those_who_see_the_message(mixed: MixedThread) -> None:
+    sent = mixed.thread.send("Buy my tea!")
+    mixed.alice.call("reportMessage", {"reportType": "adverts", "reportReason": "广告", "messageId": sent.id})
+    mixed.bob.report(mixed.parent, "spam", "测试")
+    mixed.thread.recall(sent)
+    with pytest.raises(SdkError) as caught:
+        mixed.alice.call("reportMessage", {"reportType": "adverts", "reportReason": "again", "messageId": sent.id})
+    assert caught.value.type == 51
+    with pytest.raises(imkit.MessageNotFound) as ours:
+        mixed.bob.report(sent, "spam", "again")
+    assert ours.value.code == 51

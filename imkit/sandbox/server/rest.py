@@ -31,6 +31,7 @@ from imkit.sandbox.server.permissions import app_only, user_or_app
 from imkit.sandbox.server.pins import Pins
 from imkit.sandbox.server.quotas import Quotas
 from imkit.sandbox.server.reactions import Reactions
+from imkit.sandbox.server.reports import Reports
 from imkit.sandbox.server.request_body import is_form, is_json, read_body
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_user
 from imkit.sandbox.server.store import Store, now_ms
@@ -63,6 +64,7 @@ class Backend:
     conversations: Conversations
     reactions: Reactions
     pins: Pins
+    reports: Reports
 
 
 Handler = Callable[[Backend, Call], dict[str, Any]]

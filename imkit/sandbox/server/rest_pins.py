@@ -5,7 +5,6 @@ Source: docs/protocol.md#pinned-messages.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from starlette.routing import Route
@@ -15,12 +14,11 @@ from imkit.sandbox.server.pins import MAX_PINS
 from imkit.sandbox.server.rest import Backend, route
 from imkit.sandbox.server.rest_groups import page_of
 from imkit.sandbox.server.rest_message import last_message_as_text
-from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_group
+from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, message_number, no_such_group
 
 _PAGE = 10
 # The `error_code`s that the official SDKs know.
 _NOT_OPEN, _TOO_MANY, _NOT_FOUND = 15002, 91101, 91102
-_MESSAGE_ID = re.compile("[0-9]{1,19}")
 
 
 def routes(backend: Backend) -> list[Route]:
@@ -88,10 +86,10 @@ def _caller_and_conversation(backend: Backend, call: Call, kind: object, convers
 
 
 def _message_id(call: Call) -> int:
-    given = call.body.get("pin_msg_id")
-    if not isinstance(given, str) or not _MESSAGE_ID.fullmatch(given):
+    message = message_number(call.body.get("pin_msg_id"))
+    if not message:
         raise bad_request("param pin_msg_id illegal, please check it!", "pin_msg_id_illegal")
-    return int(given)
+    return message
 
 
 def _not_found(description: str) -> RestError:

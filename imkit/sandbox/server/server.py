@@ -31,6 +31,7 @@ from imkit.sandbox.server import (
     rest_pins,
     rest_reactions,
     rest_receipts,
+    rest_reports,
     rest_settings,
     rest_threads,
     rest_user_attributes,
@@ -46,6 +47,7 @@ from imkit.sandbox.server.msync import MsyncServer
 from imkit.sandbox.server.pins import Pins
 from imkit.sandbox.server.quotas import Quotas
 from imkit.sandbox.server.reactions import Reactions
+from imkit.sandbox.server.reports import Reports
 from imkit.sandbox.server.rest_replies import RestError
 from imkit.sandbox.server.store import Store
 from imkit.sandbox.server.sync_socket import SyncSocket, WithoutTokens, token_in
@@ -80,6 +82,7 @@ class Application:
         self.backend = rest.Backend(
             *(options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations, reactions),
             pins=Pins(store),
+            reports=Reports(store),
         )
         self._sync = SyncSocket(options, store, users, groups, record, conversations)
         self.limits = options.limits
@@ -95,6 +98,7 @@ class Application:
             *rest_groups.routes(self.backend),
             *rest_settings.routes(self.backend),
             *rest_pins.routes(self.backend),
+            *rest_reports.routes(self.backend),
             *rest_user_attributes.routes(self.backend),
             *rest_attachments.routes(self.backend),
         ]

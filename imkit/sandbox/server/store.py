@@ -98,6 +98,11 @@ CREATE INDEX IF NOT EXISTS conversation_views_by_user ON conversation_views (use
 CREATE TABLE IF NOT EXISTS forgotten_messages (
     conversation TEXT NOT NULL, user TEXT NOT NULL, message INTEGER NOT NULL,
     PRIMARY KEY (conversation, user, message)) WITHOUT ROWID;
+-- A report stays when its message is recalled.
+CREATE TABLE IF NOT EXISTS reports (
+    message INTEGER NOT NULL, user TEXT NOT NULL, kind TEXT NOT NULL, reason TEXT NOT NULL, time INTEGER NOT NULL,
+    PRIMARY KEY (message, user)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS reports_by_user ON reports (user);
 -- Pinned messages of groups and threads; by whom, and an id (`new_id`) that gives their order and the time.
 CREATE TABLE IF NOT EXISTS pinned_messages (
     message INTEGER PRIMARY KEY, conversation TEXT NOT NULL, operator TEXT NOT NULL, pin INTEGER NOT NULL);

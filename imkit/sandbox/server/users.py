@@ -134,6 +134,7 @@ class Users:
             "DELETE FROM conversation_views WHERE user = ?",
             "DELETE FROM forgotten_messages WHERE user = ?",
             "DELETE FROM user_attributes WHERE user = ?",
+            "DELETE FROM reports WHERE user = ?",
         ):
             self._store.execute(statement, (name,))
         self._known.discard(name)
