@@ -8,7 +8,7 @@ steps = Steps()
 @steps.add
 def _(walk: Walk) -> None:
     """Alice logs in on a tablet as well; each device knows the other."""
-    walk.tablet = walk.sdk.device(walk.sandbox, deviceId="tablet")
+    walk.tablet = walk.sdk.device(walk.sandbox, deviceId="tablet", enableSyncData=["conversation", "group"])
     walk.tablet.open("alice", pwd=PASSWORD)
     assert len(walk.tablet.call("client.getSelfIdsOnOtherPlatform")) == 1
     assert len(walk.alice.call("client.getSelfIdsOnOtherPlatform")) == 1
@@ -54,6 +54,33 @@ def _(walk: Walk) -> None:
     walk.alice.call("chat.recallMessage", {**in_thread(walk.oolong), "messageId": recalled})
     assert walk.tablet.wait("onMessageUpdated", messageId=edited)["message"]["body"]["content"] == "edited"
     walk.tablet.wait("onMessageRecalled", messageId=recalled)
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """The tablet has its conversations and groups from the second socket."""
+    for kind in ("conversation", "group"):
+        assert walk.tablet.wait("onSyncDataFinished", dataType=kind)["status"] == "success"
+    listed = {each["conversationId"]: each for each in walk.tablet.call("chat.getConversationList")}
+    assert {walk.tea, walk.coffee} <= listed.keys()
+    assert not {walk.oolong, walk.mocha} & listed.keys()
+    assert listed[walk.coffee]["conversationName"] == "coffee"
+    assert listed[walk.coffee]["lastMessage"]["conversationId"] == walk.coffee
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """What Alice does with a conversation in the page reaches the tablet."""
+    tea = in_thread(walk.tea)
+    walk.alice.call("chat.setConversationPinned", {**tea, "pinned": True})
+    walk.alice.call("chat.setConversationPinned", {**tea, "pinned": False})
+    walk.alice.call("chat.clearConversationUnreadMessageCount", tea)
+    walk.alice.call("chat.clearAllConversationUnreadMessageCount")
+    walk.alice.call("chat.removeHistoryMessages", {**tea, "beforeTimestamp": 1})
+    for operation in ("CONVERSATION_PINNED", "CONVERSATION_UNPINNED", "CONVERSATION_UNREAD_MESSAGE_COUNT_CLEARED"):
+        walk.tablet.wait("onMultiDeviceConversation", operation=operation, conversationId=walk.tea)
+    walk.tablet.wait("onMultiDeviceConversation", operation="ALL_CONVERSATIONS_UNREAD_MESSAGE_COUNT_CLEARED")
+    walk.tablet.wait("onMultiDeviceMessageRemoved", conversationId=walk.tea, beforeTimestamp=1)
 
 
 @steps.add

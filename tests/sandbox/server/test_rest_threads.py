@@ -99,7 +99,7 @@ def test_renaming_removing_and_destroying_need_the_right(tea: TeaGroup) -> None:
     got = schema.MessageBody.FromString(tea.bob.until(lambda meta: meta.id == sent).payload)
     assert json.loads(got.meta)["thread"]["thread_name"] == "by an admin"
     assert alice.ok("DELETE", f"{path}/users/{bob.user}")["data"] == {"result": True, "user": bob.user}
-    assert events(tea.bob) == [(37, tea.thread, True)]
+    assert events(tea.bob) == [(21, tea.group, False), (37, tea.thread, True)]
     alice.refused("DELETE", f"{path}/users/{bob.user}", 403)
     bob.ok("DELETE", path)
     assert [data["id"] for data in notices(tea.carol) if data["operation"] == "delete"] == [tea.thread]
