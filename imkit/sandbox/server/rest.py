@@ -105,6 +105,8 @@ def route(
         else:
             body = rest_replies.parse_body(await read_json(backend, request, has_token=needs_token), lists=lists)
         call = Call(user, request.path_params, request.query_params, body, request.headers)
+        if len((call.resource or "").encode()) > backend.options.limits.resource_bytes:
+            raise bad_request("the resource is longer than that of any device")  # notices would carry it
         with backend.delivery.unit():
             if needs_room:
                 backend.quotas.check_room()

@@ -85,6 +85,7 @@ def test_a_users_other_devices_learn_which_device_acted(tea: TeaGroup, sandbox: 
         (3, public, "phone", own),
     ]
     assert events(tea.alice) == []
+    alice.refused("POST", f"/chatgroups?resource={'r' * 513}", 400, json={"owner": alice.user, "groupname": "g"})
     # Others need not know the device.
     assert {resource for _, _, resource, _ in events(tea.bob)} == {""}
 
