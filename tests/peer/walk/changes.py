@@ -163,3 +163,14 @@ def _(walk: Walk) -> None:
         receipt = told(walk.bob, imkit.MessageRead, message_ids=(message_id,))
         assert (receipt.by, receipt.to, dict(receipt.counts)) == ("alice", walk.oolong, {message_id: 1})
         assert [reader.user for reader in walk.thread.readers(message_id)] == ["alice"]
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """A message can be edited ten times."""
+    sent = walk.says("draft 0")
+    edit = {**in_thread(walk.oolong), "messageId": sent}
+    for number in range(1, 11):
+        walk.alice.call("modify", "text", {"content": f"draft {number}", **in_thread(walk.oolong)}, edit)
+    error = refused(walk.alice, "modify", "text", {"content": "draft 11", **in_thread(walk.oolong)}, edit)
+    assert (error.type, error.message) == (REFUSED, "Sorry, edit limit reached")

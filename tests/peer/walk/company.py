@@ -27,7 +27,7 @@ PASSWORD = "tea-for-two"
 RECALL_SECONDS = 8  # the walk recalls at once what may be recalled; its last steps come later than this
 # The error codes of SDK 5.
 INVALID, TOKEN_EXPIRED, AUTHENTICATION, FORBIDDEN, NO_MEMBER, NOT_FOUND = 110, 108, 202, 210, 602, 606
-PASSWORD_CHANGED = 216
+PASSWORD_CHANGED, SENT_AWAY, MUTED, GROUP_DISABLED = 216, 217, 215, 607
 REFUSED = 1  # actions (recalls, edits) are rejected with the status of the answer, and its reason
 
 

@@ -10,8 +10,10 @@ from tests.peer.walk.company import (
     PASSWORD_CHANGED,
     RECALL_SECONDS,
     REFUSED,
+    SENT_AWAY,
     Steps,
     Walk,
+    app_token,
     ask,
     in_thread,
     refused,
@@ -83,6 +85,16 @@ def _(walk: Walk) -> None:
     for member in (walk.bob, walk.carol):
         told(member, imkit.GroupChanged, group_id=walk.tea, operation="destroy")
     assert walk.tea not in [group.id for group in walk.bob.groups()]
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """The app server sends Alice away; the page does not connect again by itself, but she can log in."""
+    walk.alice.clear()
+    ask(walk.sandbox, "POST", "/users/alice/disconnect", {}, app_token(walk))
+    assert walk.alice.wait("onDisconnected")["errorCode"] == SENT_AWAY
+    walk.alice.clear()
+    walk.alice.open("alice", pwd=PASSWORD)
 
 
 @steps.add

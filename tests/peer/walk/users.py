@@ -1,7 +1,7 @@
 """Nicknames, avatars, and who is muted."""
 
 import imkit
-from tests.peer.walk.company import Steps, Walk
+from tests.peer.walk.company import GROUP_DISABLED, MUTED, Steps, Walk, app_token, ask, heard, in_thread, refused
 
 steps = Steps()
 
@@ -37,3 +37,17 @@ def _(walk: Walk) -> None:
         walk.alice.call("group.unmuteGroupMembers", {"groupId": walk.tea, "userIds": ["bob"]})
     assert not walk.bob.group(walk.tea).is_muted()
     walk.thread.send("I am.")
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """Whoever is muted, or writes to a group that the app has closed, is refused with the reason."""
+    message = {**in_thread(walk.coffee), "content": "Am I heard?"}
+    group, token = f"/chatgroups/{walk.coffee}", app_token(walk)
+    ask(walk.sandbox, "POST", f"{group}/mute", {"usernames": ["alice"], "mute_duration": -1}, token)
+    assert refused(walk.alice, "send", "text", message).type == MUTED
+    ask(walk.sandbox, "DELETE", f"{group}/mute/alice", None, token)
+    ask(walk.sandbox, "POST", f"{group}/disable", {}, token)
+    assert refused(walk.alice, "send", "text", message).type == GROUP_DISABLED
+    ask(walk.sandbox, "POST", f"{group}/enable", {}, token)
+    heard(walk.bob, walk.alice.call("send", "text", message)["msgServerId"])
