@@ -49,6 +49,10 @@ def test_each_reads_what_the_other_calls_itself(mixed: MixedThread) -> None:
     assert group.is_muted()
     alice.call("unmuteGroupMember", {"groupId": mixed.group, "username": bob.user})
     assert not group.is_muted()
+    changes = bob.events(imkit.GroupChanged)
+    muted = changes.next(timeout=SECONDS, where=lambda event: event.operation == "muteMember")
+    assert (muted.operator, tuple(muted.users)) == (alice.user, (bob.user,))
+    changes.next(timeout=SECONDS, where=lambda event: event.operation == "unmuteMember")
 
 
 @pytest.mark.timeout(30)

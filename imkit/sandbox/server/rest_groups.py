@@ -44,9 +44,9 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "POST", "/chatgroups/{id}/users/{user}", add_one, needs_room=True),
         route(backend, "DELETE", "/chatgroups/{id}/users/{users}", remove),
         route(backend, "GET", "/chatgroups/{id}/mute", muted),
-        route(backend, "POST", "/chatgroups/{id}/mute", mute),
+        route(backend, "POST", "/chatgroups/{id}/mute", mute, needs_room=True),
         route(backend, "GET", "/sdk/chatgroups/{id}/mute/{user}", is_muted),
-        route(backend, "DELETE", "/chatgroups/{id}/mute/{users}", unmute),
+        route(backend, "DELETE", "/chatgroups/{id}/mute/{users}", unmute, needs_room=True),
         route(backend, "GET", "/chatgroups/{id}/admin", admins),
         route(backend, "POST", "/chatgroups/{id}/admin", add_admin),
         route(backend, "DELETE", "/chatgroups/{id}/admin/{user}", remove_admin),
@@ -380,7 +380,7 @@ def _check_member(backend: Backend, group: Group, name: str) -> str:
 def mute(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /chatgroups/{id}/mute: the users' sends to the group and its threads then fail with status 15."""
     group = group_of(backend.groups, call)
-    manager_of(backend.groups, call, group)
+    operator = manager_of(backend.groups, call, group)
     duration = call.body.get("mute_duration", -1)
     if not isinstance(duration, int | float) or isinstance(duration, bool):
         raise bad_request("mute_duration is not a number of milliseconds")
@@ -388,7 +388,16 @@ def mute(backend: Backend, call: Call) -> dict[str, Any]:
     users = [_check_member(backend, group, name) for name in call.names("usernames", most=60)]
     for user in users:
         backend.groups.mute(group.id, user, until)
+    _tell_mutes(backend, group, MucOperation.ADD_MUTE, operator, users)
     return {"data": [{"result": True, "expire": until, "user": user} for user in users]}
+
+
+def _tell_mutes(backend: Backend, group: Group, operation: MucOperation, operator: str, users: list[str]) -> None:
+    """Tell the users, the group's owner and its admins that users were muted or unmuted, but not who did it."""
+    members = backend.groups.members(group.id).values()
+    receivers = [member.user for member in members if member.user in users or member.role != "member"]
+    receivers = [user for user in receivers if user != operator]
+    backend.delivery.tell_conversation_event(operation, group.id, operator, users, receivers)
 
 
 def muted(backend: Backend, call: Call) -> dict[str, Any]:
@@ -411,10 +420,11 @@ def is_muted(backend: Backend, call: Call) -> dict[str, Any]:
 def unmute(backend: Backend, call: Call) -> dict[str, Any]:
     """DELETE /chatgroups/{id}/mute/{users}: ends the mute of one user, or of several with commas between them."""
     group = group_of(backend.groups, call)
-    manager_of(backend.groups, call, group)
+    operator = manager_of(backend.groups, call, group)
     users = [_check_member(backend, group, name) for name in call.path["users"].split(",") if name]
     for user in users:
         backend.groups.mute(group.id, user, 0)
+    _tell_mutes(backend, group, MucOperation.REMOVE_MUTE, operator, users)
     return {"data": [{"result": True, "user": user} for user in users]}
 
 

@@ -27,7 +27,7 @@ def routes(backend: Backend) -> list[Route]:
     return [
         route(backend, "GET", path, pinned),
         route(backend, "POST", path, pin, needs_room=True),
-        route(backend, "DELETE", path, unpin),
+        route(backend, "DELETE", path, unpin, needs_room=True),
     ]
 
 

@@ -27,7 +27,7 @@ def report(backend: Backend, call: Call) -> dict[str, Any]:
     reason = call.text("reportReason", longest=limits.description_characters)
     message = backend.record.find(message_number(call.path["message"]))
     if message is None or not is_in(backend.groups, user, message.conversation):
-        raise bad_request("report failed, get message by id failed", "message_not_found")
+        raise bad_request("report failed, get message by id failed", "report_failed")
     if backend.reports.count(user) >= limits.reports_per_user:
         raise limit_reached(f"a user may report {limits.reports_per_user} messages")
     backend.reports.add(message.id, user, kind, reason)
