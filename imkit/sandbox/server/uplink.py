@@ -297,7 +297,10 @@ class Uplink:
             send_time=id_time(stored.id),
             chat_type="chat:group" if target.group_id else "chat:user",
         )
-        edited = self._edited_meta(stored, body, mark, target)
+        edited, contents = self._edited_meta(stored, body, mark, target)
+        if not (body.contents and body.contents[0].ByteSize()):  # SDK 5 drops an edit without a content
+            del body.contents[:]
+            body.contents.extend(contents)
         item = self._make_downlink(device.user, device.resource, meta, body, target, mark)
         self._record.replace(stored.id, stored.edits + 1, edited)
         self._queues.keep_unstored(item, meta.SerializeToString())
@@ -308,15 +311,16 @@ class Uplink:
             self._delivery.tell_thread_changed(target.thread, "update_msg", device.user, last)
         return Accepted(item, meta.timestamp, mark)
 
-    def _edited_meta(self, stored: StoredMessage, edit: Any, mark: dict[str, Any], target: _Target) -> bytes:
-        """Return the Meta of a message as it is after an edit."""
+    def _edited_meta(
+        self, stored: StoredMessage, edit: Any, mark: dict[str, Any], target: _Target
+    ) -> tuple[bytes, Any]:
+        """Return the Meta of a message as it is after an edit, and its contents."""
         meta = schema.Meta.FromString(stored.meta)
         body = schema.MessageBody.FromString(meta.payload)
         self._apply_edit(body, edit)
         body.meta = compact({**mark, **_thread_mark_of(target)})
         meta.payload = body.SerializeToString()
-        serialized: bytes = meta.SerializeToString()
-        return serialized
+        return meta.SerializeToString(), body.contents
 
     def _apply_edit(self, original: Any, edit: Any) -> None:
         """Change a MessageBody in place.

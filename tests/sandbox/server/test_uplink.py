@@ -205,6 +205,13 @@ def test_an_edit_reaches_the_others_and_the_history(tea: TeaGroup) -> None:
     assert body_of(stored).ext[0].stringValue == "v"
     assert json.loads(body_of(stored).meta)["edit_msg"]["count"] == 1
 
+    # An edit of the attributes alone: SDK 5 drops one without a content, so the receivers get the message's own.
+    attribute = KeyValue(key="k", type=2, varintValue=7)
+    without = schema.MessageBody(type=8, editMessageId=sent, editScope=2, ext=[attribute])
+    tea.bob.send(tea.thread, without)
+    got = body_of(tea.alice.until(lambda meta: meta.ns == 1 and body_of(meta).editScope == 2))
+    assert (got.contents[0].text, got.ext[0].varintValue) == ("hello", 7)
+
 
 def test_a_read_ack_tells_the_sender_the_number_of_readers(tea: TeaGroup) -> None:
     sent = tea.alice.send(tea.thread, "read me")
