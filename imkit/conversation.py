@@ -273,7 +273,8 @@ class Conversation:
     ) -> None:
         """Delete messages for this user alone (单向删除): they leave this user's history. Other members keep them.
 
-        Give either `messages` or `before`. Frames and archives that hold the messages already stay as they are.
+        Give either `messages` or `before`. Frames and archives that hold the messages already keep them; an archive
+        marks them as gone when it reads that time again.
 
         Args:
             messages: a message, its id, or a list of up to 20 of them.

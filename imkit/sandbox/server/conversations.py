@@ -16,7 +16,7 @@ from imkit.sandbox.server.device_queues import DeviceQueues
 from imkit.sandbox.server.message_record import direct_conversation
 from imkit.sandbox.server.store import ID_BITS, Store
 
-MOST_UNREAD = 5000  # no unread count goes beyond it; counting costs time for each message
+MOST_UNREAD = 10_000  # no unread count goes beyond it: counting costs time for each message
 MARKS = 20  # the marks are the numbers from 0 on
 
 # A user's list may hold the user's groups, and everybody with whom the user has exchanged a message. The order is that
@@ -44,15 +44,15 @@ WITH mine AS (
 SELECT conversation, joined, pinned_at, marks, max(read_to, hidden_to), last, place FROM placed
 WHERE (last OR (:with_empty AND NOT deleted_to)) AND (NOT :pinned OR pinned_at)
     AND (:mark IS NULL OR marks & (1 << :mark)) AND (:place IS NULL OR (place, conversation) < (:place, :name))
-ORDER BY place DESC, conversation DESC LIMIT :limit
+ORDER BY place DESC, conversation DESC LIMIT :limit OFFSET :skip
 """
-_UNREAD = """
+_NEWER = """
 SELECT count(*) FROM (
-    SELECT 1 FROM messages
-    WHERE conversation = :conversation AND id > :read_to AND sender != :user AND NOT EXISTS (
-        SELECT 1 FROM forgotten_messages AS forgotten WHERE forgotten.conversation = :conversation
-        AND forgotten.user = :user AND forgotten.message = messages.id)
-    LIMIT :most)
+    SELECT 1 FROM messages WHERE conversation = :conversation AND id > :read_to AND sender != :user LIMIT :most)
+"""
+_NEWER_AND_FORGOTTEN = """
+SELECT count(*) FROM forgotten_messages JOIN messages ON messages.id = forgotten_messages.message
+WHERE forgotten_messages.conversation = :conversation AND user = :user AND message > :read_to AND sender != :user
 """
 _ADVANCE = """
 INSERT INTO conversation_views (conversation, user, read_to, forgotten_to, deleted_to) VALUES (?, ?, ?, ?, ?)
@@ -128,6 +128,7 @@ class Conversations:
         *,
         limit: int,
         cursor: str = "",
+        skip: int = 0,
         pinned: bool = False,
         mark: int | None = None,
         with_empty: bool = False,
@@ -140,6 +141,7 @@ class Conversations:
             user: the user.
             limit: the most conversations.
             cursor: that of the page before; "" for the first page.
+            skip: how many conversations to leave out first.
             pinned: only pinned conversations.
             mark: only conversations with this mark.
             with_empty: also conversations without a message that the user sees, except for deleted ones.
@@ -155,9 +157,11 @@ class Conversations:
             "pinned": pinned,
             "mark": mark,
             "with_empty": with_empty,
+            "place": int(place) if cursor else None,
+            "name": name,
             "limit": limit + 1,
+            "skip": skip,
         }
-        values |= {"place": int(place) if cursor else None, "name": name}
         found = self._store.rows(_PAGE, values)
         listed = [self._listed(user, *row[:-1]) for row in found[:limit]]
         more = len(found) > limit
@@ -167,12 +171,18 @@ class Conversations:
         self, user: str, conversation: str, joined: int, pinned_at: int, marks: int, read_to: int, last: int
     ) -> ListedConversation:
         read_to = max(read_to, (joined << ID_BITS) - 1)  # what was said before the user joined is not unread
-        counted = {"conversation": conversation, "user": user, "read_to": read_to, "most": MOST_UNREAD}
-        unread = self._store.rows(_UNREAD, counted)[0][0] if last > read_to else 0
+        unread = self._count_unread(user, conversation, read_to) if last > read_to else 0
         one, is_direct, other = conversation.partition(":")
         name = (other if one == user else one) if is_direct else conversation
         numbers = tuple(mark for mark in range(MARKS) if marks >> mark & 1)
         return ListedConversation(conversation, name, not is_direct, last, unread, pinned_at, numbers)
+
+    def _count_unread(self, user: str, conversation: str, read_to: int) -> int:
+        # An index has all that the first query needs. Forgotten messages are few, so they are counted apart.
+        values = {"conversation": conversation, "user": user, "read_to": read_to}
+        forgotten: int = self._store.rows(_NEWER_AND_FORGOTTEN, values)[0][0]
+        newer: int = self._store.rows(_NEWER, {**values, "most": MOST_UNREAD + forgotten})[0][0]
+        return newer - forgotten
 
     # ---------------------------------------------------------------- changes
 
@@ -194,10 +204,14 @@ class Conversations:
             (conversation, user, at),
         )
 
-    def count_pinned(self, user: str) -> int:
-        """Return how many conversations a user has pinned."""
-        query = "SELECT count(*) FROM conversation_views WHERE user = ? AND pinned_at"
-        return int(self._store.row(query, (user,))[0])
+    def count_pinned_besides(self, user: str, conversation: str) -> int:
+        """Return how many other conversations a user has pinned, and is still in."""
+        query = (
+            "SELECT count(*) FROM conversation_views AS views WHERE user = ? AND pinned_at AND conversation != ? "
+            "AND (instr(conversation, ':') OR EXISTS "
+            "(SELECT 1 FROM members WHERE members.room = views.conversation AND members.user = views.user))"
+        )
+        return int(self._store.row(query, (user, conversation))[0])
 
     def set_mark(self, user: str, conversation: str, mark: int, *, on: bool) -> None:
         """Add a mark (0 to 19) to a conversation, or remove it."""

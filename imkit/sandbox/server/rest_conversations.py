@@ -19,7 +19,7 @@ from imkit.sandbox.server.message_record import direct_conversation
 from imkit.sandbox.server.permissions import check_may_read, user_or_app
 from imkit.sandbox.server.rest import Backend, find_user, route
 from imkit.sandbox.server.rest_message import last_message_as_text
-from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, limit_reached
+from imkit.sandbox.server.rest_replies import PAGE_LIMIT, Call, RestError, bad_request, limit_reached
 from imkit.sandbox.server.store import ID_BITS
 from imkit.sandbox.server.sync_socket import ROSTER_VERSION
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
@@ -27,6 +27,7 @@ from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 _FORGOTTEN_AT_ONCE = 50  # SDK 4 sends up to 20 ids, SDK 5 has no limit
 _MARKED_AT_ONCE = 20
 _PINNED = 50
+_PAGES = 100_000  # of the list of earlier SDKs: more than any user has
 _MARK = re.compile(r"mark_([0-9]{1,2})")
 _MESSAGE_ID = re.compile("[0-9]{1,19}")
 
@@ -99,14 +100,11 @@ def conversations_of_earlier_sdks(backend: Backend, call: Call) -> dict[str, Any
     """GET /users/{user}/user_channels and …/page?pageNum=&pageSize=: the list in the form of earlier SDKs."""
     user = user_or_app(call, call.path["user"])
     try:
-        number, size = int(call.query.get("pageNum") or 1), int(call.query.get("pageSize") or 50)
+        number, size = int(call.query.get("pageNum") or 1), int(call.query.get("pageSize") or PAGE_LIMIT)
     except ValueError:
         raise bad_request("pageNum or pageSize is not a number") from None
-    page, cursor = backend.conversations.page(user, limit=max(1, min(50, size)))
-    for _ in range(min(number, 200) - 1):
-        page, cursor = (
-            backend.conversations.page(user, limit=max(1, min(50, size)), cursor=cursor) if cursor else ([], "")
-        )
+    size = max(1, min(PAGE_LIMIT, size))
+    page, _ = backend.conversations.page(user, limit=size, skip=max(0, min(number, _PAGES) - 1) * size)
     app = backend.options.app_key
     infos = [
         {
@@ -177,7 +175,7 @@ def _tell(backend: Backend, call: Call, view: _View, operation: str, ext: str = 
 def pin(backend: Backend, call: Call) -> dict[str, Any]:
     """POST /sdk/user/{user}/user_channel/top: pins a conversation to the top of the list."""
     view = _view(backend, call, call.body.get("type"), call.body.get("to"))
-    if backend.conversations.count_pinned(view.user) >= _PINNED:
+    if backend.conversations.count_pinned_besides(view.user, view.conversation) >= _PINNED:
         raise limit_reached(f"at most {_PINNED} conversations can be pinned")
     at = backend.store.clock()
     backend.conversations.pin(view.user, view.conversation, at)

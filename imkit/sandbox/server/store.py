@@ -47,7 +47,6 @@ CREATE INDEX members_by_user ON members (user, room);
 CREATE TABLE messages (
     id INTEGER PRIMARY KEY, conversation TEXT NOT NULL, sender TEXT NOT NULL, kind TEXT NOT NULL,
     edits INTEGER NOT NULL DEFAULT 0, meta BLOB NOT NULL);
-CREATE INDEX messages_by_conversation ON messages (conversation, id);
 CREATE TABLE read_acks (
     message INTEGER NOT NULL, user TEXT NOT NULL, time INTEGER NOT NULL, content TEXT NOT NULL,
     PRIMARY KEY (message, user)) WITHOUT ROWID;
@@ -85,6 +84,9 @@ CREATE INDEX IF NOT EXISTS attachment_uses_by_attachment ON attachment_uses (att
 CREATE TRIGGER IF NOT EXISTS remove_attachment_uses AFTER DELETE ON messages BEGIN
     DELETE FROM attachment_uses WHERE message = OLD.id; END;
 CREATE INDEX IF NOT EXISTS groups_by_owner ON groups (owner);
+-- With the sender, so that unread messages are counted without reading them.
+CREATE INDEX IF NOT EXISTS messages_by_conversation_and_sender ON messages (conversation, id, sender);
+DROP INDEX IF EXISTS messages_by_conversation;
 CREATE INDEX IF NOT EXISTS tokens_by_user ON tokens (user, expires);
 -- What one user has of one conversation: ids up to which it has read, forgotten and deleted the messages; its pin (ms)
 -- and its marks, a bit each.

@@ -193,6 +193,11 @@ def test_a_user_forgets_messages_and_nobody_else_does(sandbox: Sandbox, tea: Tea
     assert [each.get("msgIdList") for each in told] == [[str(ids[1])], None, None]
     assert [each.get("deleteTime") for each in told] == [None, ids[3] >> 20, 10**17]
     assert {(each["to"], each["chatType"], each["resource"]) for each in told} == {(tea.thread, "groupchat", "phone")}
+    # What is forgotten is not unread.
+    unread = [alice.send(tea.group, "unread") for _ in range(2)]
+    assert listed(bob.api)[tea.group]["unread_num"] == 3
+    bob.api.ok("DELETE", path, params={**here, "groupId": tea.group, "msgIdList": unread[0]})
+    assert listed(bob.api)[tea.group]["unread_num"] == 2
     # Everything at once.
     bob.api.ok("POST", f"/sdk/message/roaming/user/{bob.user}/delete/all")
     assert listed(bob.api) == {}

@@ -87,6 +87,30 @@ def test_a_file_that_is_not_a_database_is_renamed_too(tmp_path: Path) -> None:
     assert store.set_aside.read_bytes().startswith(b"a letter to my aunt")
 
 
+def test_data_of_an_earlier_imkit_get_what_was_added_since(tmp_path: Path) -> None:
+    file = tmp_path / "sandbox.db"
+    store = Store(file)
+    with store.transaction():
+        store.insert(
+            "INSERT INTO messages (id, conversation, sender, kind, meta) VALUES (7, '21', 'a', 'txt', ?)", (b"m",)
+        )
+    store.close()
+    earlier = sqlite3.connect(file)
+    earlier.executescript(
+        "DROP TABLE conversation_views; DROP TABLE forgotten_messages;"
+        "DROP INDEX messages_by_conversation_and_sender;"
+        "CREATE INDEX messages_by_conversation ON messages (conversation, id);"
+    )
+    earlier.close()
+    store = Store(file)
+    assert store.set_aside is None
+    assert MessageRecord(store).page("21", limit=10, newest_first=True, viewer="bob").messages == [(7, b"m")]
+    indexes = {name for (name,) in store.rows("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    assert "messages_by_conversation_and_sender" in indexes
+    assert "messages_by_conversation" not in indexes
+    store.close()
+
+
 def test_a_failed_transaction_changes_nothing() -> None:
     store = Store(None)
     users, groups, record = Users(store), Groups(store), MessageRecord(store)
