@@ -303,7 +303,7 @@ class PinChanged(Event):
     Attributes:
         operation: ``"pinned"`` or ``"unpinned"``.
         message_id: the id of the message.
-        to: the id of the group that the message is in.
+        to: the id of the group, or of the thread, that the message is in.
         by: the user id of the user who did it.
         at: when, an aware datetime in UTC.
 

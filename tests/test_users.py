@@ -49,7 +49,7 @@ def test_wrong_arguments_and_long_values_are_refused(bob: imkit.Session) -> None
     for wrong in ("bob", [7], [None]):
         with pytest.raises(imkit.InvalidMessage):
             bob.users(wrong)
-    for wrong in ({}, {"nickname": 7}, {"avatar_url": b"x"}):
+    for wrong in ({}, {"nickname": 7}, {"avatar_url": b"x"}, {"nickname": "\ud800"}):
         with pytest.raises(imkit.InvalidMessage):
             bob.update_profile(**wrong)
     for wrong in ({"nickname": "茶" * 65}, {"avatar_url": "x" * 257}):
@@ -108,6 +108,13 @@ def test_a_report_needs_a_message_a_kind_and_a_reason(bob: imkit.Session) -> Non
     bob.report(sent, "spam", "a test")
     bob.report(sent.id, "spam", "a test, again")
     wrong: Any
-    for wrong in (("x", "spam", "x"), (sent, "", "x"), (sent, "spam", ""), (sent, None, "x"), (sent, "spam", 7)):
+    for wrong in (
+        ("x", "spam", "x"),
+        (sent, "", "x"),
+        (sent, "spam", ""),
+        (sent, None, "x"),
+        (sent, "spam", 7),
+        (sent, "\ud800", "x"),
+    ):
         with pytest.raises(imkit.InvalidMessage):
             bob.report(*wrong)

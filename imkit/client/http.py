@@ -259,7 +259,6 @@ class HttpClient:
         url: str,
         *,
         params: Mapping[str, Any] | None = None,
-        json: Mapping[str, Any] | None = None,
         content: AsyncIterator[bytes] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
@@ -272,8 +271,7 @@ class HttpClient:
             method: such as ``"GET"``.
             url: where to; what it has of a query is kept.
             params: more of the query.
-            json: the body, as a JSON object.
-            content: or the body as bytes, or in pieces.
+            content: the body as bytes, or in pieces.
             headers: more headers.
             seconds: how long the service may be silent; `None`: as the client was told.
             whole_seconds: how long the request and its answer may take; `None`: `ANSWER_SECONDS`.
@@ -284,7 +282,7 @@ class HttpClient:
         """
         limit = ANSWER_BYTES if max_bytes is None else max_bytes
         async with self._least_busy_client(ANSWER_SECONDS if whole_seconds is None else whole_seconds) as client:
-            answer = await self._open(client, method, url, params, json, content, headers, seconds)
+            answer = await self._open(client, method, url, params, content, headers, seconds)
             try:
                 body = bytearray()
                 async for chunk in answer.chunks(limit):
@@ -308,7 +306,7 @@ class HttpClient:
             RequestFailed: no answer came.
         """
         async with self._least_busy_client(ANSWER_SECONDS) as client:
-            return await self._open(client, method, url, params, None, None, headers, seconds, redirects=_REDIRECTS)
+            return await self._open(client, method, url, params, None, headers, seconds, redirects=_REDIRECTS)
 
     async def _open(
         self,
@@ -316,7 +314,6 @@ class HttpClient:
         method: str,
         url: str,
         params: Mapping[str, Any] | None,
-        json: Mapping[str, Any] | None,
         content: AsyncIterator[bytes] | bytes | None,
         headers: Mapping[str, str] | None,
         seconds: float | None,
@@ -326,7 +323,7 @@ class HttpClient:
         allowed = self._seconds if seconds is None else seconds
         whole = _checked_url(url, params)
         try:
-            request = client.build_request(method, whole, json=json, content=content, headers=headers, timeout=allowed)
+            request = client.build_request(method, whole, content=content, headers=headers, timeout=allowed)
             answer = await client.send(request, stream=True)
             # httpx would read and decompress the body of a redirect, whatever its size is.
             while redirects and answer.next_request is not None:

@@ -6,6 +6,7 @@ Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -124,13 +125,14 @@ class Rest:
             what: the operation: it begins an error's message, and decides its hint. Default: the method and path.
             params: the query.
             body: a JSON object.
-            form: or a form, which one call of the service wants.
+            form: or the fields of a form, which one call of the service wants.
             repeatable: whether carrying it out twice does no harm. Then it is repeated also after a lost answer, and
                 while the service is busy.
             signed: whether to send the bearer token.
             outage_seconds: for at least so long, keep trying while the service answers no request at all.
 
         Raises:
+            InvalidMessage: a text in the body is not valid Unicode.
             IMError: the subclass that fits the refusal; or `TimedOut`, `ConnectionLost`, `ServiceBusy` or
                 `ProtocolError`.
 
@@ -141,13 +143,13 @@ class Rest:
         url = "/".join([self.base_url, *(quote(part, safe="") for part in path)])
         line = _line(method, path)
         what = what or line
-        encoded = None if form is None else urlencode(form, quote_via=quote).encode()
+        encoded = _encoded(what, body, form)
 
         async def send_once(headers: dict[str, str]) -> Answer:
-            headers["Content-Type"] = "application/json" if encoded is None else "application/x-www-form-urlencoded"
+            headers["Content-Type"] = "application/json" if form is None else "application/x-www-form-urlencoded"
             self._wire_log.note_request(line, body if form is None else form)
             self.requests += 1
-            answer = await self._http.request(method, url, params=params, json=body, content=encoded, headers=headers)
+            answer = await self._http.request(method, url, params=params, content=encoded, headers=headers)
             self._wire_log.note_answer(line, answer.status, answer.content)
             return answer
 
@@ -309,6 +311,21 @@ def json_object(content: bytes) -> dict[str, Any] | None:
     """Return the JSON object in an answer, or `None` if the answer is not a JSON object."""
     found = json_value(content)
     return found if isinstance(found, dict) else None
+
+
+def _encoded(what: What, body: Mapping[str, Any] | None, form: Mapping[str, str] | None) -> bytes | None:
+    """Return the body of a request.
+
+    Raises:
+        InvalidMessage: a text in it is not Unicode: it has half of a surrogate pair.
+    """
+    try:
+        if form is not None:
+            return urlencode(form, quote_via=quote).encode()
+        return None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        hint = "Half of a surrogate pair cannot be sent: decode the text with errors='replace'."
+        raise InvalidMessage(f"{what}: a text is not valid Unicode", hint=hint) from None
 
 
 def _line(method: str, path: tuple[str, ...]) -> str:

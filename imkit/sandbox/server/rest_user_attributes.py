@@ -61,7 +61,7 @@ def change(backend: Backend, call: Call) -> dict[str, Any]:
     attributes = {**known, **changed}
     most = backend.options.limits.attribute_bytes
     if sum(len(part.encode()) for pair in attributes.items() for part in pair) > most:
-        raise _too_long(f"the attributes of a user exceed {most} bytes: it exceeds the limit")
+        raise _too_long(f"the length of all attributes exceeds {most} bytes")
     modified = backend.users.set_attributes(user, attributes)
     told = {"username": user, "metadata": changed, "lastModified": modified}
     backend.delivery.tell_own_devices(user, None, "user_metadata_updated", told)  # the call names no device
