@@ -78,6 +78,16 @@ def test_it_has_every_kind_of_message_that_is_stored(frame: pd.DataFrame) -> Non
     assert frame.text.str.contains("[\U0001f300-\U0001faff]").mean() > 0.1
 
 
+def test_the_users_of_a_reaction_can_be_listed(reader: imkit.Session, frame: pd.DataFrame) -> None:
+    row = frame[frame.reactions.str.contains('"count":4').fillna(False)].iloc[0]
+    conversation = reader.group(row.group_id) if pd.isna(row.thread_id) else reader.thread(row.thread_id)
+    found = {each.reaction: each for each in conversation.reactions(row.message_id)}
+    for shown in json.loads(row.reactions):
+        listed = found[shown["reaction"]]
+        assert (listed.count, len(listed.users), listed.mine) == (shown["count"], shown["count"], False)
+        assert list(listed.users[:3]) == shown["userList"]
+
+
 def test_people_quote_and_mention_each_other(frame: pd.DataFrame) -> None:
     attributes = frame.im.ext("msgQuote", "em_at_list", "reply_to")
     quotes = attributes.dropna(subset="msgQuote")

@@ -130,10 +130,9 @@ def users_of_reaction(backend: Backend, call: Call) -> dict[str, Any]:
     one = next((each for each in listed if each["reaction"] == reaction), None)
     if one is None:
         raise _illegal()
-    limit = call.limit(PAGE_LIMIT, "pageSize")
-    page = backend.reactions.users(
-        message.id, reaction, after=message_number(call.cursor("currentPage")), limit=limit + 1
-    )
+    limit, cursor = call.limit(PAGE_LIMIT, "pageSize"), call.cursor("currentPage")
+    after = message_number(cursor) if cursor else -1
+    page = backend.reactions.users(message.id, reaction, after=after, limit=limit + 1)
     cursor = str(page[limit - 1][0]) if len(page) > limit else ""
     return {"data": {**one, "userList": [name for _, name in page[:limit]], "cursor": cursor}}
 

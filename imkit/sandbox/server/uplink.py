@@ -362,6 +362,8 @@ class Uplink:
         ids = list(dict.fromkeys(body.ackMessageIds or (body.ackMessageId,)))
         if len(ids) > _ACKS_AT_ONCE:
             raise SendRefused(StatusCode.FAIL, "limit send group ack msg")
+        for _ in ids[1:]:  # each id becomes an item of its own; `accept` has counted one
+            self._quotas.check_send(device.user)
         receivers: dict[int, tuple[str, ...]]
         if target.group_id is None:
             receivers = dict.fromkeys(ids, tuple(user for user in target.members if user != device.user))
