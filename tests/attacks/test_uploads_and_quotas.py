@@ -260,7 +260,7 @@ def test_a_full_store_takes_nothing_new_and_stays_readable(tmp_path: Path) -> No
         alice = Device(server, "alice")
         group = alice.api.group()
         sent = alice.send(group, "before")
-        while (last := upload(alice.api, os.urandom(40 * KIB))).status_code == 200:
+        while (last := upload(alice.api, os.urandom(8 * KIB))).status_code == 200:
             pass
         assert (last.status_code, last.json()["error"]) == (507, "insufficient_storage")
         assert alice.refused(group, "after") == (7, "traffic limit")
