@@ -15,7 +15,8 @@ def test_a_decoder_takes_its_first_inputs(name: str) -> None:
     with prepared():
         for data in first:
             DECODERS[name](data)
-        for data in rng.sample(first[1:], min(5, len(first) - 1)):
+        whole = [data for data in first[1:] if data]  # a frame without a Meta has an empty payload
+        for data in rng.sample(whole, min(5, len(whole))):
             broken = bytearray(data)
             broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
             DECODERS[name](bytes(broken))
