@@ -52,7 +52,12 @@ def talk(sandbox: Sandbox) -> Iterator[Talk]:
         thread.send("Dong Ding, 冻顶")
         carol.group(group.id).send("Two bags of it", reply_to=parent)
         kit = stack.enter_context(kit_of(stack.enter_context(chromium.running()), sandbox, bob))
-        kit.conversations.get_by_text("茶 tea", exact=True).click()
+        listed = kit.conversations.locator(".cui-conversationItem", has_text="茶 tea")
+        expect(listed).to_contain_text(f"{carol.user}: Two bags of it")
+        expect(listed.locator(".cui-badge")).to_have_text(
+            "2"
+        )  # messages that Bob has not read; a thread's do not count
+        listed.click()
         yield Talk(alice, carol, bob, kit, group, parent, thread)
 
 
