@@ -40,7 +40,7 @@ class MessageReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageEdited(Event):
-    """The content of a message was changed (编辑).
+    """The content of a message was changed (编辑), or a streamed text has grown (`Streamed`; `count` is 0 then).
 
     Attributes:
         message: the message with its new content.
@@ -62,7 +62,8 @@ class MessageEdited(Event):
     at: datetime
 
     def _repr_html_(self) -> str:
-        return message_card(self.message, f"edited {self.count}x, last by {self.operator}")
+        edited = f"edited {self.count}x, last by {self.operator}"
+        return message_card(self.message, edited if self.count else "has grown")
 
 
 @dataclass(frozen=True, slots=True)

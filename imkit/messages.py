@@ -58,6 +58,30 @@ class Text(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed(Text):
+    """A text that an app server sends piece by piece (流式消息), such as the answer of a language model.
+
+    `MessageReceived` brings its beginning, and a `MessageEdited` tells each growth. The history shows what has come.
+    A client cannot send one: sending it on sends its text as it is then.
+
+    Args:
+        text: what has come so far.
+        complete: whether this is the whole text, or the service has given it up (`error`).
+        kind: the app's own word for the kind of text, such as ``"markdown"``.
+        finish_reason: the app's own number for why the text ended, or `None`.
+        error: 0; or why the service gave the text up: 512, the next piece took too long; 513, the whole text did.
+        ext: the application's own attributes (扩展字段), a JSON object.
+
+    Source: docs/protocol.md#streamed-texts.
+    """
+
+    complete: bool = field(default=True, kw_only=True)
+    kind: str = field(default="", kw_only=True)
+    finish_reason: int | None = field(default=None, kw_only=True)
+    error: int = field(default=0, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment(Body):
     """The base class of the four bodies that carry a file: `Image`, `Audio`, `Video`, `File`.
 

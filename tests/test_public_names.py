@@ -19,7 +19,7 @@ from tests.public_docstrings import documented
 
 ROOT = Path(__file__).parents[1]
 FRONT = "App Archive ConversationInfo Group Sandbox Session Thread User explore login widgets"
-BODIES = "Text Image Audio Video File Location Command Custom Combine Unknown"
+BODIES = "Text Streamed Image Audio Video File Location Command Custom Combine Unknown"
 MESSAGES = "Message Quote Reaction Reader ThreadRef ALL"
 EVENTS = """
     Event MessageReceived MessageEdited MessageRecalled MessageRead ReactionChanged ThreadChanged DeviceChanged

@@ -23,7 +23,7 @@ from imkit.errors import ArchiveError
 from imkit.escape import for_terminal
 from imkit.events import Dropped, Event, MessageEdited, MessageRecalled
 from imkit.file_errors import advice
-from imkit.messages import Message
+from imkit.messages import Message, Streamed
 from imkit.portal import Worker, portal, to_its_end
 from imkit.session import Session
 from imkit.times import to_milliseconds, wall_seconds
@@ -259,6 +259,8 @@ def _entry_of(event: Event) -> dict[str, Any] | None:
                 "seconds_after": event.seconds_after,
                 **_message_fields(event.message),
             }
+        case MessageEdited(Message(body=Streamed(), edit_count=0)):
+            return None  # the text has grown, nobody has edited it
         case MessageEdited():
             return {
                 "event": "edited",

@@ -19,7 +19,7 @@ from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound,
 from imkit.escape import for_terminal
 from imkit.events import MessageEdited, MessageRecalled, MessageReceived
 from imkit.hints import Operation, operation
-from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Text, ThreadRef
+from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Streamed, Text, ThreadRef
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds, in_words
 from imkit.wire.downlink import decode_edit_answer
@@ -71,6 +71,8 @@ def checked_body(body: object) -> Body:
     """
     if isinstance(body, str):
         body = Text(body)
+    elif isinstance(body, Streamed):
+        body = Text(body.text, ext=body.ext)
     if not isinstance(body, Body):
         raise InvalidMessage(
             f"a {type(body).__name__} cannot be sent", hint="Send a str, or a body such as imkit.Text(…)."

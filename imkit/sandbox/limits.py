@@ -51,6 +51,10 @@ class Limits:
         guesses_at_once: the most wrong passwords for one user at once, after a pause.
         guesses_in_all_per_second: the most wrong passwords in the long run.
         guesses_in_all_at_once: the most wrong passwords at once, after a pause.
+        streamed_texts_at_once: the most streamed texts that are growing.
+        streamed_bytes: the longest streamed text.
+        streamed_pause_seconds: a streamed text that does not grow for so long is given up.
+        streamed_seconds: how long a streamed text may take in all.
         log_records_per_second: the most records in the log in the long run; further ones are only counted.
         log_records_at_once: the most records in the log at once, after a pause.
         log_record_characters: the longest record; of a longer one the middle is left out.
@@ -93,6 +97,10 @@ class Limits:
     guesses_at_once: int = 20
     guesses_in_all_per_second: float = 20
     guesses_in_all_at_once: int = 500
+    streamed_texts_at_once: int = 1000
+    streamed_bytes: int = 128 * KIB
+    streamed_pause_seconds: float = 30
+    streamed_seconds: float = 30 * 60
     log_records_per_second: float = 1 / 30
     log_records_at_once: int = 250
     log_record_characters: int = 4096

@@ -23,6 +23,7 @@ from imkit.messages import (
     File,
     Image,
     Location,
+    Streamed,
     Text,
     Unknown,
     Video,
@@ -30,6 +31,7 @@ from imkit.messages import (
 from imkit.wire import schema
 from imkit.wire.enums import ContentType, SubType
 from imkit.wire.keyvalues import check_text, decode_ext, encode_ext
+from imkit.wire.streamed_texts import streamed_body
 
 # ----------------------------------------------------------------- body → Content
 
@@ -126,6 +128,7 @@ def _combine_fields(body: Combine) -> dict[str, Any]:
 # A field of `None` is left out of the Content.
 _CONTENT_ENCODERS: dict[type[Body], Callable[[Any], dict[str, Any]]] = {
     Text: lambda body: {"type": ContentType.TEXT, "text": body.text},
+    Streamed: lambda body: {"type": ContentType.TEXT, "text": body.text},
     Image: _image_fields,
     Video: _video_fields,
     Audio: lambda body: {"type": ContentType.VOICE, **_attachment_fields(body), "duration": body.duration},
@@ -160,14 +163,20 @@ def decode_content(body: Any) -> Body:
     content = body.contents[0]
     if not content.HasField("type"):
         return Unknown(content.SerializeToString(), "a content type this version does not know", ext=ext)
+    if body.HasField("stream") and content.type == ContentType.TEXT and not _is_bundle(content):
+        return streamed_body(content, body.stream, ext)
     decode = _CONTENT_DECODERS.get(content.type)
     if decode is None:
         return Unknown(content.SerializeToString(), f"content type {content.type}", ext=ext)
     return decode(content, ext)
 
 
+def _is_bundle(content: Any) -> bool:
+    return bool(content.HasField("subType") and content.subType == SubType.SUB_COMBINE)
+
+
 def _decode_text(content: Any, ext: dict[str, Any]) -> Body:
-    if not (content.HasField("subType") and content.subType == SubType.SUB_COMBINE):
+    if not _is_bundle(content):
         return Text(content.text, ext=ext)
     return Combine(
         content.title,

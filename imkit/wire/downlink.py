@@ -30,7 +30,7 @@ from imkit.events import (
     ThreadChanged,
     UserChanged,
 )
-from imkit.messages import Message, ThreadOverview, ThreadRef, Unknown
+from imkit.messages import Message, Streamed, ThreadOverview, ThreadRef, Unknown
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
 from imkit.wire import schema
@@ -39,6 +39,7 @@ from imkit.wire.enums import BodyType, MucOperation, NameSpace, StatisticsOperat
 from imkit.wire.envelope import USER_DOMAIN
 from imkit.wire.keyvalues import decode_ext
 from imkit.wire.rest_message import message_from_json, thread_ref
+from imkit.wire.streamed_texts import StreamPiece, status_of
 from imkit.wire.untrusted_json import identifier, is_id, json_object, mapping, number, objects, text, texts
 from imkit.wire.uplink import RECALL_EXT
 from imkit.wire.user_attributes import attributes_from_json
@@ -91,10 +92,11 @@ def parse_meta(data: bytes) -> Any:
         return None
 
 
-def decode_meta(data: bytes, meta: Any = None) -> Event | tuple[Event, ...] | Kicked | None:
+def decode_meta(data: bytes, meta: Any = None) -> Event | tuple[Event, ...] | StreamPiece | Kicked | None:
     """Return what one Meta reports: an event, the end of this login, or `None` if the Meta reports neither.
 
-    A notice of reactions or of read receipts can report several events; it gives a tuple.
+    A notice of reactions or of read receipts can report several events; it gives a tuple. A piece of a streamed text
+    is an event only together with the pieces before it.
 
     A Meta that cannot be decoded becomes a `MessageReceived` whose body is `Unknown` and keeps the bytes, so that the
     Metas before and after it are not lost.
@@ -110,7 +112,7 @@ def decode_meta(data: bytes, meta: Any = None) -> Event | tuple[Event, ...] | Ki
         return MessageReceived(_undecoded_message(data, type(error).__name__))
 
 
-def _decode(meta: Any) -> Event | tuple[Event, ...] | Kicked | None:
+def _decode(meta: Any) -> Event | tuple[Event, ...] | StreamPiece | Kicked | None:
     namespace = meta.ns if meta.HasField("ns") else None
     if namespace == _CHAT:
         return _decode_chat(meta)
@@ -123,7 +125,7 @@ def _decode(meta: Any) -> Event | tuple[Event, ...] | Kicked | None:
     return None
 
 
-def _decode_chat(meta: Any) -> Event | None:
+def _decode_chat(meta: Any) -> Event | StreamPiece | None:
     try:
         body = schema.MessageBody.FromString(meta.payload)
     except (DecodeError, UnicodeDecodeError):
@@ -134,7 +136,11 @@ def _decode_chat(meta: Any) -> Event | None:
     if kind == _EDIT:
         return _decode_edit(meta, body)
     if kind in CHATS:
-        return MessageReceived(_message(meta, body))
+        message = _message(meta, body)
+        if isinstance(message.body, Streamed):
+            at = from_milliseconds(meta.timestamp)
+            return StreamPiece(message, body.stream.streamSeq, status_of(body.stream), at)
+        return MessageReceived(message)
     if kind == BodyType.CHANNEL_ACK:
         return _decode_channel_ack(meta, body)
     if kind is None:

@@ -182,7 +182,7 @@ class StreamStatus(IntEnum):
     The five values of SDK 5. The schema of SDK 4.21.1 has only four and numbers them from 0, but its code compares the
     numbers with these five.
 
-    Source: docs/protocol.md#sdk-5-fields.
+    Source: docs/protocol.md#streamed-texts.
     """
 
     STREAM_START = 0

@@ -25,6 +25,7 @@ from imkit.wire.downlink import Kicked, decode_meta, parse_meta
 from imkit.wire.enums import FrameCommand, NameSpace, StatusCode
 from imkit.wire.envelope import Dialect, Envelope, Identity
 from imkit.wire.refusals import login_refused
+from imkit.wire.streamed_texts import StreamedTexts, StreamPiece
 from imkit.wire.untrusted_json import json_object, number
 
 logger = logger_of_untrusted("imkit.wire")
@@ -169,6 +170,7 @@ class ClientProtocol:
         self._socket = _SocketState("", "")
         self._previous_login_time: int | None = _FAR_FUTURE
         self._service_clock: tuple[int, float] | None = None  # the time that the service told last, in ms; `now` then
+        self._streamed = StreamedTexts()
         self._delivered: dict[tuple[int, int], None] = {}  # (namespace, id) of each Meta, the oldest first
 
     # ------------------------------------------------------------------ uplink
@@ -408,19 +410,28 @@ class ClientProtocol:
         size_bytes = 0
         for data in metas:
             meta = parse_meta(data)
-            if not self._remember_if_new(meta, data):
+            if not self._remember_if_new(meta, data) and not self._may_be_next_piece(meta):
                 continue
             decoded = decode_meta(data, meta)
-            if isinstance(decoded, Kicked):
+            if isinstance(decoded, StreamPiece):
+                grown = self._streamed.take(decoded)
+                events += grown
+                size_bytes += len(data) + sum(len(event.message.text or "") for event in grown)
+            elif isinstance(decoded, Kicked):
                 outputs.append(decoded)
             elif decoded is not None:
                 events += decoded if isinstance(decoded, tuple) else (decoded,)
                 size_bytes += len(data)
             if isinstance(decoded, MessageRecalled):  # a later page must not deliver the recalled message
                 self._remember((NameSpace.CHAT, int(decoded.message_id)))
+                self._streamed.give_up(decoded.message_id)
         if events:
             outputs.insert(0, Deliver(events, size_bytes))
         return outputs
+
+    def _may_be_next_piece(self, meta: Any) -> bool:
+        """Whether a Meta whose id came before may be one more piece of a streamed text."""
+        return meta is not None and meta.ns == NameSpace.CHAT and self._streamed.is_growing(meta.id)
 
     def _remember_if_new(self, meta: Any, data: bytes) -> bool:
         if meta is not None and not meta.id:

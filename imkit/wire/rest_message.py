@@ -19,6 +19,7 @@ from imkit.messages import (
     Image,
     Location,
     Message,
+    Streamed,
     Text,
     ThreadRef,
     Unknown,
@@ -26,6 +27,8 @@ from imkit.messages import (
 )
 from imkit.times import from_milliseconds
 from imkit.wire.untrusted_json import decimal, identifier, json_object, mapping, number, plain, text
+
+_COMPLETE = ("stream_start_completed", "stream_completed", "stream_full")
 
 
 def message_from_json(data: object) -> Message | None:
@@ -51,12 +54,12 @@ def message_from_json(data: object) -> Message | None:
         sender=sender,
         to=to,
         time=from_milliseconds(number(data, "timestamp")),
-        body=_body_from_json(body, plain(mapping(payload, "ext"))),
+        body=_body_from_json(body, plain(mapping(payload, "ext")), mapping(payload, "stream")),
         thread=thread_ref(marks, to),
     )
 
 
-def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any]) -> Body:
+def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any], stream: Mapping[str, Any]) -> Body:
     kind = text(body, "type")
     attachment: dict[str, Any] = {
         "url": text(body, "url") or None,
@@ -69,6 +72,16 @@ def _body_from_json(body: Mapping[str, Any], ext: Mapping[str, Any]) -> Body:
         level = number(body, "combineLevel") or 1
         texts: dict[str, Any] = {"summary": text(body, "summary"), "fallback": text(body, "msg")}
         return Combine(text(body, "title"), **texts, level=level, **attachment)
+    if kind == "txt" and body.get("subType") == "sub_stream":
+        status, error = text(stream, "stream_status"), number(stream, "stream_error")
+        return Streamed(
+            text(body, "msg"),
+            complete=status in _COMPLETE or error != 0,
+            kind=text(stream, "stream_type"),
+            finish_reason=number(stream, "stream_finish_reason") if "stream_finish_reason" in stream else None,
+            error=error,
+            ext=ext,
+        )
     if kind == "txt":
         return Text(text(body, "msg"), ext=ext)
     if kind == "img":

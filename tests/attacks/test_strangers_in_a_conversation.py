@@ -65,6 +65,9 @@ ROUTES: dict[str, Asked] = {
     f"GET {APP}/threads/user/{{user}}": Asked(),
     f"GET {APP}/threads/chatgroups/{{group}}/user/{{user}}": Asked(),
     f"GET {APP}/threads/chatgroups/{{group}}": Asked(),
+    # Streamed texts: only the app's own token.
+    f"POST {APP}/stream_message/user": Asked({"from": "{user}", "to": "{me}", "body": {"msg": "x", "seq": 0}}),
+    f"POST {APP}/stream_message/chatgroup": Asked({"from": "{user}", "to": "{group}", "body": {"msg": "x", "seq": 0}}),
     # Groups. {id} is Alice's group.
     f"POST {APP}/chatgroups": Asked({"owner": "{user}", "groupname": "mine", "members": ["{me}"]}),
     f"GET {APP}/chatgroups/{{id}}": Asked(),

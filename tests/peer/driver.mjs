@@ -15,7 +15,7 @@ import { enterBrowserWorld, Request } from './browser_world.mjs';
 import { enterMiniProgramWorld } from './mini_program_world.mjs';
 
 const EVENTS = [
-  'onTextMessage', 'onImageMessage', 'onAudioMessage', 'onVideoMessage', 'onFileMessage', 'onLocationMessage',
+  'onTextMessage', 'onStreamMessage', 'onImageMessage', 'onAudioMessage', 'onVideoMessage', 'onFileMessage', 'onLocationMessage',
   'onCmdMessage', 'onCustomMessage', 'onCombineMessage', 'onRecallMessage', 'onModifiedMessage', 'onReadMessage',
   'onReactionChange', 'onChannelMessage', 'onChatThreadChange', 'onGroupEvent', 'onMultiDeviceEvent', 'onConnected',
   'onDisconnected', 'onReconnecting', 'onMessagePinEvent',

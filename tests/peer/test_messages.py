@@ -8,6 +8,7 @@ import pytest
 from imkit.sandbox.process import Sandbox
 from tests.peer.conftest import Login, TeaGroup, make_tea_group
 from tests.peer.peer import Peer, SdkError
+from tests.peer.test_delivery import app_token, ask
 from tests.sandbox.server.raw_client import Server
 
 pytestmark = pytest.mark.peer
@@ -214,3 +215,29 @@ def test_edit(tea: TeaGroup) -> None:
     assert (kept["id"], kept["msg"]) == (sent, "Dong Ding")
     with pytest.raises(SdkError):
         tea.bob.call("modify", sent, {**better, "msg": "Tie Guanyin"})
+
+
+def test_streamed_texts(own_tea: TeaGroup, sandbox: Server) -> None:
+    tea = own_tea
+    tea.alice.close()  # the SDK has one cache of pieces for all connections of a process: only one of them hears
+
+    def say(text: str, number: int, **body: object) -> str:
+        fields = {"msg": text, "seq": number, "type": "markdown", **body}
+        wanted = {"from": tea.carol.user, "to": tea.thread, "body": fields, "ext": {"cups": 2}}
+        found: str = ask(sandbox, "POST", "/stream_message/chatgroup", wanted, token)["data"]["msgId"]
+        return found
+
+    token = app_token(sandbox)
+    message = say("Dong", 0)
+    begun = tea.bob.wait("onStreamMessage", id=message, msg="Dong")
+    assert (begun["from"], begun["chatThread"], begun["ext"]) == (tea.carol.user, mark(tea), {"cups": 2})
+    assert (begun["stream"]["status"], begun["stream"]["customType"]) == (0, "markdown")
+    say(" Ding", 1, msgId=message)
+    say("!", 2, msgId=message, finish=True, finishReason=1)
+    ended = tea.bob.wait("onStreamMessage", id=message, msg="Dong Ding!")
+    assert (ended["stream"]["status"], ended["stream"]["text"], ended["stream"]["finishReason"]) == (3, "!", 1)
+    asked = {"targetId": tea.thread, "chatType": "groupChat", "pageSize": 20}
+    (kept,) = tea.bob.call("getHistoryMessages", asked)["messages"]
+    assert (kept["id"], kept["type"], kept["msg"]) == (message, "txt", "Dong Ding!")
+    tea.bob.wait("onChatThreadChange", lambda told: told.get("lastMessage", {}).get("msg") == "Dong Ding!")
+    assert [told["msg"] for told in tea.bob.seen("onStreamMessage")] == ["Dong", "Dong Ding", "Dong Ding!"]

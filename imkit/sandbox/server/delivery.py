@@ -193,6 +193,10 @@ class Delivery:
 
     # ---------------------------------------------------------------- items to users
 
+    def is_online(self, user: str) -> bool:
+        """Return whether a user has a device online."""
+        return bool(self._online.get(user))
+
     def deliver(
         self,
         users: Iterable[str],

@@ -35,6 +35,7 @@ from imkit.sandbox.server.reports import Reports
 from imkit.sandbox.server.request_body import is_form, is_json, read_body
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_user
 from imkit.sandbox.server.store import Store, now_ms
+from imkit.sandbox.server.streamed_texts import StreamedTexts
 from imkit.sandbox.server.uplink import Uplink
 from imkit.sandbox.server.users import Token, User, Users, user_id
 from imkit.wire.enums import StatisticsOperation
@@ -65,6 +66,7 @@ class Backend:
     reactions: Reactions
     pins: Pins
     reports: Reports
+    streamed: StreamedTexts
 
 
 Handler = Callable[[Backend, Call], dict[str, Any]]

@@ -12,7 +12,7 @@ from typing import Any
 from imkit.sandbox.server.message_record import is_bundle
 from imkit.sandbox.server.notices import compact
 from imkit.wire import schema
-from imkit.wire.enums import ContentType
+from imkit.wire.enums import ContentType, SubType
 from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.keyvalues import decode_ext
 from imkit.wire.untrusted_json import is_deep
@@ -62,6 +62,8 @@ def message_json(meta: Any, body: Any, sender: str) -> dict[str, Any]:
         "ext": _plain_ext(body.ext) if body.ext else {},
         "bodies": [_body(content) for content in body.contents[:1]],
     }
+    if body.HasField("stream"):
+        payload["stream"] = _stream(body.stream)
     if body.meta:
         payload["meta"] = json.loads(body.meta)
     return {
@@ -71,6 +73,14 @@ def message_json(meta: Any, body: Any, sender: str) -> dict[str, Any]:
         "to": f"{target}@{meta.to.domain}",
         "payload": payload,
     }
+
+
+def _stream(stream: Any) -> dict[str, Any]:
+    """Return what SDK 4 reads of a streamed text beside its body."""
+    found = {"stream_type": stream.streamType, "stream_status": "stream_full", "stream_error": stream.streamError}
+    if stream.HasField("streamFinishReason"):
+        found["stream_finish_reason"] = stream.streamFinishReason
+    return found
 
 
 def _plain_ext(items: Any) -> dict[str, Any]:
@@ -93,6 +103,8 @@ def _body(content: Any) -> dict[str, Any]:
                 "secret": content.secretKey,
                 "combineLevel": content.combineLevel,
             }
+        if content.HasField("subType") and content.subType == SubType.SUB_STREAM:
+            return {"type": "txt", "msg": content.text, "subType": "sub_stream"}
         return {"type": "txt", "msg": content.text}
     if kind in _MEDIA:
         return _media(content, _MEDIA[kind])

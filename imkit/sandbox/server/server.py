@@ -33,6 +33,7 @@ from imkit.sandbox.server import (
     rest_receipts,
     rest_reports,
     rest_settings,
+    rest_streamed_texts,
     rest_threads,
     rest_user_attributes,
 )
@@ -50,6 +51,7 @@ from imkit.sandbox.server.reactions import Reactions
 from imkit.sandbox.server.reports import Reports
 from imkit.sandbox.server.rest_replies import RestError
 from imkit.sandbox.server.store import Store
+from imkit.sandbox.server.streamed_texts import StreamedTexts
 from imkit.sandbox.server.sync_socket import SyncSocket, WithoutTokens, token_in
 from imkit.sandbox.server.tcp_connections import HttpConnection, SocketConnection, sweep
 from imkit.sandbox.server.uplink import Uplink
@@ -83,6 +85,7 @@ class Application:
             *(options, store, users, groups, record, delivery, uplink, self.msync, quotas, conversations, reactions),
             pins=Pins(store),
             reports=Reports(store),
+            streamed=StreamedTexts(options.limits, store, record, queues, delivery, groups, conversations, uplink),
         )
         self._sync = SyncSocket(options, store, users, groups, record, conversations)
         self.limits = options.limits
@@ -94,6 +97,7 @@ class Application:
             *rest_receipts.routes(self.backend),
             *rest_threads.routes(self.backend),
             *rest_conversations.routes(self.backend),
+            *rest_streamed_texts.routes(self.backend),
             *rest.routes(self.backend),
             *rest_groups.routes(self.backend),
             *rest_settings.routes(self.backend),
@@ -107,6 +111,12 @@ class Application:
         rest_app = Starlette(routes=self.routes, exception_handlers=dict.fromkeys(failures, rest.json_error))
         rest_app.router.redirect_slashes = False  # it would lead to whatever the Host header names
         self._rest = Middleware(rest_app, options, faults)
+
+    def give_up_streamed_texts(self) -> None:
+        """Give up the streamed texts that do not go on."""
+        if self.backend.streamed.count:
+            with self.backend.delivery.unit():
+                self.backend.streamed.give_up_overdue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket or one request."""
@@ -247,6 +257,7 @@ class Server:
     async def _housekeeping(self) -> None:
         while True:
             self.application.msync.close_idle()
+            self.application.give_up_streamed_texts()
             sweep(self._server.server_state.connections, self.application.limits, time.monotonic())
             if self.application.msync.connections:
                 self.application.last_call = time.monotonic()

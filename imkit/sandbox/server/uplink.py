@@ -51,7 +51,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
     """The conversation that a Meta goes to.
 
     Attributes:
@@ -119,6 +119,7 @@ class Uplink:
             raise SendRefused(StatusCode.PERMISSION_DENIED, "Sorry, data is too large")
         self._quotas.check_send(device.user)
         body = schema.MessageBody.FromString(meta.payload)
+        body.ClearField("stream")  # only an app server may stream a text
         target = self._target(device.user, meta.to, speaks=body.type not in _ACKS)
         if body.type == BodyType.RECALL:
             return self._recall(device, meta, body, target)
@@ -132,13 +133,13 @@ class Uplink:
 
     # ---------------------------------------------------------------- steps that all kinds share
 
-    def _target(self, sender: str, to: Any, *, speaks: bool = True) -> _Target:
+    def _target(self, sender: str, to: Any, *, speaks: bool = True) -> Target:
         """Return the conversation that a JID names, if the sender is in it and, if it `speaks`, may send to it."""
         name = to.name.lower()
         if to.domain and to.domain != GROUP_DOMAIN:
             if not self._users.exists(name):
                 raise SendRefused(StatusCode.FAIL, f"username {name[:64]} doesn't exist!")
-            return _Target(direct_conversation(sender, name), (sender, name), user_queue(sender), user_queue(name))
+            return Target(direct_conversation(sender, name), (sender, name), user_queue(sender), user_queue(name))
         thread = self._groups.thread(name)
         group = self._groups.group(thread.group_id if thread else name)
         if group is None:
@@ -149,12 +150,21 @@ class Uplink:
             permissions.check_is_in(self._groups, sender, name)
         return self._group_target(name, thread, group.id)
 
-    def _group_target(self, conversation: str, thread: Thread | None, group_id: str) -> _Target:
+    def _group_target(self, conversation: str, thread: Thread | None, group_id: str) -> Target:
         queue = conversation_queue(conversation)
-        return _Target(conversation, self._groups.members(conversation), queue, queue, thread, group_id)
+        return Target(conversation, self._groups.members(conversation), queue, queue, thread, group_id)
 
-    def _make_downlink(
-        self, user: str, resource: str, meta: Any, body: Any, target: _Target, edit_mark: dict[str, Any] | None = None
+    def target_for_app(self, sender: str, name: str, *, is_user: bool) -> Target | None:
+        """Return where the app sends a message of a user; `None` if there is no such group or thread."""
+        name = name.lower()
+        if is_user:
+            return Target(direct_conversation(sender, name), (sender, name), user_queue(sender), user_queue(name))
+        thread = self._groups.thread(name)
+        group = self._groups.group(thread.group_id if thread else name)
+        return self._group_target(name, thread, group.id) if group is not None else None
+
+    def make_downlink(
+        self, user: str, resource: str, meta: Any, body: Any, target: Target, edit_mark: dict[str, Any] | None = None
     ) -> int:
         """Turn an uplink Meta, in place, into the one that receivers get; return its new id.
 
@@ -183,7 +193,7 @@ class Uplink:
         meta.payload = body.SerializeToString()
         return item
 
-    def _deliver(self, device: Device, target: _Target, item: int, users: Collection[str], route: RouteType) -> None:
+    def _deliver(self, device: Device, target: Target, item: int, users: Collection[str], route: RouteType) -> None:
         """Deliver an item of a device to users of its target, and to the sender's other devices."""
         online_only = route == RouteType.ROUTE_ONLINE
         origin = (device.user, device.resource)
@@ -194,7 +204,7 @@ class Uplink:
         self._delivery.deliver(others, target.queue, item, online_only=online_only)
         self._delivery.deliver([device.user], target.own_queue, item, origin=origin)
 
-    def _find(self, message: int, target: _Target) -> StoredMessage:
+    def _find(self, message: int, target: Target) -> StoredMessage:
         """Return a message of the target."""
         stored = self._record.find(message)
         if stored is None or stored.conversation != target.conversation:
@@ -203,7 +213,7 @@ class Uplink:
 
     # ---------------------------------------------------------------- messages
 
-    def _message(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
+    def _message(self, device: Device, meta: Any, body: Any, target: Target) -> Accepted:
         route = meta.routetype
         users: Collection[str] = target.members
         if route == RouteType.ROUTE_DIRECT:
@@ -211,7 +221,7 @@ class Uplink:
             users = [user for user in target.members if user in directed]
         kind = kind_of(body.contents[0]) if body.contents else "txt"
         is_stored = route == RouteType.ROUTE_ALL and kind != "cmd"
-        item = self._make_downlink(device.user, device.resource, meta, body, target)
+        item = self.make_downlink(device.user, device.resource, meta, body, target)
         serialized = meta.SerializeToString()
         last = message_json(meta, body, device.user) if is_stored and target.thread else None
         # Everything is built. From here on only the store can fail.
@@ -229,13 +239,13 @@ class Uplink:
 
     # ---------------------------------------------------------------- recalls
 
-    def _recall(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
+    def _recall(self, device: Device, meta: Any, body: Any, target: Target) -> Accepted:
         permissions.check_recall_enabled(self._options)
         stored = self._find(body.ackMessageId, target)
         permissions.check_may_recall(
             self._options, self._groups, device.user, stored, target.group_id, self._store.clock()
         )
-        item = self._make_downlink(device.user, device.resource, meta, body, target)
+        item = self.make_downlink(device.user, device.resource, meta, body, target)
         self._withdraw(stored, target)
         self._queues.keep_unstored(item, meta.SerializeToString())
         self._deliver(device, target, item, target.members, RouteType.ROUTE_ALL)
@@ -267,13 +277,13 @@ class Uplink:
         jid = schema.JID(name=conversation, domain=GROUP_DOMAIN)
         body = schema.MessageBody(type=BodyType.RECALL, to=jid, ackMessageId=message)
         meta = schema.Meta(to=jid)
-        item = self._make_downlink(operator, "", meta, body, target)
+        item = self.make_downlink(operator, "", meta, body, target)
         self._withdraw(stored, target)
         self._delivery.deliver_unstored(meta.SerializeToString(), item, target.members, target.queue)
         if thread is not None:
             self._delivery.tell_message_count(thread, operator)
 
-    def _withdraw(self, stored: StoredMessage, target: _Target) -> None:
+    def _withdraw(self, stored: StoredMessage, target: Target) -> None:
         """Remove a recalled message from the history and from the queues of those who have not received it.
 
         Its files go too, unless another message holds them, or another user has uploaded them: nobody may delete the
@@ -288,7 +298,7 @@ class Uplink:
 
     # ---------------------------------------------------------------- edits
 
-    def _edit(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
+    def _edit(self, device: Device, meta: Any, body: Any, target: Target) -> Accepted:
         stored = self._find(body.editMessageId, target)
         permissions.check_may_edit(self._groups, device.user, stored, target.group_id)
         mark = edit_mark_object(
@@ -301,7 +311,7 @@ class Uplink:
         if not (body.contents and body.contents[0].ByteSize()):  # SDK 5 drops an edit without a content
             del body.contents[:]
             body.contents.extend(contents)
-        item = self._make_downlink(device.user, device.resource, meta, body, target, mark)
+        item = self.make_downlink(device.user, device.resource, meta, body, target, mark)
         self._record.replace(stored.id, stored.edits + 1, edited)
         self._queues.keep_unstored(item, meta.SerializeToString())
         self._deliver(device, target, item, target.members, RouteType.ROUTE_ALL)
@@ -311,9 +321,7 @@ class Uplink:
             self._delivery.tell_thread_changed(target.thread, "update_msg", device.user, last)
         return Accepted(item, meta.timestamp, mark)
 
-    def _edited_meta(
-        self, stored: StoredMessage, edit: Any, mark: dict[str, Any], target: _Target
-    ) -> tuple[bytes, Any]:
+    def _edited_meta(self, stored: StoredMessage, edit: Any, mark: dict[str, Any], target: Target) -> tuple[bytes, Any]:
         """Return the Meta of a message as it is after an edit, and its contents."""
         meta = schema.Meta.FromString(stored.meta)
         body = schema.MessageBody.FromString(meta.payload)
@@ -335,6 +343,7 @@ class Uplink:
         if edit.contents and edit.contents[0].ByteSize():
             if is_editable and edit.contents[0].type == kind:
                 original.contents[0].CopyFrom(edit.contents[0])
+                original.ClearField("stream")
             elif is_editable or edit.editScope != EditScope.BODY_AND_EXT:
                 raise SendRefused(StatusCode.FAIL, "Sorry, format is incorrect")
         if edit.editScope == EditScope.BODY_AND_EXT:
@@ -351,7 +360,7 @@ class Uplink:
 
     # ---------------------------------------------------------------- read acks
 
-    def _ack(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
+    def _ack(self, device: Device, meta: Any, body: Any, target: Target) -> Accepted:
         """Tell the senders of messages that this user has read or received them.
 
         SDK 5 acknowledges several messages at once. SDK 4 reads one id from a receipt, so each message gets a receipt
@@ -383,13 +392,13 @@ class Uplink:
                 # SDK 5 looks for this key. SDK 4 reads the first entry, whatever its key.
                 counts = compact({str(message): count})
                 body.ext.add(key="group_ack_count", type=ValueType.JSON_STRING, stringValue=counts)
-            item = self._make_downlink(device.user, device.resource, meta, body, target)
+            item = self.make_downlink(device.user, device.resource, meta, body, target)
             self._delivery.deliver_unstored(
                 meta.SerializeToString(), item, users, target.queue, origin=(device.user, device.resource)
             )
         return Accepted(item, meta.timestamp)
 
-    def _channel_ack(self, device: Device, meta: Any, body: Any, target: _Target) -> Accepted:
+    def _channel_ack(self, device: Device, meta: Any, body: Any, target: Target) -> Accepted:
         """Clear the unread count of a conversation, or of all; tell the user's other devices.
 
         In a one-to-one conversation the other user learns it too, unless the ack says that it must not.
@@ -397,7 +406,7 @@ class Uplink:
         Source: docs/protocol.md#unread-counts.
         """
         of_all = body.clearAllUnreadMessageCount
-        item = self._make_downlink(device.user, device.resource, meta, body, target)
+        item = self.make_downlink(device.user, device.resource, meta, body, target)
         if of_all:
             self._conversations.advance_all(device.user, read_to=item)
         else:
@@ -411,6 +420,6 @@ class Uplink:
         return Accepted(item, meta.timestamp)
 
 
-def _thread_mark_of(target: _Target) -> dict[str, Any]:
+def _thread_mark_of(target: Target) -> dict[str, Any]:
     thread = target.thread
     return {} if thread is None else thread_mark_object(thread.parent_id, thread.group_id, thread.name)
