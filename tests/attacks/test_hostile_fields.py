@@ -342,12 +342,12 @@ def test_members_messages_cost_only_themselves(sandbox: Sandbox, tmp_path: Path)
         assert attachments["message_id"].tolist() == [good.id]
         with pytest.raises(imkit.InvalidMessage, match="not a URL"):
             alice.download(broken, tmp_path)
+        assert alice.download(good, tmp_path).read_bytes() == b"leaves"
         for message in messages:
             use(alice, message, tmp_path / "downloads")
             harmless(partial(alice.edit, message, "x"))
             harmless(partial(alice.recall, message))
             harmless(partial(thread.send, message.body))
-        assert alice.download(good, tmp_path).read_bytes() == b"leaves"
         list(alice.threads()), list(alice.groups()), thread.last_message()
         close_everything()
 

@@ -105,6 +105,14 @@ def test_people_quote_and_mention_each_other(frame: pd.DataFrame) -> None:
     assert frame.text[mentions.index].str.startswith("@").all()
 
 
+def test_all_but_one_have_a_nickname(reader: imkit.Session, frame: pd.DataFrame) -> None:
+    known = reader.users([person.user for person in PEOPLE])
+    assert {user.id for user in known.values() if user.nickname is None} == {FACTS.without_nickname}
+    assert known[FACTS.quickest_replier].nickname == "林晓梅"
+    named = frame.im.named(reader)
+    assert set(named.sender[named.sender_name.isna()]) == {FACTS.without_nickname}
+
+
 def test_ids_contain_their_time(frame: pd.DataFrame) -> None:
     times = frame.time.astype("datetime64[ms, UTC]").astype("int64")
     assert (frame.message_id.astype("int64").map(id_time) == times).all()

@@ -60,7 +60,10 @@ def fill(
         password = draw_password(store)
         for user, name in ((READER, READER_NAME), *((person.user, person.name) for person in PEOPLE)):
             if not users.exists(user):
-                users.register(user, password, "" if user == FACTS.without_nickname else name)
+                nickname = "" if user == FACTS.without_nickname else name
+                users.register(user, password, nickname)
+                if nickname:
+                    users.set_attributes(user, {"nickname": nickname})
         for group in groups:
             _add_group(store, group)
         for thread in threads:
