@@ -432,6 +432,7 @@ class Message:
         reactions: the reactions (回应) as the service reports them: objects with `reaction`, `count` and `userList`.
         translations: translations of the text, as the service reports them.
         resource: the device that it was sent from.
+        env: the sender's word for the app's callbacks (`webhookEnv` of SDK 5), or an empty text.
         chat: ``"group"`` (groups and threads), ``"user"`` or ``"room"`` (the service's word for a chat room, 聊天室).
         overview: on a parent message read from the group's history: the thread that hangs on it.
 
@@ -453,6 +454,7 @@ class Message:
     reactions: Sequence[Mapping[str, Any]] = ()
     translations: Sequence[Mapping[str, Any]] = ()
     resource: str = ""
+    env: str = ""
     chat: Literal["group", "user", "room"] = "group"
     overview: ThreadOverview | None = None
 

@@ -321,6 +321,7 @@ def _message(meta: Any, body: Any) -> Message:
         reactions=marks.reactions,
         translations=marks.translations,
         resource=getattr(meta, "from").clientResource,
+        env=meta.env,
         chat=CHATS.get(body.type, "group"),
         overview=marks.overview,
     )

@@ -11,6 +11,7 @@ import pytest
 
 from imkit.sandbox.process import Sandbox
 from imkit.wire import schema
+from imkit.wire.downlink import decode_roamed
 from imkit.wire.envelope import USER_DOMAIN
 from tests.people import new_name
 from tests.sandbox.server.raw_client import (
@@ -282,3 +283,28 @@ def test_read_acks_in_a_one_to_one_conversation(tea: TeaGroup) -> None:
     ack = schema.MessageBody(type=4, ackMessageIds=sent, ext=[forged])
     tea.bob.send(tea.alice.user, ack, domain=USER_DOMAIN)
     assert {message: len(ext) for message, ext in receipts_of(tea.alice).items()} == dict.fromkeys(sent, 0)
+
+
+def test_what_the_sandbox_does_not_know_passes_through(tea: TeaGroup) -> None:
+    text = schema.Content(type=0, text="new fields", imageType=2)
+    body = schema.MessageBody(
+        type=2,
+        contents=[text],
+        userInfoUpdateTime=14,
+        namecardUpdateTime=15,
+        sendToPeer=True,
+        ackMessageIds=[7, 2**64 - 1],
+        clearAllUnreadMessageCount=True,
+    )
+    body.MergeFromString(b"\xa2\x06\x05later")  # field 100
+    sent = tea.alice.send(tea.thread, body, env="staging")
+    delivered = tea.bob.until(lambda meta: meta.id == sent)
+    for found in (delivered, *(meta for meta in history(tea) if meta.id == sent)):
+        assert found.env == "staging"
+        kept = schema.MessageBody.FromString(found.payload)
+        assert (kept.userInfoUpdateTime, kept.namecardUpdateTime, kept.sendToPeer) == (14, 15, True)
+        assert (list(kept.ackMessageIds), kept.clearAllUnreadMessageCount) == ([7, 2**64 - 1], True)
+        assert (kept.contents[0].imageType, b"later" in found.payload) == (2, True)
+        message = decode_roamed(found.SerializeToString())
+        assert message is not None
+        assert (message.text, message.env) == ("new fields", "staging")
