@@ -1,6 +1,7 @@
 """Redaction: secrets are hidden in JSON and in URLs; everything else stays."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -24,6 +25,18 @@ def test_a_value_under_a_secrets_name_is_hidden_whole(key: str, secret: object) 
 @pytest.mark.parametrize("empty", [None, "", 0])
 def test_an_empty_secret_is_shown_as_empty(empty: object) -> None:
     assert redacted({"token": empty}) == {"token": empty}
+
+
+def test_a_secret_in_a_json_text_is_hidden() -> None:
+    """The lists of conversations and of pinned messages have the payload of a message as text."""
+    bodies = '"bodies": [{"type": "file", "secret": "hunter2"}], "half": "\\ud800", "sum": 1e999'
+    for text in (f"{{{bodies}}}", f" [{{{bodies}}}]"):
+        hidden = redacted({"message": {"payload": text}})["message"]["payload"]
+        assert "hunter2" not in hidden
+        assert json.loads(hidden) is not None
+        hidden.encode()
+    for text in ('{"secret": "cut off', "{not JSON}", '{"user": "alice",  "n": 1.50}', "[" * 100_000):
+        assert redacted([text]) == [text]
 
 
 @given(value=PLAIN)
