@@ -119,7 +119,8 @@ def bad_request(description: str, error: str = "illegal_argument") -> RestError:
 
 def message_number(message_id: object) -> int:
     """Return a message id of a request as a number; 0, which no message has, for what is not an id."""
-    return int(message_id) if isinstance(message_id, str) and re.fullmatch("[0-9]{1,19}", message_id) else 0
+    number = int(message_id) if isinstance(message_id, str) and re.fullmatch("[0-9]{1,19}", message_id) else 0
+    return number if number < 2**63 else 0  # the store has no larger numbers
 
 
 def success(app_key: str, method: str, path: str, started: int, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +229,8 @@ def parse_body(raw: bytes, *, lists: bool = False) -> Any:
     if not raw:
         return {}
     try:
-        body = json.loads(raw, parse_constant=_refuse_number, parse_float=_finite_float)
+        # From bytes, Python would also read half of a surrogate pair, and other encodings than UTF-8.
+        body = json.loads(raw.decode(), parse_constant=_refuse_number, parse_float=_finite_float)
         if b"\\u" in raw:
             json.dumps(body, ensure_ascii=False).encode()  # fails on half of a surrogate pair: no store can hold it
     except (ValueError, RecursionError):

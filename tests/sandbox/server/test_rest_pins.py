@@ -68,9 +68,10 @@ def test_only_members_and_only_messages_of_the_conversation(tea: TeaGroup, sandb
     alice.refused(**ask(alice, "POST", tea.group, 2**62), status=403, code=91102)
     mine = mallory.api.group()
     mallory.api.refused(**ask(mallory.api, "POST", mine, in_thread), status=403, code=91102)
-    for wrong in ("", "x", "-1", "1" * 20, "１"):
-        reply = alice.refused(**ask(alice, "POST", tea.group, wrong), status=400)
-        assert reply["error_description"] == "param pin_msg_id illegal, please check it!"
+    for wrong in ("", "x", "-1", "1" * 20, "9" * 19, "１"):
+        for method in ("POST", "DELETE"):
+            reply = alice.refused(**ask(alice, method, tea.group, wrong), status=400)
+            assert reply["error_description"] == "param pin_msg_id illegal, please check it!"
     for kind in ("chat", "chatroom", None, ["groupchat"]):
         alice.refused(**ask(alice, "POST", tea.bob.user, in_thread, kind), status=403, code=15002)
     nowhere: object

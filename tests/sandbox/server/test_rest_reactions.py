@@ -108,6 +108,8 @@ def test_lists_and_history_show_three_users_and_the_detail_all(tea: TeaGroup, sa
             found += data["userList"]
             cursor = data["cursor"]
         assert found == [*users, tea.carol.user]
+        huge = {"msgId": tea.parent, "message": "🍵", after: "9" * 19}
+        tea.bob.api.ok("GET", f"/reaction/user/{tea.bob.user}/detail", params=huge)
 
 
 def test_an_edit_keeps_reactions_and_a_recall_removes_them(tea: TeaGroup) -> None:
