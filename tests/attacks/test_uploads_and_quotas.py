@@ -274,6 +274,16 @@ def test_a_full_store_takes_nothing_new_and_stays_readable(tmp_path: Path) -> No
         app.refused("POST", f"/chatgroups/{group}/invite", 507, json=members)
         app.refused("POST", f"/chatgroups/{group}/apply", 507, json={"username": "bob"})
         app.refused("PUT", f"/chatgroups/{group}", 507, json={"groupname": "more notices"})
+        app.refused("POST", f"/chatgroups/{group}/admin", 507, json={"newadmin": "alice"})
+        app.refused("DELETE", f"/chatgroups/{group}/admin/alice", 507)
+        # Alice can do these again and again, and each time the store would take a notice to her other devices.
+        view, channel = "/sdk/user/alice", {"to": group, "type": "groupchat", "channel": group}
+        alice.api.refused("DELETE", f"{view}/user_channel/top", 507, params=channel)
+        marked = {"mark": "mark_1", "targets": [channel]}
+        alice.api.refused("DELETE", f"{view}/user_channels/mark", 507, json=marked)
+        alice.api.refused("DELETE", "/user/alice/user_channel", 507, json=channel)
+        earlier = {"groupId": group, "delTime": 5}
+        alice.api.refused("DELETE", "/sdk/message/roaming/group/user/alice/time", 507, params=earlier)
         alice.leave()
         assert Device(server, "alice", "tablet").provision.status.errorCode == 0
 
