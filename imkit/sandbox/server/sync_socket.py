@@ -1,6 +1,6 @@
 """SDK 5's second socket, `/ws?token=…`: it asks for the lists of conversations, groups and contacts, and is closed.
 
-The token is in the URL. So this module never logs a URL, and `WithoutTokens` keeps URLs of this socket out of the log
+The token is in the URL. So this module never logs a URL, and `WithoutTokens` keeps the queries of URLs out of the log
 of the WebSocket library.
 
 Source: docs/protocol.md#sdk-5-second-socket.
@@ -30,7 +30,7 @@ from imkit.sandbox.server.msync import refuse_socket
 from imkit.sandbox.server.store import Store, id_time
 from imkit.sandbox.server.sync_schema import MessageType, SyncError
 from imkit.sandbox.server.tcp_connections import most_waiting
-from imkit.sandbox.server.users import Token, Users
+from imkit.sandbox.server.users import Users
 from imkit.wire import schema as wire_schema
 from imkit.wire.envelope import USER_DOMAIN
 
@@ -43,16 +43,17 @@ _BATCH = 50
 _FULL_ROSTER = 2
 _SESSION_TYPES = {False: 0, True: 1}  # one-to-one, group
 _ROLES = {"owner": 0, "admin": 1, "member": 2}
+_QUERY = re.compile(r"(?<=\S)\?\S+?(?=\"?(?:\s|$))")  # the library puts a URL between spaces or quotation marks
 
 
 class WithoutTokens(logging.Filter):
-    """Takes the query of this socket's URL out of a log record."""
+    """Takes the query of each URL out of a log record: also a client that errs in the path sends its token there."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change a record that holds such a URL."""
+        """Change a record that holds a query."""
         text = record.getMessage()
-        if f"{PATH}?" in text:
-            record.msg, record.args = re.sub(rf"{PATH}\?[^\s\"']*", f"{PATH}?…", text), ()
+        if "?" in text:
+            record.msg, record.args = _QUERY.sub("?…", text), ()
         return True
 
 
@@ -111,7 +112,7 @@ class SyncSocket:
         self._open[user] += 1
         try:
             await send({"type": "websocket.accept"})
-            code, reason = await self._answer_requests(user, found, receive, send)
+            code, reason = await self._answer_requests(user, token, receive, send)
             if code:
                 await send({"type": "websocket.close", "code": code, "reason": reason})
         except OSError:
@@ -120,7 +121,7 @@ class SyncSocket:
             self._open[user] -= 1
             self._open += Counter()  # forget users without a socket
 
-    async def _answer_requests(self, user: str, token: Token, receive: Receive, send: Send) -> tuple[int, str]:
+    async def _answer_requests(self, user: str, token: str, receive: Receive, send: Send) -> tuple[int, str]:
         """Answer until the client ends the socket or must be sent away; return the close code, 0 for the first."""
         limits = self._options.limits
         for _ in range(limits.sync_requests):
@@ -151,7 +152,7 @@ class SyncSocket:
 
     # ---------------------------------------------------------------- answers
 
-    def _answers(self, user: str, token: Token, request: Any, content: bytes) -> Iterator[Any]:
+    def _answers(self, user: str, token: str, request: Any, content: bytes) -> Iterator[Any]:
         if request.type == MessageType.PING:
             yield schema.Pong(type=MessageType.PONG, status=0)
             return
@@ -171,8 +172,9 @@ class SyncSocket:
                 response_type=_FULL_ROSTER,
             )
 
-    def _refusal(self, user: str, token: Token, request: Any) -> tuple[SyncError, str] | None:
-        if token.expires <= self._store.clock():
+    def _refusal(self, user: str, token: str, request: Any) -> tuple[SyncError, str] | None:
+        found = self._users.find_token(token)  # a new password, or the end of the user, has deleted it
+        if found is None or found.expires <= self._store.clock():
             return SyncError.TOKEN_EXPIRED, "the token has expired"
         known = (MessageType.SESSIONS_REQUEST, MessageType.GROUPS_REQUEST, MessageType.ROSTER_REQUEST)
         if request.type not in known:

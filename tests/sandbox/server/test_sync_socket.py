@@ -157,13 +157,30 @@ def test_expired_tokens_silent_clients_and_names_of_other_hosts() -> None:
     assert closed["code"] == 1001
 
 
+def test_an_open_socket_gives_nothing_after_a_new_password(sandbox: Sandbox) -> None:
+    alice = Device(sandbox, new_name("alice"))
+    asks = request(alice.user, MessageType.GROUPS_REQUEST)
+    with open_sync(sandbox, alice.token) as socket:
+        assert asked(socket, asks, schema.Groups)
+        alice.api.ok("PUT", f"/users/{alice.user}/password", json={"newpassword": "another"})
+        (refused,) = asked(socket, asks, schema.Error)
+        assert refused.code == 1002
+
+
 def test_no_log_holds_a_token() -> None:
     records = [
         ('%s - "WebSocket %s" [accepted]', ("127.0.0.1:1", "/ws?token=YWMt-secret")),
         ("< GET %s HTTP/1.1", ("/ws?a=b&token=YWMt-secret",)),
+        ("< GET %s HTTP/1.1", ("/%77s?token=YWMt-secret",)),
+        ('%s - "WebSocket %s" [accepted]', ("127.0.0.1:1", "/websocket?x='\"&token=YWMt-secret")),
+        ('%s - "WebSocket %s" 403', ("127.0.0.1:1", "/WS/?a=?&token=YWMt-secret")),
     ]
     for text, values in records:
         record = logging.LogRecord("uvicorn.error", logging.INFO, "", 1, text, values, None)
         assert WithoutTokens().filter(record)
-        assert "secret" not in record.getMessage()
-        assert "/ws?…" in record.getMessage()
+        shown = record.getMessage()
+        assert "secret" not in shown
+        assert shown.endswith(('s?…" [accepted]', 't?…" [accepted]', '/?…" 403', "s?… HTTP/1.1"))
+    record = logging.LogRecord("uvicorn.error", logging.INFO, "", 1, "what? %s", ("no query",), None)
+    assert WithoutTokens().filter(record)
+    assert record.getMessage() == "what? no query"
