@@ -4,7 +4,7 @@ from typing import Any
 
 import imkit
 from tests.peer.pictures import PNG
-from tests.peer.walk.company import Act, Steps, Walk, heard
+from tests.peer.walk.company import Act, Steps, Walk, app_token, ask, heard
 
 steps = Steps()
 
@@ -178,3 +178,34 @@ def _(walk: Walk) -> None:
         except (imkit.NotAMember, imkit.Forbidden, imkit.NotFound):
             continue
         raise AssertionError("Dave could")
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """Alice and Bob see a text grow that an app server streams."""
+    token = app_token(walk)
+
+    def say(text: str, number: int, **body: object) -> str:
+        asked = {"from": "bob", "to": walk.oolong, "body": {"msg": text, "seq": number, "type": "markdown", **body}}
+        found: str = ask(walk.sandbox, "POST", "/stream_message/chatgroup", asked, token)["data"]["msgId"]
+        return found
+
+    def piece(number: int) -> dict[str, Any]:
+        found: dict[str, Any] = walk.alice.wait("onStreamMessage", lambda told: told["stream"]["seq"] == number)
+        return found
+
+    message_id = say("Dong", 0)
+    begun = walk.alice.wait("onStreamMessage", msgServerId=message_id)
+    assert (begun["body"]["content"], begun["stream"]["status"]) == ("Dong", "STREAM_START")
+    assert (begun["from"], begun["chatThread"]["parentId"]) == ("bob", walk.tea)
+    say(" Ding", 1, msgId=message_id)
+    say("!", 2, msgId=message_id, finish=True)
+    grown = [piece(1), piece(2)]
+    assert [told["body"]["content"] for told in grown] == ["Dong Ding", "Dong Ding!"]
+    assert [told["stream"]["status"] for told in grown] == ["STREAM_IN_PROGRESS", "STREAM_COMPLETED"]
+    body = heard(walk.bob, message_id).body
+    assert isinstance(body, imkit.Streamed)
+    assert (body.text, body.kind, body.complete) == ("Dong", "markdown", False)
+    (kept,) = walk.thread.messages(order="newest", limit=1)
+    assert kept.body == imkit.Streamed("Dong Ding!", kind="markdown")
+    walk.thread.recall(message_id)
