@@ -110,6 +110,8 @@ def test_a_group_and_its_members(peer: Peer, login: Login, new_user: NewUser) ->
     information = alice.call("getGroupInfo", {"groupId": group})["data"][0]
     assert (information["id"], information["owner"]) == (group, alice.user)
     assert information["affiliations_count"] == 4
+    joined = bob.call("getJoinedGroups", {"pageNum": 0, "pageSize": 20})["data"]
+    assert [entry["groupid"] for entry in joined] == [group]
     members = alice.call("listGroupMembers", {"groupId": group, "pageNum": 1, "pageSize": 20})["data"]
     assert {name for entry in members for role, name in entry.items() if role in {"owner", "admin", "member"}} == {
         person.user for person in (alice, bob, carol, dave)

@@ -21,6 +21,18 @@ def _(walk: Walk) -> None:
     """Bob creates a group with Alice in it, and she is told."""
     walk.coffee = walk.bob.create_group("coffee", members=["alice", "carol"]).id
     walk.alice.wait("onAutoAcceptInvitationFromGroup", groupId=walk.coffee)
+    joined = walk.alice.call("group.getJoinedGroupList", {"pageNum": 0, "pageSize": 20})
+    assert {group["groupId"] for group in joined} >= {walk.tea, walk.coffee}
+
+
+@steps.add
+def _(walk: Walk) -> None:
+    """Bob invites Dave to his group and removes him; Alice is told both times."""
+    coffee = walk.bob.group(walk.coffee)
+    coffee.invite("dave")
+    walk.alice.wait("onMembersJoined", groupId=walk.coffee)
+    coffee.remove("dave")
+    walk.alice.wait("onMembersExited", groupId=walk.coffee)
 
 
 @steps.add

@@ -11,6 +11,7 @@ def _(walk: Walk) -> None:
     """Alice gives herself a nickname and an avatar, and Bob reads them."""
     mine = {"nickname": "爱丽丝 Alice", "avatarUrl": "https://example.com/a.png"}
     walk.alice.call("userInfo.updateOwnInfo", mine)
+    walk.alice.wait("onOwnInfoUpdated")
     alice = walk.bob.users(["alice"])["alice"]
     assert (alice.nickname, alice.avatar_url) == (mine["nickname"], mine["avatarUrl"])
 
