@@ -42,6 +42,12 @@ def test_holds_no_lock_files() -> None:
     assert [path for path in tracked() if path.name in LOCK_FILES] == []
 
 
+def test_holds_no_links() -> None:
+    # A link to a folder on one machine replaces that folder on another: it must not come with a checkout.
+    listed = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line for line in listed.splitlines() if line.startswith("120000")] == []
+
+
 def canonical(requirement: str) -> str:
     name = re.match(r"[\w.-]+", requirement)
     assert name, requirement
