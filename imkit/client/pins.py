@@ -5,15 +5,16 @@ Source: docs/protocol.md#pinned-messages.
 
 from __future__ import annotations
 
+from typing import Any
+
 from imkit.client.account import Account
-from imkit.client.thread_queries import LIST_PAGE_SIZE
-from imkit.errors import ProtocolError
+from imkit.client.thread_queries import LIST_PAGE_SIZE, ListPages, cursor_pages
 from imkit.hints import operation
 from imkit.messages import Message
 from imkit.wire.rest_message import message_from_json
 from imkit.wire.untrusted_json import mapping, objects, text
 
-MAX_PINNED_PAGES = 10  # 500 messages; the service pins at most 100 in a group
+MAX_PINNED = 500  # the service pins at most 100 messages in a group
 
 
 async def pinned_messages(account: Account, group_id: str) -> list[Message]:
@@ -27,17 +28,20 @@ async def pinned_messages(account: Account, group_id: str) -> list[Message]:
     """
     what = operation("list_pinned", group=group_id, user=account.user)
     path = ("sdk", "user", account.user, "user_channel", "pin")
+
+    def params(cursor: str) -> dict[str, Any]:
+        return {"to": group_id, "type": "groupchat", "limit": LIST_PAGE_SIZE, "cursor": cursor}
+
     found: dict[str, Message] = {}
-    cursor = ""
-    for _ in range(MAX_PINNED_PAGES):
-        params = {"to": group_id, "type": "groupchat", "limit": LIST_PAGE_SIZE, "cursor": cursor}
-        data = mapping(await account.rest.get(*path, what=what, params=params), "data")
-        entries = objects(data, "msg_infos")
-        for entry in entries:
+    pages = ListPages(what, MAX_PINNED)
+    async for answer in cursor_pages(account, what, *path, params=params, page=_page, pages=pages):
+        for entry in objects(mapping(answer, "data"), "msg_infos"):
             message = message_from_json(entry.get("message"))
             if message is not None and message.id:
                 found.setdefault(message.id, message)
-        cursor = text(data, "cursor")
-        if not cursor or not entries:
-            return list(found.values())
-    raise ProtocolError(f"{what}: the list does not end; at most {MAX_PINNED_PAGES} pages are read")
+    return list(found.values())
+
+
+def _page(answer: dict[str, Any]) -> tuple[object, str]:
+    data = mapping(answer, "data")
+    return data.get("msg_infos"), text(data, "cursor")

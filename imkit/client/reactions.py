@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.client.thread_queries import LIST_PAGE_SIZE, cursor_pages
+from imkit.client.thread_queries import LIST_PAGE_SIZE, ListPages, cursor_pages
+from imkit.client.user_ids import MAX_USER_CHARACTERS
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.hints import operation
 from imkit.messages import Reaction
@@ -18,6 +19,7 @@ from imkit.wire.uplink import wire_id
 
 MAX_CHARACTERS = 128
 MAX_REACTIONS = 1000  # different ones to one message; by default the service allows 20
+MAX_USERS = 200_000  # of all reactions to one message; a group of the service has up to 8,000 members
 
 
 async def react(account: Account, message_id: str, reaction: str) -> None:
@@ -54,7 +56,8 @@ async def reactions(account: Account, conversation_id: str, message_id: str) -> 
     listed = [reaction for entry in entries for reaction in _listed(entry)]
     if len(listed) > MAX_REACTIONS:
         raise ProtocolError(f"{what}: {len(listed):,} different reactions came; at most {MAX_REACTIONS:,} are read")
-    return [await _complete(account, message_id, reaction) for reaction in listed]
+    pages = ListPages(what, MAX_USERS)
+    return [await _complete(account, message_id, reaction, pages) for reaction in listed]
 
 
 def checked_reaction(reaction: object) -> str:
@@ -80,7 +83,7 @@ def _listed(entry: dict[str, Any]) -> list[Reaction]:
     ]
 
 
-async def _complete(account: Account, message_id: str, listed: Reaction) -> Reaction:
+async def _complete(account: Account, message_id: str, listed: Reaction, pages: ListPages) -> Reaction:
     """Return a reaction with all of its users."""
     if len(listed.users) >= listed.count:
         return listed
@@ -97,6 +100,7 @@ async def _complete(account: Account, message_id: str, listed: Reaction) -> Reac
         return data.get("userList"), text(data, "cursor")
 
     users: dict[str, None] = {}
-    async for answer in cursor_pages(account, what, *path, params=params, page=page):
-        users.update(dict.fromkeys(texts(mapping(answer, "data"), "userList")))
+    async for answer in cursor_pages(account, what, *path, params=params, page=page, pages=pages):
+        named = texts(mapping(answer, "data"), "userList")
+        users.update(dict.fromkeys(user for user in named if len(user) <= MAX_USER_CHARACTERS))
     return Reaction(listed.reaction, max(listed.count, len(users)), tuple(users), listed.mine)

@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.client.thread_queries import LIST_PAGE_SIZE, cursor_pages
+from imkit.client.thread_queries import LIST_PAGE_SIZE, ListPages, cursor_pages
+from imkit.client.user_ids import MAX_USER_CHARACTERS
 from imkit.hints import operation
 from imkit.messages import Reader
 from imkit.times import from_milliseconds
 from imkit.wire.untrusted_json import mapping, number, objects, text
 from imkit.wire.uplink import wire_id
+
+MAX_READERS = 50_000  # of one message; a group of the service has up to 8,000 members
+_WORDS_CHARACTERS = 5 * 1024  # of one receipt, which is no larger than a message
 
 
 async def readers(account: Account, conversation_id: str, message_id: str) -> list[Reader]:
@@ -26,11 +30,12 @@ async def readers(account: Account, conversation_id: str, message_id: str) -> li
     what = operation("list_readers", message=message_id, conversation=conversation_id, user=account.user)
     path = ("chatgroups", conversation_id, "acks", message_id)
     found: dict[str, Reader] = {}
-    async for answer in cursor_pages(account, what, *path, params=_params, page=_page):
+    pages = ListPages(what, MAX_READERS)
+    async for answer in cursor_pages(account, what, *path, params=_params, page=_page, pages=pages):
         for entry in objects(_acks(answer), "userlist"):
             at = from_milliseconds(number(entry, "timestamp"))
-            if user := text(entry, "username"):
-                found[user] = Reader(user, at, text(entry, "ack_content"))
+            if 0 < len(user := text(entry, "username")) <= MAX_USER_CHARACTERS:
+                found[user] = Reader(user, at, text(entry, "ack_content")[:_WORDS_CHARACTERS])
     return list(found.values())
 
 

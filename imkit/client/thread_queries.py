@@ -120,6 +120,7 @@ async def cursor_pages(
     *path: str,
     params: Callable[[str], dict[str, Any]] = _cursor_params,
     page: Callable[[dict[str, Any]], tuple[object, str]] = _list_page,
+    pages: ListPages | None = None,
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield each answer of a paged list.
 
@@ -132,17 +133,18 @@ async def cursor_pages(
         *path: the parts of the REST path.
         params: returns the query that asks for the page of a cursor; `""` stands for the first page.
         page: returns the entries of an answer, and the cursor of the next page, or `""`.
+        pages: counts the pages of this list together with those of others.
 
     Raises:
         ProtocolError: an answer is not a page of a list, or the list does not end.
     """
     cursor = ""
     followed: set[int] = set()  # hashes: a service chooses how long its cursors are
-    pages = ListPages(what)
+    counted = ListPages(what) if pages is None else pages
     while True:
         answer = await account.rest.get(*path, what=what, params=params(cursor))
         entries, cursor = page(answer)
-        count = pages.count(entries)
+        count = counted.count(entries)
         yield answer
         if not cursor or hash(cursor) in followed or not count:
             return
@@ -156,10 +158,13 @@ class ListPages:
 
     Args:
         what: begins an error's message, and decides its hint.
+        most: the most entries; `None`: `MAX_LIST_ENTRIES`.
     """
 
-    def __init__(self, what: Operation) -> None:
+    def __init__(self, what: Operation, most: int | None = None) -> None:
         self._what = what
+        self._most_entries = MAX_LIST_ENTRIES if most is None else most
+        self._most_pages = MAX_LIST_PAGES if most is None else most // LIST_PAGE_SIZE
         self._pages = self._entries = 0
 
     def count(self, listed: object) -> int:
@@ -172,7 +177,7 @@ class ListPages:
             raise ProtocolError(f"{self._what}: a {type(listed).__name__} came, not a list")
         self._pages += 1
         self._entries += len(listed or ())
-        if self._pages > MAX_LIST_PAGES or self._entries > MAX_LIST_ENTRIES:
-            limits = f"at most {MAX_LIST_ENTRIES:,} entries on {MAX_LIST_PAGES:,} pages are read"
+        if self._pages > self._most_pages or self._entries > self._most_entries:
+            limits = f"at most {self._most_entries:,} entries on {self._most_pages:,} pages are read"
             raise ProtocolError(f"{self._what}: the list does not end; {limits}")
         return len(listed or ())

@@ -9,6 +9,7 @@ import re
 
 from imkit.errors import InvalidMessage
 
+MAX_USER_CHARACTERS = 256  # of a user that a service names; a user id has up to 64
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
 

@@ -15,7 +15,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit.client import account, http, roaming, thread_queries
+from imkit.client import account, http, pins, reactions, receipts, roaming, thread_queries
 from imkit.client.attachments import fetch_attachment
 from imkit.client.credentials import app_server_token
 from imkit.client.discovery import discover
@@ -235,6 +235,38 @@ def test_lists_that_do_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(imkit.ProtocolError, match="does not end"):
                 list(listing)
         assert len(server.asked) == 24
+
+
+def test_users_of_a_message_that_do_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are collected before the call returns, so their number, their names and their words have limits."""
+    for module, name in ((reactions, "MAX_USERS"), (receipts, "MAX_READERS"), (pins, "MAX_PINNED")):
+        monkeypatch.setattr(module, name, 7 * thread_queries.LIST_PAGE_SIZE)
+    numbers = itertools.count(1)
+    ends = False
+
+    def answer(asked: Any) -> Answer:
+        number = next(numbers)
+        users = [f"user{number}", "x" * 100_000]
+        named = [{"username": user, "ack_content": "x" * 100_000} for user in users]
+        acks = {"userlist": named, "is_last": ends, "next_key": f"c{number}"}
+        listed = [{"reaction": emoji, "count": 2**60, "userList": [], "state": False} for emoji in "👍🍵"]
+        data: Any = {"userList": users, "cursor": "" if ends else f"c{number}", "group_ack": acks}
+        data["msg_infos"] = [{"message": {"id": str(number), "payload": {}}}]
+        if asked.path.endswith("/reaction/user/alice"):
+            data = [{"msgId": "7", "reactionList": listed}]
+        return Answer(200, {"data": data})
+
+    with odd_session(answer) as (session, server):
+        group = session.group("1")
+        calls: list[Callable[[], Any]] = [lambda: group.reactions("7"), lambda: group.readers("7"), group.pinned]
+        for call in calls:
+            with pytest.raises(imkit.ProtocolError, match="does not end"):
+                call()
+        assert len(server.asked) == 25
+        ends = True
+        for reaction in group.reactions("7"):
+            assert len(reaction.users) == 1
+        assert [len(reader.words) for reader in group.readers("7")] == [5 * 1024]
 
 
 def test_a_page_of_a_million_items_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
