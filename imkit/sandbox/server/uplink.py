@@ -120,7 +120,7 @@ class Uplink:
         self._quotas.check_send(device.user)
         body = schema.MessageBody.FromString(meta.payload)
         body.ClearField("stream")  # only an app server may stream a text
-        target = self._target(device.user, meta.to, speaks=body.type not in _ACKS)
+        target = self._target(device.user, meta.to, body.type)
         if body.type == BodyType.RECALL:
             return self._recall(device, meta, body, target)
         if body.type == BodyType.EDIT:
@@ -133,8 +133,8 @@ class Uplink:
 
     # ---------------------------------------------------------------- steps that all kinds share
 
-    def _target(self, sender: str, to: Any, *, speaks: bool = True) -> Target:
-        """Return the conversation that a JID names, if the sender is in it and, if it `speaks`, may send to it."""
+    def _target(self, sender: str, to: Any, body_type: int) -> Target:
+        """Return the conversation that a JID names, if the sender may send bodies of this type to it."""
         name = to.name.lower()
         if to.domain and to.domain != GROUP_DOMAIN:
             if not self._users.exists(name):
@@ -144,10 +144,11 @@ class Uplink:
         group = self._groups.group(thread.group_id if thread else name)
         if group is None:
             raise SendRefused(StatusCode.FAIL, "group not found")
-        if speaks:
-            permissions.check_may_send(self._groups, sender, group, name)
-        else:
+        if body_type in _ACKS:
             permissions.check_is_in(self._groups, sender, name)
+        # The group's owner and admins may recall in its threads without joining them.
+        elif body_type != BodyType.RECALL or not self._groups.manages(sender, group.id):
+            permissions.check_may_send(self._groups, sender, group, name)
         return self._group_target(name, thread, group.id)
 
     def _group_target(self, conversation: str, thread: Thread | None, group_id: str) -> Target:

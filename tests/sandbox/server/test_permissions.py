@@ -64,6 +64,10 @@ def test_the_sender_and_the_groups_managers_may_recall_and_only_in_the_same_conv
     assert sender_of(meta) == tea.alice.user
     tea.alice.api.ok("POST", f"/chatgroups/{tea.group}/admin", json={"newadmin": tea.carol.user})
     assert tea.carol.recall(tea.thread, tea.alice.send(tea.thread, "the owner's")).errorCode == 0  # an admin
+    his = tea.bob.send(tea.thread, "his")
+    tea.carol.api.ok("DELETE", f"/thread/{tea.thread}/user/{tea.carol.user}/quit")
+    assert tea.carol.recall(tea.thread, his).errorCode == 0  # an admin who has not joined the thread
+    assert tea.carol.refused(tea.thread, "psst") == (1, "not in group or chatroom")
     assert tea.bob.api.page(tea.thread)["msgs"] == []
 
 
