@@ -20,7 +20,7 @@ from imkit.history.batch_protobuf import BoolArray, Fields, IntArray, Layout, Me
 from imkit.history.bulk_ext import plain_ext_texts
 from imkit.times import LAST_MILLISECOND
 from imkit.wire import schema
-from imkit.wire.downlink import CHATS, UNREADABLE, Marks, read_marks
+from imkit.wire.downlink import CHATS, MARKLESS_BYTES, UNREADABLE, Marks, read_marks
 from imkit.wire.enums import ContentType, NameSpace, SubType
 from imkit.wire.keyvalues import decode_ext, json_text
 from imkit.wire.untrusted_json import open_url
@@ -125,6 +125,7 @@ class _PlainReader:
         self._data = data = MessageBuffer(metas)
         self._meta = meta = data.read(_META, data.begins, data.ends)
         self._plain = meta.plain & (meta.number("ns") == NameSpace.CHAT)
+        self._plain &= meta.ends("meta") - meta.begins("meta") <= MARKLESS_BYTES
         self._body = body = self._read_nested(_BODY, meta, "payload")
         self._plain &= body.has("type") & np.isin(body.number("type"), list(CHATS))
         self._content = content = self._read_nested(_CONTENT, body, "contents")

@@ -200,7 +200,7 @@ def _decode_statistics(meta: Any) -> Event | tuple[Event, ...] | Kicked | None:
 
 def _decode_edit(meta: Any, body: Any) -> MessageEdited:
     message = _message(meta, body)
-    edit = mapping(json_object(body.meta), "edit_msg")
+    edit = _marks(meta, body).edit
     at = message.edited_at or from_milliseconds(meta.timestamp)
     return MessageEdited(message, text(edit, "operator") or _sender(meta, body), message.edit_count, at)
 
@@ -256,18 +256,19 @@ class Marks:
     overview: ThreadOverview | None
 
 
-def read_marks(marks_json: str, thread_id: str = "") -> Marks:
-    """Return what a `MessageBody.meta` contains.
+def read_marks(marks_json: str, thread_id: str = "", more_json: bytes = b"") -> Marks:
+    """Return the marks of a message.
 
     Args:
         marks_json: the text of `MessageBody.meta`.
         thread_id: the id for `Marks.thread`, because the JSON does not contain it.
+        more_json: `Meta.meta`. SDK 5 reads marks there too; where both have a key, `MessageBody.meta` counts.
 
     Example:
         >>> read_marks('{"edit_msg": {"count": 2, "edit_time": 1795390333491}}').edit_count
         2
     """
-    marks = json_object(marks_json)
+    marks = {**json_object(more_json), **json_object(marks_json)}
     edit = mapping(marks, "edit_msg")
     return Marks(
         thread=thread_ref(marks, thread_id),
@@ -280,18 +281,22 @@ def read_marks(marks_json: str, thread_id: str = "") -> Marks:
     )
 
 
+MARKLESS_BYTES = 20  # a longer `Meta.meta` may hold marks; most often it says {"is_online":1} and nothing else
 _CACHED_CHARACTERS = 1024  # longer marks are not cached; a mark with only the thread has about 150
 _CACHED_THREADS = 1024
 _marks_cache: dict[tuple[str, str], Marks] = {}
 
 
-def _cached_marks(marks_json: str, thread_id: str) -> Marks:
-    """Return the same as `read_marks`, from a cache if possible.
+def _marks(meta: Any, body: Any) -> Marks:
+    """Return the marks of a message, from a cache if possible.
 
     Most messages of a thread have the same marks: only the thread itself. Without the cache, parsing them takes a third
     of the time that decoding a message takes. Marks with an edit, a reaction, a translation or an overview are not
     cached, because they belong to one message and hold mutable objects.
     """
+    marks_json, thread_id = body.meta, meta.to.name or body.to.name
+    if len(meta.meta) > MARKLESS_BYTES:
+        return read_marks(marks_json, thread_id, meta.meta)
     marks = _marks_cache.get((marks_json, thread_id))
     if marks is None:
         marks = read_marks(marks_json, thread_id)
@@ -304,15 +309,14 @@ def _cached_marks(marks_json: str, thread_id: str) -> Marks:
 
 
 def _message(meta: Any, body: Any) -> Message:
-    to = meta.to.name or body.to.name
-    marks = _cached_marks(body.meta, to)
+    marks = _marks(meta, body)
     edited = body.type == _EDIT and body.HasField("type")  # then the Meta is about the edit, not about the message
     edit_time = marks.edit_time or (meta.timestamp if edited else 0)
     sent = (number(marks.edit, "send_time") if edited else 0) or meta.timestamp
     return Message(
         id=str(body.editMessageId if edited else meta.id),
         sender=(text(marks.edit, "sender") if edited else "") or _sender(meta, body),
-        to=to,
+        to=meta.to.name or body.to.name,
         time=from_milliseconds(sent),
         body=decode_content(body),
         thread=marks.thread,

@@ -13,7 +13,7 @@ from imkit.history import bulk_decode, columns
 from imkit.history.bulk_decode import read_plain
 from imkit.history.columns import batch_of, to_batch
 from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Text, Video
-from imkit.wire import uplink
+from imkit.wire import schema, uplink
 from imkit.wire.downlink import decode_roamed
 from tests.wire import service
 from tests.wire.random_metas import MetaWriter, damaged
@@ -78,6 +78,16 @@ def test_messages_of_all_types_give_the_same_rows(said: list[Body], name: str) -
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_any_bytes_give_the_same_rows(metas: list[bytes]) -> None:
     check(metas)
+
+
+def test_marks_in_the_meta_give_the_same_rows() -> None:
+    def marked(number: int) -> bytes:
+        meta = schema.Meta.FromString(service.message_meta(number, Text("tea?")))
+        meta.meta = b'{"is_online":1,"reaction":[{"reaction":"+1","count":2}]}'
+        return bytes(meta.SerializeToString())
+
+    check([marked(number) if number % 2 else service.message_meta(number, Text("tea?")) for number in range(1, 9)])
+    assert to_batch([marked(7)]).column("reactions").to_pylist() == ['[{"reaction":"+1","count":2}]']
 
 
 def test_all_types_but_bundles_are_plain() -> None:

@@ -130,6 +130,17 @@ def test_messages_do_not_share_mutable_marks() -> None:
     assert one.reactions[0] is not other.reactions[0]
 
 
+def test_marks_are_read_from_the_meta_too() -> None:
+    sent = uplink.encode_message(THREAD, "bob", Text("tea?"), client_id=1)
+    reactions = [{"reaction": "👍", "count": 1}]
+    meta = schema.Meta.FromString(service.as_delivered(sent, 7, "bob", 5, {"thread": {"thread_name": "tea"}}))
+    meta.meta = json.dumps({"is_online": 1, "thread": {"thread_name": "old"}, "reaction": reactions}).encode()
+    message = decode_roamed(meta.SerializeToString())
+    assert message is not None
+    assert message.thread is not None
+    assert (message.thread.name, message.reactions) == ("tea", tuple(reactions))
+
+
 @pytest.mark.parametrize("place", ["mark", "receiver"])
 def test_long_marks_are_not_cached(place: str) -> None:
     long = "tea" * 1000
