@@ -139,7 +139,7 @@ def _decode_chat(meta: Any) -> Event | StreamPiece | None:
         message = _message(meta, body)
         if isinstance(message.body, Streamed):
             at = from_milliseconds(meta.timestamp)
-            return StreamPiece(message, body.stream.streamSeq, status_of(body.stream), at)
+            return StreamPiece(message, body.stream.streamSeq, status_of(body.stream), at, len(meta.payload))
         return MessageReceived(message)
     if kind == BodyType.CHANNEL_ACK:
         return _decode_channel_ack(meta, body)

@@ -23,6 +23,7 @@ logger = logger_of_untrusted("imkit.wire")
 MAX_OPEN = 100  # texts that are not complete yet; the oldest is given up then, as in the official SDK
 MAX_CHARACTERS = 131_072  # of one text; the service allows 128 KB
 MAX_WAITING = 1_000  # pieces of one text that wait for an earlier one
+MAX_WAITING_BYTES = 2**20  # of these, with their attributes and names
 
 _FIRST = (StreamStatus.STREAM_START, StreamStatus.STREAM_START_COMPLETED)
 _LAST = (StreamStatus.STREAM_START_COMPLETED, StreamStatus.STREAM_COMPLETED)
@@ -37,12 +38,14 @@ class StreamPiece:
         number: the place of the piece.
         status: whether it is the first, a later, the last piece, or the whole text.
         at: when the service sent it.
+        size_bytes: how many bytes it came in.
     """
 
     message: Message
     number: int
     status: int
     at: datetime
+    size_bytes: int
 
     @property
     def body(self) -> Streamed:
@@ -83,6 +86,7 @@ class _Growing:
     sent_at: datetime | None = None  # the time of the message, from the first event; `None`: there was none yet
     waiting: dict[int, StreamPiece] = field(default_factory=dict)  # later pieces, by number
     waiting_characters: int = 0
+    waiting_bytes: int = 0
 
 
 class StreamedTexts:
@@ -118,6 +122,7 @@ class StreamedTexts:
         while growing.next_number is not None and (found := growing.waiting.pop(growing.next_number, None)):
             growing.next_number += 1
             growing.waiting_characters -= len(found.body.text)
+            growing.waiting_bytes -= found.size_bytes
             is_last = found.status in _LAST
             text = (growing.text + found.body.text)[:MAX_CHARACTERS]
             events.append(_grown(growing, found, text, complete=is_last))
@@ -131,11 +136,13 @@ class StreamedTexts:
         if piece.number in growing.waiting or piece.number < (growing.next_number or 0):
             return
         characters = growing.waiting_characters + len(piece.body.text)
-        if len(growing.waiting) >= MAX_WAITING or len(growing.text) + characters > MAX_CHARACTERS:
+        size_bytes = growing.waiting_bytes + piece.size_bytes
+        is_too_long = len(growing.text) + characters > MAX_CHARACTERS or size_bytes > MAX_WAITING_BYTES
+        if len(growing.waiting) >= MAX_WAITING or is_too_long:
             logger.warning("a streamed text is too long, or has too many pieces out of order: a piece is dropped")
             return
         growing.waiting[piece.number] = piece
-        growing.waiting_characters = characters
+        growing.waiting_characters, growing.waiting_bytes = characters, size_bytes
 
 
 def _grown(growing: _Growing, piece: StreamPiece, text: str, *, complete: bool) -> MessageReceived | MessageEdited:

@@ -128,6 +128,10 @@ def test_strangers_cannot_fill_the_memory() -> None:
         heard.take(piece(number + 5, "x", MIDDLE))
     assert len(heard.protocol._streamed._growing["7"].waiting) == streamed_texts.MAX_WAITING
     heard = Heard()
+    for number in range(30):
+        heard.take(piece(number + 5, "x", MIDDLE, streamType="x" * 60_000))
+    assert len(heard.protocol._streamed._growing["7"].waiting) == streamed_texts.MAX_WAITING_BYTES // 60_000
+    heard = Heard()
     for number in range(3):
         heard.take(piece(number, "x" * 60_000, START if number == 0 else MIDDLE))
     assert len(heard.protocol._streamed._growing["7"].text) == 120_000

@@ -9,7 +9,7 @@ Source: docs/protocol.md#streamed-texts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,7 +229,7 @@ class StreamedTexts:
             growing.body.stream.streamError = error
             self._record.replace(message, 0, self._serialized(growing))
         self._deliver_online(growing)
-        offline = [user for user in growing.target.members if not self._delivery.is_online(user)]
+        offline = [user for user in self._members(growing) if not self._delivery.is_online(user)]
         for user in offline:
             self._delivery.deliver([user], self._queue(growing, user), message)
         if growing.target.thread is not None:
@@ -238,8 +238,13 @@ class StreamedTexts:
     def _deliver_online(self, growing: _Growing) -> None:
         item = self._store.new_id()
         self._queues.keep_unstored(item, self._serialized(growing))
-        for user in growing.target.members:
+        for user in self._members(growing):
             self._delivery.deliver([user], self._queue(growing, user), item, online_only=True)
+
+    def _members(self, growing: _Growing) -> Collection[str]:
+        """Return who is in the conversation now: users may have left it, or have come, since the text began."""
+        target = growing.target
+        return target.members if target.group_id is None else self._groups.members(target.conversation)
 
     def _queue(self, growing: _Growing, user: str) -> str:
         target = growing.target

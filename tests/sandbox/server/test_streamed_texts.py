@@ -14,7 +14,7 @@ from imkit.sandbox.process import Sandbox
 from imkit.sandbox.server import streamed_texts
 from tests.attacks.served import Served, served
 from tests.people import new_name
-from tests.sandbox.server.raw_client import Api, app_api, token_of
+from tests.sandbox.server.raw_client import Api, Device, app_api, is_text, texts, token_of
 from tests.waits import WAIT
 
 
@@ -96,6 +96,20 @@ def test_a_user_without_a_device_gets_the_whole_text(sandbox: Sandbox, thread: i
     with imkit.login(reader, app=sandbox.app) as carol:
         found = carol.events(imkit.MessageReceived, replay=True).next(timeout=WAIT)
         assert (found.message.id, streamed(found)) == (message, ("Oolong", True))
+
+
+def test_who_leaves_hears_no_more_and_who_comes_hears_the_rest(sandbox: Sandbox) -> None:
+    alice, mallory, carol = (Device(sandbox, new_name(name)) for name in ("alice", "mallory", "carol"))
+    group = alice.api.group(mallory.user)
+    bot = Bot(app_api(sandbox), alice.user, group)
+    bot.say("hello")
+    mallory.until(is_text("hello"), "the first piece")
+    alice.api.ok("DELETE", f"/chatgroups/{group}/users/{mallory.user}")
+    alice.api.ok("POST", f"/chatgroups/{group}/users/{carol.user}")
+    bot.say(" among us", finish=True)
+    carol.until(is_text("hello among us"), "the whole text")
+    mallory.receive_all()
+    assert texts(mallory.metas) == ["hello"]
 
 
 def test_refusals(sandbox: Sandbox, thread: imkit.Thread, alice: imkit.Session, bot: Bot) -> None:
