@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imkit.events import MessageRead, ReactionChanged
+from imkit.events import MessageRead
 from imkit.messages import Text
 from imkit.times import from_milliseconds
 from imkit.wire import downlink, schema, uplink
 from imkit.wire.downlink import decode_meta, decode_roamed
 from imkit.wire.enums import BodyType, ValueType
-from imkit.wire.protocol import Deliver
 from tests.wire import service
 from tests.wire.checks import check_edit_answer, check_event, check_message, check_outputs
 from tests.wire.recorded import METAS, chat_meta, damaged
@@ -151,38 +150,6 @@ def test_long_marks_are_not_cached(place: str) -> None:
     assert message is not None
     assert long in (message.to, message.thread and message.thread.name)
     assert not [kept for kept in downlink._marks_cache if long in "".join(kept)]
-
-
-def reaction_notice(*entries: object) -> bytes:
-    payload = json.dumps({"type": "reaction", "data": entries}).encode()
-    encoded: bytes = schema.Meta(id=9, ns=5, timestamp=5, payload=payload).SerializeToString()
-    return encoded
-
-
-def test_each_operation_in_a_notice_of_reactions_is_an_event() -> None:
-    def step(operator: str, kind: str) -> dict[str, str]:
-        return {"operator": operator, "reactionType": kind}
-
-    thumbs = {"reaction": "👍", "count": 2, "userList": ["a", "b"], "op": [step("a", "create"), step("b", "create")]}
-    unchanged = {"reaction": "🍵", "count": 1, "userList": ["a"]}
-    gone = {"reaction": "😂", "count": 0, "userList": [], "op": [step("a", "delete"), step("a", "flip"), 7]}
-    entry = {"messageId": "77", "to": "42", "channel_type": "groupchat", "ts": 1000, "reactions": [thumbs, unchanged]}
-    other = {"messageId": 78, "to": "bob", "reactions": [gone, None]}
-    nowhere = {"messageId": "../7", "reactions": [thumbs]}
-    at, notified = from_milliseconds(1000), from_milliseconds(5)
-    assert decode_meta(reaction_notice(entry, other, nowhere, 7)) == (
-        ReactionChanged("77", "42", "👍", "a", "added", 2, at),
-        ReactionChanged("77", "42", "👍", "b", "added", 2, at),
-        ReactionChanged("78", "bob", "😂", "a", "removed", 0, notified),
-    )
-    protocol = service.logged_in()
-    protocol.receive(service.notice(), now=1.0)
-    (delivered,) = [
-        output
-        for output in protocol.receive(service.page([reaction_notice(entry)], 5), now=1.0)
-        if isinstance(output, Deliver)
-    ]
-    assert [event.by for event in delivered.events if isinstance(event, ReactionChanged)] == ["a", "b"]
 
 
 def read_ack(*ext: tuple[str, str], **fields: Any) -> Any:
