@@ -252,7 +252,8 @@ class Conversations:
             self._store.insert(
                 "INSERT OR IGNORE INTO forgotten_messages VALUES (?, ?, ?)", (conversation, user, message)
             )
-            self._queues.withdraw([user], queue, message)
+            for item in (message, *self._queues.copies(message)):
+                self._queues.withdraw([user], queue, item)
         return known
 
     def forget_to(self, user: str, conversation: str, queue: str, upto: int) -> None:

@@ -237,9 +237,10 @@ class Delivery:
         queue: str = SYSTEM_QUEUE,
         *,
         origin: tuple[str, str | None] = ("", None),
+        repeats: int | None = None,
     ) -> None:
-        """Deliver a Meta that is not part of the history."""
-        self._queues.keep_unstored(item, meta)
+        """Deliver a Meta that is not part of the history; `repeats` is as for `DeviceQueues.keep_unstored`."""
+        self._queues.keep_unstored(item, meta, repeats)
         self.deliver(users, queue, item, origin=origin)
 
     def tell_thread_changed(
@@ -248,7 +249,8 @@ class Delivery:
         """Tell every member of the parent group about a thread; the arguments are those of `thread_notice`."""
         item = self._store.new_id()
         meta = notices.thread_notice(self.options.app_key, item, id_time(item), thread, operation, operator, last)
-        self.deliver_unstored(meta, item, self._groups.members(thread.group_id))
+        members = self._groups.members(thread.group_id)
+        self.deliver_unstored(meta, item, members, repeats=int(last["id"]) if last else None)
 
     def tell_message_count(self, thread: Thread, operator: str) -> None:
         """Tell every member of the parent group a thread's number of messages and its last message."""

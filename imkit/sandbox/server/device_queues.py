@@ -118,9 +118,17 @@ class DeviceQueues:
         for device in tuple(online) or (USER,):
             self._store.insert(_PUT, (user, queue, device, item))
 
-    def keep_unstored(self, item: int, meta: bytes) -> None:
-        """Keep the Meta of an item that is not part of the history, for as long as a queue holds the item."""
+    def keep_unstored(self, item: int, meta: bytes, repeats: int | None = None) -> None:
+        """Keep the Meta of an item that is not part of the history, for as long as a queue holds the item.
+
+        Args:
+            item: the id of the item.
+            meta: its Meta.
+            repeats: the message whose content it repeats; the item goes with that message.
+        """
         self._store.insert("INSERT INTO passing VALUES (?, ?)", (item, meta))
+        if repeats is not None:
+            self._store.insert("INSERT INTO copies VALUES (?, ?)", (repeats, item))
         self._since_sweep += 1
 
     def withdraw(self, users: Iterable[str], queue: str, item: int) -> None:
@@ -134,12 +142,20 @@ class DeviceQueues:
                 )
 
     def withdraw_messages(self, user: str, upto: int, queue: str | None = None) -> None:
-        """Remove all messages up to an id from a user's queues, or from one of them; notices and recalls stay."""
+        """Remove all messages up to an id from a user's queues, or from one of them, and what repeats them.
+
+        Other notices, and recalls, stay.
+        """
         self._store.execute(
-            "DELETE FROM pending WHERE user = ?1 AND (?3 IS NULL OR queue = ?3) AND item <= ?2 "
-            "AND EXISTS (SELECT 1 FROM messages WHERE id = item)",
+            "DELETE FROM pending WHERE user = ?1 AND (?3 IS NULL OR queue = ?3) "
+            "AND (item <= ?2 AND EXISTS (SELECT 1 FROM messages WHERE id = pending.item) "
+            "OR EXISTS (SELECT 1 FROM copies WHERE copies.item = pending.item AND message <= ?2))",
             (user, upto, queue),
         )
+
+    def copies(self, message: int) -> list[int]:
+        """Return the items that repeat what a message says."""
+        return [item for (item,) in self._store.rows("SELECT item FROM copies WHERE message = ?", (message,))]
 
     # ---------------------------------------------------------------- out
 

@@ -83,6 +83,15 @@ CREATE TABLE IF NOT EXISTS attachment_uses (
 CREATE INDEX IF NOT EXISTS attachment_uses_by_attachment ON attachment_uses (attachment);
 CREATE TRIGGER IF NOT EXISTS remove_attachment_uses AFTER DELETE ON messages BEGIN
     DELETE FROM attachment_uses WHERE message = OLD.id; END;
+-- Which items in `passing` repeat what a message says: its edits, the pieces of a streamed text, and thread notices. A
+-- device that has not got them when the message is recalled does not get them.
+CREATE TABLE IF NOT EXISTS copies (
+    message INTEGER NOT NULL, item INTEGER NOT NULL, PRIMARY KEY (message, item)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS copies_by_item ON copies (item);
+CREATE TRIGGER IF NOT EXISTS remove_copies AFTER DELETE ON messages BEGIN
+    DELETE FROM passing WHERE id IN (SELECT item FROM copies WHERE message = OLD.id); END;
+CREATE TRIGGER IF NOT EXISTS forget_copy AFTER DELETE ON passing BEGIN
+    DELETE FROM copies WHERE item = OLD.id; END;
 CREATE INDEX IF NOT EXISTS groups_by_owner ON groups (owner);
 -- With the sender, so that unread messages are counted without reading them.
 CREATE INDEX IF NOT EXISTS messages_by_conversation_and_sender ON messages (conversation, id, sender);

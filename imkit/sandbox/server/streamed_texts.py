@@ -237,7 +237,7 @@ class StreamedTexts:
 
     def _deliver_online(self, growing: _Growing) -> None:
         item = self._store.new_id()
-        self._queues.keep_unstored(item, self._serialized(growing))
+        self._queues.keep_unstored(item, self._serialized(growing), repeats=growing.meta.id)
         for user in self._members(growing):
             self._delivery.deliver([user], self._queue(growing, user), item, online_only=True)
 

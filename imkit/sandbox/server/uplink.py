@@ -314,7 +314,7 @@ class Uplink:
             body.contents.extend(contents)
         item = self.make_downlink(device.user, device.resource, meta, body, target, mark)
         self._record.replace(stored.id, stored.edits + 1, edited)
-        self._queues.keep_unstored(item, meta.SerializeToString())
+        self._queues.keep_unstored(item, meta.SerializeToString(), repeats=stored.id)
         self._deliver(device, target, item, target.members, RouteType.ROUTE_ALL)
         if target.thread is not None:
             newest = self._record.last(target.conversation)

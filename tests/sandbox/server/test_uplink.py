@@ -163,11 +163,13 @@ def test_a_recall_deletes_the_message_and_reaches_all_members(tea: TeaGroup) -> 
 def test_a_message_that_is_recalled_before_its_delivery_is_not_delivered(tea: TeaGroup, sandbox: Sandbox) -> None:
     tea.bob.leave()
     sent = tea.alice.send(tea.thread, "too late")
+    tea.alice.send(tea.thread, edit(sent, Content(type=0, text="too late, too")))
     assert tea.alice.recall(tea.thread, sent).errorCode == 0
     back = Device(sandbox, tea.bob.user)
     back.until(lambda meta: meta.ns == 1 and body_of(meta).ackMessageId == sent)
     back.receive_all()
-    assert texts(back.metas) == []
+    assert not [meta for meta in back.metas if b"too late" in meta.payload]  # neither in an edit, nor in a notice
+    assert last_notice(back, "update_msg")["last_message"] == {}
 
 
 # ---------------------------------------------------------------- edits and read acks
