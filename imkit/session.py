@@ -22,9 +22,10 @@ from imkit.client.callbacks import Subscription
 from imkit.client.conversations import ConversationEntry, conversation_pages
 from imkit.client.credentials import TokenSource
 from imkit.client.event_store import EventStream, checked_kinds
+from imkit.client.list_pages import ListPages
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress
-from imkit.client.thread_queries import ListPages, last_messages
+from imkit.client.thread_queries import last_messages
 from imkit.client.user_ids import user_id
 from imkit.client.users import fetch_users, update_attributes
 from imkit.conversation import load_history, message_id, sent_at

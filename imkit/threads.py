@@ -16,10 +16,11 @@ from functools import partial
 from imkit.cards import card, counted, known
 from imkit.client import send as sending
 from imkit.client.account import Account, ThreadFacts
+from imkit.client.list_pages import cursor_pages
 from imkit.client.paging import Listing
 from imkit.client.pins import pinned_messages
 from imkit.client.roaming import Query
-from imkit.client.thread_queries import cursor_pages, last_messages, learn_thread
+from imkit.client.thread_queries import last_messages, learn_thread
 from imkit.client.user_ids import user_id
 from imkit.conversation import Conversation, message_id
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.client.thread_queries import LIST_PAGE_SIZE, cursor_pages
+from imkit.client.list_pages import LIST_PAGE_SIZE, cursor_pages
 from imkit.client.user_ids import user_id
 from imkit.errors import InvalidMessage
 from imkit.hints import operation

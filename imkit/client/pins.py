@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.client.thread_queries import LIST_PAGE_SIZE, ListPages, cursor_pages
+from imkit.client.list_pages import LIST_PAGE_SIZE, ListPages, cursor_pages
 from imkit.hints import operation
 from imkit.messages import Message
 from imkit.wire.rest_message import message_from_json

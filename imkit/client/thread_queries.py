@@ -1,4 +1,4 @@
-"""REST calls that ask about threads: a thread's details, paged lists, last messages.
+"""What REST calls tell about threads: a thread's details, and the last messages of threads.
 
 Source: docs/protocol.md#thread-calls.
 """
@@ -6,24 +6,20 @@ Source: docs/protocol.md#thread-calls.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from imkit.client.account import Account
 from imkit.errors import Forbidden, NotFound, ProtocolError
-from imkit.hints import Operation, operation
+from imkit.hints import operation
 from imkit.messages import Message
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
 from imkit.wire.rest_message import message_from_json
-from imkit.wire.roaming_page import MAX_CURSOR_CHARACTERS
-from imkit.wire.untrusted_json import identifier, mapping, number, objects, text
+from imkit.wire.untrusted_json import identifier, number, objects, text
 
 logger = logger_of_untrusted("imkit.client.lists")
 
-LIST_PAGE_SIZE = 50
-MAX_LIST_ENTRIES = 5_000_000  # of one list: fifty times the 100,000 threads that imkit is made for
-MAX_LIST_PAGES = MAX_LIST_ENTRIES // LIST_PAGE_SIZE
 LAST_MESSAGES_BATCH = 20  # the service takes at most so many thread ids in one call
 _REQUESTS_AT_ONCE = 8
 
@@ -100,84 +96,3 @@ async def readable_last_messages(
     except BaseExceptionGroup as errors:  # a caller expects the error itself
         raise errors.exceptions[0] from None
     return newest, refusals
-
-
-def _cursor_params(cursor: str) -> dict[str, Any]:
-    return {"limit": LIST_PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
-
-
-def _list_page(answer: dict[str, Any]) -> tuple[object, str]:
-    data = answer.get("data")
-    listed = data.get("affiliations") if isinstance(data, dict) else data
-    # An answer whose entries are in "data" has an empty list of "entities" as well.
-    entries = answer.get("entities") or listed
-    return entries, text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
-
-
-async def cursor_pages(
-    account: Account,
-    what: Operation,
-    *path: str,
-    params: Callable[[str], dict[str, Any]] = _cursor_params,
-    page: Callable[[dict[str, Any]], tuple[object, str]] = _list_page,
-    pages: ListPages | None = None,
-) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield each answer of a paged list.
-
-    Some lists give a cursor with their last page too. So an empty page also ends a list, and so does a cursor that was
-    followed already.
-
-    Args:
-        account: the login that asks.
-        what: begins an error's message, and decides its hint.
-        *path: the parts of the REST path.
-        params: returns the query that asks for the page of a cursor; `""` stands for the first page.
-        page: returns the entries of an answer, and the cursor of the next page, or `""`.
-        pages: counts the pages of this list together with those of others.
-
-    Raises:
-        ProtocolError: an answer is not a page of a list, or the list does not end.
-    """
-    cursor = ""
-    followed: set[int] = set()  # hashes: a service chooses how long its cursors are
-    counted = ListPages(what) if pages is None else pages
-    while True:
-        answer = await account.rest.get(*path, what=what, params=params(cursor))
-        entries, cursor = page(answer)
-        count = counted.count(entries)
-        yield answer
-        if not cursor or hash(cursor) in followed or not count:
-            return
-        if len(cursor) > MAX_CURSOR_CHARACTERS:
-            raise ProtocolError(f"{what}: the cursor has {len(cursor):,} characters")
-        followed.add(hash(cursor))
-
-
-class ListPages:
-    """Counts the pages of one list, which a service must not let grow without end.
-
-    Args:
-        what: begins an error's message, and decides its hint.
-        most: the most entries; `None`: `MAX_LIST_ENTRIES`.
-    """
-
-    def __init__(self, what: Operation, most: int | None = None) -> None:
-        self._what = what
-        self._most_entries = MAX_LIST_ENTRIES if most is None else most
-        self._most_pages = MAX_LIST_PAGES if most is None else most // LIST_PAGE_SIZE
-        self._pages = self._entries = 0
-
-    def count(self, listed: object) -> int:
-        """Return how many entries a page has; a missing list has none.
-
-        Raises:
-            ProtocolError: it is not a list, so this is not the end of one; or there are too many entries or pages.
-        """
-        if not isinstance(listed, list | None):
-            raise ProtocolError(f"{self._what}: a {type(listed).__name__} came, not a list")
-        self._pages += 1
-        self._entries += len(listed or ())
-        if self._pages > self._most_pages or self._entries > self._most_entries:
-            limits = f"at most {self._most_entries:,} entries on {self._most_pages:,} pages are read"
-            raise ProtocolError(f"{self._what}: the list does not end; {limits}")
-        return len(listed or ())

@@ -15,7 +15,7 @@ import pytest
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit.client import account, http, pins, reactions, receipts, roaming, thread_queries
+from imkit.client import account, http, list_pages, pins, reactions, receipts, roaming
 from imkit.client.attachments import fetch_attachment
 from imkit.client.credentials import app_server_token
 from imkit.client.discovery import discover
@@ -221,7 +221,7 @@ def test_a_dripping_download_ends_and_leaves_no_file(monkeypatch: pytest.MonkeyP
 
 
 def test_lists_that_do_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_queries, "MAX_LIST_PAGES", 7)
+    monkeypatch.setattr(list_pages, "MAX_LIST_PAGES", 7)
     numbers = itertools.count(1)
 
     def answer(_: Any) -> Answer:
@@ -240,7 +240,7 @@ def test_lists_that_do_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_users_of_a_message_that_do_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are collected before the call returns, so their number, their names and their words have limits."""
     for module, name in ((reactions, "MAX_USERS"), (receipts, "MAX_READERS"), (pins, "MAX_PINNED")):
-        monkeypatch.setattr(module, name, 7 * thread_queries.LIST_PAGE_SIZE)
+        monkeypatch.setattr(module, name, 7 * list_pages.LIST_PAGE_SIZE)
     numbers = itertools.count(1)
     ends = False
 
@@ -270,7 +270,7 @@ def test_users_of_a_message_that_do_not_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_page_of_a_million_items_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_queries, "MAX_LIST_ENTRIES", 100_000)
+    monkeypatch.setattr(list_pages, "MAX_LIST_ENTRIES", 100_000)
     body = b'{"entities": [' + b"{}," * 1_000_000 + b"{}]}"
     with odd_session(lambda _: Answer(200, body)) as (session, _):
         with pytest.raises(imkit.ProtocolError, match="at most 100,000 entries"):

@@ -1,4 +1,4 @@
-"""Questions about threads: paged lists end, last messages come in batches, and odd answers give nothing."""
+"""Questions about threads: last messages come in batches, and odd answers give nothing."""
 
 from typing import Any
 
@@ -9,54 +9,6 @@ from imkit.client.account import Account, ThreadFacts
 from imkit.client.thread_queries import LAST_MESSAGES_BATCH, last_messages, learn_thread, readable_last_messages
 from imkit.portal import portal
 from tests.stand_ins import Answer, Asked, odd_session
-
-
-def test_an_empty_page_ends_a_list_although_it_has_a_cursor() -> None:
-    pages = {
-        # Every page has a cursor, so an empty page ends the list.
-        "/thread/42/users": [{"data": {"affiliations": ["a", "b"]}}, {"data": {"affiliations": []}}],
-        "/chatgroups/42/users": [{"data": [{"owner": "a"}, {"member": "b"}]}, {"data": []}],
-        "/threads/chatgroups/42": [{"entities": [{"id": "1"}]}, {"entities": []}],
-    }
-
-    def answer(asked: Asked) -> Answer:
-        some = pages[asked.path.removeprefix("/org/app")]
-        page = some.pop(0) if len(some) > 1 else some[0]
-        return Answer(200, {**page, "properties": {"cursor": f"c{len(server.asked)}"}})
-
-    with odd_session(answer) as (session, server):
-        assert list(session.thread("42").members()) == ["a", "b"]
-        assert list(session.group("42").members()) == ["a", "b"]
-        assert [thread.id for thread in session.group("42").threads()] == ["1"]
-        assert len(server.asked) == 6
-        assert server.asked[1].query == {"limit": "50", "cursor": "c1"}
-
-
-def test_a_repeated_cursor_ends_a_list() -> None:
-    body = {"data": {"affiliations": ["a"]}, "properties": {"cursor": "same"}}
-    with odd_session(lambda _: Answer(200, body)) as (session, server):
-        assert list(session.thread("42").members()) == ["a", "a"]
-        assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize("body", [{}, {"data": None}, {"entities": [None, 7, {}, {"id": "../7"}]}])
-def test_malformed_answers_give_empty_lists(body: dict[str, Any]) -> None:
-    with odd_session(lambda _: Answer(200, body)) as (session, _):
-        listings: list[Any] = [
-            session.thread("42").members(),
-            session.group("42").members(),
-            session.group("42").threads(),
-            session.threads(),
-            session.groups(),
-            session.conversations(),
-        ]
-        assert [list(listing) for listing in listings] == [[]] * 6
-        assert session.thread("42").last_message() is None
-        assert session.thread("42").refresh().name is None
-        with pytest.raises(imkit.ProtocolError, match="does not name it"):
-            session.create_group("tea")
-        with pytest.raises(imkit.ProtocolError, match="does not name it"):
-            session.group("42").create_thread("tea", "123")
 
 
 def test_last_messages_are_asked_for_twenty_threads_at_a_time() -> None:
