@@ -14,11 +14,11 @@ from datetime import datetime
 from functools import partial
 
 from imkit.cards import card, counted, known
+from imkit.client import pins
 from imkit.client import send as sending
 from imkit.client.account import Account, ThreadFacts
 from imkit.client.list_pages import cursor_pages
 from imkit.client.paging import Listing
-from imkit.client.pins import pinned_messages
 from imkit.client.roaming import Query
 from imkit.client.thread_queries import last_messages, learn_thread
 from imkit.client.user_ids import user_id
@@ -191,9 +191,7 @@ class Group(Conversation):
 
         Source: docs/protocol.md#pinned-messages.
         """
-        pinned_id = message_id(message)
-        what = operation("pin", message=pinned_id, group=self._id, user=self.account.user)
-        await self._pin(what, "POST", pinned_id)
+        await pins.pin(self.account, self._id, message_id(message))
 
     @blocking
     async def unpin(self, message: Message | str) -> None:
@@ -215,13 +213,7 @@ class Group(Conversation):
 
         Source: docs/protocol.md#pinned-messages.
         """
-        pinned_id = message_id(message)
-        what = operation("unpin", message=pinned_id, group=self._id, user=self.account.user)
-        await self._pin(what, "DELETE", pinned_id)
-
-    async def _pin(self, what: Operation, method: str, pinned_id: str) -> None:
-        path = ("sdk", "user", self.account.user, "user_channel", "pin")
-        await self._write(what, method, *path, body={"to": self._id, "type": "groupchat", "pin_msg_id": pinned_id})
+        await pins.unpin(self.account, self._id, message_id(message))
 
     @blocking
     async def pinned(self) -> list[Message]:
@@ -240,7 +232,7 @@ class Group(Conversation):
 
         Source: docs/protocol.md#pinned-messages.
         """
-        return await pinned_messages(self.account, self._id)
+        return await pins.pinned_messages(self.account, self._id)
 
     @blocking
     async def is_muted(self) -> bool:
