@@ -44,6 +44,7 @@ _UNIT_SECONDS = 0.05  # after so long a unit takes no further frame
 _UNSENT_PAUSE = 1024 * 1024  # with so many unsent bytes for a client, the server stops reading from it
 _UNHANDLED_PAUSE = 128  # with so many unhandled frames of a client, the server stops reading from it
 _UNSENT_LIMIT = 16 * 1024 * 1024  # with so many unsent bytes for a client, the server closes its socket
+_AUTH_TOKEN_CHARACTERS = 8 * 1024  # a stranger may send a megabyte, and reading it would take a third of a second
 _OK = schema.Status(errorCode=StatusCode.OK)
 
 
@@ -194,7 +195,9 @@ def _token_of(auth: str, auth_token: str) -> str:
 
     Source: docs/protocol.md#sdk-5-login.
     """
-    return (auth or text(json_object(auth_token), "token")).removeprefix("$t$")
+    if not auth and len(auth_token) <= _AUTH_TOKEN_CHARACTERS:
+        auth = text(json_object(auth_token), "token")
+    return auth.removeprefix("$t$")
 
 
 class MsyncServer:

@@ -27,7 +27,7 @@ from imkit.sandbox.server.rest_message import last_message, message_json
 from imkit.sandbox.server.store import Store, id_time
 from imkit.sandbox.server.users import Users
 from imkit.wire import schema
-from imkit.wire.enums import BodyType, ContentType, EditScope, NameSpace, RouteType, StatusCode, ValueType
+from imkit.wire.enums import BodyType, ContentType, EditScope, NameSpace, RouteType, StatusCode, SubType, ValueType
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
 _ACKS = (BodyType.READ_ACK, BodyType.DELIVER_ACK, BodyType.CHANNEL_ACK)  # a muted user may send them too
@@ -119,7 +119,7 @@ class Uplink:
             raise SendRefused(StatusCode.PERMISSION_DENIED, "Sorry, data is too large")
         self._quotas.check_send(device.user)
         body = schema.MessageBody.FromString(meta.payload)
-        body.ClearField("stream")  # only an app server may stream a text
+        _clear_stream(body)
         target = self._target(device.user, meta.to, body.type)
         if body.type == BodyType.RECALL:
             return self._recall(device, meta, body, target)
@@ -419,6 +419,14 @@ class Uplink:
             others = [user for user in target.members if user != device.user]
             self._delivery.deliver(others, target.queue, item)
         return Accepted(item, meta.timestamp)
+
+
+def _clear_stream(body: Any) -> None:
+    """Remove what says that a text is streamed: only an app server may stream one."""
+    body.ClearField("stream")
+    for content in body.contents:
+        if content.HasField("subType") and content.subType == SubType.SUB_STREAM:
+            content.ClearField("subType")
 
 
 def _thread_mark_of(target: Target) -> dict[str, Any]:

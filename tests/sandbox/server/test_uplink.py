@@ -85,6 +85,16 @@ def test_a_forged_thread_mark_of_a_group_message_is_removed(tea: TeaGroup) -> No
     assert not body_of(meta).HasField("meta")
 
 
+def test_a_member_cannot_pretend_to_stream_a_text(tea: TeaGroup) -> None:
+    body = schema.MessageBody(type=2, contents=[Content(type=0, text="forged", subType=10)])
+    body.stream.streamSeq = 1
+    sent = tea.alice.send(tea.thread, body)
+    got = body_of(tea.bob.until(lambda meta: meta.id == sent))
+    assert (got.HasField("stream"), list(got.contents)) == (False, [Content(type=0, text="forged")])
+    last = last_notice(tea.bob, "update_msg")["last_message"]
+    assert last["payload"]["bodies"] == [{"type": "txt", "msg": "forged"}]
+
+
 def test_a_thread_message_reaches_its_members_and_its_notice_the_whole_group(tea: TeaGroup) -> None:
     sent = tea.alice.send(tea.thread, "tab\tand\nnewline")
     assert last_notice(tea.carol, "update_msg")["message_count"] == 1
