@@ -89,6 +89,7 @@ ROUTES: dict[str, Asked] = {
     f"POST {APP}/chatgroups/{{id}}/disable": Asked(),
     f"POST {APP}/chatgroups/{{id}}/enable": Asked(),
     f"GET {APP}/users/{{user}}/joined_chatgroups": Asked(),
+    f"GET {APP}/chatgroups/user/{{user}}": Asked(),
     f"POST {APP}/sdk/metadata/chatgroup/{{id}}/get": Asked({"targets": ["{user}"], "properties": []}),
     f"POST {APP}/sdk/chatgroups/{{id}}/nameCard/batch/get": Asked({"members": ["{user}"]}),
     # Messages.

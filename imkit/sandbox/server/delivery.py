@@ -291,12 +291,11 @@ class Delivery:
     def tell_conversation_event(
         self,
         operation: MucOperation,
-        conversation: str,
+        conversation: Group | Thread,
         operator: str,
         subjects: list[str],
         users: Iterable[str],
         *,
-        thread: Thread | None = None,
         origin: tuple[str, str | None] = ("", None),
     ) -> None:
         """Tell users what happened to a group or a thread.
@@ -305,9 +304,8 @@ class Delivery:
             operation: what happened.
             conversation: the group or thread.
             operator: the user who did it.
-            subjects: the users that it concerns.
+            subjects: the users that it concerns. The SDKs show only the first.
             users: the receivers.
-            thread: the thread, if `conversation` is one.
             origin: as for `deliver`.
         """
         item = self._store.new_id()
@@ -317,7 +315,6 @@ class Delivery:
             operator=operator,
             resource=origin[1],
             users=subjects,
-            thread=thread,
         )
         self.deliver_unstored(meta, item, users, origin=origin)
 
@@ -343,11 +340,8 @@ class Delivery:
         """
         online = self._online.get(user, {})
         if any(other != resource for other in online):
-            thread = conversation if isinstance(conversation, Thread) else None
             origin, subjects = (user, resource), [subject or user]
-            self.tell_conversation_event(
-                operation, conversation.id, user, subjects, [user], thread=thread, origin=origin
-            )
+            self.tell_conversation_event(operation, conversation, user, subjects, [user], origin=origin)
 
     def tell_members(
         self, conversation: str, operator: str, kind: str, data: dict[str, Any], *, origin: tuple[str, str | None]

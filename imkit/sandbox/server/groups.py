@@ -27,7 +27,7 @@ _THREADS_DOWN = _THREADS + "AND (:after IS NULL OR id < :after) ORDER BY id DESC
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group. `settings` are those of the REST call that made it."""
+    """A group. `settings` are those of the REST calls that made and changed it."""
 
     id: str
     name: str
@@ -144,13 +144,14 @@ class Groups:
             self._groups[group_id] = group
         return group
 
-    def change_group(self, group_id: str, *, name: str, description: str, disabled: bool, owner: str) -> None:
-        """Set the properties of a group that can change."""
+    def change_group(self, group: Group) -> None:
+        """Store a group whose properties have changed."""
+        settings = json.dumps(group.settings, allow_nan=False)
         self._store.execute(
-            "UPDATE groups SET name = ?, description = ?, disabled = ?, owner = ? WHERE id = ?",
-            (name, description, disabled, owner, group_id),
+            "UPDATE groups SET name = ?, description = ?, disabled = ?, owner = ?, settings = ? WHERE id = ?",
+            (group.name, group.description, group.disabled, group.owner, settings, group.id),
         )
-        self._groups.pop(group_id, None)
+        self._groups.pop(group.id, None)
 
     def destroy_group(self, group_id: str) -> None:
         """Delete a group with its threads and messages."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from imkit.sandbox.server.groups import Thread
+from imkit.sandbox.server.groups import Group, Thread
 from imkit.wire import schema
 from imkit.wire.enums import MucOperation, MucStatusCode, NameSpace, StatisticsOperation
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
@@ -208,11 +208,10 @@ def conversation_event(
     time: int,
     operation: MucOperation,
     *,
-    conversation: str,
+    conversation: Group | Thread,
     operator: str,
     resource: str | None = None,
     users: list[str],
-    thread: Thread | None = None,
 ) -> bytes:
     """Return the Meta of a group event, or of a thread's news for one user or for a user's other devices.
 
@@ -225,23 +224,22 @@ def conversation_event(
         operator: the user who did it.
         resource: the device that did it, in a notice to the operator's other devices. Without it SDK 5 drops those.
         users: the users that it concerns.
-        thread: the thread, if `conversation` is one.
 
     Source: docs/protocol.md#group-notices, docs/protocol.md#notices-to-other-devices.
     """
     operator_jid = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN, clientResource=resource)
-    conversation_jid = schema.JID(appKey=app_key, name=conversation, domain=GROUP_DOMAIN)
+    conversation_jid = schema.JID(appKey=app_key, name=conversation.id, domain=GROUP_DOMAIN)
     body = schema.MUCBody(
         **{"from": operator_jid},
         mucId=conversation_jid,
+        mucName=conversation.name,
         operation=operation,
         to=[schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN) for user in users],
         status=schema.message_class("MUCBody.Status")(errorCode=MucStatusCode.OK),
     )
-    if thread is not None:
+    if isinstance(conversation, Thread):
         body.isThread = True
-        body.mucParentId.MergeFrom(schema.JID(appKey=app_key, name=thread.group_id, domain=GROUP_DOMAIN))
-        body.mucName = thread.name
+        body.mucParentId.MergeFrom(schema.JID(appKey=app_key, name=conversation.group_id, domain=GROUP_DOMAIN))
     return _meta(item, time, NameSpace.MUC, conversation_jid, body.SerializeToString(), operator_jid)
 
 

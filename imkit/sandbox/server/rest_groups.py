@@ -5,6 +5,7 @@ Source: docs/protocol.md#group-calls, docs/protocol.md#group-notices.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.routing import Route
@@ -37,6 +38,8 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "GET", "/chatgroups/{id}", show),
         route(backend, "PUT", "/chatgroups/{id}", change, needs_room=True),
         route(backend, "DELETE", "/chatgroups/{id}", destroy),
+        # Before "/chatgroups/{id}/…": SDK 4 asks here for a user's groups with roles or sizes, and no group is "user".
+        route(backend, "GET", "/chatgroups/user/{user}", joined_with_roles),
         route(backend, "GET", "/chatgroups/{id}/users", members),
         route(backend, "POST", "/chatgroups/{id}/apply", join, needs_room=True),
         route(backend, "DELETE", "/chatgroups/{id}/quit", leave),
@@ -74,12 +77,12 @@ def create(backend: Backend, call: Call) -> dict[str, Any]:
     backend.delivery.tell_other_devices(MucOperation.CREATE, group, owner, call.resource)
     invited = [user for user in backend.groups.members(group.id) if user != owner]
     for user in invited:
-        backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group.id, owner, [user], [user])
+        backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group, owner, [user], [user])
     return {"data": {"groupid": group.id}}
 
 
 def _settings(backend: Backend, call: Call) -> dict[str, Any]:
-    """Return the settings of a new group; refuse those that are not of their type."""
+    """Return the settings that a call names; refuse those that are not of their type."""
     settings: dict[str, Any] = {}
     for name in (*_FLAGS, *_TEXTS, "maxusers"):
         value = call.body.get(name)
@@ -180,13 +183,14 @@ def show(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def change(backend: Backend, call: Call) -> dict[str, Any]:
-    """PUT /chatgroups/{id}: changes name, description or owner."""
+    """PUT /chatgroups/{id}: changes name, description and settings, or the owner."""
     group = group_of(backend.groups, call)
     new_owner = call.body.get("newowner")
     operator = owner_of(call, group, "forbidden_op") if new_owner else manager_of(backend.groups, call, group)
     limits = backend.options.limits
     name = call.text("groupname", default=group.name, longest=limits.name_characters)
     description = call.text("description", default=group.description, longest=limits.description_characters)
+    settings = group.settings | _settings(backend, call)
     owner = group.owner
     if new_owner:
         owner = call.text("newowner").lower()
@@ -194,9 +198,13 @@ def change(backend: Backend, call: Call) -> dict[str, Any]:
             raise bad_request(f"{owner} is not a member")
         backend.groups.set_role(group.id, group.owner, "member")
         backend.groups.set_role(group.id, owner, "owner")
-    backend.groups.change_group(group.id, name=name, description=description, disabled=group.disabled, owner=owner)
+    changed = replace(group, name=name, description=description, settings=settings, owner=owner)
+    backend.groups.change_group(changed)
     others = [user for user in backend.groups.members(group.id) if user != operator]
-    backend.delivery.tell_conversation_event(MucOperation.UPDATE, group.id, operator, others, others)
+    if owner != group.owner:
+        backend.delivery.tell_conversation_event(MucOperation.ASSIGN_OWNER, changed, group.owner, [owner], others)
+    if set(call.body) != {"newowner"}:
+        backend.delivery.tell_conversation_event(MucOperation.UPDATE, changed, operator, others, others)
     return {"data": {"groupname": True, "description": True, "newowner": owner != group.owner}}
 
 
@@ -208,7 +216,7 @@ def destroy(backend: Backend, call: Call) -> dict[str, Any]:
     for thread in backend.groups.threads_of(group.id):
         backend.delivery.tell_thread_changed(thread, "delete", operator)
     backend.groups.destroy_group(group.id)
-    backend.delivery.tell_conversation_event(MucOperation.DESTROY, group.id, operator, others, others)
+    backend.delivery.tell_conversation_event(MucOperation.DESTROY, group, operator, others, others)
     backend.delivery.tell_other_devices(MucOperation.DESTROY, group, operator, call.resource)
     return {"data": {"success": True, "groupid": group.id}}
 
@@ -226,29 +234,39 @@ def enable(backend: Backend, call: Call) -> dict[str, Any]:
 def _set_disabled(backend: Backend, call: Call, disabled: bool) -> dict[str, Any]:
     app_only(call)
     group = group_of(backend.groups, call)
-    backend.groups.change_group(
-        group.id, name=group.name, description=group.description, disabled=disabled, owner=group.owner
-    )
+    backend.groups.change_group(replace(group, disabled=disabled))
     return {"data": {"disabled": disabled}}
 
 
 def joined(backend: Backend, call: Call) -> dict[str, Any]:
     """GET /users/{user}/joined_chatgroups: the groups that a user is in, by page number."""
     user = user_or_app(call, call.path["user"])
+    data, total = _joined_page(backend, call, user)
+    return {"data": data, "count": len(data), "total": total}
+
+
+def joined_with_roles(backend: Backend, call: Call) -> dict[str, Any]:
+    """GET /chatgroups/user/{user}: the same groups, where SDK 4 looks for roles and numbers of members."""
+    page, total = _joined_page(backend, call, user_or_app(call, call.path["user"]))
+    entities = [{**entity, "groupId": entity["id"]} for entity in page]
+    return {"entities": entities, "count": len(entities), "total": total}
+
+
+def _joined_page(backend: Backend, call: Call, user: str) -> tuple[list[dict[str, Any]], int]:
+    """Return one page of a user's groups, with the user's role in each, and the number of all."""
     groups = backend.groups.groups_of(user)
     try:
         number = max(0, int(call.query.get("pagenum") or 0))
     except ValueError:
         raise bad_request("pagenum is not a number") from None
     size = call.limit()
-    page = groups[number * size : (number + 1) * size]
     data = []
-    for group in page:
+    for group in groups[number * size : (number + 1) * size]:
         entity = group_entity(backend, group)
         del entity["affiliations"]
         member = backend.groups.members(group.id)[user]
         data.append({**entity, "groupid": group.id, "groupname": group.name, "permission": member.role})
-    return {"data": data, "count": len(data), "total": len(groups)}
+    return data, len(groups)
 
 
 # ---------------------------------------------------------------- members
@@ -292,9 +310,9 @@ def _add_member(backend: Backend, group: Group, user: str, *, added_by: str | No
         raise RestError(403, "exceed_limit", "group member list is full!")
     backend.groups.add_member(group.id, user)
     if added_by is not None:
-        backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group.id, added_by, [user], [user])
+        backend.delivery.tell_conversation_event(MucOperation.DIRECT_JOINED, group, added_by, [user], [user])
     others = [other for other in backend.groups.members(group.id) if other != user]
-    backend.delivery.tell_conversation_event(MucOperation.PRESENCE, group.id, user, [user], others)
+    backend.delivery.tell_conversation_event(MucOperation.PRESENCE, group, user, [user], others)
 
 
 def join(backend: Backend, call: Call) -> dict[str, Any]:
@@ -344,7 +362,7 @@ def leave(backend: Backend, call: Call) -> dict[str, Any]:
     user = user_or_app(call, call.user or "")
     _remove_member(backend, group, user)
     backend.delivery.tell_conversation_event(
-        MucOperation.ABSENCE, group.id, user, [user], backend.groups.members(group.id)
+        MucOperation.ABSENCE, group, user, [user], backend.groups.members(group.id)
     )
     backend.delivery.tell_other_devices(MucOperation.LEAVE, group, user, call.resource)
     return {"data": {"result": True, "action": "quit", "user": user, "groupid": group.id}}
@@ -357,9 +375,9 @@ def remove(backend: Backend, call: Call) -> dict[str, Any]:
     users = [user.lower() for user in call.path["users"].split(",") if user]
     for user in users:
         _remove_member(backend, group, user)
-        backend.delivery.tell_conversation_event(MucOperation.KICK, group.id, operator, [user], [user])
+        backend.delivery.tell_conversation_event(MucOperation.KICK, group, operator, [user], [user])
         others = [other for other in backend.groups.members(group.id) if other != operator]
-        backend.delivery.tell_conversation_event(MucOperation.ABSENCE, group.id, user, [user], others)
+        backend.delivery.tell_conversation_event(MucOperation.ABSENCE, group, user, [user], others)
     answers = [
         {"result": True, "action": "remove_member", "reason": "", "user": user, "groupid": group.id} for user in users
     ]
@@ -393,11 +411,14 @@ def mute(backend: Backend, call: Call) -> dict[str, Any]:
 
 
 def _tell_mutes(backend: Backend, group: Group, operation: MucOperation, operator: str, users: list[str]) -> None:
-    """Tell the users, the group's owner and its admins that users were muted or unmuted, but not who did it."""
-    members = backend.groups.members(group.id).values()
-    receivers = [member.user for member in members if member.user in users or member.role != "member"]
-    receivers = [user for user in receivers if user != operator]
-    backend.delivery.tell_conversation_event(operation, group.id, operator, users, receivers)
+    """Tell each of the users, and the group's owner and admins, of the mute; but not the one who did it.
+
+    There is a notice for each user, since the SDKs read only the first of a notice.
+    """
+    managers = {member.user for member in backend.groups.members(group.id).values() if member.role != "member"}
+    for user in users:
+        receivers = sorted((managers | {user}) - {operator})
+        backend.delivery.tell_conversation_event(operation, group, operator, [user], receivers)
 
 
 def muted(backend: Backend, call: Call) -> dict[str, Any]:
@@ -464,4 +485,4 @@ def _give_role(backend: Backend, group: Group, user: str, role: str, operator: s
     backend.groups.set_role(group.id, user, role)
     operation = MucOperation.ADD_ADMIN if role == "admin" else MucOperation.REMOVE_ADMIN
     others = [member for member in members if member != operator]
-    backend.delivery.tell_conversation_event(operation, group.id, operator, [user], others)
+    backend.delivery.tell_conversation_event(operation, group, operator, [user], others)

@@ -178,9 +178,7 @@ def _remove(backend: Backend, call: Call, thread: Thread, user: str) -> bool:
     if user not in backend.groups.members(thread.id):
         return False
     backend.groups.remove_member(thread.id, user)
-    backend.delivery.tell_conversation_event(
-        MucOperation.THREAD_KICK, thread.id, operator, [user], [user], thread=thread
-    )
+    backend.delivery.tell_conversation_event(MucOperation.THREAD_KICK, thread, operator, [user], [user])
     if user != operator:
         backend.delivery.tell_other_devices(MucOperation.THREAD_KICK, thread, operator, call.resource, subject=user)
     return True

@@ -1,9 +1,19 @@
 """Groups over REST: members, their rights, and the notices about them."""
 
 from imkit.sandbox.process import Sandbox
+from imkit.wire import schema
 from tests.people import new_name
 from tests.sandbox.server.raw_client import Device, TeaGroup
 from tests.sandbox.server.test_rest_threads import events, notices
+
+
+def told(device: Device) -> list[tuple[int, str, str, list[str]]]:
+    """The group events of a device: operation, name of the group, who did it, and whom it concerns."""
+    device.receive_all()
+    bodies = [schema.MUCBody.FromString(meta.payload) for meta in device.metas if meta.ns == 2]
+    return [
+        (body.operation, body.mucName, getattr(body, "from").name, [user.name for user in body.to]) for body in bodies
+    ]
 
 
 def test_destroying_a_group_destroys_its_threads(tea: TeaGroup) -> None:
@@ -61,3 +71,37 @@ def test_a_group_with_unknown_users_is_refused(sandbox: Sandbox) -> None:
     alice = Device(sandbox, new_name("alice")).api
     alice.refused("POST", "/chatgroups", 404, json={"groupname": "g", "members": ["nobody-of-that-name"]})
     assert alice.ok("GET", f"/users/{alice.user}/joined_chatgroups")["data"] == []
+
+
+def test_each_muted_user_is_told_since_the_sdks_read_the_first_user_of_a_notice(tea: TeaGroup) -> None:
+    alice, bob, carol = tea.alice, tea.bob, tea.carol
+    both = {"usernames": [bob.user, carol.user], "mute_duration": 60_000}
+    alice.api.ok("POST", f"/chatgroups/{tea.group}/mute", json=both)
+    alice.api.ok("DELETE", f"/chatgroups/{tea.group}/mute/{bob.user},{carol.user}")
+    for device in (bob, carol):
+        assert [(event[0], event[3]) for event in told(device)] == [(23, [device.user]), (24, [device.user])]
+
+
+def test_a_new_owner_is_told_to_the_members_and_settings_can_be_changed(tea: TeaGroup) -> None:
+    alice, bob, carol = tea.alice, tea.bob, tea.carol
+    path = f"/chatgroups/{tea.group}"
+    changed = {"groupname": "coffee", "custom": "beans", "avatar": "cup.png", "maxusers": 7, "public": True}
+    alice.api.ok("PUT", path, json=changed)
+    shown = carol.api.ok("GET", path)["data"][0]
+    assert changed == {name: shown["name" if name == "groupname" else name] for name in changed}
+    alice.api.refused("PUT", path, 400, json={"newowner": bob.user, "maxusers": "many"})
+    alice.api.ok("PUT", path, json={"newowner": bob.user})
+    assert carol.api.ok("GET", path)["data"][0]["owner"] == bob.user
+    for device in (bob, carol):
+        assert [event[:2] for event in told(device)] == [(14, "coffee"), (20, "coffee")]
+        assert told(device)[-1] == (20, "coffee", alice.user, [bob.user])
+
+
+def test_the_sdk_asks_elsewhere_for_groups_with_roles_and_sizes(tea: TeaGroup) -> None:
+    query = "pagenum=0&pagesize=20&needAffiliations=true&needRole=true&version=v3"
+    answer = tea.alice.api.ok("GET", f"/chatgroups/user/{tea.alice.user}?{query}")
+    assert "joined_chatgroups" not in answer["uri"]
+    (group,) = answer["entities"]
+    assert (group["groupId"], group["permission"], group["affiliations_count"]) == (tea.group, "owner", 3)
+    assert group["disabled"] is False
+    tea.bob.api.refused("GET", f"/chatgroups/user/{tea.alice.user}?{query}", 403)
