@@ -129,10 +129,11 @@ ERRORS: dict[str, Template] = {
 
 # ---------------------------------------------------------------- operations
 
-_NOT_IN_GROUP = 'User {user} is not in that group: one of its members can call group.invite("{user}").'
+_NOT_IN_GROUP_OF_THREAD = 'User {user} is not in that group: one of its members can call group.invite("{user}").'
+_NOT_IN_GROUP = 'User {user} is not in group {group}: one of its members can call group.invite("{user}").'
 _NOT_IN_CONVERSATION = (
     'User {user} has not joined the thread: session.thread("{thread}").join(). Only members of its group can join.',
-    'User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+    _NOT_IN_GROUP,
 )
 _NOT_IN_NAMED = (
     'User {user} is not in {conversation}. A thread is joined with session.thread("{conversation}").join(); '
@@ -141,6 +142,8 @@ _NOT_IN_NAMED = (
 _ADMINS = "the group's owner and admins"
 _READ = "Nothing was changed by it: check the network, then call it again."
 _NO_USER = "Check the user ids. In the sandbox a user exists after the first login, in an app after the registration."
+_NO_PINS = "Pinning (置顶) is off for this app: Easemob's sales staff can switch it on."
+_NO_REACTIONS = "Reactions (回应) are off for this app: its console can switch them on."
 _GONE = "It was recalled, it is older than the app keeps messages, or it was sent to another group or thread."
 
 
@@ -187,7 +190,7 @@ OPERATIONS: dict[str, dict[str, Template]] = {
     "list_group_members": _operation(
         "asking for the members of group {group}",
         lost=_READ,
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        Forbidden=_NOT_IN_GROUP,
     ),
     "invite": _operation(
         "inviting to group {group}",
@@ -212,28 +215,28 @@ OPERATIONS: dict[str, dict[str, Template]] = {
     "is_muted": _operation(
         "asking whether {user} is muted in group {group}",
         lost=_READ,
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        Forbidden=_NOT_IN_GROUP,
     ),
     "pin": _operation(
         "pinning message {message} of group {group}",
         lost="Pin it again: the second call does no harm.",
         MessageNotFound=f"Group {{group}} has no message {{message}}. {_GONE}",
         LimitReached="Group {group} has as many pinned messages as it may have: group.unpin(…) makes room.",
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
-        ServiceNotEnabled="Pinning (置顶) is off for this app: Easemob's sales staff can switch it on.",
+        Forbidden=_NOT_IN_GROUP,
+        ServiceNotEnabled=_NO_PINS,
     ),
     "unpin": _operation(
         "unpinning message {message} of group {group}",
         lost="Unpin it again: if the first call was carried out, that is refused as MessageNotFound.",
         MessageNotFound="Message {message} is not pinned in group {group}: group.pinned() lists those that are.",
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
-        ServiceNotEnabled="Pinning (置顶) is off for this app: Easemob's sales staff can switch it on.",
+        Forbidden=_NOT_IN_GROUP,
+        ServiceNotEnabled=_NO_PINS,
     ),
     "list_pinned": _operation(
         "asking for the pinned messages of group {group}",
         lost=_READ,
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
-        ServiceNotEnabled="Pinning (置顶) is off for this app: Easemob's sales staff can switch it on.",
+        Forbidden=_NOT_IN_GROUP,
+        ServiceNotEnabled=_NO_PINS,
     ),
     # ---------------------------------------------------------------- threads
     "create_thread": _operation(
@@ -243,7 +246,7 @@ OPERATIONS: dict[str, dict[str, Template]] = {
             "Message {message} has a thread already, and can have one only: find it with group.threads(), or choose "
             "another message."
         ),
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        Forbidden=_NOT_IN_GROUP,
         NotFound=f"Group {{group}} has no message {{message}}. {_GONE}",
         LimitReached="The group or the app has as many threads as it may have: thread.destroy() makes room.",
         ServiceNotEnabled="Threads (子区) are off for this app: Easemob's sales staff can switch them on.",
@@ -254,12 +257,12 @@ OPERATIONS: dict[str, dict[str, Template]] = {
             "asking for the threads that {user} joined",
         ),
         lost=_READ,
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        Forbidden=_NOT_IN_GROUP,
     ),
     "list_threads_of_group": _operation(
         "asking for the threads of group {group}",
         lost=_READ,
-        Forbidden='User {user} is not in group {group}: one of its members can call group.invite("{user}").',
+        Forbidden=_NOT_IN_GROUP,
     ),
     "join_thread": _operation(
         "joining thread {thread}",
@@ -284,8 +287,10 @@ OPERATIONS: dict[str, dict[str, Template]] = {
         lost="Look at group.threads(): if the thread is in it, destroy it again.",
         Forbidden=f"Only {_ADMINS} can destroy thread {{thread}}; its creator cannot.",
     ),
-    "read_thread": _operation("asking for thread {thread}", lost=_READ, Forbidden=_NOT_IN_GROUP),
-    "list_thread_members": _operation("asking for the members of thread {thread}", lost=_READ, Forbidden=_NOT_IN_GROUP),
+    "read_thread": _operation("asking for thread {thread}", lost=_READ, Forbidden=_NOT_IN_GROUP_OF_THREAD),
+    "list_thread_members": _operation(
+        "asking for the members of thread {thread}", lost=_READ, Forbidden=_NOT_IN_GROUP_OF_THREAD
+    ),
     "remove_thread_member": _operation(
         "removing {member} from thread {thread}",
         lost="Look at thread.members(): if the user is in it, remove the user again.",
@@ -295,7 +300,7 @@ OPERATIONS: dict[str, dict[str, Template]] = {
         ("asking for the last message of thread {thread}", "asking for last messages"),
         lost=_READ,
         Forbidden=(
-            f"{_NOT_IN_GROUP[:-1]} (thread {{thread}}).",
+            f"{_NOT_IN_GROUP_OF_THREAD[:-1]} (thread {{thread}}).",
             "User {user} is not in the groups of all these threads: session.threads() lists those of this user.",
         ),
         ThreadNotFound=(
@@ -395,20 +400,20 @@ OPERATIONS: dict[str, dict[str, Template]] = {
             'group.invite("{user}").'
         ),
         Forbidden="The message is not here any more, or user {user} is not in its conversation.",
-        ServiceNotEnabled="Reactions (回应) are off for this app: its console can switch them on.",
+        ServiceNotEnabled=_NO_REACTIONS,
     ),
     "unreact": _operation(
         "taking back the reaction to message {message}",
         lost="Look at reactions(…) of the conversation before you take it back again.",
         Forbidden="User {user} has not reacted with {reaction}, or the message is not here any more.",
-        ServiceNotEnabled="Reactions (回应) are off for this app: its console can switch them on.",
+        ServiceNotEnabled=_NO_REACTIONS,
     ),
     "list_reactions": _operation(
         "asking for the reactions to message {message}",
         lost=_READ,
         NotAMember=_NOT_IN_NAMED,
         Forbidden="The message is not here any more, or user {user} is not in its conversation.",
-        ServiceNotEnabled="Reactions (回应) are off for this app: its console can switch them on.",
+        ServiceNotEnabled=_NO_REACTIONS,
     ),
     "list_users_of_reaction": _operation(
         "asking for the users who reacted to message {message} with {reaction}",
@@ -434,8 +439,11 @@ OPERATIONS: dict[str, dict[str, Template]] = {
 
 _NO_EVENT = "Is this user in the group or the thread? What came before events(…) was called needs replay=True."
 _CONNECTION = "It did not happen in this time; session.connected says how the connection is now."
+_OTHER_DEVICE = "It tells what another device of this user did: log in a second time with its own resource=."
 EVENTS: dict[str, str] = {
     "MessageReceived": f"Was it sent, and by another device than this one? {_NO_EVENT}",
-    "DeviceChanged": "It tells what another device of this user did: log in a second time with its own resource=.",
+    "MessageRead": "It tells that another user has acknowledged a message of this user. Was it acknowledged?",
+    "UserChanged": "It tells what this user or one of its contacts changed; changes of other users are not told.",
+    **dict.fromkeys(("DeviceChanged", "ConversationChanged", "HistoryForgotten"), _OTHER_DEVICE),
     **dict.fromkeys(("Connected", "Disconnected", "TokenExpiring", "LoggedOut", "Dropped"), _CONNECTION),
 }

@@ -177,6 +177,9 @@ CASES: list[Case] = [
     # events
     (lambda w: _no_event(w.dave, imkit.MessageReceived), imkit.TimedOut, "Was it sent"),
     (lambda w: _no_event(w.dave, imkit.ThreadChanged), imkit.TimedOut, "in the group or the thread"),
+    (lambda w: _no_event(w.dave, imkit.HistoryForgotten), imkit.TimedOut, "another device of this user"),
+    (lambda w: _no_event(w.dave, imkit.MessageRead), imkit.TimedOut, "Was it acknowledged"),
+    (lambda w: _no_event(w.dave, imkit.UserChanged), imkit.TimedOut, "one of its contacts"),
     (lambda w: _no_event(w.dave, imkit.Disconnected), imkit.TimedOut, "session.connected"),
 ]
 
