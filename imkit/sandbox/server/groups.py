@@ -203,6 +203,11 @@ class Groups:
             thread = self._threads[thread_id] = Thread(*found)
         return thread
 
+    def group_of_conversation(self, conversation: str) -> Group | None:
+        """Return a group, or the group of a thread; None if there is no such group or thread."""
+        thread = self.thread(conversation)
+        return self.group(thread.group_id if thread else conversation)
+
     def thread_on(self, group_id: str, parent_id: str) -> Thread | None:
         """Return the thread on a message; None if it has none. A message has at most one."""
         found = self._store.row("SELECT id FROM threads WHERE group_id = ? AND parent_id = ?", (group_id, parent_id))

@@ -165,14 +165,6 @@ def members_notice(
     return _json_notice(app_key, item, time, receiver, kind, data, operator)
 
 
-def _json_notice(
-    app_key: str, item: int, time: int, receiver: Any, kind: str, data: dict[str, Any], operator: str = ""
-) -> bytes:
-    payload = compact({"type": kind, "data": data}).encode("utf-8", "replace")
-    sender = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN)
-    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
-
-
 def reaction_notice(
     app_key: str, item: int, time: int, *, message: int, operator: str, receiver: Any, reactions: list[dict[str, Any]]
 ) -> bytes:
@@ -189,7 +181,7 @@ def reaction_notice(
 
     Source: docs/protocol.md#reactions.
     """
-    data = {
+    changed = {
         "messageId": str(message),
         "from": operator,
         "to": receiver.name,
@@ -197,9 +189,7 @@ def reaction_notice(
         "ts": time,
         "reactions": reactions,
     }
-    payload = compact({"type": "reaction", "data": [data]}).encode("utf-8", "replace")
-    sender = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN)
-    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
+    return _json_notice(app_key, item, time, receiver, "reaction", [changed], operator)
 
 
 def conversation_event(
@@ -251,6 +241,12 @@ def kick_notice(app_key: str, item: int, time: int, user: str, operation: Statis
     body = schema.StatisticsBody(operation=operation, reason=reason)
     receiver = schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN)
     return _meta(item, time, NameSpace.STATISTIC, receiver, body.SerializeToString())
+
+
+def _json_notice(app_key: str, item: int, time: int, receiver: Any, kind: str, data: Any, operator: str = "") -> bytes:
+    payload = compact({"type": kind, "data": data}).encode("utf-8", "replace")
+    sender = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN)
+    return _meta(item, time, NameSpace.NOTIFY, receiver, payload, sender)
 
 
 def _meta(item: int, time: int, namespace: NameSpace, receiver: Any, payload: bytes, sender: Any = None) -> bytes:

@@ -19,9 +19,8 @@ from imkit.sandbox.server.message_record import direct_conversation
 from imkit.sandbox.server.permissions import check_may_read, user_or_app
 from imkit.sandbox.server.rest import Backend, find_user, route
 from imkit.sandbox.server.rest_message import last_message_as_text
-from imkit.sandbox.server.rest_replies import PAGE_LIMIT, Call, RestError, bad_request, limit_reached
+from imkit.sandbox.server.rest_replies import PAGE_LIMIT, Call, RestError, bad_request, limit_reached, message_number
 from imkit.sandbox.server.store import ID_BITS
-from imkit.sandbox.server.sync_socket import ROSTER_VERSION
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 
 _FORGOTTEN_AT_ONCE = 50  # SDK 4 sends up to 20 ids, SDK 5 has no limit
@@ -29,7 +28,6 @@ _MARKED_AT_ONCE = 20
 _PINNED = 50
 _PAGES = 100_000  # of the list of earlier SDKs: more than any user has
 _MARK = re.compile(r"mark_([0-9]{1,2})")
-_MESSAGE_ID = re.compile("[0-9]{1,19}")
 
 
 def routes(backend: Backend) -> list[Route]:
@@ -49,7 +47,6 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "DELETE", f"{roaming}/{{kind}}/user/{{user}}", forget_messages, needs_room=True),
         route(backend, "DELETE", f"{roaming}/{{kind}}/user/{{user}}/time", forget_before, needs_room=True),
         route(backend, "POST", f"{roaming}/user/{{user}}/delete/all", forget_everything),
-        route(backend, "GET", "/user/{user}/roster/metadata/version", roster_version),
     ]
 
 
@@ -149,7 +146,7 @@ def _view(backend: Backend, call: Call, kind: object, name: object) -> _View:
         return _View(user, direct_conversation(user, other), user_queue(other), other, "chat")
     if kind not in ("group", "groupchat", "groupChat"):
         raise bad_request("the type of the conversation is neither chat nor groupchat")
-    if backend.groups.thread(name) is None and backend.groups.group(name) is None:
+    if backend.groups.group_of_conversation(name) is None:
         raise RestError(404, "resource_not_found", f"conversation {name[:80]} does not exist")
     check_may_read(backend.groups, call, user, name)
     return _View(user, name, conversation_queue(name), name, "groupchat")
@@ -256,14 +253,12 @@ def forget_messages(backend: Backend, call: Call) -> dict[str, Any]:
     Ids of messages that are not in the conversation (any more) are ignored.
     """
     view = _roaming_view(backend, call)
-    ids = [message for message in call.query.get("msgIdList", "").split(",") if message]
+    ids = [message_number(message) for message in call.query.get("msgIdList", "").split(",") if message]
     if not 0 < len(ids) <= _FORGOTTEN_AT_ONCE:
         raise bad_request(f"msgIdList must hold 1 to {_FORGOTTEN_AT_ONCE} ids")
-    if not all(_MESSAGE_ID.fullmatch(message) and int(message) < 2**63 for message in ids):
+    if not all(ids):
         raise bad_request("msgIdList holds something else than message ids")
-    known = backend.conversations.forget(
-        view.user, view.conversation, view.queue, dict.fromkeys(int(message) for message in ids)
-    )
+    known = backend.conversations.forget(view.user, view.conversation, view.queue, dict.fromkeys(ids))
     if known:
         _tell_forgotten(backend, call, view, msgIdList=[str(message) for message in known])
     return {"data": {"result": "ok"}}
@@ -291,15 +286,3 @@ def forget_everything(backend: Backend, call: Call) -> dict[str, Any]:
     """
     backend.conversations.forget_all(user_or_app(call, call.path["user"]), backend.store.new_id())
     return {"data": {"result": "ok"}}
-
-
-# ---------------------------------------------------------------- contacts
-
-
-def roster_version(backend: Backend, call: Call) -> dict[str, Any]:
-    """GET /user/{user}/roster/metadata/version: the version of the contacts. The sandbox has none, so it never changes.
-
-    Source: docs/protocol.md#sdk-5-second-socket.
-    """
-    user_or_app(call, call.path["user"])
-    return {"data": {"version": ROSTER_VERSION}}

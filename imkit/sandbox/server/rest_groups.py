@@ -22,7 +22,7 @@ from imkit.sandbox.server.permissions import (
     user_or_app,
 )
 from imkit.sandbox.server.rest import Backend, find_user, route
-from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_group
+from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, no_such_group, page_of
 from imkit.wire.enums import MucOperation
 
 _FLAGS = ("public", "approval", "membersonly", "allowinvites", "invite_need_confirm")
@@ -283,21 +283,6 @@ def members(backend: Backend, call: Call) -> dict[str, Any]:
     # SDK 5 learns from the asked page size, which the service repeats, and `count` whether there is more.
     params = {name: [value] for name, value in call.query.items()}
     return {"data": data, "count": len(data), "cursor": cursor, "params": params}
-
-
-def page_of(items: list[Any], names: list[str], cursor: str, limit: int) -> tuple[list[Any], str]:
-    """Return a page of a list and the cursor of the next page, "" after the last.
-
-    Args:
-        items: the whole list.
-        names: the name of each item.
-        cursor: the name of the last item of the page before; "" for the first page.
-        limit: the largest number of items.
-    """
-    start = names.index(cursor) + 1 if cursor in names else 0
-    page = items[start : start + limit]
-    more = start + limit < len(items)
-    return page, names[start + limit - 1] if more else ""
 
 
 def _add_member(backend: Backend, group: Group, user: str, *, added_by: str | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from typing import Any
 
 from starlette.routing import Route
@@ -23,7 +22,7 @@ from imkit.sandbox.server.permissions import (
 )
 from imkit.sandbox.server.rest import Backend, route
 from imkit.sandbox.server.rest_message import last_message
-from imkit.sandbox.server.rest_replies import DEFAULT_LIMIT, PAGE_LIMIT, Call, RestError, bad_request
+from imkit.sandbox.server.rest_replies import DEFAULT_LIMIT, PAGE_LIMIT, Call, RestError, bad_request, message_number
 from imkit.wire import schema
 from imkit.wire.envelope import GROUP_DOMAIN
 
@@ -74,7 +73,7 @@ def _conversation(backend: Backend, call: Call, user: str) -> str:
     name = name.lower()
     if domain != GROUP_DOMAIN:
         return direct_conversation(user, name)
-    if backend.groups.thread(name) is None and backend.groups.group(name) is None:
+    if backend.groups.group_of_conversation(name) is None:
         raise RestError(404, "resource_not_found", f"queue {name} does not exist")
     check_may_read(backend.groups, call, user, name)
     return name
@@ -94,9 +93,10 @@ def _cursor(start: object) -> int | None:
     text = str(start if start is not None else "").strip()
     if text in ("", "-1", "0"):
         return None
-    if not re.fullmatch("[0-9]{1,19}", text) or int(text) >= 2**63:
+    message = message_number(text)
+    if not message:
         raise bad_request("start is no cursor of ours")
-    return int(text)
+    return message
 
 
 def _marks(backend: Backend, conversation: str, user: str, messages: list[int]) -> dict[int, dict[str, Any]]:

@@ -12,9 +12,8 @@ from starlette.routing import Route
 from imkit.sandbox.server.permissions import check_may_read, user_or_app
 from imkit.sandbox.server.pins import MAX_PINS
 from imkit.sandbox.server.rest import Backend, route
-from imkit.sandbox.server.rest_groups import page_of
 from imkit.sandbox.server.rest_message import last_message_as_text
-from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, message_number, no_such_group
+from imkit.sandbox.server.rest_replies import Call, RestError, bad_request, message_number, no_such_group, page_of
 
 _PAGE = 10
 # The `error_code`s that the official SDKs know.
@@ -79,7 +78,7 @@ def _caller_and_conversation(backend: Backend, call: Call, kind: object, convers
         raise RestError(403, "operation_unsupported", "the sandbox pins messages of groups and threads", _NOT_OPEN)
     if not isinstance(conversation, str):
         raise bad_request("to is missing or not a string")
-    if backend.groups.thread(conversation) is None and backend.groups.group(conversation) is None:
+    if backend.groups.group_of_conversation(conversation) is None:
         raise no_such_group(conversation[:80])
     check_may_read(backend.groups, call, user, conversation)
     return user, conversation

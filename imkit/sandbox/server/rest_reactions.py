@@ -110,8 +110,7 @@ def _asked_group(backend: Backend, call: Call, user: str) -> str:
     asked = call.query.get("groupId", "")
     if asked in ("", "null", "undefined"):
         raise RestError(400, "group_invalid_id", "groupId can not be null!")
-    exists = backend.groups.group(asked) is not None or backend.groups.thread(asked) is not None
-    if not exists or not is_in(backend.groups, user, asked):
+    if backend.groups.group_of_conversation(asked) is None or not is_in(backend.groups, user, asked):
         raise _not_joined()
     return asked
 
@@ -139,10 +138,8 @@ def users_of_reaction(backend: Backend, call: Call) -> dict[str, Any]:
 
 def _group_of(backend: Backend, message: StoredMessage) -> str | None:
     """Return the group of a message, also of one in a thread; None for a one-to-one message."""
-    thread = backend.groups.thread(message.conversation)
-    if thread is not None:
-        return thread.group_id
-    return message.conversation if backend.groups.group(message.conversation) is not None else None
+    group = backend.groups.group_of_conversation(message.conversation)
+    return group.id if group is not None else None
 
 
 def _tell(

@@ -220,6 +220,21 @@ class Call:
         return next((cursor for cursor in given if cursor not in (None, "", "undefined", "null")), None) or ""
 
 
+def page_of(items: list[Any], names: list[str], cursor: str, limit: int) -> tuple[list[Any], str]:
+    """Return a page of a list and the cursor of the next page, "" after the last.
+
+    Args:
+        items: the whole list.
+        names: the name of each item.
+        cursor: the name of the last item of the page before; "" for the first page.
+        limit: the largest number of items.
+    """
+    start = names.index(cursor) + 1 if cursor in names else 0
+    page = items[start : start + limit]
+    more = start + limit < len(items)
+    return page, names[start + limit - 1] if more else ""
+
+
 def parse_body(raw: bytes, *, lists: bool = False) -> Any:
     """Return the JSON object of a request, or also a list if `lists`; `{}` for an empty body.
 

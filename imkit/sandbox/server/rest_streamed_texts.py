@@ -5,7 +5,6 @@ Source: docs/protocol.md#streamed-texts.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from starlette.routing import Route
@@ -13,7 +12,7 @@ from starlette.routing import Route
 from imkit.errors import InvalidMessage
 from imkit.sandbox.server.permissions import app_only
 from imkit.sandbox.server.rest import Backend, find_user, route
-from imkit.sandbox.server.rest_replies import Call, bad_request, no_such_group
+from imkit.sandbox.server.rest_replies import Call, bad_request, message_number, no_such_group
 from imkit.sandbox.server.streamed_texts import Piece
 
 _KIND_CHARACTERS = 64
@@ -58,11 +57,11 @@ def _send(backend: Backend, call: Call, to: str, *, is_user: bool) -> dict[str, 
         finish_reason=_number(fields, "finishReason") if fields.get("finishReason") is not None else None,
     )
     if fields.get("msgId") is not None:
-        message = body.text("msgId")
-        if not re.fullmatch("[0-9]{1,19}", message):
+        message = message_number(body.text("msgId"))
+        if not message:
             raise bad_request("msgId is not the id of a message")
-        backend.streamed.go_on(sender, target.conversation, int(message), piece)
-        return {"data": {"msgId": message}}
+        backend.streamed.go_on(sender, target.conversation, message, piece)
+        return {"data": {"msgId": str(message)}}
     ext = call.body.get("ext") or {}
     if not isinstance(ext, dict) or len(str(ext).encode()) > _EXT_BYTES:
         raise bad_request("ext is not an object, or too large")

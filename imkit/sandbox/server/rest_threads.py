@@ -22,7 +22,6 @@ from imkit.sandbox.server.permissions import (
     user_or_app,
 )
 from imkit.sandbox.server.rest import Backend, find_user, route
-from imkit.sandbox.server.rest_groups import page_of
 from imkit.sandbox.server.rest_message import last_message
 from imkit.sandbox.server.rest_replies import (
     ALREADY_IN,
@@ -31,6 +30,7 @@ from imkit.sandbox.server.rest_replies import (
     RestError,
     bad_request,
     no_such_thread,
+    page_of,
 )
 from imkit.wire.enums import MucOperation
 
