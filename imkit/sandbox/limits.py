@@ -32,7 +32,8 @@ class Limits:
         sync_seconds: how long such a socket may be silent.
         sync_requests: the most requests on such a socket.
         unread_seconds: a client that takes nothing of what was sent to it for so long is cut.
-        json_bytes: the largest JSON body of a request, and the largest form.
+        json_bytes: the largest JSON body of a request.
+        form_bytes: the largest form; only the attributes of a user come in one.
         uploads_at_once: the most uploads that are read at one time.
         uploads_at_once_per_user: the most of these that are of one user.
         attachment_bytes_per_user: the most bytes of one user's attachments.
@@ -79,6 +80,7 @@ class Limits:
     sync_requests: int = 50
     unread_seconds: float = 30
     json_bytes: int = MIB
+    form_bytes: int = 64 * KIB
     uploads_at_once: int = 64
     uploads_at_once_per_user: int = 8
     attachment_bytes_per_user: int = GIB

@@ -136,7 +136,7 @@ async def read_json(backend: Backend, request: Request, *, has_token: bool = Fal
 async def read_form(backend: Backend, request: Request) -> bytes:
     """Return the body of a request; refuse a body that does not say that it is a form."""
     limits = backend.options.limits
-    raw = await read_body(request, limits, limits.json_bytes)
+    raw = await read_body(request, limits, limits.form_bytes)
     if raw and not is_form(request):
         description = "the body must be a form, with Content-Type: application/x-www-form-urlencoded"
         raise RestError(415, "unsupported_media_type", description)

@@ -27,6 +27,7 @@ from imkit.wire import schema
 from imkit.wire.envelope import GROUP_DOMAIN
 
 _SENDERS = 100  # the most senders in one call
+_KINDS = 100  # the most kinds of messages; there are ten
 _KINDS_IN_SDK_5 = {"text": "txt", "image": "img", "voice": "audio", "location": "loc"}
 
 
@@ -48,6 +49,9 @@ def roaming(backend: Backend, call: Call) -> dict[str, Any]:
     conversation = _conversation(backend, call, user)
     body = call.body
     senders = call.names("userIds", most=_SENDERS) or ([str(body["userId"])] if body.get("userId") else [])
+    kinds = [kind for kind in str(body.get("msgType") or "").split(",", _KINDS + 1) if kind]
+    if len(kinds) > _KINDS:
+        raise bad_request(f"msgType holds more than {_KINDS} kinds")
     limit = _number(body, "pull_number")
     page = backend.record.page(
         conversation,
@@ -56,7 +60,7 @@ def roaming(backend: Backend, call: Call) -> dict[str, Any]:
         after=_cursor(body.get("start")),
         since=_number(body, "startTime"),
         until=_number(body, "endTime"),
-        kinds=[_KINDS_IN_SDK_5.get(kind, kind) for kind in str(body.get("msgType") or "").split(",") if kind],
+        kinds=[_KINDS_IN_SDK_5.get(kind, kind) for kind in kinds],
         senders={sender.lower() for sender in senders},
         viewer=user,
     )

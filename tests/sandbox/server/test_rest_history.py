@@ -158,7 +158,11 @@ def test_only_members_may_read_a_history(tea: TeaGroup, sandbox: Sandbox) -> Non
 
 @pytest.mark.parametrize(
     "bad",
-    [{"queue": 1}, {"start": "x"}, {"start": 2**63}, {"pull_number": "5"}, {"startTime": "now"}, {"endTime": True}],
+    [
+        *({"queue": 1}, {"start": "x"}, {"start": 2**63}, {"pull_number": "5"}, {"startTime": "now"}),
+        *({"endTime": True}, {"msgType": ",".join(map(str, range(101)))}),
+    ],
+    ids=lambda bad: next(iter(bad)),
 )
 def test_a_wrong_parameter_is_refused(tea: TeaGroup, bad: dict[str, Any]) -> None:
     body = {"queue": f"{tea.thread}@conference.easemob.com", **bad}
