@@ -167,7 +167,7 @@ def _sandbox(parsed: argparse.Namespace) -> int:
     from imkit.sandbox.state import State, remove_state, write_state
 
     level = os.environ.get("IMKIT_LOG", "WARNING").upper()
-    # Who asks for more than warnings gets all of it.
+    # A user who asks for more than warnings gets all of it.
     handler = logging.StreamHandler() if level in ("INFO", "DEBUG") else LimitedLog(Limits())
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler])
     try:

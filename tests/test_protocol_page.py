@@ -74,6 +74,16 @@ def test_each_cited_section_of_the_protocol_page_exists() -> None:
     assert missing == {}
 
 
+def test_the_list_of_what_is_unknown_names_each_section_that_has_something_inferred() -> None:
+    _, *parts = re.split(r"^#{2,6} +(.+)$", read(PAGE), flags=re.MULTILINE)
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    listed = set(re.findall(r"\]\(#([\w-]+)\)", sections["What is inferred or unknown"]))
+    about_marks = ("How to read this page", "What is inferred or unknown")
+    unsure = re.compile(r"\[(\w+, )*inferred|(is|are) not documented|(is|are) (not known|unknown)")
+    told = {anchor for title, text in sections.items() if unsure.search(text) for anchor in anchors(f"# {title}")}
+    assert told - listed - {anchor for title in about_marks for anchor in anchors(f"# {title}")} == set()
+
+
 def test_each_module_of_the_wire_cites_the_protocol_page() -> None:
     modules = {name for name in TRACKED if re.fullmatch(r"imkit/wire/\w+\.py", name)}
     assert "imkit/wire/schema.py" in modules

@@ -1,4 +1,4 @@
-"""Who mentions whom (@ 提及).
+"""Which users mention whom (@ 提及).
 
 Source: docs/protocol.md#quotes-and-mentions.
 """

@@ -1,4 +1,4 @@
-"""Who replies to whom by quoting (引用).
+"""Which users reply to whom by quoting (引用).
 
 Source: docs/protocol.md#quotes-and-mentions.
 """

@@ -118,7 +118,7 @@ def check_may_rename(groups: Groups, call: Call, thread: Thread) -> None:
 
 
 def check_may_read(groups: Groups, call: Call, user: str, conversation: str) -> None:
-    """Refuse to show a conversation's history, or who has read it, to a user who is not in it.
+    """Refuse a call about what is in a conversation (history, readers, pins) to a user who is not in it.
 
     The service's own rule is not documented. The sandbox takes the strict one, so that nobody learns to rely on
     reading a conversation without being in it.
