@@ -115,8 +115,11 @@ class Application:
     def give_up_streamed_texts(self) -> None:
         """Give up the streamed texts that do not go on."""
         if self.backend.streamed.count:
-            with self.backend.delivery.unit():
-                self.backend.streamed.give_up_overdue()
+            try:
+                with self.backend.delivery.unit():
+                    self.backend.streamed.give_up_overdue()
+            except sqlite3.Error:  # such as a full disk; the other chores must go on
+                logger.exception("the store failed")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket or one request."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import imkit
 from imkit.client.app import App
+from imkit.sandbox.options import Options
 from imkit.sandbox.process import Sandbox
+from imkit.sandbox.server import store as store_module
 from imkit.sandbox.server import streamed_texts
+from imkit.sandbox.server.server import Application
+from imkit.sandbox.server.store import Store
+from imkit.sandbox.server.streamed_texts import Piece
 from tests.attacks.served import Served, served
 from tests.people import new_name
 from tests.sandbox.server.raw_client import Api, Device, app_api, is_text, texts, token_of
@@ -171,3 +178,23 @@ def test_a_text_that_does_not_go_on_is_given_up() -> None:
         assert isinstance(ended.message.body, imkit.Streamed)
         assert (*streamed(ended), ended.message.body.error) == ("slow", True, 512)
         bot.refused("more", 400)
+
+
+def test_a_store_that_fails_does_not_end_the_chores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store_module, "_LOCKED_SECONDS", 0.01)
+    clock = [1_800_000_000_000]
+    store = Store(tmp_path / "data", clock=lambda: clock[0])
+    application = Application(Options(), store)
+    backend = application.backend
+    with backend.delivery.unit():
+        target = backend.uplink.target_for_app("alice", "bob", is_user=True)
+        assert target is not None
+        backend.streamed.begin("alice", target, Piece("slow", 0), "", {})
+    clock[0] += 60_000
+    with closing(sqlite3.connect(tmp_path / "data", isolation_level=None)) as another_program:
+        another_program.execute("BEGIN IMMEDIATE")
+        application.give_up_streamed_texts()
+    assert "the store failed" in caplog.text
+    store.close()
