@@ -17,9 +17,10 @@ from imkit.sandbox.server.addresses import conversation_queue, user_queue
 from imkit.sandbox.server.conversations import MARKS, ListedConversation
 from imkit.sandbox.server.message_record import direct_conversation
 from imkit.sandbox.server.permissions import check_may_read, user_or_app
-from imkit.sandbox.server.rest import Backend, find_user, route
+from imkit.sandbox.server.rest import Backend, route
 from imkit.sandbox.server.rest_message import last_message_as_text
 from imkit.sandbox.server.rest_replies import PAGE_LIMIT, Call, RestError, bad_request, limit_reached, message_number
+from imkit.sandbox.server.rest_users import find_user
 from imkit.sandbox.server.store import ID_BITS
 from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
 

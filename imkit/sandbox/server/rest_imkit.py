@@ -25,8 +25,9 @@ from imkit.sandbox.proof import (
     server_proof,
 )
 from imkit.sandbox.server.request_body import read_body
-from imkit.sandbox.server.rest import Backend, bearer, find_or_register, same_secret
+from imkit.sandbox.server.rest import Backend, bearer
 from imkit.sandbox.server.rest_replies import RestError, parse_body
+from imkit.sandbox.server.rest_users import find_or_register, same_secret
 
 _BODY_BYTES = 4096
 

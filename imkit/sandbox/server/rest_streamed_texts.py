@@ -11,8 +11,9 @@ from starlette.routing import Route
 
 from imkit.errors import InvalidMessage
 from imkit.sandbox.server.permissions import app_only
-from imkit.sandbox.server.rest import Backend, find_user, route
+from imkit.sandbox.server.rest import Backend, route
 from imkit.sandbox.server.rest_replies import Call, bad_request, message_number, no_such_group
+from imkit.sandbox.server.rest_users import find_user
 from imkit.sandbox.server.streamed_texts import Piece
 
 _KIND_CHARACTERS = 64

@@ -21,7 +21,7 @@ from imkit.sandbox.server.permissions import (
     thread_of,
     user_or_app,
 )
-from imkit.sandbox.server.rest import Backend, find_user, route
+from imkit.sandbox.server.rest import Backend, route
 from imkit.sandbox.server.rest_message import last_message
 from imkit.sandbox.server.rest_replies import (
     ALREADY_IN,
@@ -32,6 +32,7 @@ from imkit.sandbox.server.rest_replies import (
     no_such_thread,
     page_of,
 )
+from imkit.sandbox.server.rest_users import find_user
 from imkit.wire.enums import MucOperation
 
 # Source: docs/protocol.md#limits.

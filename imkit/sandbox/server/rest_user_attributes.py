@@ -10,8 +10,9 @@ from typing import Any
 from starlette.routing import Route
 
 from imkit.sandbox.server.permissions import user_or_app
-from imkit.sandbox.server.rest import Backend, find_user, route
+from imkit.sandbox.server.rest import Backend, route
 from imkit.sandbox.server.rest_replies import Call, RestError, bad_request
+from imkit.sandbox.server.rest_users import find_user
 
 _USERS_AT_ONCE = 100
 # The documented largest number of characters of each attribute that clients know.

@@ -25,6 +25,7 @@ from imkit.sandbox.server import (
     rest,
     rest_attachments,
     rest_conversations,
+    rest_group_members,
     rest_groups,
     rest_history,
     rest_imkit,
@@ -36,6 +37,7 @@ from imkit.sandbox.server import (
     rest_streamed_texts,
     rest_threads,
     rest_user_attributes,
+    rest_users,
 )
 from imkit.sandbox.server.conversations import Conversations
 from imkit.sandbox.server.delivery import Delivery
@@ -98,8 +100,9 @@ class Application:
             *rest_threads.routes(self.backend),
             *rest_conversations.routes(self.backend),
             *rest_streamed_texts.routes(self.backend),
-            *rest.routes(self.backend),
+            *rest_users.routes(self.backend),
             *rest_groups.routes(self.backend),
+            *rest_group_members.routes(self.backend),
             *rest_settings.routes(self.backend),
             *rest_pins.routes(self.backend),
             *rest_reports.routes(self.backend),
