@@ -9,11 +9,12 @@ Source: docs/protocol.md#sdk-5-second-socket.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -190,7 +191,8 @@ class SyncSocket:
             page, cursor = self._conversations.page(
                 user, limit=_BATCH, cursor=cursor, with_empty=asked.need_empty_session
             )
-            sessions = [self._session(listed, with_marks=asked.need_session_mark) for listed in page]
+            attributes = self._users.attributes([listed.name for listed in page if not listed.is_group])
+            sessions = [self._session(listed, attributes, with_marks=asked.need_session_mark) for listed in page]
             yield schema.Sessions(
                 type=MessageType.SESSIONS,
                 header=request.header,
@@ -201,8 +203,12 @@ class SyncSocket:
             if not cursor:
                 return
 
-    def _session(self, listed: ListedConversation, *, with_marks: bool) -> Any:
+    def _session(
+        self, listed: ListedConversation, attributes: Mapping[str, tuple[dict[str, str], int]], *, with_marks: bool
+    ) -> Any:
         group = self._groups.group(listed.name) if listed.is_group else None
+        of_user, _ = attributes.get(listed.name, ({}, 0))
+        shown = {name: of_user[name] for name in ("nickname", "avatarurl") if name in of_user}
         session = schema.Session(
             session_id=listed.name,
             session_type=_SESSION_TYPES[listed.is_group],
@@ -212,6 +218,7 @@ class SyncSocket:
             marks=[f"mark_{number}" for number in listed.marks] if with_marks else [],
             group_name=group.name if group else None,
             group_avatar=group.settings.get("avatar") if group else None,
+            metadata=json.dumps(shown, ensure_ascii=False) if shown else None,
         )
         stored = self._record.find(listed.last)
         if stored is not None:

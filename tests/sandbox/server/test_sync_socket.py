@@ -4,6 +4,7 @@ Source: docs/protocol.md#sdk-5-second-socket.
 """
 
 import asyncio
+import json
 import logging
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,9 +21,10 @@ from imkit.sandbox.server.server import Application
 from imkit.sandbox.server.store import Store
 from imkit.sandbox.server.sync_schema import MessageType
 from imkit.sandbox.server.sync_socket import WithoutTokens
+from imkit.wire.envelope import USER_DOMAIN
 from imkit.wire.schema import MessageBody
 from tests.people import new_name
-from tests.sandbox.server.raw_client import WAIT, Device, TeaGroup
+from tests.sandbox.server.raw_client import WAIT, Device, TeaGroup, text_body
 
 
 def open_sync(sandbox: Sandbox, token: str, **more: Any) -> ClientConnection:
@@ -76,6 +78,19 @@ def test_the_three_lists(sandbox: Sandbox) -> None:
         assert (roster.type, roster.cursor, roster.version, roster.response_type) == (4, 0, "1", 2)
         (pong,) = asked(socket, schema.Request(type=MessageType.PING).SerializeToString(), schema.Pong)
         assert (pong.type, pong.status) == (2, 0)
+
+
+def test_a_conversation_with_a_user_has_the_name_that_the_user_gave_itself(sandbox: Sandbox) -> None:
+    alice, bob, carol = (Device(sandbox, new_name(name)) for name in ("alice", "bob", "carol"))
+    form = {"nickname": "小爱", "avatarurl": "https://example.com/a.png", "phone": "555"}
+    alice.api.ok("PUT", f"/metadata/user/{alice.user}", data=form)
+    for other in (alice, carol):
+        other.send(bob.user, text_body("hello"), domain=USER_DOMAIN)
+    with open_sync(sandbox, bob.token) as socket:
+        (batch,) = asked(socket, request(bob.user, MessageType.SESSIONS_REQUEST), schema.Sessions)
+    found = {session.session_id: session.metadata for session in batch.sessions}
+    assert json.loads(found.pop(alice.user)) == {"nickname": "小爱", "avatarurl": "https://example.com/a.png"}
+    assert found == {carol.user: ""}
 
 
 def test_what_is_refused(sandbox: Sandbox) -> None:
