@@ -28,7 +28,7 @@ from imkit.client.redaction import without_share_secrets
 REQUEST_SECONDS, UPLOAD_SECONDS = 15.0, 300.0  # as the official SDK waits
 CHUNK = 64 * 1024
 # What an answer may cost, whatever the service sends. Sizes are counted before and after decompression.
-ANSWER_BYTES = 8 * 2**20  # of JSON: twenty times the largest page, which has 50 messages of 5 KB
+ANSWER_BYTES = 32 * 2**20  # of JSON: a page may have 50 streamed texts of 128 KB, each twice escaped in a list
 SMALL_ANSWER_BYTES = 2**20  # of an answer that names some hosts, or one token
 FILE_BYTES = 2**30  # of an attachment: a service takes 10 MB, or what the app's plan says
 ANSWER_SECONDS = 120.0  # for a request with its whole answer: the largest page at 3 KB a second

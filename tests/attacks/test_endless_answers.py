@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import json
 import logging
 import socket
 import threading
@@ -31,7 +32,17 @@ from imkit.wire import bundle, protocol, schema
 from imkit.wire.envelope import Identity
 from imkit.wire.protocol import ClientProtocol, Transmit
 from tests.people import new_name
-from tests.stand_ins import Answer, envelope, http_stand_in, odd_session, read_command, socket_stand_in, welcome
+from tests.stand_ins import (
+    Answer,
+    envelope,
+    http_stand_in,
+    odd_session,
+    read_command,
+    roamed,
+    socket_stand_in,
+    text_meta,
+    welcome,
+)
 from tests.timing import set_timing
 from tests.waits import WAIT
 
@@ -132,6 +143,15 @@ def test_bombs_are_refused_by_every_call_that_reads_a_body() -> None:
             portal().call(app_server_token(server.url, "alice"))
         with pytest.raises(imkit.ConnectionLost, match="larger than 1,048,576 bytes"):
             portal().call(discover("org#app", (server.url,)))
+
+
+def test_the_largest_page_is_read() -> None:
+    """A streamed text has up to 128 KB, and a page has 50 messages."""
+    metas = [text_meta(number, "x" * 128 * 1024) for number in range(1, 51)]
+    page = json.dumps({"data": {"msgs": roamed(*metas), "is_last": True}}).encode()
+    assert len(page) > 8 * MEGABYTE
+    with odd_session(lambda _: Answer(200, page)) as (session, _):
+        assert len(list(session.thread("42").messages())) == 50
 
 
 def test_the_body_of_a_redirect_is_not_read(tmp_path: Any) -> None:
