@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from websockets.sync.server import ServerConnection
 
 import imkit
-from imkit.events import ThreadChanged
+from imkit.events import MessageReceived, ThreadChanged
 from imkit.history import bulk_decode, columns, export
 from imkit.history.frames import frame_of
 from imkit.insight.attributes import MAX_KEYS
@@ -30,7 +30,8 @@ from imkit.sandbox.process import Sandbox
 from imkit.times import from_milliseconds
 from imkit.widgets.feed_rows import FeedRows
 from imkit.wire import schema
-from imkit.wire.enums import SubType
+from imkit.wire.downlink import decode_meta
+from imkit.wire.enums import NameSpace, SubType
 from tests.people import new_name
 from tests.sandbox.server.raw_client import Device, close_everything
 from tests.stand_ins import (
@@ -141,6 +142,31 @@ GROUPS = {
 MEMBERS = {"data": [{"member": SLOT}, {"owner": "bob"}, SLOT]}
 THREAD_MEMBERS = {"data": {"affiliations": ["bob", SLOT, SLOT]}}
 DETAIL_ANSWER = {"data": {"id": "42", "thread_id": SLOT, "groupid": SLOT, "detail": {"id": SLOT, **DETAIL}, **DETAIL}}
+CONVERSATION = {"unread_num": SLOT, "is_top": True, "update_top_status_time": SLOT, "marks": SLOT, "meta": LAST_MESSAGE}
+CONVERSATIONS = {
+    "channel_infos": [
+        {"session_to": "7", "session_type": "groupchat", **CONVERSATION},
+        {"session_to": SLOT, "session_type": SLOT, **CONVERSATION},
+        {"session_to": "bob", "session_type": "chat", "meta": {"payload": SLOT, "id": SLOT, "timestamp": SLOT}},
+        SLOT,
+    ]
+}
+PINNED = {"msg_infos": [{"message": LAST_MESSAGE}, {"message": SLOT}, {"message": {"id": "5", "payload": SLOT}}, SLOT]}
+REACTION = {"reaction": SLOT, "count": SLOT, "userList": [SLOT, "bob"], "state": SLOT}
+REACTIONS = [{"msgId": "7", "reactionList": [REACTION, {"reaction": "👍", "userList": ["bob"]}, SLOT]}, SLOT]
+READERS = {
+    "group_ack": {"userlist": [{"username": "bob"}, {"username": SLOT, "timestamp": SLOT, "ack_content": SLOT}, SLOT]}
+}
+USERS = {"bob": {"nickname": "Bob", "avatarurl": SLOT, "ext": SLOT}, "carol": SLOT, "mallory": {"nickname": "x"}}
+NOTICES = [
+    {"type": "reaction", "data": [{"messageId": "7", "from": SLOT, "to": SLOT, "ts": SLOT, "reactions": [
+        {**REACTION, "op": [{"operator": SLOT, "reactionType": "create"}, SLOT]}, SLOT]}, SLOT]},
+    {"type": "conv", "data": {"op": "pin", "id": SLOT, "type": SLOT, "from": SLOT, "ts": SLOT, "ext": "7"}},
+    {"type": "conv", "data": {"op": "mark", "id": SLOT, "type": SLOT, "from": SLOT, "ts": SLOT, "ext": SLOT}},
+    {"type": "roaming_delete", "data": {"to": SLOT, "msgIdList": ["7", SLOT], "lastMsgId": SLOT, "deleteTime": SLOT}},
+    {"type": "user_metadata_updated", "data": {"username": SLOT, "metadata": {"nickname": SLOT}, "lastModified": SLOT}},
+    {"type": "conv", "data": SLOT},
+]  # fmt: skip
 TYPES = ["txt", "img", "audio", "video", "file", "loc", "cmd", "custom", "unheard of"]
 
 
@@ -207,6 +233,58 @@ def test_answers(hostile: tuple[imkit.Session, HostileService], seed: int) -> No
     for call in calls:
         show(harmless(call))
     show([session, group, thread])
+
+
+@EACH
+@given(seed=SEEDS)
+def test_answers_about_what_a_message_carries(hostile: tuple[imkit.Session, HostileService], seed: int) -> None:
+    session, service = hostile
+    group, thread = session.group("7"), session.thread("42")
+    dice = random.Random(seed)
+
+    def answering(data: Any) -> None:
+        body = with_slots({"data": data}, lambda: dice.choice(HOSTILE_JSON)).replace(
+            b"@kind@", dice.choice(TYPES).encode()
+        )
+        service.rest = lambda _: body
+
+    answering(CONVERSATIONS)
+    conversations = harmless(lambda: list(session.conversations()))
+    assert "7" in [getattr(info.conversation, "id", "") for info in conversations]
+    show(conversations)
+    show([info.last_message for info in conversations])
+    answering(PINNED)
+    pinned = harmless(group.pinned)
+    assert "5" in [message.id for message in pinned]
+    show(pinned)
+    answering(REACTIONS)
+    reactions = harmless(lambda: thread.reactions("7"))
+    show(reactions)
+    answering(READERS)
+    readers = harmless(lambda: thread.readers("7"))
+    assert "bob" in [reader.user for reader in readers]
+    show(readers)
+    answering(USERS)
+    session.account.known.users.clear()
+    users = harmless(lambda: session.users(["bob", "Carol", "dave"]))
+    assert users.keys() == {"bob", "Carol", "dave"}
+    assert users["bob"].nickname == "Bob"
+    assert "mallory" not in session.account.known.users
+    show(list(users.values()))
+    answering(SLOT)
+    show(harmless(group.is_muted))
+
+
+def test_notices_about_what_a_message_carries() -> None:
+    dice = random.Random(7)
+    for _ in range(25):
+        for template in NOTICES:
+            payload = with_slots(template, lambda: dice.choice(HOSTILE_JSON))
+            meta = schema.Meta(id=5, ns=NameSpace.NOTIFY, payload=payload, timestamp=dice.choice([0, 5, 2**64 - 1]))
+            event = decode_meta(meta.SerializeToString())
+            check_event(event)
+            assert not isinstance(event, MessageReceived)
+            show(list(event) if isinstance(event, tuple) else event)
 
 
 HOSTILE_TEXT = [
