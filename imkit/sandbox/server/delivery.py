@@ -25,7 +25,7 @@ from imkit.sandbox.server.rest_message import last_message
 from imkit.sandbox.server.store import Store, id_time
 from imkit.wire import schema
 from imkit.wire.enums import FrameCommand, MSyncVersion, MucOperation, StatisticsOperation, StatusCode
-from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
+from imkit.wire.envelope import USER_DOMAIN, group_jid
 
 _OK = schema.Status(errorCode=StatusCode.OK)
 
@@ -278,7 +278,7 @@ class Delivery:
             other = users[0] if operator == users[1] else users[1]
             receiver = schema.JID(appKey=self.options.app_key, name=other, domain=USER_DOMAIN)
         else:
-            receiver = schema.JID(appKey=self.options.app_key, name=message.conversation, domain=GROUP_DOMAIN)
+            receiver = group_jid(self.options.app_key, message.conversation)
         meta = notices.reaction_notice(
             *(self.options.app_key, item, id_time(item)),
             message=message.id,

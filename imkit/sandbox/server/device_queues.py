@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from imkit.sandbox.server.addresses import SYSTEM_QUEUE
 from imkit.sandbox.server.store import Store
@@ -217,7 +216,3 @@ class DeviceQueues:
             return 0
         self._since_sweep = 0
         return self._store.execute("DELETE FROM passing WHERE id NOT IN (SELECT item FROM pending)")
-
-    def snapshot(self) -> list[Any]:
-        """Return every pending row (user, queue, device, item, acknowledged), for tests."""
-        return self._store.rows("SELECT * FROM pending")

@@ -14,7 +14,7 @@ from typing import Any
 from imkit.sandbox.server.groups import Group, Thread
 from imkit.wire import schema
 from imkit.wire.enums import MucOperation, MucStatusCode, NameSpace, StatisticsOperation
-from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN
+from imkit.wire.envelope import GROUP_DOMAIN, USER_DOMAIN, group_jid
 
 # Meta.meta of each message that the server sends down.
 ONLINE_MARK = b'{"is_online":1}'
@@ -123,7 +123,7 @@ def thread_notice(
     }
     if last_message is not None:
         data["last_message"] = last_message
-    receiver = schema.JID(appKey=app_key, name=thread.group_id, domain=GROUP_DOMAIN)
+    receiver = group_jid(app_key, thread.group_id)
     return _json_notice(app_key, item, time, receiver, "thread", data)
 
 
@@ -161,7 +161,7 @@ def members_notice(
 
     Source: docs/protocol.md#pinned-messages.
     """
-    receiver = schema.JID(appKey=app_key, name=conversation, domain=GROUP_DOMAIN)
+    receiver = group_jid(app_key, conversation)
     return _json_notice(app_key, item, time, receiver, kind, data, operator)
 
 
@@ -218,18 +218,18 @@ def conversation_event(
     Source: docs/protocol.md#group-notices, docs/protocol.md#notices-to-other-devices.
     """
     operator_jid = schema.JID(appKey=app_key, name=operator, domain=USER_DOMAIN, clientResource=resource)
-    conversation_jid = schema.JID(appKey=app_key, name=conversation.id, domain=GROUP_DOMAIN)
+    conversation_jid = group_jid(app_key, conversation.id)
     body = schema.MUCBody(
         **{"from": operator_jid},
         mucId=conversation_jid,
         mucName=conversation.name,
         operation=operation,
         to=[schema.JID(appKey=app_key, name=user, domain=USER_DOMAIN) for user in users],
-        status=schema.message_class("MUCBody.Status")(errorCode=MucStatusCode.OK),
+        status=schema.MUCStatus(errorCode=MucStatusCode.OK),
     )
     if isinstance(conversation, Thread):
         body.isThread = True
-        body.mucParentId.MergeFrom(schema.JID(appKey=app_key, name=conversation.group_id, domain=GROUP_DOMAIN))
+        body.mucParentId.MergeFrom(group_jid(app_key, conversation.group_id))
     return _meta(item, time, NameSpace.MUC, conversation_jid, body.SerializeToString(), operator_jid)
 
 
