@@ -17,7 +17,7 @@ from imkit.cards import card, counted, known
 from imkit.client import pins
 from imkit.client import send as sending
 from imkit.client.account import Account, ThreadFacts
-from imkit.client.list_pages import cursor_pages
+from imkit.client.list_pages import cursor_pages, list_page, listed_users
 from imkit.client.paging import Listing
 from imkit.client.roaming import Query
 from imkit.client.thread_queries import last_messages, learn_thread
@@ -30,7 +30,7 @@ from imkit.history.message_pages import PageWalk
 from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
 from imkit.times import to_milliseconds
-from imkit.wire.untrusted_json import identifier, is_id, mapping, objects, text, texts
+from imkit.wire.untrusted_json import identifier, is_id, mapping, objects, text
 
 NAME_LENGTH = 64  # characters of a thread's name
 _ROLES = ("owner", "admin", "member")
@@ -430,7 +430,7 @@ class Thread(Conversation):
         """
         what = operation("read_thread", thread=self._id, user=self.account.user)
         answer = await self.account.rest.get("thread", self._id, what=what)
-        learn_thread(self.account, mapping(answer, "data"))
+        learn_thread(self.account, mapping(answer, "data") or next(iter(objects(answer, "data")), {}))
         return self
 
     def members(self) -> Listing[str]:
@@ -449,7 +449,7 @@ class Thread(Conversation):
         async def pages() -> AsyncGenerator[list[str], None]:
             what = operation("list_thread_members", thread=self._id, user=self.account.user)
             async for answer in cursor_pages(self.account, what, "thread", self._id, "users"):
-                yield texts(mapping(answer, "data"), "affiliations")
+                yield listed_users(list_page(answer)[0])
 
         return Listing(pages, f"members of thread {self._id}")
 

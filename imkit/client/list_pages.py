@@ -20,18 +20,35 @@ from imkit.wire.untrusted_json import mapping, text
 LIST_PAGE_SIZE = 50
 MAX_LIST_ENTRIES = 5_000_000  # of one list: fifty times the 100,000 threads that imkit is made for
 MAX_LIST_PAGES = MAX_LIST_ENTRIES // LIST_PAGE_SIZE
+_NAMES_OF_USERS = ("user", "userId", "memberId", "username")
 
 
 def _cursor_params(cursor: str) -> dict[str, Any]:
     return {"limit": LIST_PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
 
 
-def _list_page(answer: dict[str, Any]) -> tuple[object, str]:
+def list_page(answer: dict[str, Any]) -> tuple[object, str]:
+    """Return the entries of a page, and the cursor of the next page or `""`, from where the official SDKs look."""
     data = answer.get("data")
     listed = data.get("affiliations") if isinstance(data, dict) else data
     # An answer whose entries are in "data" has an empty list of "entities" as well.
     entries = answer.get("entities") or listed
-    return entries, text(mapping(answer, "properties"), "cursor") or text(answer, "cursor")
+    cursors = (text(mapping(answer, name), "cursor") for name in ("data", "properties"))
+    return entries, next(filter(None, cursors), "") or text(answer, "cursor")
+
+
+def listed_users(entries: object) -> list[str]:
+    """Return the user ids in a list of a service: its strings, and what its objects name.
+
+    Example:
+        >>> listed_users(["alice", {"memberId": "bob"}, 7])
+        ['alice', 'bob']
+    """
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        named = entry if isinstance(entry, dict) else {"user": entry if isinstance(entry, str) else ""}
+        found.append(next(filter(None, (text(named, name) for name in _NAMES_OF_USERS)), ""))
+    return [user for user in found if user]
 
 
 async def cursor_pages(
@@ -39,7 +56,7 @@ async def cursor_pages(
     what: Operation,
     *path: str,
     params: Callable[[str], dict[str, Any]] = _cursor_params,
-    page: Callable[[dict[str, Any]], tuple[object, str]] = _list_page,
+    page: Callable[[dict[str, Any]], tuple[object, str]] = list_page,
     pages: ListPages | None = None,
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield each answer of a paged list.

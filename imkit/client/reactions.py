@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from imkit.client.account import Account
-from imkit.client.list_pages import LIST_PAGE_SIZE, ListPages, cursor_pages
+from imkit.client.list_pages import LIST_PAGE_SIZE, ListPages, cursor_pages, listed_users
 from imkit.client.user_ids import MAX_USER_CHARACTERS
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.hints import operation
@@ -97,10 +97,9 @@ async def _complete(account: Account, message_id: str, listed: Reaction, pages: 
 
     def page(answer: dict[str, Any]) -> tuple[object, str]:
         data = mapping(answer, "data")
-        return data.get("userList"), text(data, "cursor")
+        return data.get("reactionUserList") or data.get("userList"), text(data, "cursor")
 
     users: dict[str, None] = {}
     async for answer in cursor_pages(account, what, *path, params=params, page=page, pages=pages):
-        named = texts(mapping(answer, "data"), "userList")
-        users.update(dict.fromkeys(user for user in named if len(user) <= MAX_USER_CHARACTERS))
+        users.update(dict.fromkeys(user for user in listed_users(page(answer)[0]) if len(user) <= MAX_USER_CHARACTERS))
     return Reaction(listed.reaction, max(listed.count, len(users)), tuple(users), listed.mine)

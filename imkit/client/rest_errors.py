@@ -57,6 +57,14 @@ _BY_ERROR_CODE: dict[int, tuple[type[IMError], int]] = {
     91102: (MessageNotFound, -3),
     91104: (Forbidden, 52),
 }
+# By the service's `error`, where that name alone says more than the status.
+_BY_NAME: dict[str, tuple[type[IMError], int]] = {
+    "THREAD_NOT_FOUND": (ThreadNotFound, 1300),
+    "GROUP_NOT_FOUND": (GroupNotFound, 605),
+    "limit_exceeded": (LimitReached, 50),
+    "service_limit_exceeded": (LimitReached, 50),
+    "exceed_limit": (LimitReached, 50),
+}
 _REASON_CHARACTERS = 1_000  # of the service's words: they go into errors, logs and tables
 # By words of a text: the error class, and the official SDK's error type.
 _BY_TEXT: dict[str, tuple[type[IMError], int]] = {
@@ -117,6 +125,8 @@ def refusal(
         return refused(MessageNotFound)
     if error == "invalid_grant":
         return refused(AuthError, 1)
+    if status in (400, 403, 404) and error in _BY_NAME and not any(words in reason for words in _BY_TEXT):
+        return refused(*_BY_NAME[error])
     if status == 404 and (_NO_SUCH_GROUP in reason or "does not exist" in reason):
         about_group = "chatgroups" in path
         return refused(

@@ -31,13 +31,14 @@ def learn_thread(account: Account, detail: dict[str, Any]) -> str:
         logger.warning("the details of a thread have no id: they are left out")
     else:
         created = number(detail, "created")
+        counted = [name for name in ("affiliations_count", "affiliationsCount") if name in detail]
         account.known.threads[thread_id].update(
             name=text(detail, "name"),
-            group_id=text(detail, "groupId"),
+            group_id=text(detail, "groupId") or text(detail, "parentId"),
             parent_id=text(detail, "msgId"),
             owner=text(detail, "owner"),
             created=from_milliseconds(created) if created else None,
-            member_count=number(detail, "affiliations_count") if "affiliations_count" in detail else None,
+            member_count=number(detail, counted[0]) if counted else None,
         )
     return thread_id
 

@@ -50,7 +50,7 @@ def message_from_json(data: object) -> Message | None:
     sender = text(payload, "from") or text(data, "from").removeprefix(f"{app}_")  # "from" is "org#app_<user>"
     to = text(payload, "to") or target
     return Message(
-        id=identifier(data, "id"),
+        id=identifier(data, "id") or identifier(data, "msgId"),
         sender=sender,
         to=to,
         time=from_milliseconds(number(data, "timestamp")),

@@ -54,3 +54,29 @@ def test_malformed_answers_give_empty_lists(body: dict[str, Any]) -> None:
             session.create_group("tea")
         with pytest.raises(imkit.ProtocolError, match="does not name it"):
             session.group("42").create_thread("tea", "123")
+
+
+@pytest.mark.parametrize("name", ["user", "memberId", "username"])
+def test_members_are_read_from_where_either_official_sdk_reads_them(name: str) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.query.get("cursor"):
+            return Answer(200, {"entities": [{name: "carol"}]})
+        return Answer(200, {"entities": [], "data": {"affiliations": ["alice", {name: "bob"}], "cursor": "next"}})
+
+    with odd_session(answer) as (session, _):
+        assert list(session.thread("42").members()) == ["alice", "bob", "carol"]
+
+
+def test_details_of_a_thread_are_read_in_either_form() -> None:
+    detail = {"id": "42", "name": "tea", "parentId": "7", "affiliationsCount": 3}
+    last = {"msgId": "8", "timestamp": 1, "payload": {"from": "bob", "bodies": [{"type": "txt", "msg": "hi"}]}}
+    answers = {
+        "/thread/42": {"data": [detail]},
+        "/thread/message": {"entities": [{"thread_id": "42", "last_message": last}]},
+    }
+    with odd_session(lambda asked: Answer(200, answers[asked.path.removeprefix("/org/app")])) as (session, _):
+        thread = session.thread("42").refresh()
+        assert (thread.name, thread.group_id, thread.member_count) == ("tea", "7", 3)
+        found = thread.last_message()
+        assert found is not None
+        assert found.id == "8"

@@ -119,3 +119,10 @@ def test_odd_answers_of_the_service() -> None:
         with pytest.raises(imkit.ProtocolError, match="10,000 different"):
             thread.reactions("7")
         assert len(server.asked) == before + 1
+
+
+def test_users_of_a_reaction_are_read_in_either_form() -> None:
+    listed = {"data": [{"msgId": "7", "reactionList": [{"reaction": "👍", "count": 2, "userList": []}]}]}
+    detail = {"data": {"count": 2, "reactionUserList": [{"userId": "alice"}, {"userId": "bob", "createdAt": "x"}]}}
+    with odd_session(lambda asked: Answer(200, detail if asked.path.endswith("/detail") else listed)) as (session, _):
+        assert session.thread("42").reactions("7") == [imkit.Reaction("👍", 2, ("alice", "bob"), False)]

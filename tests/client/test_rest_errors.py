@@ -77,3 +77,16 @@ def test_malformed_refusals_are_errors_too(body: dict[str, Any]) -> None:
 def test_every_error_prints_as_one_line() -> None:
     hostile = json.dumps({"error": "x", "error_description": "a\x1b[2J\nb‮"})
     assert str(refusal("GET /x", 400, json.loads(hostile))).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (404, "THREAD_NOT_FOUND", imkit.ThreadNotFound),
+        (404, "GROUP_NOT_FOUND", imkit.GroupNotFound),
+        (403, "limit_exceeded", imkit.LimitReached),
+        (403, "exceed_limit", imkit.LimitReached),
+    ],
+)
+def test_names_that_sdk_5_knows_are_known(status: int, error: str, kind: type[imkit.IMError]) -> None:
+    assert type(refusal("POST /thread", status, {"error": error, "error_description": "x"})) is kind
