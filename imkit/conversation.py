@@ -99,12 +99,12 @@ class Conversation:
     async def recall(self, message: Message | str, *, ext: str | None = None) -> None:
         """Recall a message (撤回): it leaves the history, and the other members are told.
 
+        The sender of a message may recall it, within a limit of time; the group's owner and admins may recall any
+        message of the group and its threads, at any time.
+
         Args:
             message: the message, or its id.
             ext: a text for the users who see the recall.
-
-        The sender of a message may recall it, within a limit of time; the group's owner and admins may recall any
-        message of the group and its threads, at any time.
 
         Raises:
             RecallExpired: the sender's time to recall is over: 2 minutes, unless the app's console says otherwise.
