@@ -12,14 +12,14 @@ from typing import Any
 
 from imkit.client.account import Account
 from imkit.client.list_pages import LIST_PAGE_SIZE, cursor_pages
-from imkit.client.user_ids import user_id
+from imkit.client.user_ids import is_user_id
 from imkit.errors import InvalidMessage
 from imkit.hints import operation
 from imkit.messages import Message
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
 from imkit.wire.rest_message import message_from_json
-from imkit.wire.untrusted_json import identifier, json_object, mapping, number, objects, text
+from imkit.wire.untrusted_json import identifier, mapping, number, objects, text
 from imkit.wire.uplink import wire_id
 
 logger = logger_of_untrusted("imkit.client.lists")
@@ -67,15 +67,15 @@ def _page(answer: dict[str, Any]) -> tuple[object, str]:
 
 def _entry(found: dict[str, Any]) -> ConversationEntry | None:
     kind = text(found, "session_type").lower()
-    conversation = (
-        identifier(found, "session_to") if kind.startswith("group") else _user(found) if kind == "chat" else ""
-    )
+    name = text(found, "session_to")
+    if kind == "chat":
+        conversation = name.lower() if is_user_id(name) else ""
+    else:
+        conversation = identifier(found, "session_to") if kind.startswith("group") else ""
     if not conversation:
         logger.warning("an entry in the list of conversations is neither a group nor a user: it is left out")
         return None
-    meta = mapping(found, "meta")
-    payload = meta.get("payload")
-    last = message_from_json({**meta, "payload": json_object(payload) if isinstance(payload, str) else payload})
+    last = message_from_json(found.get("meta"))
     if last is not None and kind == "chat":
         last = replace(last, chat="user")
     pinned_at = number(found, "update_top_status_time") if found.get("is_top") is True else 0
@@ -83,16 +83,9 @@ def _entry(found: dict[str, Any]) -> ConversationEntry | None:
         id=conversation,
         is_group=kind != "chat",
         unread=max(0, number(found, "unread_num")),
-        last_message=last if meta else None,
+        last_message=last,
         pinned_at=from_milliseconds(pinned_at) if pinned_at else None,
     )
-
-
-def _user(found: dict[str, Any]) -> str:
-    try:
-        return user_id(text(found, "session_to"))
-    except InvalidMessage:
-        return ""
 
 
 async def forget_messages(account: Account, conversation: str, messages: Iterable[str]) -> None:

@@ -1,9 +1,10 @@
-"""Handles what a client sends: messages, recalls, edits and read acks.
+"""Handles what a client sends: messages, recalls, edits, read acks and channel acks.
 
 Each Meta is checked, stored and delivered in one step. All checks come before the first write, so a refused Meta
 changes nothing. `permissions` has the checks of rights; `delivery` gets the Meta to its receivers.
 
-Source: docs/protocol.md#sending, docs/protocol.md#recall, docs/protocol.md#editing, docs/protocol.md#read-receipts.
+Source: docs/protocol.md#sending, docs/protocol.md#recall, docs/protocol.md#editing, docs/protocol.md#read-receipts,
+docs/protocol.md#unread-counts.
 """
 
 from __future__ import annotations
