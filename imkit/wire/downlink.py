@@ -173,7 +173,8 @@ def _decode_read_ack(meta: Any, body: Any) -> MessageRead | None:
 def _message_read(
     meta: Any, ids: Iterable[str], to: str, counts: object, *, by: str = "", words: str = ""
 ) -> MessageRead | None:
-    known = counts if isinstance(counts, dict) else {}
+    # SDK 4 reads the text as JSON whatever type its entry has.
+    known = json_object(counts) if isinstance(counts, str) else counts if isinstance(counts, dict) else {}
     told = tuple(dict.fromkeys(ids))
     numbers = {message: number(known, message) for message in told if message in known}
     return MessageRead(told, to, by, from_milliseconds(meta.timestamp), words, numbers) if told else None

@@ -30,11 +30,12 @@ from imkit.wire.user_attributes import attributes_from_json
 
 _MARK_DIGITS = 3  # of a conversation's mark; there are 20
 # data.operation of a thread notice → ThreadChanged.operation. Source: docs/protocol.md#thread-notices.
-_THREAD_OPERATIONS: dict[str, Literal["create", "update", "destroy"]] = {
+_THREAD_OPERATIONS: dict[str, Literal["create", "update", "destroy", "member_removed"]] = {
     "create": "create",
     "update": "update",
     "update_msg": "update",
     "delete": "destroy",
+    "kick": "member_removed",
 }
 # data.op of a "conv" notice → PinChanged.operation. Source: docs/protocol.md#pinned-messages.
 _PIN_OPERATIONS: dict[str, Literal["pinned", "unpinned"]] = {"pin": "pinned", "pin_delete": "unpinned"}
@@ -154,6 +155,7 @@ def _thread_change(meta: Any, data: Mapping[str, Any]) -> Event | None:
         created=at if operation == "create" else None,
         message_count=number(data, "message_count") if has_count else None,
         last_message=message_from_json(data.get("last_message")),
+        user=next(iter(texts(data, "userIds")), None) if operation == "member_removed" else None,
     )
 
 
@@ -187,7 +189,7 @@ def decode_muc(body: Any) -> Event | None:
     """Return what the MUCBody of a Meta reports about a group, a thread or another device; `None`: nothing known."""
     operation = body.operation if body.HasField("operation") else -1
     operator = getattr(body, "from").name
-    users = tuple(user.name for user in body.to)
+    users = tuple(body.members) or tuple(user.name for user in body.to)
     if not body.isThread:
         group_operation = _GROUP_OPERATIONS.get(operation)
         return GroupChanged(group_operation, body.mucId.name, operator, users) if group_operation else None

@@ -152,8 +152,8 @@ def test_long_marks_are_not_cached(place: str) -> None:
     assert not [kept for kept in downlink._marks_cache if long in "".join(kept)]
 
 
-def read_ack(*ext: tuple[str, str], **fields: Any) -> Any:
-    items = [schema.KeyValue(key=key, type=ValueType.JSON_STRING, stringValue=value) for key, value in ext]
+def read_ack(*ext: tuple[str, str], kind: ValueType = ValueType.JSON_STRING, **fields: Any) -> Any:
+    items = [schema.KeyValue(key=key, type=kind, stringValue=value) for key, value in ext]
     return decode_meta(chat_meta(schema.MessageBody(type=BodyType.READ_ACK, ext=items, **fields)))
 
 
@@ -166,6 +166,7 @@ def test_read_acks_of_both_generations() -> None:
         ackMessageId=5,
     )
     assert (several.message_ids, several.counts, several.words) == (("7", "8"), {"7": 2, "8": 0}, "")
+    assert read_ack(("any", '{"7":2}'), kind=ValueType.STRING, ackMessageId=7).counts == {"7": 2}
     assert read_ack(("any", "7"), ackMessageId=7).counts == read_ack(ackMessageId=7).counts == {}
     assert read_ack() is None
     # Numbers alone, for a sender who was offline.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from imkit.events import ReactionChanged
+from imkit.events import GroupChanged, ReactionChanged, ThreadChanged
 from imkit.times import from_milliseconds
 from imkit.wire import schema
 from imkit.wire.downlink import decode_meta
@@ -42,3 +42,23 @@ def test_each_operation_in_a_notice_of_reactions_is_an_event() -> None:
         if isinstance(output, Deliver)
     ]
     assert [event.by for event in delivered.events if isinstance(event, ReactionChanged)] == ["a", "b"]
+
+
+def test_a_removed_member_may_be_named_in_the_json_of_a_thread_notice() -> None:
+    data = {"id": "42", "name": "tea", "muc_parent_id": "7", "from": "boss", "operation": "kick", "userIds": ["bob"]}
+    payload = json.dumps({"type": "thread", "data": data}).encode()
+    event = decode_meta(schema.Meta(id=9, ns=5, timestamp=5, payload=payload).SerializeToString())
+    assert isinstance(event, ThreadChanged)
+    assert (event.operation, event.thread_id, event.operator, event.user) == ("member_removed", "42", "boss", "bob")
+
+
+def test_a_group_notice_names_its_users_in_either_field() -> None:
+    jids = [schema.JID(name="first")]
+    for fields in (
+        {"members": ["bob", "carol"], "to": jids},
+        {"to": [schema.JID(name="bob"), schema.JID(name="carol")]},
+    ):
+        body = schema.MUCBody(operation=23, mucId=schema.JID(name="42"), **fields)
+        event = decode_meta(schema.Meta(id=9, ns=2, timestamp=5, payload=body.SerializeToString()).SerializeToString())
+        assert isinstance(event, GroupChanged)
+        assert (event.operation, event.users) == ("muteMember", ("bob", "carol"))
