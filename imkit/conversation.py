@@ -49,6 +49,22 @@ class Conversation:
         """Internal: return where a message to this conversation goes."""
         raise NotImplementedError
 
+    def _id_of(self, message: Message | str, hint: str = "") -> str:
+        """Return the id of a message of this conversation.
+
+        Args:
+            message: the message, or its id. Where an id belongs, only the service knows.
+            hint: what to do with a message of another conversation.
+
+        Raises:
+            InvalidMessage: it is neither, or the message was sent to another conversation.
+        """
+        found = message_id(message)
+        if isinstance(message, Message) and message.to != self._id:
+            hint = hint or "Call it on the group or the thread that the message was sent to: message.to is its id."
+            raise InvalidMessage(f"message {found} was sent to {message.to!r:.64}, not to {self.target()}", hint=hint)
+        return found
+
     @blocking
     async def send(
         self,
@@ -63,10 +79,11 @@ class Conversation:
         Args:
             body: a text, or one of the nine bodies: `Text`, `Image`, `Audio`, `Video`, `File`, `Location`, `Command`,
                 `Custom`, `Combine`.
-            reply_to: the message of this conversation that it replies to (引用), or the id of one that this session
-                received or sent. The official UI kits show the quoted message above the reply.
-            mention: the user ids that it mentions (@ 提及), or `imkit.ALL` for everybody. The text is sent as it is:
-                write "@bob" into it if readers should see it there.
+            reply_to: the message of this conversation that it replies to (引用), or its id, such as one of a history
+                frame. An id that this session neither received nor sent is looked up among the newest 1,000 messages.
+                The official UI kits show the quoted message above the reply.
+            mention: the user ids that it mentions (@ 提及), or `imkit.ALL` for everybody. Nobody checks whether these
+                users exist. The text is sent as it is: write "@bob" into it if readers should see it there.
             progress: for an attachment: is called with the number of bytes uploaded and the total.
 
         Returns:
@@ -116,7 +133,7 @@ class Conversation:
 
         Source: docs/protocol.md#recall.
         """
-        await sending.recall(self.account, self.target(), message_id(message), ext, sent_at(message))
+        await sending.recall(self.account, self.target(), self._id_of(message), ext, sent_at(message))
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body) -> Message:
@@ -124,7 +141,8 @@ class Conversation:
 
         Args:
             message: the message, or its id.
-            body: the new content: a text or a `Custom` body. Of a message of another type only `ext` can change.
+            body: the new content: a text or a `Custom` body. Of a message of another type only `ext` can change. A
+                body without `ext` leaves the attributes as they are, a quote and mentions too.
 
         Returns:
             The message with its new content.
@@ -140,7 +158,8 @@ class Conversation:
 
         Source: docs/protocol.md#editing.
         """
-        return await sending.edit(self.account, self.target(), message_id(message), body)
+        known = message if isinstance(message, Message) else None
+        return await sending.edit(self.account, self.target(), self._id_of(message), body, known)
 
     @blocking
     async def acknowledge(self, message: Message | str, words: str = "") -> None:
@@ -158,7 +177,7 @@ class Conversation:
 
         Source: docs/protocol.md#read-receipts.
         """
-        await sending.acknowledge(self.account, self.target(), message_id(message), words)
+        await sending.acknowledge(self.account, self.target(), self._id_of(message), words)
 
     @blocking
     async def readers(self, message: Message | str) -> list[Reader]:
@@ -178,7 +197,7 @@ class Conversation:
 
         Source: docs/protocol.md#read-receipts.
         """
-        return await receipts.readers(self.account, self._id, message_id(message))
+        return await receipts.readers(self.account, self._id, self._id_of(message))
 
     @blocking
     async def react(self, message: Message | str, reaction: str) -> None:
@@ -203,7 +222,7 @@ class Conversation:
 
         Source: docs/protocol.md#reactions.
         """
-        await reactions.react(self.account, message_id(message), reaction)
+        await reactions.react(self.account, self._id_of(message), reaction)
 
     @blocking
     async def unreact(self, message: Message | str, reaction: str) -> None:
@@ -225,7 +244,7 @@ class Conversation:
 
         Source: docs/protocol.md#reactions.
         """
-        await reactions.unreact(self.account, message_id(message), reaction)
+        await reactions.unreact(self.account, self._id_of(message), reaction)
 
     @blocking
     async def reactions(self, message: Message | str) -> list[Reaction]:
@@ -249,7 +268,7 @@ class Conversation:
 
         Source: docs/protocol.md#reactions.
         """
-        return await reactions.reactions(self.account, self._id, message_id(message))
+        return await reactions.reactions(self.account, self._id, self._id_of(message))
 
     @blocking
     async def mark_read(self) -> None:
@@ -293,18 +312,17 @@ class Conversation:
         Source: docs/protocol.md#one-way-delete.
         """
         if (messages is None) == (before is None):
-            raise InvalidMessage("forget needs either messages or before")
+            hint = 'forget(message) deletes one message, forget(before="2026-11-01") all that are older.'
+            got = "neither" if messages is None else "both"
+            raise InvalidMessage(f"forget needs messages or before, and got {got}", hint=hint)
         moment = moment_of(before, "before")
         if moment is not None:
             await forget_before(self.account, self._id, moment)
         else:
             given: Any = messages
             is_list = isinstance(given, Iterable) and not isinstance(given, str)
-            wanted = await collected(given) if is_list else [given]
-            for message in wanted:
-                if isinstance(message, Message) and message.to != self._id:
-                    raise InvalidMessage(f"message {message.id} was not sent to {self.target()}")
-            await forget_messages(self.account, self._id, [message_id(message) for message in wanted])
+            wanted = await collected(given, "[message]") if is_list else [given]
+            await forget_messages(self.account, self._id, [self._id_of(message) for message in wanted])
 
     @blocking
     async def history(
@@ -453,5 +471,7 @@ def sent_at(message: Message | str) -> datetime | None:
 
 def _checked_id(found: object) -> str:
     if not isinstance(found, str) or not is_id(found):
-        raise InvalidMessage(f"{found!r:.60} is not the id of a group or a thread", hint="It is a string of digits.")
+        raise InvalidMessage(
+            f"{found!r:.60} is not the id of a group or a thread", hint="It is a string of digits: group.id, thread.id."
+        )
     return found

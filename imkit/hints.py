@@ -139,6 +139,10 @@ _NOT_IN_NAMED = (
     'User {user} is not in {conversation}. A thread is joined with session.thread("{conversation}").join(); '
     'into a group a member invites with group.invite("{user}").'
 )
+_NO_CONVERSATION = (
+    "There is no thread or group {conversation}: it was destroyed, or the id is wrong. See session.threads() and "
+    "session.groups()."
+)
 _ADMINS = "the group's owner and admins"
 _READ = "Nothing was changed by it: check the network, then call it again."
 _NO_USER = "Check the user ids. In the sandbox a user exists after the first login, in an app after the registration."
@@ -313,17 +317,17 @@ OPERATIONS: dict[str, dict[str, Template]] = {
         "asking for the history of {conversation}",
         lost="Nothing was changed by it: load the rest with history(resume=session.stopped).",
         Forbidden=_NOT_IN_NAMED,
-        NotFound=(
-            "There is no thread or group {conversation}: it was destroyed, or the id is wrong. See session.threads() "
-            "and session.groups()."
-        ),
+        NotFound=_NO_CONVERSATION,
         ServiceNotEnabled="Roaming history (消息漫游) is off for this app: its console can switch it on.",
     ),
     "send": _operation(
         ("the {type} message to thread {thread}", "the {type} message to group {group}"),
         lost="It may have arrived: look at the history() of the conversation before you send it again.",
         NotAMember=_NOT_IN_CONVERSATION,
-        TooLarge="A message holds 3 to 5 KB with its ext: shorten it, or send it as a file with imkit.File(…).",
+        TooLarge=(
+            "A message holds 3 to 5 KB with its ext, quote and mentions: shorten it, or send it as a file with "
+            "imkit.File(…)."
+        ),
     ),
     "send_command": _operation(
         ("the command to thread {thread}", "the command to group {group}"),
@@ -369,7 +373,7 @@ OPERATIONS: dict[str, dict[str, Template]] = {
         ServiceNotEnabled="Read receipts of groups (群组已读回执) are off for this app: its console switches them on.",
     ),
     "mark_read": _operation(
-        ("the channel ack of thread {thread}", "the channel ack of group {group}"),
+        ("marking thread {thread} as read", "marking group {group} as read"),
         lost="Call mark_read() again: it does no harm twice.",
         NotAMember=_NOT_IN_CONVERSATION,
     ),
@@ -380,13 +384,14 @@ OPERATIONS: dict[str, dict[str, Template]] = {
         lost="Forget them again: it does no harm twice.",
         NotAMember=_NOT_IN_NAMED,
         Forbidden=_NOT_IN_NAMED,
-        NotFound="There is no thread or group {conversation}: it was destroyed, or the id is wrong.",
+        NotFound=_NO_CONVERSATION,
         IMError="One of the messages is not in {conversation}, or this user has forgotten it already.",
     ),
     "list_readers": _operation(
         "asking for the readers of message {message}",
         lost=_READ,
         MessageNotFound=_GONE,
+        GroupNotFound=_NO_CONVERSATION,
         Forbidden=_NOT_IN_NAMED,
     ),
     # ---------------------------------------------------------------- reactions
@@ -411,6 +416,7 @@ OPERATIONS: dict[str, dict[str, Template]] = {
     "list_reactions": _operation(
         "asking for the reactions to message {message}",
         lost=_READ,
+        GroupNotFound=_NO_CONVERSATION,
         NotAMember=_NOT_IN_NAMED,
         Forbidden="The message is not here any more, or user {user} is not in its conversation.",
         ServiceNotEnabled=_NO_REACTIONS,

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 from imkit.cards import Tone, card, counted
@@ -202,7 +202,7 @@ class Session:
 
         Source: docs/protocol.md#thread-calls, getChatThreadLastMessage.
         """
-        wanted = await collected(threads)
+        wanted = await collected(threads, "group.threads()")
         ids = [(thread if isinstance(thread, Thread) else self.thread(thread)).id for thread in wanted]
         return await last_messages(self.account, ids)
 
@@ -266,13 +266,11 @@ class Session:
         account = self.account
         if not isinstance(name, str) or not name.strip():
             raise InvalidMessage("a group needs a name")
-        if isinstance(members, str):
-            raise InvalidMessage(f'members must be a list, such as ["{members}"]')
         body = {
             "owner": account.user,
             "groupname": name,
             "desc": "",
-            "members": [user_id(member) for member in await collected(members)],
+            "members": [user_id(member) for member in await collected(members, '["bob"]')],
             "public": False,
             "approval": False,
             "allowinvites": True,
@@ -314,9 +312,7 @@ class Session:
 
         Source: docs/protocol.md#user-attributes.
         """
-        if isinstance(ids, str):
-            raise InvalidMessage(f"ids must be a list, such as [{ids!r:.80}]")
-        return await fetch_users(self.account, await collected(ids))
+        return await fetch_users(self.account, await collected(ids, "group.members()"))
 
     @blocking
     async def update_profile(self, nickname: str | None = None, avatar_url: str | None = None) -> None:
@@ -426,8 +422,8 @@ class Session:
 
         Source: docs/protocol.md#recall.
         """
-        target, message_id = self._target_and_id(message, to)
-        await sending.recall(self.account, target, message_id, ext, sent_at(message))
+        target, recalled = self._target_and_id(message, to)
+        await sending.recall(self.account, target, recalled, ext, sent_at(message))
 
     @blocking
     async def edit(self, message: Message | str, body: str | Body, *, to: Thread | Group | None = None) -> Message:
@@ -451,8 +447,9 @@ class Session:
 
         Source: docs/protocol.md#editing.
         """
-        target, message_id = self._target_and_id(message, to)
-        return await sending.edit(self.account, target, message_id, body)
+        target, edited = self._target_and_id(message, to)
+        known = message if isinstance(message, Message) else None
+        return await sending.edit(self.account, target, edited, body, known)
 
     def _target_and_id(self, message: Message | str, to: Thread | Group | None) -> tuple[sending.Target, str]:
         """Return where a message was sent and its id, from the arguments of `recall` and `edit`."""
@@ -460,7 +457,7 @@ class Session:
             return (sending.target_of(message) if to is None else _checked_conversation(to).target()), message.id
         if to is None:
             raise InvalidMessage("a message id alone does not say where it was sent", hint="Add to=thread.")
-        return _checked_conversation(to).target(), message
+        return _checked_conversation(to).target(), message_id(message)
 
     @blocking
     async def history(
@@ -504,7 +501,8 @@ class Session:
 
         Source: docs/protocol.md#roaming-history.
         """
-        conversations = await collected(of) if isinstance(of, Iterable) else [of]
+        several = isinstance(of, Iterable) and not isinstance(of, str)
+        conversations: list[Any] = await collected(cast(Any, of), "session.threads()") if several else [of]
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
         checked = [_checked_conversation(conversation) for conversation in conversations]
         return await load_history(self.account, checked, wanted, progress, parallel, resume)

@@ -22,7 +22,7 @@ from imkit.client.paging import Listing
 from imkit.client.roaming import Query
 from imkit.client.thread_queries import last_messages, learn_thread
 from imkit.client.user_ids import user_id
-from imkit.conversation import Conversation, message_id
+from imkit.conversation import Conversation
 from imkit.errors import InvalidMessage, LimitReached, ProtocolError
 from imkit.escape import for_terminal
 from imkit.hints import Operation, operation
@@ -33,6 +33,7 @@ from imkit.times import to_milliseconds
 from imkit.wire.untrusted_json import identifier, is_id, mapping, objects, text
 
 NAME_LENGTH = 64  # characters of a thread's name
+_PINNED_HERE = "A group pins its own messages, not those of its threads or of other groups."
 _ROLES = ("owner", "admin", "member")
 
 
@@ -77,7 +78,8 @@ class Group(Conversation):
 
         Source: docs/protocol.md#thread-calls, createChatThread.
         """
-        account, parent_id = self.account, message_id(parent)
+        hint = "A thread hangs on a message of the group itself, not on one of a thread or of another group."
+        account, parent_id = self.account, self._id_of(parent, hint)
         body = {"name": _checked_name(name), "msg_id": parent_id, "group_id": self._id, "owner": account.user}
         what = operation("create_thread", message=parent_id, group=self._id, user=account.user)
         answer = await self._write(what, "POST", "thread", body=body)
@@ -191,7 +193,7 @@ class Group(Conversation):
 
         Source: docs/protocol.md#pinned-messages.
         """
-        await pins.pin(self.account, self._id, message_id(message))
+        await pins.pin(self.account, self._id, self._id_of(message, _PINNED_HERE))
 
     @blocking
     async def unpin(self, message: Message | str) -> None:
@@ -213,7 +215,7 @@ class Group(Conversation):
 
         Source: docs/protocol.md#pinned-messages.
         """
-        await pins.unpin(self.account, self._id, message_id(message))
+        await pins.unpin(self.account, self._id, self._id_of(message, _PINNED_HERE))
 
     @blocking
     async def pinned(self) -> list[Message]:

@@ -1,5 +1,7 @@
 """Unread counts and the one-way delete, with two devices of one user and a real sandbox."""
 
+import pandas as pd
+
 import imkit
 from imkit.sandbox.process import Sandbox
 from tests.waits import WAIT
@@ -38,3 +40,12 @@ def test_unread_counts_and_what_other_devices_are_told(
     assert of_bob.last_message() is None
     assert [message.text for message in thread.messages()] == ["message 0", "message 1", "message 2"]
     second.close()
+
+
+def test_lists_of_a_session_go_into_a_dataframe(bob: imkit.Session, thread: imkit.Thread) -> None:
+    sent = thread.send("Dong Ding")
+    thread.react(sent, "👍")
+    frame = pd.DataFrame(bob.conversations())  # it copies the group in each entry
+    assert frame.conversation[0] == bob.group(thread.group_id or "")
+    assert frame.conversation[0].account is bob.account
+    assert pd.DataFrame(thread.reactions(sent)).reaction.tolist() == ["👍"]

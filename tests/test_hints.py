@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -104,7 +105,7 @@ CASES: list[Case] = [
     (lambda w: w.dave.group(w.group.id).is_muted(), imkit.Forbidden, NOT_IN_GROUP),
     (lambda w: w.dave.group("999").is_muted(), imkit.GroupNotFound, "session.groups()"),
     (lambda w: [w.group.pin(w.group.send(str(n))) for n in range(21)], imkit.LimitReached, "group.unpin(…) makes room"),
-    (lambda w: w.group.pin(w.old), imkit.MessageNotFound, "Group {group} has no message"),
+    (lambda w: w.group.pin(w.old.id), imkit.MessageNotFound, "Group {group} has no message"),
     (lambda w: w.group.unpin(w.parent), imkit.MessageNotFound, "Message {parent} is not pinned in group {group}"),
     (lambda w: w.dave.group(w.group.id).pin(w.parent), imkit.Forbidden, NOT_IN_GROUP),
     (lambda w: w.dave.group(w.group.id).unpin(w.parent), imkit.Forbidden, NOT_IN_GROUP),
@@ -115,7 +116,7 @@ CASES: list[Case] = [
     (lambda w: w.group.create_thread("x", w.group.send("x")), imkit.LimitReached, "thread.destroy() makes room"),
     (lambda w: w.group.create_thread("x", "7"), imkit.NotFound, "Group {group} has no message 7"),
     (lambda w: w.dave.group(w.group.id).create_thread("x", w.parent), imkit.Forbidden, NOT_IN_GROUP),
-    (lambda w: w.dave.group("999").create_thread("x", w.parent), imkit.GroupNotFound, "session.groups()"),
+    (lambda w: w.dave.group("999").create_thread("x", w.parent.id), imkit.GroupNotFound, "session.groups()"),
     (lambda w: list(w.dave.group(w.group.id).threads()), imkit.Forbidden, NOT_IN_GROUP),
     (lambda w: list(w.dave.threads(w.group.id)), imkit.Forbidden, NOT_IN_GROUP),
     (lambda w: w.of(w.bob).join(), imkit.AlreadyExists, "User bob is in thread {thread} already"),
@@ -167,6 +168,7 @@ CASES: list[Case] = [
     (lambda w: w.of(w.carol).mark_read(), imkit.NotAMember, 'session.thread("{thread}").join()'),
     (lambda w: w.of(w.carol).forget([w.old]), imkit.Forbidden, 'session.thread("{thread}").join()'),
     (lambda w: w.dave.group("999").forget(["7"]), imkit.NotFound, "There is no thread or group 999"),
+    (lambda w: w.alice.thread("999").readers("7"), imkit.NotFound, "There is no thread or group 999"),
     # attachments
     (lambda w: w.thread.send(imkit.File(b"x" * 2500, file_name="f")), imkit.TooLarge, "make the file smaller"),
     (
@@ -184,6 +186,56 @@ CASES: list[Case] = [
 ]
 
 
+def _refused(call: Callable[[World], object], part: str) -> Case:
+    return call, imkit.InvalidMessage, part
+
+
+ANY = cast(Any, None)  # what the type checker would not let through
+ARGUMENTS: list[Case] = [
+    _refused(lambda w: w.alice.users(ANY), "Give a list"),
+    _refused(lambda w: w.alice.users("bob"), "Give a list"),
+    _refused(lambda w: w.alice.users([w.bob.users(["bob"])["bob"]]), "such as group.members()"),  # type: ignore[list-item]
+    _refused(lambda w: w.alice.last_messages(w.thread), "Give a list, such as group.threads()"),
+    _refused(lambda w: w.alice.last_messages(w.thread.id), "Give a list"),
+    _refused(lambda w: w.alice.create_group("x", members="bob"), 'such as ["bob"]'),
+    _refused(lambda w: w.alice.history(w.thread.id), "session.thread(id)"),
+    _refused(lambda w: w.alice.conversations()[0], "list(…)[0]"),
+    _refused(lambda w: w.alice.update_profile(), "Give at least one"),
+    _refused(lambda w: w.group.invite(["carol"]), "of its own, such as 'carol'"),
+    _refused(lambda w: w.thread.send("x", mention="@bob"), "Leave out the @: 'bob'"),
+    _refused(lambda w: w.thread.send(w.old), "message.body"),
+    _refused(lambda w: w.thread.send(imkit.Combine("x", [w.old.id])), "[message, …]"),  # type: ignore[list-item]
+    _refused(lambda w: w.thread.send(imkit.File(7)), "Give a path, bytes"),
+    _refused(lambda w: w.thread.send(imkit.File("no such file")), "Check the path"),
+    _refused(lambda w: w.thread.send(imkit.File("/")), "the path of one file"),
+    _refused(lambda w: w.alice.download(w.old.id, "x"), "Give the Message itself"),
+    _refused(lambda w: w.alice.unpack(w.old.id), "Give the Message itself"),
+    _refused(lambda w: w.alice.recall(7, to=w.thread), "a string of digits"),
+    _refused(lambda w: w.thread.react(w.old, ANY), "Give an emoji"),
+    _refused(lambda w: w.thread.react(w.old, "👍" * 129), "1 to 128 characters"),
+    _refused(lambda w: w.thread.forget(), "forget(message)"),
+    _refused(lambda w: w.thread.forget(w.old, before="2026-11-01"), "forget(message)"),
+    _refused(lambda w: w.thread.forget([]), "one message at least"),
+    # a message of another conversation
+    *(
+        _refused(call, "message.to is its id")
+        for call in (
+            lambda w: w.thread.react(w.parent, "👍"),
+            lambda w: w.thread.unreact(w.parent, "👍"),
+            lambda w: w.thread.reactions(w.parent),
+            lambda w: w.thread.readers(w.parent),
+            lambda w: w.thread.acknowledge(w.parent),
+            lambda w: w.thread.recall(w.parent),
+            lambda w: w.thread.edit(w.parent, "x"),
+            lambda w: w.thread.forget(w.parent),
+        )
+    ),
+    _refused(lambda w: w.group.pin(w.old), "A group pins its own messages"),
+    _refused(lambda w: w.group.unpin(w.old), "A group pins its own messages"),
+    _refused(lambda w: w.group.create_thread("x", w.old), "hangs on a message of the group itself"),
+]
+
+
 def _no_event(session: imkit.Session, kind: type[imkit.Event]) -> None:
     session.events(kind, replay=False).next(timeout=0.01)
 
@@ -191,7 +243,7 @@ def _no_event(session: imkit.Session, kind: type[imkit.Event]) -> None:
 def test_each_refusal_says_what_to_do_in_this_case(world: World) -> None:
     wrong = []
     names = {"group": world.group.id, "thread": world.thread.id, "parent": world.parent.id}
-    for number, (call, kind, part) in enumerate(CASES):
+    for number, (call, kind, part) in enumerate([*CASES, *ARGUMENTS]):
         try:
             call(world)
         except IMError as error:

@@ -93,8 +93,8 @@ class Planner:
 
     async def _targets(self, of: SyncTargets) -> list[Thread | Group]:
         if isinstance(of, Session):
-            return list(await collected(of.groups()))
-        targets: list[Any] = [of] if isinstance(of, Thread | Group) else await collected(of)
+            return list(await collected(of.groups(), "session.groups()"))
+        targets: list[Any] = [of] if isinstance(of, Thread | Group) else await collected(of, "group.threads()")
         for target in targets:
             if not isinstance(target, Thread | Group):
                 hint = "Give a session, groups, threads, or a list of them such as group.threads()."
@@ -116,7 +116,7 @@ class Planner:
             each for each in self._state.conversations.values() if each.group_id == group.id and each.kind == "thread"
         ]
         try:
-            listed = await collected(Group(self._account, group.id).threads())
+            listed = await collected(Group(self._account, group.id).threads(), "group.threads()")
         except (NotFound, Forbidden) as error:
             for each in (self._conversations[group.id], *known_threads):
                 self._skip_unreadable(each, error)

@@ -334,6 +334,10 @@ class Account:
         """
         await self.start_closing(reason)
 
+    def __deepcopy__(self, memo: object) -> Account:
+        """A copy of a session, a group or a thread is logged in as the first one is; pandas copies dataclasses."""
+        return self
+
     def __reduce__(self) -> Any:
         raise TypeError("a session cannot be pickled: log in anew in the other process, with imkit.login(…)")
 

@@ -105,17 +105,23 @@ def _read(file: str | os.PathLike[str] | bytes) -> tuple[bytes, str]:
         if len(file) > ATTACHMENT_BYTES:
             raise TooLarge(f"the attachment has {len(file):,} bytes; at most {ATTACHMENT_BYTES:,} can be sent")
         return file, ""
+    if not isinstance(file, str | os.PathLike):
+        raise InvalidMessage(f"{file!r:.80} is not a file", hint="Give a path, bytes, or an http URL.")
     path = Path(file)
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise InvalidMessage(f"{path} is not a file")
+            raise InvalidMessage(f"{str(file)!r:.200} is not a file", hint="Give the path of one file.")
         with path.open("rb") as opened:
             data = opened.read(ATTACHMENT_BYTES + 1)  # the file may be growing
     except OSError as error:
         hint = f"{advice(error)}, then send it again. Nothing was sent."
+        if isinstance(error, FileNotFoundError):
+            hint = f"Check the path: a relative one begins at {Path.cwd()}. Nothing was sent."
         raise InvalidMessage(f"{path} cannot be read: {error.strerror or error}", hint=hint) from error
     except ValueError as error:  # a path with a zero character or half a character
+        if isinstance(error, IMError):
+            raise
         raise InvalidMessage(f"{str(path)!r:.200} is not a path: {error}") from error
     largest = max(size, len(data))
     if largest > ATTACHMENT_BYTES:
@@ -198,6 +204,8 @@ async def download(
     Source: docs/protocol.md#download.
     """
     path, secret = _location(account, message)
+    if not isinstance(folder, str | os.PathLike):
+        raise InvalidMessage(f"{folder!r:.80} is not a folder", hint="Give the path of a folder.")
     body = message.body
     name = body.file_name if isinstance(body, Attachment | Combine) else None
     plain_name = f"{message.type}-{message.id if is_id(message.id) else 'file'}"
@@ -250,7 +258,7 @@ async def unpack(account: Account, message: Message) -> list[Message]:
 
     Source: docs/protocol.md#bundle-files.
     """
-    if not isinstance(message.body, Combine):
+    if not isinstance(_checked(message).body, Combine):
         raise InvalidMessage(f"message {message.id} is a {message.type}, not a bundle")
     return await asyncio.to_thread(bundle.unpack, await fetch_attachment(account, message, BUNDLE_BYTES))
 
@@ -271,13 +279,21 @@ async def fetch_attachment(account: Account, message: Message, max_bytes: int) -
     return bytes(data)
 
 
+def _checked(message: object) -> Message:
+    """Return a message, or refuse anything else: an id does not say where the file is."""
+    if not isinstance(message, Message):
+        hint = "Give the Message itself: event.message, or one of thread.messages()."
+        raise InvalidMessage(f"{message!r:.60} is not a message", hint=hint)
+    return message
+
+
 def _location(account: Account, message: Message) -> tuple[str, str]:
     """Return the path of an attachment on the app's own server, and its share-secret.
 
     The sender chose the URL, so its host cannot be trusted. As in the official SDK, imkit takes only the path from it
     and asks the app's own server.
     """
-    body = message.body
+    body = _checked(message).body
     if not isinstance(body, Attachment | Combine) or not body.url:
         raise InvalidMessage(f"message {message.id} ({message.type}) has no attachment")
     try:

@@ -96,9 +96,11 @@ async def forget_messages(account: Account, conversation: str, messages: Iterabl
         IMError: the service's refusal, or the failure of the connection.
     """
     ids = [str(wire_id(message)) for message in dict.fromkeys(messages)]
-    if not 0 < len(ids) <= FORGOTTEN_AT_ONCE:
+    if not ids:
+        raise InvalidMessage("no messages are named", hint="Give one message at least, or all before a time: before=.")
+    if len(ids) > FORGOTTEN_AT_ONCE:
         hint = "Several calls can forget more; before= forgets all that are older."
-        raise InvalidMessage(f"1 to {FORGOTTEN_AT_ONCE} messages can be forgotten at once, not {len(ids)}", hint=hint)
+        raise InvalidMessage(f"{FORGOTTEN_AT_ONCE} messages can be forgotten at once, not {len(ids)}", hint=hint)
     await _forget(account, conversation, (), {"msgIdList": ",".join(ids)})
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
+from imkit.errors import InvalidMessage
 from imkit.portal import portal
 
 T = TypeVar("T")
@@ -49,12 +50,25 @@ class Listing(Generic[T]):
         finally:
             _close_later(pages)
 
+    def __getitem__(self, index: object) -> NoReturn:
+        raise InvalidMessage(f"{self._what}: a listing has no index", hint="Make a list of it first: list(…)[0].")
+
     def __repr__(self) -> str:
         return f"<{self._what}: iterate it, or list(…) it>"
 
 
-async def collected(items: Iterable[T]) -> list[T]:
-    """Return the items of an iterable as a list. On imkit's loop this must be used for a `Listing`."""
+async def collected(items: Iterable[T], example: str) -> list[T]:
+    """Return the items of an iterable as a list. On imkit's loop this must be used for a `Listing`.
+
+    Args:
+        items: a list or another iterable; a text is none.
+        example: what would be right, for the hint of the error.
+
+    Raises:
+        InvalidMessage: `items` is not such an iterable.
+    """
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        raise InvalidMessage(f"{items!r:.80} is not a list", hint=f"Give a list, such as {example}.")
     return [item async for item in items] if isinstance(items, Listing) else list(items)
 
 

@@ -6,7 +6,7 @@ Source: docs/protocol.md#quotes-and-mentions.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from imkit.quotes import ALL, MENTIONS_KEY, QUOTE_KEY, Quote
 from imkit.wire.untrusted_json import is_id
 
 SENT_MESSAGES = 10_000
+LOOKED_UP = 1000  # of the newest messages of a conversation, 20 requests, for an id that a session does not know
 PREVIEW_CHARACTERS = 200  # of a long text; the kits show one line of it, and a message may have 5 KB
 
 
@@ -74,16 +75,18 @@ async def with_reply_and_mentions(
     *,
     events: EventStore,
     sent: SentMessages,
+    look_up: Callable[[str], Awaitable[Message | None]],
 ) -> Body:
     """Return the body with the quoted message and the mentioned users in its attributes.
 
     Args:
         body: what is sent.
         conversation_id: where it is sent.
-        reply_to: the quoted message, or the id of one in `events` or `sent`.
+        reply_to: the quoted message, or its id.
         mention: user ids, or `ALL`.
         events: what this session received.
         sent: what this session sent.
+        look_up: asks the service for a message that neither of them has, by its id.
 
     Raises:
         InvalidMessage: there is no such message in this conversation, or a user id is not one, or the attributes of the
@@ -97,7 +100,7 @@ async def with_reply_and_mentions(
     if reply_to is not None:
         if isinstance(body, Command):
             raise InvalidMessage("a command cannot reply to a message", hint="Clients show no commands. Send a text.")
-        quote = _quote(reply_to, conversation_id, events, sent)
+        quote = await _quote(reply_to, conversation_id, events, sent, look_up)
         added[QUOTE_KEY] = {
             "msgID": quote.message_id,
             "msgPreview": quote.preview,
@@ -117,15 +120,24 @@ async def _checked_mentions(mention: object) -> list[str]:
     if not isinstance(named, Iterable):
         hint = "Give user ids, such as mention=['bob'], or mention=imkit.ALL."
         raise InvalidMessage(f"{mention!r:.60} cannot be mentioned", hint=hint)
-    users = [ALL if isinstance(user, str) and user.upper() == ALL else user_id(user) for user in await collected(named)]
+    users = [
+        ALL if isinstance(user, str) and user.upper() == ALL else user_id(user)
+        for user in await collected(named, "['bob']")
+    ]
     return list(dict.fromkeys(users))
 
 
-def _quote(reply_to: object, conversation_id: str, events: EventStore, sent: SentMessages) -> Quote:
+async def _quote(
+    reply_to: object,
+    conversation_id: str,
+    events: EventStore,
+    sent: SentMessages,
+    look_up: Callable[[str], Awaitable[Message | None]],
+) -> Quote:
     """Return the quote of the message that is replied to."""
     message_id = reply_to.id if isinstance(reply_to, Message) else reply_to
     if not isinstance(message_id, str) or not is_id(message_id):
-        hint = "Give a Message, or the id of a message that this session received or sent: a string of digits."
+        hint = "Give a Message, or its id: a string of digits."
         raise InvalidMessage(f"{reply_to!r:.60} cannot be replied to", hint=hint)
     if sent.was_recalled(message_id) or events.was_recalled(message_id):
         hint = "A quote would repeat what was taken back."
@@ -133,8 +145,15 @@ def _quote(reply_to: object, conversation_id: str, events: EventStore, sent: Sen
     seen = reply_to if isinstance(reply_to, Message) else events.find_message(message_id)
     found = (seen.to, quote_from(seen)) if seen is not None else sent.find(message_id)
     if found is None:
-        hint = "Give the Message itself, for example one of thread.messages(order='newest', limit=50)."
-        raise InvalidMessage(f"message {message_id} is not known: this session neither received nor sent it", hint=hint)
+        seen = await look_up(message_id)
+        if seen is None:
+            hint = (
+                "Is it of another group or thread, or was it recalled? For an older one give the Message itself, such "
+                "as next(iter(thread.messages(since=its_time)))."
+            )
+            what = f"message {message_id} is not among the newest {LOOKED_UP:,} of {conversation_id}"
+            raise InvalidMessage(what, hint=hint)
+        found = (seen.to, quote_from(seen))
     to, quote = found
     if to != conversation_id:
         hint = "A reply goes to the conversation of the message that it quotes."

@@ -67,10 +67,10 @@ def checked_reaction(reaction: object) -> str:
         >>> checked_reaction("👍")
         '👍'
     """
-    check_text("a reaction", reaction)
     if not isinstance(reaction, str) or not reaction.strip() or len(reaction) > MAX_CHARACTERS:
-        hint = f"It is an emoji, or another text of 1 to {MAX_CHARACTERS} characters."
+        hint = f"Give an emoji such as '👍', or another text of 1 to {MAX_CHARACTERS} characters."
         raise InvalidMessage(f"{reaction!r:.160} is not a reaction", hint=hint)
+    check_text("a reaction", reaction)
     return reaction
 
 

@@ -133,6 +133,29 @@ class PageChain:
         self.cursor = page.cursor
 
 
+async def find_newest(rest: Rest, user: str, target_id: str, message_id: str, limit: int) -> Message | None:
+    """Return one of the newest messages of a thread or a group by its id; `None` if it is not among them.
+
+    Args:
+        rest: the REST client.
+        user: the user id of the login.
+        target_id: the thread or group.
+        message_id: the id.
+        limit: how many of the newest messages are looked at.
+
+    Raises:
+        IMError: the service's refusal, or the failure of the connection.
+    """
+    chain = PageChain(Query(), newest_first=True)
+    for _ in range(-(-limit // PAGE_SIZE)):
+        page = await fetch_page(rest, user, target_id, chain.wanted, chain.cursor, chain.newest_first)
+        found = next((message for message in page.messages if message.id == message_id), None)
+        chain.follow(page)
+        if found is not None or chain.is_over:
+            return found
+    return None
+
+
 async def fetch_page(
     rest: Rest,
     user: str,

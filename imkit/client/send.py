@@ -7,14 +7,16 @@ docs/protocol.md#quotes-and-mentions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress, upload_attachment, upload_bundle
-from imkit.client.quotes import with_reply_and_mentions
+from imkit.client.quotes import LOOKED_UP, with_reply_and_mentions
+from imkit.client.roaming import find_newest
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
 from imkit.escape import for_terminal
 from imkit.events import MessageEdited, MessageRecalled, MessageReceived
@@ -74,9 +76,10 @@ def checked_body(body: object) -> Body:
     elif isinstance(body, Streamed):
         body = Text(body.text, ext=body.ext)
     if not isinstance(body, Body):
-        raise InvalidMessage(
-            f"a {type(body).__name__} cannot be sent", hint="Send a str, or a body such as imkit.Text(…)."
-        )
+        hint = "Send a str, or a body such as imkit.Text(…)."
+        if isinstance(body, Message):
+            hint = "Send its body again: message.body. imkit.Combine(…) forwards messages."
+        raise InvalidMessage(f"{body!r:.80} cannot be sent", hint=hint)
     if not isinstance(body.ext, Mapping):
         raise InvalidMessage(f"ext must be a JSON object (a dict), not {type(body.ext).__name__}")
     if isinstance(body, Text) and body.text == "":
@@ -89,12 +92,18 @@ def checked_body(body: object) -> Body:
     if isinstance(body, Custom) and not (isinstance(body.event, str) and _CUSTOM_EVENT.fullmatch(body.event)):
         hint = "It has 1 to 32 letters, digits, -, _, / and dots."
         raise InvalidMessage(f"{body.event!r:.80} is not a name for a custom event", hint=hint)
+    if isinstance(body, Combine) and not _holds_messages(body.messages):
+        raise InvalidMessage("a bundle holds messages", hint="Give a list of them: Combine(title, [message, …]).")
     if isinstance(body, Location):
         numbers = isinstance(body.lat, int | float) and isinstance(body.lng, int | float)
         if not (numbers and -90 <= body.lat <= 90 and -180 <= body.lng <= 180):
             hint = "lat and lng are degrees."
             raise InvalidMessage(f"({body.lat!r:.40}, {body.lng!r:.40}) is not a place", hint=hint)
     return body
+
+
+def _holds_messages(found: object) -> bool:
+    return isinstance(found, Sequence) and all(isinstance(each, Message) for each in found)
 
 
 async def send(
@@ -124,8 +133,9 @@ async def send(
     """
     checked = checked_body(body)
     account.check_open()
+    look_up = partial(find_newest, account.rest, account.user, target.id, limit=LOOKED_UP)
     checked = await with_reply_and_mentions(
-        checked, target.id, reply_to, mention, events=account.events, sent=account.sent
+        checked, target.id, reply_to, mention, events=account.events, sent=account.sent, look_up=look_up
     )
     client_id = account.protocol.next_client_id()
     if isinstance(checked, Attachment):
@@ -186,8 +196,17 @@ async def recall(
     account.echo(MessageRecalled(message_id, target.id, account.user, _time_of(answer)))
 
 
-async def edit(account: Account, target: Target, message_id: str, body: object) -> Message:
+async def edit(
+    account: Account, target: Target, message_id: str, body: object, message: Message | None = None
+) -> Message:
     """Replace the body of a message, and return the edited message.
+
+    Args:
+        account: the login that edits.
+        target: the thread or group.
+        message_id: the id of the message.
+        body: the new content. Without attributes (`ext`) the message keeps those that it has.
+        message: the message before the edit, if it is known.
 
     Raises:
         InvalidMessage, TooLarge: imkit refuses it, and nothing was sent.
@@ -201,7 +220,9 @@ async def edit(account: Account, target: Target, message_id: str, body: object) 
     what = operation("edit", message=message_id, **_named(account, target))
     answer = await _deliver(account, target, client_id, meta, what)
     edit_answer = decode_edit_answer(answer.metas)
-    before = account.events.find_message(message_id)
+    before = account.events.find_message(message_id) or message
+    if before is not None and not checked.ext:
+        checked = replace(checked, ext=before.ext)
     at = from_milliseconds(edit_answer.edit_time or answer.at)
     edited = Message(
         id=message_id,

@@ -39,5 +39,9 @@ def user_id(user: object) -> str:
     """
     if not isinstance(user, str) or not is_user_id(user):
         hint = "A user id has up to 64 letters, digits, _ . and -"
+        if not isinstance(user, str):
+            hint = "Give each user id as a text of its own, such as 'carol'."
+        elif is_user_id(user.removeprefix("@")):
+            hint = f"Leave out the @: {user[1:]!r}."
         raise InvalidMessage(f"{user!r:.100} is not a user id", hint=hint)
     return user.lower()

@@ -61,12 +61,13 @@ async def update_attributes(account: Account, **changes: str | None) -> None:
 
     Source: docs/protocol.md#user-attributes.
     """
-    form = {_WIRE_NAMES[field]: value for field, value in changes.items() if value is not None}
-    if not form:
+    given = {field: value for field, value in changes.items() if value is not None}
+    if not given:
         raise InvalidMessage("nothing is to be changed", hint=f"Give at least one of {', '.join(changes)}.")
-    for name, value in form.items():
+    for field, value in given.items():
         if not isinstance(value, str):
-            raise InvalidMessage(f"{name} must be a text, not a {type(value).__name__}")
-    what = operation("update_profile", changed=" and ".join(form), user=account.user)
+            raise InvalidMessage(f"{field} must be a text, not {value!r:.80}")
+    form = {_WIRE_NAMES[field]: value for field, value in given.items()}
+    what = operation("update_profile", changed=" and ".join(given), user=account.user)
     await account.rest.request("PUT", "metadata", "user", account.user, what=what, form=form, repeatable=True)
     account.known.users.pop(account.user, None)

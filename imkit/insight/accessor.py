@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Any
 
 import pandas as pd
 
+from imkit.errors import InvalidMessage
 from imkit.insight import attributes, edits, mentions, names, quotes, reactions
 
 
@@ -58,12 +60,22 @@ class ImAccessor(InsightAccessor):
         Args:
             zone: an IANA name, such as ``"Asia/Shanghai"``.
 
+        Raises:
+            InvalidMessage: there is no such time zone.
+
         Example:
             >>> local = thread.history().im.local("Asia/Shanghai")
             >>> print(local["time"].dt.tz)
             Asia/Shanghai
         """
-        moved = {name: self._frame[name].dt.tz_convert(zone) for name in ("time", "edited_at") if name in self._frame}
+        columns = [name for name in ("time", "edited_at") if name in self._frame]
+        try:
+            if not isinstance(zone, str | tzinfo):
+                raise TypeError(zone)  # pandas takes a number as an offset in seconds, and None as no zone
+            moved = {name: self._frame[name].dt.tz_convert(zone) for name in columns}
+        except (LookupError, OSError, TypeError, ValueError) as error:  # zoneinfo has several for an unknown name
+            hint = 'Give an IANA name, such as "Asia/Shanghai" or "UTC".'
+            raise InvalidMessage(f"{zone!r:.60} is not a time zone", hint=hint) from error
         return self._frame.assign(**moved)
 
     def named(self, users: names.KnowsUsers | Mapping[str, Any]) -> pd.DataFrame:

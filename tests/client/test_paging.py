@@ -39,7 +39,7 @@ def test_for_async_for_and_a_second_loop_give_all_pages() -> None:
         return [number async for number in listing]
 
     assert list(listing) == asyncio.run(main()) == list(listing) == expected
-    assert portal().call(collected(listing)) == portal().call(collected(iter(expected))) == expected
+    assert portal().call(collected(listing, "[1]")) == portal().call(collected(iter(expected), "[1]")) == expected
     assert repr(listing) == "<numbers: iterate it, or list(…) it>"
 
 

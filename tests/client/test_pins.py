@@ -46,10 +46,10 @@ def test_members_pin_and_unpin_messages_of_their_group(
     assert len(group.pinned()) == 18
     other_group = alice.create_group("coffee")
     elsewhere = other_group.send("not here")
-    for refused in (first, others[0], elsewhere, "42", "9" * 32):
+    for refused in (first, others[0], elsewhere.id, "42", "9" * 32):
         with pytest.raises(imkit.MessageNotFound):
             group.unpin(refused)
-    for refused in (others[0], elsewhere, "42", "9" * 32):
+    for refused in (others[0], elsewhere.id, "42", "9" * 32):
         with pytest.raises(imkit.MessageNotFound):
             group.pin(refused)
     with pytest.raises(imkit.InvalidMessage):

@@ -10,6 +10,7 @@ import pytest
 
 import imkit
 from imkit.client.quotes import PREVIEW_CHARACTERS, SENT_MESSAGES, SentMessages
+from imkit.client.roaming import PAGE_SIZE
 from imkit.sandbox.process import Sandbox
 from imkit.times import from_milliseconds
 from tests.people import new_name
@@ -71,13 +72,44 @@ def test_a_reply_says_what_it_quotes_and_whom_it_mentions(tea: Tea) -> None:
     assert tea.group.send("better", reply_to=edited.id).quote == imkit.Quote(long.id, tea.alice.user, "txt", "short")
 
 
+def test_a_session_replies_to_an_id_that_it_has_only_read(
+    tea: Tea, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tea.thread.send("the first of many")
+    for number in range(PAGE_SIZE):
+        tea.thread.send(f"message {number}")
+    monkeypatch.setattr("imkit.client.send.LOOKED_UP", 2 * PAGE_SIZE)
+    with imkit.login(tea.alice.user, app=sandbox.app, resource="another") as another:
+        thread = another.thread(tea.thread.id)
+        frame = thread.history(limit=PAGE_SIZE + 1, order="newest", progress=False)
+        assert frame.message_id.iloc[-1] == first.id
+        reply = thread.send("I read that", reply_to=frame.message_id.iloc[-1])
+        assert reply.quote == imkit.Quote(first.id, tea.alice.user, "txt", "the first of many")
+        monkeypatch.setattr("imkit.client.send.LOOKED_UP", PAGE_SIZE)
+        with pytest.raises(imkit.InvalidMessage, match="not among the newest"):
+            thread.send("and that", reply_to=first.id)
+        (found,) = thread.messages(since=frame.time.iloc[-1], limit=1)  # what the hint says
+        assert found.id == first.id
+
+
+def test_an_edit_keeps_the_quote_and_the_mentions(tea: Tea) -> None:
+    asked = tea.thread.send("Dong Ding?")
+    reply = tea.bobs.send("two bags", reply_to=asked, mention=[tea.alice.user])
+    edited = tea.bobs.edit(reply, "three bags")
+    edits = tea.alice.events(imkit.MessageEdited)
+    heard = edits.next(timeout=WAIT, where=lambda event: event.message.id == reply.id).message
+    (stored,) = tea.thread.messages(order="newest", limit=1)
+    for message in (edited, heard, stored):
+        assert (message.text, message.quote, message.mentions) == ("three bags", reply.quote, reply.mentions)
+
+
 def test_what_cannot_be_quoted_or_mentioned_is_not_sent(tea: Tea) -> None:
     sent = tea.thread.send("Dong Ding")
     in_group = tea.group.send("Which cups?")
     refused: list[tuple[dict[str, Any], str]] = [
         ({"reply_to": in_group}, "is of conversation"),
         ({"reply_to": in_group.id}, "is of conversation"),
-        ({"reply_to": "1234567890123456789"}, "neither received nor sent"),
+        ({"reply_to": "1234567890123456789"}, "not among the newest 1,000"),
         ({"reply_to": "the last one"}, "cannot be replied to"),
         ({"reply_to": 7}, "cannot be replied to"),
         ({"reply_to": imkit.Message("", "bob", tea.thread.id, sent.time, sent.body)}, "cannot be replied to"),

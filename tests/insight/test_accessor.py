@@ -147,6 +147,13 @@ def test_names_of_senders_and_na_where_none_is_known() -> None:
         frame[["message_id", "time", "ext"]].im.named({})
 
 
+def test_a_name_that_is_no_time_zone_is_refused() -> None:
+    for wrong in ("Mars", "", None, "../Asia/Shanghai", 7, ["UTC"]):
+        with pytest.raises(imkit.InvalidMessage, match="is not a time zone") as error:
+            frame_of([text(0)]).im.local(wrong)
+        assert "Asia/Shanghai" in error.value.hint
+
+
 # ----------------------------------------------------------------- registration
 
 

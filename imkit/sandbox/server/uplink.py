@@ -309,10 +309,13 @@ class Uplink:
             send_time=id_time(stored.id),
             chat_type="chat:group" if target.group_id else "chat:user",
         )
-        edited, contents = self._edited_meta(stored, body, mark, target)
+        edited, now = self._edited_meta(stored, body, mark, target)
         if not (body.contents and body.contents[0].ByteSize()):  # SDK 5 drops an edit without a content
             del body.contents[:]
-            body.contents.extend(contents)
+            body.contents.extend(now.contents)
+        # An edit of the content alone names no attributes. Without them the receivers would lose the quote of a reply.
+        del body.ext[:]
+        body.ext.extend(now.ext)
         item = self.make_downlink(device.user, device.resource, meta, body, target, mark)
         self._record.replace(stored.id, stored.edits + 1, edited)
         self._queues.keep_unstored(item, meta.SerializeToString(), repeats=stored.id)
@@ -324,13 +327,13 @@ class Uplink:
         return Accepted(item, meta.timestamp, mark)
 
     def _edited_meta(self, stored: StoredMessage, edit: Any, mark: dict[str, Any], target: Target) -> tuple[bytes, Any]:
-        """Return the Meta of a message as it is after an edit, and its contents."""
+        """Return the Meta of a message as it is after an edit, and its MessageBody."""
         meta = schema.Meta.FromString(stored.meta)
         body = schema.MessageBody.FromString(meta.payload)
         self._apply_edit(body, edit)
         body.meta = compact({**mark, **_thread_mark_of(target)})
         meta.payload = body.SerializeToString()
-        return meta.SerializeToString(), body.contents
+        return meta.SerializeToString(), body
 
     def _apply_edit(self, original: Any, edit: Any) -> None:
         """Change a MessageBody in place.
