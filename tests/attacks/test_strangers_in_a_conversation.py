@@ -82,6 +82,8 @@ ROUTES: dict[str, Asked] = {
     f"GET {APP}/chatgroups/{{id}}/mute": Asked(),
     f"POST {APP}/chatgroups/{{id}}/mute": Asked({"usernames": ["{user}"], "mute_duration": -1}),
     f"DELETE {APP}/chatgroups/{{id}}/mute/{{users}}": Asked(),
+    f"POST {APP}/chatgroups/{{id}}/ban": Asked({}),
+    f"DELETE {APP}/chatgroups/{{id}}/ban": Asked(),
     f"GET {APP}/sdk/chatgroups/{{id}}/mute/{{user}}": Asked(),
     f"GET {APP}/chatgroups/{{id}}/admin": Asked(),
     f"POST {APP}/chatgroups/{{id}}/admin": Asked({"newadmin": "{me}"}),

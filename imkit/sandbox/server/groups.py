@@ -25,6 +25,9 @@ _THREADS_UP = _THREADS + "AND (:after IS NULL OR id > :after) ORDER BY id LIMIT 
 _THREADS_DOWN = _THREADS + "AND (:after IS NULL OR id < :after) ORDER BY id DESC LIMIT :limit"
 
 
+ALL_MUTED = "all muted"  # among a group's settings; no REST field has this name
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group. `settings` are those of the REST calls that made and changed it."""
@@ -36,6 +39,11 @@ class Group:
     created: int
     settings: dict[str, Any]
     disabled: bool
+
+    @property
+    def all_muted(self) -> bool:
+        """Whether only its owner and admins may send."""
+        return bool(self.settings.get(ALL_MUTED))
 
 
 @dataclass(slots=True)

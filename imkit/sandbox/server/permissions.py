@@ -144,7 +144,7 @@ def check_may_send(groups: Groups, sender: str, group: Group, conversation: str)
     check_is_in(groups, sender, conversation)
     if group.disabled:
         raise SendRefused(StatusCode.FAIL, "group is disabled")
-    if groups.muted(sender, group.id):
+    if groups.muted(sender, group.id) or (group.all_muted and not groups.manages(sender, group.id)):
         raise SendRefused(StatusCode.USER_MUTED, "user is mute")
 
 

@@ -5,11 +5,12 @@ Source: docs/protocol.md#group-calls, docs/protocol.md#group-notices.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.routing import Route
 
-from imkit.sandbox.server.groups import Group
+from imkit.sandbox.server.groups import ALL_MUTED, Group
 from imkit.sandbox.server.permissions import (
     group_of,
     inviter_of,
@@ -41,6 +42,8 @@ def routes(backend: Backend) -> list[Route]:
         route(backend, "POST", "/chatgroups/{id}/mute", mute, needs_room=True),
         route(backend, "GET", "/sdk/chatgroups/{id}/mute/{user}", is_muted),
         route(backend, "DELETE", "/chatgroups/{id}/mute/{users}", unmute, needs_room=True),
+        route(backend, "POST", "/chatgroups/{id}/ban", mute_all, needs_room=True),
+        route(backend, "DELETE", "/chatgroups/{id}/ban", unmute_all, needs_room=True),
         route(backend, "GET", "/chatgroups/{id}/admin", admins),
         route(backend, "POST", "/chatgroups/{id}/admin", add_admin, needs_room=True),
         route(backend, "DELETE", "/chatgroups/{id}/admin/{user}", remove_admin, needs_room=True),
@@ -210,6 +213,27 @@ def unmute(backend: Backend, call: Call) -> dict[str, Any]:
         backend.groups.mute(group.id, user, 0)
     _tell_mutes(backend, group, MucOperation.REMOVE_MUTE, operator, users)
     return {"data": [{"result": True, "user": user} for user in users]}
+
+
+def mute_all(backend: Backend, call: Call) -> dict[str, Any]:
+    """POST /chatgroups/{id}/ban: then only the owner and the admins may send to the group and its threads."""
+    return _set_all_muted(backend, call, True)
+
+
+def unmute_all(backend: Backend, call: Call) -> dict[str, Any]:
+    """DELETE /chatgroups/{id}/ban: ends the mute of all. Users who are muted by name stay muted."""
+    return _set_all_muted(backend, call, False)
+
+
+def _set_all_muted(backend: Backend, call: Call, muted: bool) -> dict[str, Any]:
+    group = group_of(backend.groups, call)
+    operator = manager_of(backend.groups, call, group)
+    if muted != group.all_muted:
+        backend.groups.change_group(replace(group, settings={**group.settings, ALL_MUTED: muted}))
+        operation = MucOperation.BAN_GROUP if muted else MucOperation.REMOVE_BAN_GROUP
+        others = [user for user in backend.groups.members(group.id) if user != operator]
+        backend.delivery.tell_conversation_event(operation, group, operator, others, others)
+    return {"data": {"mute": muted}}
 
 
 def admins(backend: Backend, call: Call) -> dict[str, Any]:

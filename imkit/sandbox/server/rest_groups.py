@@ -100,6 +100,7 @@ def group_entity(backend: Backend, group: Group) -> dict[str, Any]:
         **_short_entity(backend, group),
         "custom": group.settings.get("custom", ""),
         "avatar": group.settings.get("avatar", ""),
+        "mute": group.all_muted,
         "affiliations": [{_shown_role(member): member.user} for member in affiliated.values()],
     }
 

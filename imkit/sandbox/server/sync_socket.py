@@ -250,6 +250,7 @@ class SyncSocket:
             group_name=group.name,
             group_owner=group.owner,
             members_count=len(members),
+            mute_all=group.all_muted,
             disabled=group.disabled,
             description=group.description,
             group_avatar=group.settings.get("avatar"),

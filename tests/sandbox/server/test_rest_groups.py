@@ -82,6 +82,22 @@ def test_each_muted_user_is_told_since_the_sdks_read_the_first_user_of_a_notice(
         assert [(event[0], event[3]) for event in told(device)] == [(23, [device.user]), (24, [device.user])]
 
 
+def test_when_all_are_muted_only_the_owner_and_the_admins_may_send(tea: TeaGroup) -> None:
+    alice, bob, carol = tea.alice, tea.bob, tea.carol
+    bob.api.refused("POST", f"/chatgroups/{tea.group}/ban", 403)
+    alice.api.ok("POST", f"/chatgroups/{tea.group}/admin", json={"newadmin": carol.user})
+    for _ in range(2):  # the second changes nothing, and nobody is told
+        assert carol.api.ok("POST", f"/chatgroups/{tea.group}/ban")["data"] == {"mute": True}
+    assert bob.api.ok("GET", f"/chatgroups/{tea.group}")["data"][0]["mute"] is True
+    for conversation in (tea.group, tea.thread):
+        assert bob.refused(conversation, "psst") == (15, "user is mute")
+        alice.send(conversation, "only we may")
+    carol.send(tea.group, "indeed")
+    alice.api.ok("DELETE", f"/chatgroups/{tea.group}/ban")
+    bob.send(tea.thread, "at last")
+    assert [event[0] for event in told(bob) if event[0] in (31, 32)] == [31, 32]
+
+
 def test_a_new_owner_is_told_to_the_members_and_settings_can_be_changed(tea: TeaGroup) -> None:
     alice, bob, carol = tea.alice, tea.bob, tea.carol
     path = f"/chatgroups/{tea.group}"
