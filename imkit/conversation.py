@@ -171,6 +171,7 @@ class Conversation:
 
         Raises:
             MessageNotFound: there is no such message here any more.
+            NotAMember: this user is not in the group or the thread.
 
         Example:
             >>> bob.thread(thread.id).acknowledge(sent)
@@ -201,7 +202,7 @@ class Conversation:
 
     @blocking
     async def react(self, message: Message | str, reaction: str) -> None:
-        """Add a reaction (回应) to a message. Everybody in the conversation gets a `ReactionChanged`.
+        """Add a reaction (表情回复) to a message. Everybody in the conversation gets a `ReactionChanged`.
 
         Args:
             message: the message, or its id.
@@ -226,7 +227,7 @@ class Conversation:
 
     @blocking
     async def unreact(self, message: Message | str, reaction: str) -> None:
-        """Take a reaction (回应) of this user back. Everybody in the conversation gets a `ReactionChanged`.
+        """Take a reaction (表情回复) of this user back. Everybody in the conversation gets a `ReactionChanged`.
 
         Args:
             message: the message, or its id.
@@ -248,7 +249,7 @@ class Conversation:
 
     @blocking
     async def reactions(self, message: Message | str) -> list[Reaction]:
-        """Return all reactions (回应) to a message, each with all of its users.
+        """Return all reactions (表情回复) to a message, each with all of its users.
 
         `Message.reactions` of a history names only the first users of each reaction. This call asks for the others:
         one more request for every 50 users of a reaction.

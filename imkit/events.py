@@ -141,7 +141,7 @@ class MessageRead(Event):
 
 @dataclass(frozen=True, slots=True)
 class ReactionChanged(Event):
-    """A user added a reaction (回应) to a message, or removed one. Everybody in the conversation receives this.
+    """A user added a reaction (表情回复) to a message, or removed one. Everybody in the conversation receives this.
 
     Attributes:
         message_id: the id of the message.

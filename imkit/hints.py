@@ -147,7 +147,7 @@ _ADMINS = "the group's owner and admins"
 _READ = "Nothing was changed by it: check the network, then call it again."
 _NO_USER = "Check the user ids. In the sandbox a user exists after the first login, in an app after the registration."
 _NO_PINS = "Pinning (置顶) is off for this app: Easemob's sales staff can switch it on."
-_NO_REACTIONS = "Reactions (回应) are off for this app: its console can switch them on."
+_NO_REACTIONS = "Reactions (表情回复) are off for this app: its console can switch them on."
 _GONE = "It was recalled, it is older than the app keeps messages, or it was sent to another group or thread."
 
 

@@ -382,7 +382,7 @@ class ThreadOverview:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """A reaction (回应) to a message, and the users who gave it.
+    """A reaction (表情回复) to a message, and the users who gave it.
 
     Args:
         reaction: an emoji, or another text of up to 128 characters.
@@ -429,7 +429,7 @@ class Message:
         thread: the thread that it belongs to, or `None` for a message in the group itself.
         edited_at: when it was last edited, an aware datetime in UTC, or `None`.
         edit_count: how often it was edited.
-        reactions: the reactions (回应) as the service reports them: objects with `reaction`, `count` and `userList`.
+        reactions: the reactions (表情回复), as the service tells them: objects with `reaction`, `count` and `userList`.
         translations: translations of the text, as the service reports them.
         resource: the device that it was sent from.
         env: the sender's word for the app's callbacks (`webhookEnv` of SDK 5), or an empty text.

@@ -1,4 +1,4 @@
-"""Reactions (回应) to messages: add one, remove one, list all with all of their users.
+"""Reactions (表情回复) to messages: add one, remove one, list all with all of their users.
 
 Source: docs/protocol.md#reactions.
 """

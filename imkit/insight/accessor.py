@@ -146,7 +146,7 @@ class ImAccessor(InsightAccessor):
         return quotes.quotes(self._frame)
 
     def reactions(self) -> pd.DataFrame:
-        """Return the reactions (回应): one row for each message and reaction, in the frame's order.
+        """Return the reactions (表情回复): one row for each message and reaction, in the frame's order.
 
         Returns:
             A frame with the columns `message_id`, `thread_id`, `sender` (of the message) as in the history frame, and

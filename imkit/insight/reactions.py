@@ -1,4 +1,4 @@
-"""Which reactions (回应) messages got, and from whom.
+"""Which reactions (表情回复) messages got, and from whom.
 
 Source: docs/protocol.md#content-types.
 """

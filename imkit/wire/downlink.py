@@ -233,7 +233,7 @@ class Marks:
         edit: the JSON object `edit_msg`; empty if the message was not edited.
         edit_count: how often the message was edited.
         edit_time: the time of the last edit in ms since the epoch, or 0.
-        reactions: the reactions (回应) as JSON objects.
+        reactions: the reactions (表情回复) as JSON objects.
         translations: the translations as JSON objects.
         overview: the thread on this message, if it is a parent message.
 

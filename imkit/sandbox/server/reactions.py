@@ -1,4 +1,4 @@
-"""The reactions (回应) to messages: which user has reacted to which message with what.
+"""The reactions (表情回复) to messages: which user has reacted to which message with what.
 
 A trigger of the store removes the reactions to a message that is deleted.
 

@@ -1,4 +1,4 @@
-"""Reactions (回应) over REST: add, remove, list.
+"""Reactions (表情回复) over REST: add, remove, list.
 
 Each refusal has the text that SDK 4 knows and, as its `error`, the name that SDK 5 knows.
 
