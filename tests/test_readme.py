@@ -82,3 +82,20 @@ def test_the_parity_table_holds_every_call_that_does_io() -> None:
                 assert {f"{other.__name__}.{name}" for other in (imkit.Session, imkit.Thread, imkit.Group)} & named or (
                     holder is imkit.Thread and name == "parent"  # no call of the SDK's: it is looked for in the history
                 ), f"{holder.__name__}.{name}"
+
+
+def test_the_parity_table_holds_each_error_that_a_call_documents() -> None:
+    """Except for those that every call can raise: the page names them above the table."""
+    told: dict[str, str] = {}
+    usual, _, _ = section("The official SDK and imkit").partition("| SDK 4.x")
+    for row in parity():
+        for name in re.findall(r"`([\w.]+)`", row[2]):
+            told[name] = f"{told.get(name, usual)} {row[3]}"
+    for name, text in told.items():
+        found: object = imkit
+        for part in name.split("."):
+            found = getattr(found, part)
+        _, _, raises = (inspect.getdoc(found) or "").partition("Raises:\n")
+        kinds = [getattr(imkit, kind) for kind in re.findall(r"`(\w+)`", text) if hasattr(imkit, kind)]
+        for error in re.findall(r"^ +([A-Z]\w+):", raises.partition("\n\n")[0], re.MULTILINE):
+            assert any(issubclass(kind, getattr(imkit, error)) for kind in kinds), (name, error)
