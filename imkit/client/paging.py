@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from typing import Generic, NoReturn, TypeVar
@@ -69,7 +70,11 @@ async def collected(items: Iterable[T], example: str) -> list[T]:
     """
     if isinstance(items, str) or not isinstance(items, Iterable):
         raise InvalidMessage(f"{items!r:.80} is not a list", hint=f"Give a list, such as {example}.")
-    return [item async for item in items] if isinstance(items, Listing) else list(items)
+    if isinstance(items, Listing):
+        return [item async for item in items]
+    if isinstance(items, Iterator):  # such as a generator over a listing, which makes blocking calls of its own
+        return await asyncio.to_thread(list, items)
+    return list(items)
 
 
 async def _next_page(pages: AsyncGenerator[list[T], None]) -> list[T] | None:

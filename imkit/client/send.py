@@ -93,7 +93,8 @@ def checked_body(body: object) -> Body:
         hint = "It has 1 to 32 letters, digits, -, _, / and dots."
         raise InvalidMessage(f"{body.event!r:.80} is not a name for a custom event", hint=hint)
     if isinstance(body, Combine) and not _holds_messages(body.messages):
-        raise InvalidMessage("a bundle holds messages", hint="Give a list of them: Combine(title, [message, …]).")
+        hint = "Give a list of them: Combine(title, [message, …]), or of a listing list(thread.messages(limit=20))."
+        raise InvalidMessage("a bundle holds messages", hint=hint)
     if isinstance(body, Location):
         numbers = isinstance(body.lat, int | float) and isinstance(body.lng, int | float)
         if not (numbers and -90 <= body.lat <= 90 and -180 <= body.lng <= 180):

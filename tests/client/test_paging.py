@@ -5,7 +5,7 @@ import gc
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 import pytest
 
@@ -41,6 +41,18 @@ def test_for_async_for_and_a_second_loop_give_all_pages() -> None:
     assert list(listing) == asyncio.run(main()) == list(listing) == expected
     assert portal().call(collected(listing, "[1]")) == portal().call(collected(iter(expected), "[1]")) == expected
     assert repr(listing) == "<numbers: iterate it, or list(…) it>"
+
+
+def test_a_generator_over_a_listing_is_a_list_too() -> None:
+    listing = Listing(Book().pages, "numbers")
+    assert portal().call(collected((number + 1 for number in listing), "[1]")) == [1, 2, 21, 22, 31, 32]
+
+    def fails() -> Iterator[int]:
+        yield from listing
+        raise ValueError("it is the program's own")
+
+    with pytest.raises(ValueError, match="program's own"):
+        portal().call(collected(fails(), "[1]"))
 
 
 def test_a_page_is_fetched_when_it_is_needed() -> None:
