@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imkit.wire.keyvalues import json_text
-from imkit.wire.untrusted_json import decimal, json_object, mapping, number, objects, text
+from imkit.wire.untrusted_json import decimal, json_object, json_value, mapping, number, objects, text
 from tests.wire.strategies import KNOWN_KEYS, ODD_JSON, often
 
 
@@ -28,3 +29,14 @@ def test_each_reader_returns_its_type(key: str, value: Any) -> None:
 @given(data=st.binary(max_size=60) | st.text(max_size=60))
 def test_any_text_gives_an_object(data: bytes | str) -> None:
     assert isinstance(json_object(data), dict)
+
+
+@often(150)
+@given(value=ODD_JSON, is_ascii=st.booleans())
+def test_json_reads_as_the_standard_library_reads_it(value: Any, is_ascii: bool) -> None:
+    written = json.dumps(value, ensure_ascii=is_ascii)
+    assert repr(json_value(written)) == repr(json.loads(written))
+    for odd in ("NaN", "1e999", "-0", str(2**64), '"\\ud800"', '"\ud800"', '{"a":1,"a":2}', " [1.0,\n1E2] "):
+        assert repr(json_value(odd)) == repr(json.loads(odd))
+    for wrong in ("01", "[1,]", '"\x01"', '"\\q"', "\ufeff1", "1 2", "{1:2}", ""):
+        assert json_value(wrong) is None
