@@ -22,5 +22,5 @@ def edits(frame: pd.DataFrame) -> pd.DataFrame:
         0
     """
     check_columns(frame, "edits", _KEPT)
-    is_edited = (frame["edit_count"] > 0).fillna(False).to_numpy(np.bool_)
-    return insight_frame("edits", frame, np.flatnonzero(is_edited).tolist(), _KEPT, {})
+    is_edited = (pd.to_numeric(frame["edit_count"], errors="coerce") > 0).fillna(False).to_numpy(np.bool_)
+    return insight_frame("edits", frame, np.flatnonzero(is_edited), _KEPT, {})

@@ -6,10 +6,11 @@ Source: docs/protocol.md#quotes-and-mentions.
 from __future__ import annotations
 
 import pandas as pd
+import pyarrow as pa
 
 from imkit.history.columns import string_array
 from imkit.history.frames import STRING
-from imkit.insight.results import check_columns, insight_frame, texts_with
+from imkit.insight.results import check_columns, found_in_texts, insight_frame, text_array
 from imkit.quotes import MENTIONS_KEY, mentions_of
 from imkit.wire.untrusted_json import json_object
 
@@ -25,10 +26,8 @@ def mentions(frame: pd.DataFrame) -> pd.DataFrame:
         ['message_id', 'time', 'thread_id', 'sender', 'mentioned']
     """
     check_columns(frame, "mentions", (*_KEPT, "ext"))
-    found = [
-        (row, user)
-        for row, text in texts_with(frame["ext"], f'"{MENTIONS_KEY}"')
-        for user in mentions_of(json_object(text))
-    ]
-    mentioned = pd.array(string_array([user for _, user in found]), dtype=STRING)
-    return insight_frame("mentions", frame, [row for row, _ in found], _KEPT, {"mentioned": mentioned})
+    rows, places, users = found_in_texts(
+        text_array(frame, "ext"), f'"{MENTIONS_KEY}"', lambda text: mentions_of(json_object(text))
+    )
+    mentioned = pd.array(string_array(users).take(pa.array(places)), dtype=STRING)
+    return insight_frame("mentions", frame, rows, _KEPT, {"mentioned": mentioned})

@@ -164,6 +164,36 @@ def test_the_columns_are_the_same_for_any_frame(insight: str, tmp_path: Any) -> 
         getattr(frame_of([])[["message_id", "time", "ext"]].im, insight)()
 
 
+def test_frames_of_other_programs() -> None:
+    frame = frame_of([said(1_000), said(4_500, ext={"em_at_list": ["bob"], **quoting("1000")}, edit_count=1)])
+    assert frame.im.quotes()["latency"].tolist() == [timedelta(seconds=3.5)]
+    others = {
+        "another unit, as DuckDB writes it": frame.assign(time=frame["time"].dt.as_unit("us")),
+        "Arrow's types": frame.convert_dtypes(dtype_backend="pyarrow"),
+        "times of two zones": pd.concat([frame.iloc[:1].im.local("Asia/Shanghai"), frame.iloc[1:]]),
+        "texts of few values": frame.astype({"ext": "category", "message_id": "category"}),
+        "a count that is a text": frame.assign(edit_count=["0", "1"]),
+    }
+    for what, other in others.items():
+        latency = other.im.quotes()["latency"]
+        assert (str(latency.dtype), latency.tolist()) == ("timedelta64[ms]", [timedelta(seconds=3.5)]), what
+        assert (len(other.im.mentions()), len(other.im.edits())) == (1, 1), what
+    with pytest.raises(imkit.InvalidMessage, match="message_id does not hold texts"):
+        frame.astype({"message_id": "int64"}).im.quotes()
+    with pytest.raises(imkit.InvalidMessage, match="ext does not hold texts"):
+        frame.assign(ext=pd.Series([{"em_at_list": ["bob"]}] * 2)).im.mentions()
+    for insight in DTYPES:
+        with pytest.raises(imkit.InvalidMessage, match="sender once, not twice"):
+            getattr(pd.concat([frame, frame[["sender"]]], axis=1).im, insight)()
+
+
+def test_rows_with_the_same_text_share_no_list() -> None:
+    given_twice = [said(number, reactions=[{"reaction": "👍", "count": 1, "userList": ["bob"]}]) for number in (1, 2)]
+    users = frame_of(given_twice).im.reactions()["users"]
+    users[0].append("carol")
+    assert users.tolist() == [["bob", "carol"], ["bob"]]
+
+
 VALUES = st.recursive(
     st.none() | st.integers() | st.text(max_size=4) | st.sampled_from(["ALL", "1", '["a"]', '{"msgID":"1"}']),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["msgID", "msgSender"]), inner),
