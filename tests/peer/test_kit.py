@@ -83,6 +83,7 @@ def test_the_kit_draws_a_conversation_held_with_imkit(talk: Talk) -> None:
     picture, *_, file = [group.send(each) for each in attachments]
     group.send(imkit.Custom("userCard", {"uid": talk.carol.user, "nickname": "卡罗"}))
     group.send(imkit.Combine("tea talk", [talk.parent, file], summary="two"))
+    expect(chat.message("wrong group")).to_be_visible()  # what is recalled before that is never delivered
     group.recall(wrong)
     group.edit(spelled, "Tie Guan Yin 铁观音")
     group.react(spelled, "👍")
