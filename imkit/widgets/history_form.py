@@ -220,6 +220,8 @@ class HistoryForm(Form):
         finally:
             self.stop.disabled = True
             task.cancel()
+            # Of a form that was closed nobody asks for the error, and asyncio would log it.
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         if task.cancelled():
             return "stopped"
         error = task.exception()

@@ -108,7 +108,7 @@ EXPECTED_OUTPUT = {
     ),
     "08-your-own-app": contains("is not an app key", "connected: True", "ConnectionLost", "ThreadNotFound", "TooLarge"),
     "09-archive": contains(
-        "stopped after", "complete: False", "= 100,000", "sound;", "206 unchanged", "all three agree: True"
+        "stopped after", "complete: False", "= 60,000", "sound;", "206 unchanged", "all three agree: True"
     ),
 }
 

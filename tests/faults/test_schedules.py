@@ -32,7 +32,7 @@ from tests.faults.proxy import Chaos, Proxy
 
 FIRST_SEED = int(os.environ.get("IMKIT_SEED", "1"))
 FIGURES = os.environ.get("IMKIT_FIGURES")
-SCHEDULES = int(os.environ.get("IMKIT_SCHEDULES", "12"))
+SCHEDULES = int(os.environ.get("IMKIT_SCHEDULES", "8"))
 USERS, THREADS, STEPS = 10, 5, 10
 SCHEDULES_PER_SERVER = 10
 CATCH_UP = 60.0
