@@ -17,7 +17,7 @@ from imkit.cards import card, counted, known
 from imkit.client import pins
 from imkit.client import send as sending
 from imkit.client.account import Account, ThreadFacts
-from imkit.client.list_pages import cursor_pages, list_page, listed_users
+from imkit.client.list_pages import cursor_pages, listed_users
 from imkit.client.paging import Listing
 from imkit.client.roaming import Query
 from imkit.client.thread_queries import last_messages, learn_thread
@@ -30,7 +30,7 @@ from imkit.history.message_pages import PageWalk
 from imkit.messages import Message, ThreadRef
 from imkit.portal import blocking
 from imkit.times import to_milliseconds
-from imkit.wire.untrusted_json import identifier, is_id, mapping, objects, text
+from imkit.wire.untrusted_json import identifier, is_id, mapping, objects, objects_in, text
 
 NAME_LENGTH = 64  # characters of a thread's name
 _PINNED_HERE = "A group pins its own messages, not those of its threads or of other groups."
@@ -120,9 +120,9 @@ class Group(Conversation):
 
         async def pages() -> AsyncGenerator[list[str], None]:
             what = operation("list_group_members", group=self._id, user=self.account.user)
-            async for answer in cursor_pages(self.account, what, "chatgroups", self._id, "users"):
+            async for entries in cursor_pages(self.account, what, "chatgroups", self._id, "users"):
                 # Each entry is an object with one user id, at the key that names the user's role.
-                users = [text(entry, role) for entry in objects(answer, "data") for role in _ROLES]
+                users = [text(entry, role) for entry in objects_in(entries) for role in _ROLES]
                 yield [user for user in users if user]
 
         return Listing(pages, f"members of group {self._id}")
@@ -450,8 +450,8 @@ class Thread(Conversation):
 
         async def pages() -> AsyncGenerator[list[str], None]:
             what = operation("list_thread_members", thread=self._id, user=self.account.user)
-            async for answer in cursor_pages(self.account, what, "thread", self._id, "users"):
-                yield listed_users(list_page(answer)[0])
+            async for entries in cursor_pages(self.account, what, "thread", self._id, "users"):
+                yield listed_users(entries)
 
         return Listing(pages, f"members of thread {self._id}")
 
@@ -558,8 +558,8 @@ class ConversationInfo:
 
 async def thread_pages(account: Account, what: Operation, *path: str) -> AsyncGenerator[list[Thread], None]:
     """Yield the threads that a REST list names, page by page, and keep what the list tells about them."""
-    async for answer in cursor_pages(account, what, *path):
-        ids = [learn_thread(account, entry) for entry in objects(answer, "entities")]
+    async for entries in cursor_pages(account, what, *path):
+        ids = [learn_thread(account, entry) for entry in objects_in(entries)]
         yield [Thread(account, thread_id) for thread_id in ids if thread_id]
 
 

@@ -19,7 +19,7 @@ from imkit.messages import Message
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
 from imkit.wire.rest_message import message_from_json
-from imkit.wire.untrusted_json import identifier, mapping, number, objects, text
+from imkit.wire.untrusted_json import identifier, mapping, number, objects_in, text
 from imkit.wire.uplink import wire_id
 
 logger = logger_of_untrusted("imkit.client.lists")
@@ -51,9 +51,8 @@ async def conversation_pages(account: Account) -> AsyncGenerator[list[Conversati
     """Yield the conversations of the account's user, page by page. Entries of other kinds are left out."""
     path = ("sdk", "user", account.user, "user_channels", "list")
     what = operation("list_conversations", user=account.user)
-    async for answer in cursor_pages(account, what, *path, params=_params, page=_page):
-        entries = [_entry(found) for found in objects(mapping(answer, "data"), "channel_infos")]
-        yield [entry for entry in entries if entry is not None]
+    async for entries in cursor_pages(account, what, *path, params=_params, page=_page):
+        yield [entry for entry in map(_entry, objects_in(entries)) if entry is not None]
 
 
 def _params(cursor: str) -> dict[str, Any]:

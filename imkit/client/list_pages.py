@@ -27,7 +27,7 @@ def _cursor_params(cursor: str) -> dict[str, Any]:
     return {"limit": LIST_PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
 
 
-def list_page(answer: dict[str, Any]) -> tuple[object, str]:
+def _list_page(answer: dict[str, Any]) -> tuple[object, str]:
     """Return the entries of a page, and the cursor of the next page or `""`, from where the official SDKs look."""
     data = answer.get("data")
     listed = data.get("affiliations") if isinstance(data, dict) else data
@@ -56,10 +56,10 @@ async def cursor_pages(
     what: Operation,
     *path: str,
     params: Callable[[str], dict[str, Any]] = _cursor_params,
-    page: Callable[[dict[str, Any]], tuple[object, str]] = list_page,
+    page: Callable[[dict[str, Any]], tuple[object, str]] = _list_page,
     pages: ListPages | None = None,
-) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield each answer of a paged list.
+) -> AsyncGenerator[object, None]:
+    """Yield the entries of each page of a list: a list of any JSON values, or `None` for an empty page.
 
     Some lists give a cursor with their last page too. So an empty page also ends a list, and so does a cursor that was
     followed already.
@@ -82,7 +82,7 @@ async def cursor_pages(
         answer = await account.rest.get(*path, what=what, params=params(cursor))
         entries, cursor = page(answer)
         count = counted.count(entries)
-        yield answer
+        yield entries
         if not cursor or hash(cursor) in followed or not count:
             return
         if len(cursor) > MAX_CURSOR_CHARACTERS:

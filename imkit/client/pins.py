@@ -12,7 +12,7 @@ from imkit.client.list_pages import LIST_PAGE_SIZE, ListPages, cursor_pages
 from imkit.hints import Operation, operation
 from imkit.messages import Message
 from imkit.wire.rest_message import message_from_json
-from imkit.wire.untrusted_json import mapping, objects, text
+from imkit.wire.untrusted_json import mapping, objects_in, text
 
 MAX_PINNED = 500  # the service pins at most 100 messages in a group
 
@@ -59,8 +59,8 @@ async def pinned_messages(account: Account, group_id: str) -> list[Message]:
 
     found: dict[str, Message] = {}
     pages = ListPages(what, MAX_PINNED)
-    async for answer in cursor_pages(account, what, *_path(account), params=params, page=_page, pages=pages):
-        for entry in objects(mapping(answer, "data"), "msg_infos"):
+    async for entries in cursor_pages(account, what, *_path(account), params=params, page=_page, pages=pages):
+        for entry in objects_in(entries):
             message = message_from_json(entry.get("message"))
             if message is not None and message.id:
                 found.setdefault(message.id, message)

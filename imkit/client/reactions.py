@@ -100,6 +100,6 @@ async def _complete(account: Account, message_id: str, listed: Reaction, pages: 
         return data.get("reactionUserList") or data.get("userList"), text(data, "cursor")
 
     users: dict[str, None] = {}
-    async for answer in cursor_pages(account, what, *path, params=params, page=page, pages=pages):
-        users.update(dict.fromkeys(user for user in listed_users(page(answer)[0]) if len(user) <= MAX_USER_CHARACTERS))
+    async for entries in cursor_pages(account, what, *path, params=params, page=page, pages=pages):
+        users.update(dict.fromkeys(user for user in listed_users(entries) if len(user) <= MAX_USER_CHARACTERS))
     return Reaction(listed.reaction, max(listed.count, len(users)), tuple(users), listed.mine)

@@ -13,7 +13,7 @@ from imkit.client.user_ids import MAX_USER_CHARACTERS
 from imkit.hints import operation
 from imkit.messages import Reader
 from imkit.times import from_milliseconds
-from imkit.wire.untrusted_json import mapping, number, objects, text
+from imkit.wire.untrusted_json import mapping, number, objects_in, text
 from imkit.wire.uplink import wire_id
 
 MAX_READERS = 50_000  # of one message; a group of the service has up to 8,000 members
@@ -31,8 +31,8 @@ async def readers(account: Account, conversation_id: str, message_id: str) -> li
     path = ("chatgroups", conversation_id, "acks", message_id)
     found: dict[str, Reader] = {}
     pages = ListPages(what, MAX_READERS)
-    async for answer in cursor_pages(account, what, *path, params=_params, page=_page, pages=pages):
-        for entry in objects(_acks(answer), "userlist"):
+    async for entries in cursor_pages(account, what, *path, params=_params, page=_page, pages=pages):
+        for entry in objects_in(entries):
             at = from_milliseconds(number(entry, "timestamp"))
             if 0 < len(user := text(entry, "username")) <= MAX_USER_CHARACTERS:
                 found[user] = Reader(user, at, text(entry, "ack_content")[:_WORDS_CHARACTERS])
@@ -43,11 +43,7 @@ def _params(key: str) -> dict[str, Any]:
     return {"limit": LIST_PAGE_SIZE, **({"key": key} if key else {})}
 
 
-def _acks(answer: dict[str, Any]) -> dict[str, Any]:
-    data = mapping(answer, "data")
-    return mapping(data, "group_ack") or data  # SDK 5 reads both forms
-
-
 def _page(answer: dict[str, Any]) -> tuple[object, str]:
-    acks = _acks(answer)
+    data = mapping(answer, "data")
+    acks = mapping(data, "group_ack") or data  # SDK 5 reads both forms
     return acks.get("userlist"), "" if acks.get("is_last") is True else text(acks, "next_key")

@@ -89,7 +89,11 @@ def mapping(data: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def objects(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """Return the objects in the list at `key`, without the list's other items."""
-    value = data.get(key)
+    return objects_in(data.get(key))
+
+
+def objects_in(value: object) -> list[dict[str, Any]]:
+    """Return the objects in a list, without its other items; none if it is no list."""
     return [plain(item) for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
