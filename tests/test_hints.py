@@ -194,7 +194,7 @@ ANY = cast(Any, None)  # what the type checker would not let through
 ARGUMENTS: list[Case] = [
     _refused(lambda w: w.alice.users(ANY), "Give a list"),
     _refused(lambda w: w.alice.users("bob"), "Give a list"),
-    _refused(lambda w: w.alice.users([w.bob.users(["bob"])["bob"]]), "such as group.members()"),  # type: ignore[list-item]
+    _refused(lambda w: w.alice.users([w.bob.users(["bob"])["bob"]]), "such as group.members()"),  # type: ignore[list-item]  # wrong on purpose
     _refused(lambda w: w.alice.last_messages(w.thread), "Give a list, such as group.threads()"),
     _refused(lambda w: w.alice.last_messages(w.thread.id), "Give a list"),
     _refused(lambda w: w.alice.create_group("x", members="bob"), 'such as ["bob"]'),
@@ -204,7 +204,7 @@ ARGUMENTS: list[Case] = [
     _refused(lambda w: w.group.invite(["carol"]), "of its own, such as 'carol'"),
     _refused(lambda w: w.thread.send("x", mention="@bob"), "Leave out the @: 'bob'"),
     _refused(lambda w: w.thread.send(w.old), "message.body"),
-    _refused(lambda w: w.thread.send(imkit.Combine("x", [w.old.id])), "[message, …]"),  # type: ignore[list-item]
+    _refused(lambda w: w.thread.send(imkit.Combine("x", [w.old.id])), "[message, …]"),  # type: ignore[list-item]  # wrong on purpose
     _refused(lambda w: w.thread.send(imkit.File(7)), "Give a path, bytes"),
     _refused(lambda w: w.thread.send(imkit.File("no such file")), "Check the path"),
     _refused(lambda w: w.thread.send(imkit.File("/")), "the path of one file"),

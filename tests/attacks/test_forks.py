@@ -223,7 +223,10 @@ def test_forked_workers_read_into_pandas_with_logins_of_their_own(tea: TeaThread
     tea.thread.history(progress=False)  # pandas and Arrow have threads of their own
     context: Any = multiprocessing.get_context("fork")
     answers, app = context.Queue(), tea.proxy.app
-    work = lambda: answers.put(_senders(tea.alice, app, tea.thread.id))  # noqa: E731
+
+    def work() -> None:
+        answers.put(_senders(tea.alice, app, tea.thread.id))
+
     workers = [context.Process(target=work, daemon=True) for _ in range(2)]
     for worker in workers:
         worker.start()

@@ -125,7 +125,7 @@ class Client:
 
     def watch(self, session: imkit.Session) -> None:
         self.log = self.archive.watch(session)
-        say(watches=session.account.events.number)  # type: ignore[attr-defined]
+        say(watches=session.account.events.number)  # type: ignore[attr-defined]  # `numbered` sets it
 
     def listen(self, session: imkit.Session) -> None:
         for pause in (0.0, 0.02):
@@ -146,7 +146,7 @@ class Client:
                     await asyncio.sleep(pause)
         except Exception:
             say(raw=traceback.format_exc(), do="consume")
-        say(consumed=session.account.events.number, taken=taken, missed=missed)  # type: ignore[attr-defined]
+        say(consumed=session.account.events.number, taken=taken, missed=missed)  # type: ignore[attr-defined]  # `numbered`
 
     # --------------------------------------------------------------- steps
 

@@ -347,7 +347,7 @@ def offline_session() -> Session:
         hosts = Hosts("http://127.0.0.1:9", "ws://127.0.0.1:9")
         app = imkit.App("org#app", max_requests_per_second=None)
         account = Account("alice", app, hosts, token="t0ken")
-        account.rest._http = FuzzedHttpClient()  # type: ignore[assignment]
+        account.rest._http = FuzzedHttpClient()  # type: ignore[assignment]  # it has only what is called
         _sessions.append(Session(account))
     return _sessions[0]
 
