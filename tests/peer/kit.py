@@ -96,7 +96,7 @@ def kit_of(browser: Browser, app: Server, user: str) -> Iterator[Kit]:
     with FileServer(HERE) as files:
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(f"{files.url}/kit.html")
+        page.goto(f"{files.url}/uikit.html?kit.mjs")
         named = {"appKey": app.app_key, "restUrl": app.rest_url, "msyncUrl": app.ws_url}
         page.evaluate("show", named | {"userId": user, "token": token_of(app, user)})
         yield Kit(page)

@@ -100,7 +100,7 @@ class Sdk5:
         page = await context.new_page()
         page.on("pageerror", lambda error: self.unhandled.append(str(error)))
         await page.expose_function("tell", lambda event, data: device.heard(event, json.loads(data)))
-        await page.goto(f"{self._files.url}/sdk5.html")
+        await page.goto(f"{self._files.url}/uikit.html?sdk5.mjs")
         # Scripts of a page run before it counts as loaded.
         assert await page.evaluate("() => Boolean(globalThis.driver)"), self.unhandled
         return page
