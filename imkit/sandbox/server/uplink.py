@@ -140,9 +140,8 @@ class Uplink:
         if to.domain and to.domain != GROUP_DOMAIN:
             if not self._users.exists(name):
                 raise SendRefused(StatusCode.FAIL, f"username {name[:64]} doesn't exist!")
-            return Target(direct_conversation(sender, name), (sender, name), user_queue(sender), user_queue(name))
-        thread = self._groups.thread(name)
-        group = self._groups.group(thread.group_id if thread else name)
+            return _direct_target(sender, name)
+        group = self._groups.group_of_conversation(name)
         if group is None:
             raise SendRefused(StatusCode.FAIL, "group not found")
         if body_type in _ACKS:
@@ -150,20 +149,19 @@ class Uplink:
         # The group's owner and admins may recall in its threads without joining them.
         elif body_type != BodyType.RECALL or not self._groups.manages(sender, group.id):
             permissions.check_may_send(self._groups, sender, group, name)
-        return self._group_target(name, thread, group.id)
+        return self._group_target(name)
 
-    def _group_target(self, conversation: str, thread: Thread | None, group_id: str) -> Target:
-        queue = conversation_queue(conversation)
+    def _group_target(self, conversation: str) -> Target:
+        thread, queue = self._groups.thread(conversation), conversation_queue(conversation)
+        group_id = thread.group_id if thread else conversation
         return Target(conversation, self._groups.members(conversation), queue, queue, thread, group_id)
 
     def target_for_app(self, sender: str, name: str, *, is_user: bool) -> Target | None:
         """Return where the app sends a message of a user; `None` if there is no such group or thread."""
         name = name.lower()
         if is_user:
-            return Target(direct_conversation(sender, name), (sender, name), user_queue(sender), user_queue(name))
-        thread = self._groups.thread(name)
-        group = self._groups.group(thread.group_id if thread else name)
-        return self._group_target(name, thread, group.id) if group is not None else None
+            return _direct_target(sender, name)
+        return self._group_target(name) if self._groups.group_of_conversation(name) is not None else None
 
     def make_downlink(
         self, user: str, resource: str, meta: Any, body: Any, target: Target, edit_mark: dict[str, Any] | None = None
@@ -274,16 +272,15 @@ class Uplink:
             raise SendRefused(StatusCode.FAIL, "not_found msg")
         if not force:
             permissions.check_recall_time(self._options, stored, self._store.clock())
-        thread = self._groups.thread(conversation)
-        target = self._group_target(conversation, thread, thread.group_id if thread else conversation)
+        target = self._group_target(conversation)
         jid = schema.JID(name=conversation, domain=GROUP_DOMAIN)
         body = schema.MessageBody(type=BodyType.RECALL, to=jid, ackMessageId=message)
         meta = schema.Meta(to=jid)
         item = self.make_downlink(operator, "", meta, body, target)
         self._withdraw(stored, target)
         self._delivery.deliver_unstored(meta.SerializeToString(), item, target.members, target.queue)
-        if thread is not None:
-            self._delivery.tell_message_count(thread, operator)
+        if target.thread is not None:
+            self._delivery.tell_message_count(target.thread, operator)
 
     def _withdraw(self, stored: StoredMessage, target: Target) -> None:
         """Remove a recalled message from the history and from the queues of those who have not received it.
@@ -431,6 +428,10 @@ def _clear_stream(body: Any) -> None:
     for content in body.contents:
         if content.HasField("subType") and content.subType == SubType.SUB_STREAM:
             content.ClearField("subType")
+
+
+def _direct_target(sender: str, other: str) -> Target:
+    return Target(direct_conversation(sender, other), (sender, other), user_queue(sender), user_queue(other))
 
 
 def _thread_mark_of(target: Target) -> dict[str, Any]:
