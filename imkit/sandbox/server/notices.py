@@ -145,6 +145,26 @@ def own_notice(app_key: str, item: int, time: int, user: str, kind: str, data: d
     return _json_notice(app_key, item, time, jid, kind, data, user)
 
 
+def conversation_change(
+    operation: str, conversation: str, kind: str, operator: str, resource: str | None, time: int, ext: str
+) -> dict[str, Any]:
+    """Return the `data` of a notice of the kind "conv": what somebody did with a conversation or its pinned messages.
+
+    Args:
+        operation: such as "top" or "pin".
+        conversation: the group, the thread or the other user.
+        kind: "chat" or "groupchat".
+        operator: the user who did it.
+        resource: the device that did it.
+        time: when, in ms.
+        ext: the mark or the message that it is about.
+
+    Source: docs/protocol.md#conversations, docs/protocol.md#pinned-messages.
+    """
+    named = {"op": operation, "id": conversation, "type": kind, "from": operator, "res": resource or ""}
+    return {**named, "ts": time, "ext": ext}
+
+
 def members_notice(
     app_key: str, item: int, time: int, conversation: str, operator: str, kind: str, data: dict[str, Any]
 ) -> bytes:

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from imkit.sandbox.server.addresses import conversation_queue, user_queue
 from imkit.sandbox.server.conversations import MARKS, ListedConversation
 from imkit.sandbox.server.message_record import direct_conversation
+from imkit.sandbox.server.notices import conversation_change
 from imkit.sandbox.server.permissions import check_may_read, user_or_app
 from imkit.sandbox.server.rest import Backend, route
 from imkit.sandbox.server.rest_message import last_message_as_text
@@ -158,15 +159,8 @@ def _tell(backend: Backend, call: Call, view: _View, operation: str, ext: str = 
 
     Source: docs/protocol.md#conversations.
     """
-    data = {
-        "op": operation,
-        "id": view.name,
-        "type": view.kind,
-        "from": view.user,
-        "res": call.resource or "",
-        "ts": backend.store.clock(),
-        "ext": ext,
-    }
+    now = backend.store.clock()
+    data = conversation_change(operation, view.name, view.kind, view.user, call.resource, now, ext)
     backend.delivery.tell_own_devices(view.user, call.resource, "conv", data)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.routing import Route
 
+from imkit.sandbox.server.notices import conversation_change
 from imkit.sandbox.server.permissions import check_may_read, user_or_app
 from imkit.sandbox.server.pins import MAX_PINS
 from imkit.sandbox.server.rest import Backend, route
@@ -97,13 +98,5 @@ def _not_found(description: str) -> RestError:
 
 def _tell(backend: Backend, call: Call, conversation: str, user: str, message: int, operation: str, time: int) -> None:
     """Tell the members, and the user's other devices. The device that did it is left out, as the SDKs expect."""
-    data = {
-        "op": operation,
-        "id": conversation,
-        "type": "groupchat",
-        "from": user,
-        "res": call.resource or "",
-        "ts": time,
-        "ext": str(message),
-    }
+    data = conversation_change(operation, conversation, "groupchat", user, call.resource, time, str(message))
     backend.delivery.tell_members(conversation, user, "conv", data, origin=(user, call.resource))
