@@ -192,10 +192,10 @@ def _decode_statistics(meta: Any) -> Event | tuple[Event, ...] | Kicked | None:
 
 
 def _decode_edit(meta: Any, body: Any) -> MessageEdited:
-    message = _message(meta, body)
-    edit = _marks(meta, body).edit
+    marks = _marks(meta, body)
+    message = _message(meta, body, marks)
     at = message.edited_at or from_milliseconds(meta.timestamp)
-    return MessageEdited(message, text(edit, "operator") or _sender(meta, body), message.edit_count, at)
+    return MessageEdited(message, text(marks.edit, "operator") or _sender(meta, body), message.edit_count, at)
 
 
 def _decode_roamed(meta: Any) -> Message | None:
@@ -301,8 +301,8 @@ def _marks(meta: Any, body: Any) -> Marks:
     return marks
 
 
-def _message(meta: Any, body: Any) -> Message:
-    marks = _marks(meta, body)
+def _message(meta: Any, body: Any, marks: Marks | None = None) -> Message:
+    marks = marks or _marks(meta, body)
     edited = body.type == _EDIT and body.HasField("type")  # then the Meta is about the edit, not about the message
     edit_time = marks.edit_time or (meta.timestamp if edited else 0)
     sent = (number(marks.edit, "send_time") if edited else 0) or meta.timestamp
