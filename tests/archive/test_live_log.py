@@ -23,6 +23,7 @@ def test_edits_and_recalls_are_logged_with_the_text(tea: Tea, archive: Archive) 
         assert isinstance(event, imkit.MessageReceived)
         received = event.message.id
     thread.edit(sent, "ouch")
+    assert eventually(lambda: watch.count == 1)  # a recall takes back an edit that was not delivered yet
     thread.recall(sent)
     assert eventually(lambda: watch.count == 2)
     watch.close()
