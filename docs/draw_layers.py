@@ -17,10 +17,10 @@ PICTURE = ROOT / "docs" / "pictures" / "layers.svg"
 # What stands beside a module's name; each module must have an entry, which may be empty.
 CAPTIONS = {
     "__main__": "python -m imkit",
-    "cli": "imkit lab, sandbox, export",
+    "cli": "imkit lab, sandbox, export, doctor",
     "widgets": "forms for JupyterLab",
     "archive": "many threads on disk",
-    "service_check": "what a service does, beside what imkit assumes",
+    "service_check": "imkit.doctor",
     "log_in": "login",
     "session": "Session",
     "threads": "Group, Thread",

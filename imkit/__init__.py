@@ -93,6 +93,7 @@ if TYPE_CHECKING:  # for checkers and editors; at run time each name is loaded w
     )
     from imkit.quotes import ALL, Quote
     from imkit.sandbox.process import Sandbox
+    from imkit.service_check import doctor
     from imkit.session import Session
     from imkit.threads import ConversationInfo, Group, Thread
     from imkit.users import User
@@ -110,6 +111,7 @@ __all__ = [  # noqa: RUF022  # grouped for a reader
     "Session",
     "Thread",
     "User",
+    "doctor",
     "login",
     # forms
     "explore",
@@ -193,6 +195,7 @@ _MODULES = {
     "Sandbox": "imkit.sandbox.process",
     "Session": "imkit.session",
     "Thread": "imkit.threads",
+    "doctor": "imkit.service_check",
     "login": "imkit.log_in",
     "explore": "imkit.widgets",
 }

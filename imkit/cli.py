@@ -1,7 +1,7 @@
-"""The command line: `imkit lab`, `imkit sandbox`, `imkit export`.
+"""The command line: `imkit lab`, `imkit sandbox`, `imkit export`, `imkit doctor`.
 
 Exit codes: 0 success; 1 the service or the disk refused; 2 an argument or a setting is wrong; 3 the export was written
-but is not complete; 130 stopped by Ctrl-C.
+but is not complete, or the service differs from what imkit assumes; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from imkit.sandbox.demo import Demo
     from imkit.sandbox.options import Options
     from imkit.sandbox.server.server import Server
+    from imkit.service_check.report import Finding
 
 _JUPYTER_SETTINGS = Path(__file__).parent / "jupyter"  # a folder for JUPYTER_CONFIG_PATH
 _SLOW_DEMO = 50_000  # from this many messages on, making the demo community takes long enough to say so
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab(commands)
     _add_sandbox(commands)
     _add_export(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -296,6 +298,48 @@ def _stop_with_parent(stop: Callable[[], None]) -> None:
     threading.Thread(target=watch, name="sandbox-parent", daemon=True).start()
 
 
+# ---------------------------------------------------------------- logging in
+
+_CREDENTIALS = (
+    "Credentials come from the environment or a .env file, never from the command line: IMKIT_USER, and IMKIT_PASSWORD "
+    "or IMKIT_TOKEN. If one of the two has IMKIT_APP_KEY, they all come from there. The app is the one that "
+    "IMKIT_APP_KEY names, else the local sandbox, which needs neither a password nor a token."
+)
+
+
+def _add_login_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", metavar="USER", help="the user to log in as (IMKIT_USER)")
+    parser.add_argument("--app-key", metavar="ORG#APP", help="the app (IMKIT_APP_KEY)")
+    parser.add_argument("--rest-url", metavar="URL", help="the app's REST server (IMKIT_REST_URL, or discovered)")
+    parser.add_argument("--ws-url", metavar="URL", help="the app's WebSocket server (IMKIT_WS_URL, or discovered)")
+
+
+def _login_arguments(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
+    """Return the app (None: `login` finds it in the environment, else the sandbox), the user, and the credential."""
+    import imkit
+    from imkit.client.environment import settings
+
+    found = settings(parsed.app_key)
+    user = parsed.user or found.get("IMKIT_USER")
+    if not user:
+        hint = "Set IMKIT_USER in the environment or in a .env file, or give --user."
+        raise imkit.InvalidMessage("there is no user to log in as", hint=hint)
+    credential = _credential(parsed)
+    if parsed.app_key:
+        return imkit.App(parsed.app_key, rest_url=parsed.rest_url, ws_url=parsed.ws_url), user, credential
+    if parsed.rest_url or parsed.ws_url:
+        raise imkit.InvalidMessage("--rest-url and --ws-url go with --app-key")
+    return None, user, credential
+
+
+def _credential(parsed: argparse.Namespace, prefix: str = "IMKIT_") -> dict[str, str]:
+    """Return the password or the token that the settings have, as arguments of `imkit.login`."""
+    from imkit.client.environment import settings
+
+    found = settings(parsed.app_key)
+    return {name: value for name in ("password", "token") if (value := found.get(prefix + name.upper()))}
+
+
 # ---------------------------------------------------------------- imkit export
 
 
@@ -304,9 +348,7 @@ def _add_export(commands: Any) -> None:
         "export",
         help="write histories to a file",
         description="Load the roaming history (消息漫游) of threads and groups, and write it to one file. "
-        "Credentials come from the environment or a .env file, never from the command line: IMKIT_USER, and "
-        "IMKIT_PASSWORD or IMKIT_TOKEN. If one of the two has IMKIT_APP_KEY, they all come from there. The app is the "
-        "one that IMKIT_APP_KEY names, else the local sandbox, which needs neither a password nor a token.",
+        + _CREDENTIALS,
     )
     parser.set_defaults(command=_export)
     parser.add_argument("threads", nargs="*", metavar="THREAD", help="id of a thread or a group")
@@ -324,10 +366,7 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("--sender", metavar="USER", help="only messages of this user")
     parser.add_argument("--limit", type=int, metavar="N", help="at most N messages, counted from the oldest")
     parser.add_argument("--newest", action="store_true", help="newest first, also for --limit")
-    parser.add_argument("--user", metavar="USER", help="the user to log in as (IMKIT_USER)")
-    parser.add_argument("--app-key", metavar="ORG#APP", help="the app (IMKIT_APP_KEY)")
-    parser.add_argument("--rest-url", metavar="URL", help="the app's REST server (IMKIT_REST_URL, or discovered)")
-    parser.add_argument("--ws-url", metavar="URL", help="the app's WebSocket server (IMKIT_WS_URL, or discovered)")
+    _add_login_arguments(parser)
 
 
 def _export(parsed: argparse.Namespace) -> int:
@@ -395,26 +434,6 @@ def _history_from_archive(parsed: argparse.Namespace) -> pd.DataFrame:
     return frame
 
 
-def _login_arguments(parsed: argparse.Namespace) -> tuple[App | None, str, dict[str, Any]]:
-    """Return the app (None: `login` finds it in the environment, else the sandbox), the user, and the credential."""
-    import imkit
-    from imkit.client.environment import settings
-
-    found = settings(parsed.app_key)
-    user = parsed.user or found.get("IMKIT_USER")
-    if not user:
-        hint = "Set IMKIT_USER in the environment or in a .env file, or give --user."
-        raise imkit.InvalidMessage("there is no user to log in as", hint=hint)
-    credential = {
-        name: value for name in ("password", "token") if (value := found.get(f"IMKIT_{name.upper()}") or None)
-    }
-    if parsed.app_key:
-        return imkit.App(parsed.app_key, rest_url=parsed.rest_url, ws_url=parsed.ws_url), user, credential
-    if parsed.rest_url or parsed.ws_url:
-        raise imkit.InvalidMessage("--rest-url and --ws-url go with --app-key")
-    return None, user, credential
-
-
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
     """Show a progress line if standard error is a terminal; else yield None."""
@@ -433,3 +452,62 @@ def _progress() -> Iterator[Callable[[int, int | None], None] | None]:
         yield show
     finally:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+# ---------------------------------------------------------------- imkit doctor
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="tell whether a service does what imkit assumes",
+        description="Log in and report what the service does, beside what imkit assumes of it. " + _CREDENTIALS,
+    )
+    parser.set_defaults(command=_doctor)
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="make a group and a thread, send some 120 messages there, and remove all of it at the end",
+    )
+    parser.add_argument(
+        "--second",
+        metavar="USER",
+        help="another user, for what one user alone cannot find out; its credential is IMKIT_SECOND_PASSWORD or "
+        "IMKIT_SECOND_TOKEN",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, for a bug report")
+    _add_login_arguments(parser)
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    import imkit
+    from imkit.portal import portal
+    from imkit.service_check.report import exit_code, printed
+    from imkit.service_check.run import findings_of
+
+    async def ask(session: imkit.Session, second: imkit.Session | None) -> list[Finding]:
+        findings = []
+        async for finding in findings_of(session, write=parsed.write, second=second):
+            findings.append(finding)
+            if not parsed.json:
+                print(printed(finding), flush=True)
+        return findings
+
+    try:
+        app, user, credential = _login_arguments(parsed)
+        with contextlib.ExitStack() as logins:
+            session = logins.enter_context(imkit.login(user, app=app, **credential))
+            second = None
+            if parsed.second:
+                of_second = _credential(parsed, "IMKIT_SECOND_")
+                second = logins.enter_context(imkit.login(parsed.second, app=app, **of_second))
+            findings = portal().call(ask(session, second))
+    except KeyboardInterrupt:
+        return _complain("stopped", 130)
+    except imkit.InvalidMessage as error:
+        return _complain(str(error))
+    except imkit.IMError as error:
+        return _complain(str(error), 1)
+    if parsed.json:
+        print(json.dumps({"checks": [finding.as_json() for finding in findings]}, ensure_ascii=False, indent=2))
+    return exit_code(findings)

@@ -17,7 +17,7 @@ import imkit
 from tests.public_docstrings import documented
 
 ROOT = Path(__file__).parents[1]
-FRONT = "App Archive ConversationInfo Group Sandbox Session Thread User explore login widgets"
+FRONT = "App Archive ConversationInfo Group Sandbox Session Thread User doctor explore login widgets"
 BODIES = "Text Streamed Image Audio Video File Location Command Custom Combine Unknown"
 MESSAGES = "Message Quote Reaction Reader ThreadRef ALL"
 EVENTS = """

@@ -20,7 +20,15 @@ from imkit.escape import for_terminal
 logger = logging.getLogger("imkit.client.environment")
 
 APP_KEY = "IMKIT_APP_KEY"
-_GO_WITH_IT = ("IMKIT_REST_URL", "IMKIT_WS_URL", "IMKIT_USER", "IMKIT_PASSWORD", "IMKIT_TOKEN")
+_GO_WITH_IT = (
+    "IMKIT_REST_URL",
+    "IMKIT_WS_URL",
+    "IMKIT_USER",
+    "IMKIT_PASSWORD",
+    "IMKIT_TOKEN",
+    "IMKIT_SECOND_PASSWORD",
+    "IMKIT_SECOND_TOKEN",
+)
 _LARGEST_BYTES = 64 * 1024
 
 

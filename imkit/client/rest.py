@@ -6,8 +6,9 @@ Source: docs/protocol.md#rest-transport, docs/protocol.md#errors, docs/protocol.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -67,6 +68,15 @@ class Rest:
         self._bucket = bucket
         self._wire_log = wire_log or WireLog()
         self._http = HttpClient(rest_url, seconds)
+
+    @contextlib.contextmanager
+    def paced(self, bucket: RateBucket) -> Iterator[None]:
+        """Let all requests wait for another bucket than the app's, while a ``with`` block lasts."""
+        usual, self._bucket = self._bucket, bucket
+        try:
+            yield
+        finally:
+            self._bucket = usual
 
     async def close(self, caller: asyncio.Task[Any] | None = None) -> None:
         """End the calls that are running, and close all connections; `caller` is as in `HttpClient.close`."""
