@@ -1,0 +1,284 @@
+"""A sandbox that differs from what imkit assumes, in the ways that a test names.
+
+It is the real server in a process of its own, with real sockets; each deviation replaces one decision of it. So a test
+can see the doctor notice what it is made for: a service that is not like our sandbox.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import pytest
+
+from imkit.sandbox import launch
+from imkit.sandbox.process import Sandbox
+from imkit.sandbox.server.permissions import SendRefused
+from imkit.sandbox.server.rest_replies import RestError
+from imkit.sandbox.server.store import now_ms
+from imkit.wire.enums import StatusCode
+
+# What the server's process runs, in place of the program in imkit.sandbox.launch.
+_PROGRAM = (
+    "import sys; root = sys.argv.pop(1); sys.path.insert(0, root); "
+    "from tests.service_check.deviating_sandbox import DEVIATIONS; "
+    "[DEVIATIONS[name]() for name in {names!r}]; from imkit.cli import main; sys.exit(main())"
+)
+DEVIATIONS: dict[str, Callable[[], None]] = {}
+
+
+@contextmanager
+def deviating_sandbox(*names: str, **options: Any) -> Iterator[Sandbox]:
+    """Run a sandbox with the deviations of these names; the options are those of `Sandbox`."""
+    assert set(names) <= set(DEVIATIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "_PROGRAM", _PROGRAM.format(names=names))
+        sandbox = Sandbox(**options)
+    with sandbox:
+        yield sandbox
+
+
+def _deviation(function: Callable[[], None]) -> Callable[[], None]:
+    DEVIATIONS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def _replace(module: str, name: str, replaced: Callable[[Any], Any]) -> None:
+    """Replace an attribute of a module of the server; `replaced` is called with what it usually is."""
+    *owners, attribute = name.split(".")
+    owner: Any = importlib.import_module(f"imkit.sandbox.server.{module}")
+    for each in owners:
+        owner = getattr(owner, each)
+    setattr(owner, attribute, replaced(getattr(owner, attribute)))
+
+
+def _refuse_call(module: str, name: str, *refusal: Any) -> None:
+    """Let a REST handler refuse each call; `refusal` has the arguments of `RestError`."""
+
+    def refuse(_backend: Any, _call: Any) -> NoReturn:
+        raise RestError(*refusal)
+
+    _replace(module, name, lambda usual: refuse)
+
+
+def _refuse_send(module: str, name: str, reason: str) -> None:
+    """Let a function that a send passes through refuse it."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise SendRefused(StatusCode.FAIL, reason)
+
+    _replace(module, name, lambda usual: refuse)
+
+
+# ---------------------------------------------------------------- roaming history
+
+
+def _change_query(change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the arguments of each query for a page of the record."""
+
+    def replaced(usual: Any) -> Any:
+        def page(self: Any, conversation: str, **arguments: Any) -> Any:
+            change(arguments)
+            return usual(self, conversation, **arguments)
+
+        return page
+
+    _replace("message_record", "MessageRecord.page", replaced)
+
+
+def _change_page(change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change each page before it is sent."""
+
+    def replaced(usual: Any) -> Any:
+        def roaming(backend: Any, call: Any) -> dict[str, Any]:
+            answer: dict[str, Any] = usual(backend, call)
+            change(answer["data"])
+            return answer
+
+        return roaming
+
+    _replace("rest_history", "roaming", replaced)
+
+
+def _shift(name: str, by: int) -> None:
+    def change(arguments: dict[str, Any]) -> None:
+        if arguments[name] is not None:
+            arguments[name] += by
+
+    _change_query(change)
+
+
+@_deviation
+def since_is_exclusive() -> None:
+    _shift("since", 1)
+
+
+@_deviation
+def until_is_exclusive() -> None:
+    _shift("until", -1)
+
+
+@_deviation
+def time_bounds_are_ignored() -> None:
+    _change_query(lambda arguments: arguments.update(since=None, until=None))
+
+
+@_deviation
+def filters_are_ignored() -> None:
+    _change_query(lambda arguments: arguments.update(kinds=(), senders=()))
+
+
+@_deviation
+def pages_hold_20() -> None:
+    _change_query(lambda arguments: arguments.update(limit=min(20, arguments["limit"])))
+
+
+@_deviation
+def is_last_is_never_true() -> None:
+    _change_page(lambda data: data.update(is_last=False))
+
+
+@_deviation
+def is_last_is_always_true() -> None:
+    _change_page(lambda data: data.update(is_last=True))
+
+
+@_deviation
+def cursors_are_numbers() -> None:
+    _change_page(lambda data: data.update(next_key=int(data["next_key"] or 0)))
+
+
+@_deviation
+def commands_are_in_the_history() -> None:
+    # A command is not stored because it is of the kind "cmd".
+    def replaced(usual: Any) -> Any:
+        return lambda content: "command" if usual(content) == "cmd" else usual(content)
+
+    _replace("uplink", "kind_of", replaced)
+
+
+@_deviation
+def recalled_messages_stay_in_the_history() -> None:
+    _replace("uplink", "Uplink._withdraw", lambda usual: lambda self, stored, target: None)
+
+
+@_deviation
+def messages_have_no_thread_mark() -> None:
+    _replace("uplink", "thread_mark", lambda usual: lambda thread: "")
+
+
+@_deviation
+def roaming_is_off() -> None:
+    _refuse_call("rest_history", "roaming", 403, "forbidden_op", "message roaming is not open", 15002)
+
+
+# ---------------------------------------------------------------- groups and threads
+
+
+@_deviation
+def threads_are_off() -> None:
+    for name in ("create", "joined", "of_group", "detail", "join"):
+        _refuse_call("rest_threads", name, 403, "forbidden_op", "thread is not open", 40000)
+
+
+@_deviation
+def the_creator_is_not_in_its_thread() -> None:
+    def replaced(usual: Any) -> Any:
+        def create_thread(self: Any, group_id: str, parent_id: str, owner: str, name: str) -> Any:
+            thread = usual(self, group_id, parent_id, owner, name)
+            self.remove_member(thread.id, owner)
+            return thread
+
+        return create_thread
+
+    _replace("groups", "Groups.create_thread", replaced)
+
+
+def _group_of(groups: Any, conversation: str) -> str:
+    group = groups.group_of_conversation(conversation)
+    return conversation if group is None else str(group.id)
+
+
+@_deviation
+def members_of_the_group_read_its_threads() -> None:
+    def replaced(usual: Any) -> Any:
+        return lambda groups, call, user, name: usual(groups, call, user, _group_of(groups, name))
+
+    _replace("rest_history", "check_may_read", replaced)
+
+
+@_deviation
+def members_of_the_group_write_in_its_threads() -> None:
+    def replaced(usual: Any) -> Any:
+        return lambda groups, user, name: usual(groups, user, _group_of(groups, name))
+
+    _replace("permissions", "check_is_in", replaced)
+
+
+@_deviation
+def a_missing_right_is_a_401() -> None:
+    def no_permission(description: str, error: str = "group_authorization") -> RestError:
+        return RestError(401, error, description, 40001)
+
+    _replace("permissions", "no_permission", lambda usual: no_permission)
+
+
+@_deviation
+def groups_cannot_be_destroyed() -> None:
+    _refuse_call("rest_groups", "destroy", 403, "forbidden_op", "only the console removes groups")
+
+
+# ---------------------------------------------------------------- messages
+
+
+@_deviation
+def messages_cannot_be_edited() -> None:
+    _refuse_send("permissions", "check_may_edit", "Sorry, You do not have permission")
+
+
+@_deviation
+def only_the_sender_recalls() -> None:
+    def replaced(usual: Any) -> Any:
+        return lambda options, groups, user, message, group_id, now: usual(options, groups, user, message, None, now)
+
+    _replace("permissions", "check_may_recall", replaced)
+
+
+@_deviation
+def a_message_holds_3_kilobytes() -> None:
+    def replaced(usual: Any) -> Any:
+        def init(self: Any, options: Any, *parts: Any) -> None:
+            usual(self, type(options)(**{**vars(options), "message_bytes": 3072}), *parts)
+
+        return init
+
+    _replace("uplink", "Uplink.__init__", replaced)
+
+
+@_deviation
+def reactions_are_off() -> None:
+    _refuse_call("rest_reactions", "add", 403, "forbidden_op", "message reaction is not open", 15002)
+
+
+@_deviation
+def read_receipts_are_off() -> None:
+    _refuse_send("uplink", "Uplink._ack", "group ack not open")
+
+
+@_deviation
+def pins_are_off() -> None:
+    _refuse_call("rest_pins", "pin", 403, "forbidden_op", "message pin is not open", 15002)
+
+
+@_deviation
+def the_clock_is_5_minutes_slow() -> None:
+    def replaced(usual: Any) -> Any:
+        def init(self: Any, *arguments: Any, **options: Any) -> None:
+            usual(self, *arguments, **options)
+            self.clock = lambda: now_ms() - 300_000
+
+        return init
+
+    _replace("store", "Store.__init__", replaced)
