@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import logging
 import os
+import queue
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +30,10 @@ if TYPE_CHECKING:
     from imkit.sandbox.options import Options
     from imkit.sandbox.server.server import Server
     from imkit.service_check.report import Finding
+    from imkit.session import Session
 
 _JUPYTER_SETTINGS = Path(__file__).parent / "jupyter"  # a folder for JUPYTER_CONFIG_PATH
+_WAKE_SECONDS = 0.2  # on Windows an interrupt cannot end a wait without a timeout
 _SLOW_DEMO = 50_000  # from this many messages on, making the demo community takes long enough to say so
 
 
@@ -481,33 +487,81 @@ def _add_doctor(commands: Any) -> None:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     import imkit
-    from imkit.portal import portal
-    from imkit.service_check.report import exit_code, printed
-    from imkit.service_check.run import findings_of
+    from imkit.client.user_ids import user_id
+    from imkit.service_check.report import exit_code
 
-    async def ask(session: imkit.Session, second: imkit.Session | None) -> list[Finding]:
-        findings = []
-        async for finding in findings_of(session, write=parsed.write, second=second):
-            findings.append(finding)
-            if not parsed.json:
-                print(printed(finding), flush=True)
-        return findings
-
+    if parsed.second and not parsed.write:
+        return _complain("--second goes with --write: a second user is asked only about what the doctor makes")
     try:
         app, user, credential = _login_arguments(parsed)
+        if parsed.second and user_id(parsed.second) == user_id(user):
+            return _complain(f"--second is {user} as well: name another user")
         with contextlib.ExitStack() as logins:
             session = logins.enter_context(imkit.login(user, app=app, **credential))
             second = None
             if parsed.second:
-                of_second = _credential(parsed, "IMKIT_SECOND_")
-                second = logins.enter_context(imkit.login(parsed.second, app=app, **of_second))
-            findings = portal().call(ask(session, second))
+                of_second = _second_credential(parsed, session.app)
+                second = logins.enter_context(imkit.login(parsed.second, app=session.app, **of_second))
+            findings = _examined(parsed, session, second)
     except KeyboardInterrupt:
         return _complain("stopped", 130)
     except imkit.InvalidMessage as error:
         return _complain(str(error))
     except imkit.IMError as error:
         return _complain(str(error), 1)
-    if parsed.json:
-        print(json.dumps({"checks": [finding.as_json() for finding in findings]}, ensure_ascii=False, indent=2))
     return exit_code(findings)
+
+
+def _second_credential(parsed: argparse.Namespace, app: App) -> dict[str, str]:
+    """Return the credential of the second user: from the settings, else asked for at a terminal."""
+    found = _credential(parsed, "IMKIT_SECOND_")
+    if found or app.is_sandbox or not sys.stdin.isatty():
+        return found
+    import getpass
+
+    return {"password": getpass.getpass(f"Password of {parsed.second}: ")}
+
+
+def _examined(parsed: argparse.Namespace, session: Session, second: Session | None) -> list[Finding]:
+    """Ask a service, and print each finding when it is there, or, with --json, all of them at the end.
+
+    The asking runs on imkit's loop, and the printing here: so a terminal that is slow, or a reader that has ended, does
+    not stop the connection. If this ends early, what was made is removed before the session is closed.
+    """
+    from imkit.portal import portal
+    from imkit.service_check.report import Finding, TextReport
+    from imkit.service_check.run import examine
+
+    is_terminal, shows_progress = sys.stdout.isatty(), sys.stderr.isatty()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
+    width = min(shutil.get_terminal_size().columns, 100) if is_terminal else 80
+    coloured = is_terminal and not os.environ.get("NO_COLOR")
+    report = TextReport(partial(print, flush=True), width, coloured=coloured)
+    told: queue.SimpleQueue[Finding | str] = queue.SimpleQueue()
+
+    def show(item: Finding | str) -> None:
+        if shows_progress:
+            print(f"\r\033[K{item}" if isinstance(item, str) else "\r\033[K", end="", file=sys.stderr, flush=True)
+        if isinstance(item, Finding) and not parsed.json:
+            report.add(item)
+
+    asking = portal().submit(examine(session, write=parsed.write, second=second, tell=told.put, progress=told.put))
+    try:
+        while not asking.done() or not told.empty():
+            with contextlib.suppress(queue.Empty):
+                show(told.get(timeout=_WAKE_SECONDS))
+        findings = asking.result()
+    except BaseException:
+        if asking.cancel() and parsed.write:
+            print("imkit: stopping, and removing what was made", file=sys.stderr)
+        session.close()  # waits for the removal
+        while not told.empty():
+            show(told.get())
+        raise
+    if parsed.json:
+        told_all = {"checks": [finding.as_json() for finding in findings]}
+        sys.stdout.buffer.write(json.dumps(told_all, ensure_ascii=False, indent=2).encode() + b"\n")
+    else:
+        report.end()
+    return findings

@@ -10,7 +10,7 @@ import os
 import secrets
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -42,6 +42,7 @@ KNOWN_CONVERSATIONS = 200_000  # threads, and groups; imkit is made for 100,000 
 KNOWN_USERS = 10_000  # the attributes of a user have up to 2 KB
 _FACT_CHARACTERS = 256  # of a name: a thread's has 64
 _CALLBACK_GRACE_SECONDS = 0.2
+_TIDYING_SECONDS = 20.0
 _TIME_SECONDS = 2.0  # to wait for the service's time after a login
 
 
@@ -163,6 +164,7 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[Any], str] = {}
         self._event_readers: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._tidying: set[asyncio.Task[Any]] = set()
 
     def start(
         self, work: Coroutine[Any, Any, None], name: str, *, replace: bool = False, reads_events: bool = False
@@ -185,6 +187,17 @@ class BackgroundTasks:
             self._event_readers.add(task)
         return task
 
+    @contextlib.contextmanager
+    def awaited_at_the_end(self) -> Iterator[None]:
+        """Let `end` wait for the current task while a ``with`` block lasts: it removes what it has made."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tidying.add(task)
+        try:
+            yield
+        finally:
+            self._tidying.discard(task)
+
     async def end(self, grace: float, caller: asyncio.Task[Any] | None = None) -> None:
         """Cancel all tasks except the caller.
 
@@ -192,6 +205,8 @@ class BackgroundTasks:
             grace: how many seconds the tasks that read events get to end by themselves first.
             caller: the task that closes the account, which may be one of them.
         """
+        if tidying := self._tidying - {caller}:
+            await asyncio.wait(tidying, timeout=_TIDYING_SECONDS)
         tasks = self._tasks.keys() - {caller}
         if event_readers := tasks & set(self._event_readers):
             await asyncio.wait(event_readers, timeout=grace)

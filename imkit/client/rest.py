@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -35,6 +36,7 @@ from imkit.hints import What, operation
 from imkit.wire.untrusted_json import json_value
 
 Credential = Callable[[str | None], Awaitable[str]]  # gives a token; called with the one that the service refused
+Listener = Callable[[Answer, float], None]  # called with an answer, and the seconds from its request to its end
 
 
 class Rest:
@@ -65,18 +67,30 @@ class Rest:
         self.credential: Credential | None = None
         self.requests = 0
         self._process = OwnProcess()
-        self._bucket = bucket
+        self._buckets = [bucket]  # the last one counts
+        self._listener: Listener | None = None
         self._wire_log = wire_log or WireLog()
         self._http = HttpClient(rest_url, seconds)
 
+    @property
+    def _bucket(self) -> RateBucket:
+        return self._buckets[-1]
+
     @contextlib.contextmanager
-    def paced(self, bucket: RateBucket) -> Iterator[None]:
-        """Let all requests wait for another bucket than the app's, while a ``with`` block lasts."""
-        usual, self._bucket = self._bucket, bucket
+    def paced(self, bucket: RateBucket, listener: Listener | None = None) -> Iterator[None]:
+        """Let all requests wait for another bucket than the app's, while a ``with`` block lasts.
+
+        Args:
+            bucket: the bucket.
+            listener: is told of each answer meanwhile.
+        """
+        self._buckets.append(bucket)
+        usual, self._listener = self._listener, listener
         try:
             yield
         finally:
-            self._bucket = usual
+            self._buckets.remove(bucket)
+            self._listener = usual
 
     async def close(self, caller: asyncio.Task[Any] | None = None) -> None:
         """End the calls that are running, and close all connections; `caller` is as in `HttpClient.close`."""
@@ -207,6 +221,7 @@ class Rest:
                 headers["Authorization"] = f"Bearer {token}"
             sent = await self._bucket.take()
             retry_after: float | None = None
+            began = time.monotonic()
             try:
                 answer = await send_once(headers)
             except RequestFailed as problem:
@@ -216,6 +231,8 @@ class Rest:
                 may_repeat = problem.kind == "no connection" or (repeat_if_lost and is_lost)
             else:
                 self._inform_bucket(sent, answer)
+                if self._listener is not None:
+                    self._listener(answer, time.monotonic() - began)
                 if answer.status == 200:
                     return answer
                 error = _refused(what, answer, path)

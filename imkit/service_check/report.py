@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from imkit.errors import IMError
 from imkit.escape import for_terminal
 from imkit.service_check.check import Check, Seen
-from imkit.service_check.sample import Sample
+from imkit.service_check.own_groups import OwnGroups
 from imkit.session import Session
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; `failed`: the check was to be asked, and the asking failed."""
+    """One line of the report.
+
+    Attributes:
+        check, assumed, seen, agrees, follows: the columns of the frame.
+        failed: the check was to be asked, and the asking failed.
+        was_not_asked: the run had no right to ask the check.
+    """
 
     check: str
     assumed: str
@@ -26,6 +33,7 @@ class Finding:
     agrees: bool | None
     follows: str
     failed: bool = False
+    was_not_asked: bool = False
 
     @classmethod
     def of(cls, check: Check, answer: Seen | IMError) -> Self:
@@ -39,20 +47,22 @@ class Finding:
     @classmethod
     def not_asked(cls, check: Check, why: str) -> Self:
         """Return the line of a check that was not asked."""
-        return cls(check.name, check.assumed, why, None, "")
+        return cls(check.name, check.assumed, why, None, "", was_not_asked=True)
 
     def as_json(self) -> dict[str, Any]:
         """Return the line as plain JSON, with the keys of the frame's columns."""
         return {name: getattr(self, name) for name in ("check", "assumed", "seen", "agrees", "follows")}
 
 
-def removal(sample: Sample) -> Finding:
+def removal(own_groups: OwnGroups) -> Finding:
     """Return the line that says whether what the run made is gone."""
-    is_gone = not sample.left_over
+    is_gone = not own_groups.left_over
     return Finding(
         "removal",
         "What the doctor made can be removed.",
-        f"group {sample.group.id} and its thread are removed" if is_gone else for_terminal("; ".join(sample.left_over)),
+        "the group, its thread and their messages are removed"
+        if is_gone
+        else for_terminal("; ".join(own_groups.left_over)),
         is_gone,
         "Nothing is left of this run." if is_gone else "Remove what is left in the app's console.",
     )
@@ -77,9 +87,84 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 _MARKS = {True: "as assumed", False: "DIFFERS", None: "not known"}
+_COLOURS = {True: "32", False: "1;31", None: "33"}
+_INDENT = " " * 12
+_FOR_A_REPORT = (
+    "To report this, send what the same command prints with --json: it names your servers, your user and what the "
+    "doctor made, and holds no secret."
+)
 
 
-def printed(finding: Finding) -> str:
-    """Return a line of the report as text for a terminal."""
-    text = f"{_MARKS[finding.agrees]:10}  {finding.check}: {finding.seen}"
-    return text if not finding.follows or finding.agrees else f"{text}\n            → {finding.follows}"
+class TextReport:
+    """Writes findings as text for a terminal, each as soon as it is there.
+
+    Neighbours that were not asked, for the same reason, become one paragraph.
+
+    Args:
+        write: writes some lines.
+        width: of the terminal, in columns.
+        coloured: whether the terminal shows colours.
+
+    Example:
+        >>> report = TextReport(print)
+        >>> report.add(Finding("page size", "A page holds 50.", "a page of 20", False, "imkit follows shorter pages."))
+        DIFFERS     page size: a page of 20
+                    assumed: A page holds 50.
+                    → imkit follows shorter pages.
+    """
+
+    def __init__(self, write: Callable[[str], object], width: int = 80, *, coloured: bool = False) -> None:
+        self._write = write
+        self._width = width
+        self._is_coloured = coloured
+        self._findings: list[Finding] = []
+        self._not_asked: list[Finding] = []
+
+    def add(self, finding: Finding) -> None:
+        """Write a finding; one that was not asked waits for its neighbours."""
+        self._findings.append(finding)
+        if self._not_asked and finding.seen != self._not_asked[0].seen:
+            self._write_not_asked()
+        if finding.agrees is None and not finding.follows:
+            self._not_asked.append(finding)
+            return
+        lines = self._paragraph(f"{finding.check}: {finding.seen}", finding.agrees)
+        if finding.agrees is False:
+            lines += self._paragraph(f"assumed: {finding.assumed}")
+        if finding.agrees is not True and finding.follows:
+            lines += self._paragraph(f"→ {finding.follows}")
+        self._write("\n".join(lines))
+
+    def end(self) -> None:
+        """Write what is left, and how many findings there are of each kind."""
+        self._write_not_asked()
+        self._write("\n" + "\n".join(textwrap.wrap(f"{counted(self._findings)}.", self._width)))
+        if any(finding.agrees is False or finding.failed for finding in self._findings):
+            self._write("\n".join(textwrap.wrap(_FOR_A_REPORT, self._width)))
+
+    def _write_not_asked(self) -> None:
+        if self._not_asked:
+            names = ", ".join(finding.check for finding in self._not_asked)
+            self._write("\n".join(self._paragraph(f"{names}: {self._not_asked[0].seen}", None)))
+        self._not_asked = []
+
+    def _paragraph(self, text: str, *agrees: bool | None) -> list[str]:
+        """Return a text as lines below each other; the mark of an answer, if it is given, stands before them."""
+        lines = textwrap.wrap(text, self._width, initial_indent=_INDENT, subsequent_indent=_INDENT)
+        for answer in agrees:
+            mark = f"{_MARKS[answer]:12}"
+            lines[0] = (f"\x1b[{_COLOURS[answer]}m{mark}\x1b[0m" if self._is_coloured else mark) + lines[0].lstrip()
+        return lines
+
+
+def counted(findings: Sequence[Finding]) -> str:
+    """Return how many findings there are of each kind, in words: ``"40 as assumed, 1 differs, 9 not asked"``."""
+    asked = [finding.agrees for finding in findings if not finding.was_not_asked]
+    differing = asked.count(False)
+    parts = {
+        "as assumed": asked.count(True),
+        "differs" if differing == 1 else "differ": differing,
+        "not known": asked.count(None),
+        "not asked": len(findings) - len(asked),
+    }
+    return ", ".join(f"{number} {words}" for words, number in parts.items() if number)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from imkit.errors import IMError, InvalidMessage
-from imkit.portal import blocking_function
-from imkit.service_check.check import Check, Seen
+from imkit.portal import blocking_function, to_its_end
+from imkit.service_check.check import Check
 from imkit.service_check.connection_checks import CONNECTION_CHECKS
 from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_checks import HISTORY_CHECKS
 from imkit.service_check.report import Finding, frame_of, removal
-from imkit.service_check.sample import sample_of
 from imkit.service_check.second_user_checks import SECOND_USER_CHECKS
 from imkit.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger("imkit.doctor")
 
 CHECKS: tuple[Check, ...] = (*CONNECTION_CHECKS, *HISTORY_CHECKS, *CONVERSATION_CHECKS, *SECOND_USER_CHECKS)
 
@@ -33,8 +34,8 @@ async def doctor(session: Session, *, write: bool = False, second: Session | Non
     Args:
         session: the login to ask with.
         write: make a group and a thread of its own, send some 120 messages there, and find out what `docs/protocol.md`
-            marks as inferred or unknown. What it made is removed at the end; a line of the report says whether that
-            worked.
+            marks as inferred or unknown. What it made is removed at the end, also if it is stopped; a line of the
+            report says whether that worked.
         second: the session of another user, for what one user alone cannot find out; it needs `write`.
 
     Returns:
@@ -52,37 +53,77 @@ async def doctor(session: Session, *, write: bool = False, second: Session | Non
 
     Source: docs/protocol.md#what-is-inferred-or-unknown.
     """
-    findings = [finding async for finding in findings_of(session, write=write, second=second)]
-    return frame_of(findings, session)
+
+    def warn(finding: Finding) -> None:  # a stopped call returns no frame
+        if finding.check == "removal" and not finding.agrees:
+            logger.warning("something of imkit.doctor is left: %s", finding.seen)
+
+    return frame_of(await examine(session, write=write, second=second, tell=warn), session)
 
 
-async def findings_of(
-    session: Session, *, write: bool = False, second: Session | None = None
-) -> AsyncIterator[Finding]:
-    """Yield the findings one after another, as the service answers; the arguments are those of `doctor`."""
-    for given in (session, second):
-        if given is not None and not isinstance(given, Session):
-            raise InvalidMessage(f"{given!r:.80} is not a session", hint="Give what imkit.login(…) returned.")
-    session.account.check_open()
-    with Examination(session, second) as examination:
-        async with contextlib.AsyncExitStack() as made:
+async def examine(
+    session: Session,
+    *,
+    write: bool = False,
+    second: Session | None = None,
+    tell: Callable[[Finding], None] = lambda finding: None,
+    progress: Callable[[str], None] = lambda words: None,
+) -> list[Finding]:
+    """Ask the checks, and return the findings.
+
+    Args:
+        session: as in `doctor`.
+        write: as in `doctor`.
+        second: as in `doctor`.
+        tell: called with each finding, as the service answers; after a stop also with what became of the removal.
+        progress: called with a few words on what is under way, when that takes long.
+    """
+    _check_arguments(session, write, second)
+    findings: list[Finding] = []
+
+    def add(finding: Finding) -> None:
+        findings.append(finding)
+        tell(finding)
+
+    # A session that is closed meanwhile, such as by the end of a `with` block after a stop, waits for the removal.
+    with session.account.background.awaited_at_the_end(), Examination(session, second, progress) as examination:
+        try:
             for check in CHECKS:
-                if check.needs != "login" and not write:
-                    yield Finding.not_asked(check, "not asked: it needs write=True (--write)")
-                    continue
-                if check.needs == "second user" and second is None:
-                    yield Finding.not_asked(check, "not asked: it needs a second user (--second)")
-                    continue
-                if check.needs != "login" and examination.sample is None:
-                    sample = sample_of(session, examination.pace)
-                    examination.sample = await made.enter_async_context(sample)
-                yield Finding.of(check, await _answer(check, examination))
-        if examination.sample is not None:
-            yield removal(examination.sample)
+                add(await _finding(check, examination, write=write))
+        finally:
+            own_groups = examination.own_groups
+            has_made = bool(own_groups.made)
+            await to_its_end(own_groups.remove())
+            if has_made or own_groups.left_over:
+                add(removal(own_groups))
+    return findings
 
 
-async def _answer(check: Check, examination: Examination) -> Seen | IMError:
+def _check_arguments(session: Session, write: bool, second: Session | None) -> None:
+    for given in (session, *([] if second is None else [second])):
+        if not isinstance(given, Session):
+            raise InvalidMessage(f"{given!r:.80} is not a session", hint="Give what imkit.login(…) returned.")
+        given.account.check_open()
+    if second is None:
+        return
+    if not write:
+        raise InvalidMessage("a second user is asked only with write=True", hint="Give write=True, or no second=.")
+    if second.app != session.app:
+        raise InvalidMessage(f"{second.user} is logged in to another app", hint="Both users must be of the same app.")
+    if second.user == session.user:
+        raise InvalidMessage(f"second is {second.user} as well", hint="Give the session of another user.")
+
+
+async def _finding(check: Check, examination: Examination, *, write: bool) -> Finding:
+    """Ask one check, if this run may ask it."""
+    if check.needs != "login" and not write:
+        return Finding.not_asked(check, "not asked: it needs write=True (--write)")
+    if check.needs == "second user" and examination.second is None:
+        return Finding.not_asked(check, "not asked: it needs a second user (--second)")
     try:
-        return await check.ask(examination)
+        examination.session.account.check_open()
+        if check.needs != "login":
+            await examination.make_sample()
+        return Finding.of(check, await check.ask(examination))
     except IMError as error:
-        return error
+        return Finding.of(check, error)

@@ -7,8 +7,10 @@ can see the doctor notice what it is made for: a service that is not like our sa
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -26,6 +28,7 @@ _PROGRAM = (
     "from tests.service_check.deviating_sandbox import DEVIATIONS; "
     "[DEVIATIONS[name]() for name in {names!r}]; from imkit.cli import main; sys.exit(main())"
 )
+NOTES = "requests.txt"
 DEVIATIONS: dict[str, Callable[[], None]] = {}
 
 
@@ -282,3 +285,30 @@ def the_clock_is_5_minutes_slow() -> None:
         return init
 
     _replace("store", "Store.__init__", replaced)
+
+
+@_deviation
+def each_request_is_noted() -> None:
+    """Write a line for each REST request, and one for each Meta on a socket, into `NOTES` of IMKIT_HOME."""
+    notes = Path(os.environ["IMKIT_HOME"], NOTES)
+
+    def note(line: str) -> None:
+        with notes.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def noting_rest(usual: Any) -> Any:
+        async def serve(self: Any, scope: Any, receive: Any, reply: Any) -> None:
+            note(f"{scope['method']} {scope['path']}")
+            await usual(self, scope, receive, reply)
+
+        return serve
+
+    def noting_socket(usual: Any) -> Any:
+        def accept(self: Any, device: Any, meta: Any) -> Any:
+            note(f"META of {device.user}")
+            return usual(self, device, meta)
+
+        return accept
+
+    _replace("middleware", "Middleware._serve", noting_rest)
+    _replace("uplink", "Uplink.accept", noting_socket)
