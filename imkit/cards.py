@@ -7,14 +7,17 @@ no formula is typeset, and writing from right to left stays in its place:
         facts = [f"{self.rows:,} messages", *known("in", self.folder)]
         return card("Archive", self.name, facts, state="complete", tone="good")
 
-A card shows only what the object knows already: making it asks neither the service nor the disk (only an archive reads
-its catalogue), and showing it loads no picture. The text form of an object is one line, such as ``<Archive 'tea' …>``,
-in which `imkit.escape.for_terminal` has escaped all names.
+A card shows what the object knows already: making it asks neither the service nor the disk. There are two exceptions:
+an archive reads its catalogue, and a message loads its picture (`imkit.client.card_pictures`). A card has the bytes of
+its picture, so that a browser loads nothing to show it. The text form of an object is one line, such as
+``<Archive 'tea' …>``, in which `imkit.escape.for_terminal` has escaped all names.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from imkit.escape import NOT_TYPESET, for_html
@@ -33,8 +36,22 @@ _CARD = (
     "border: 1px solid var(--jp-border-color2, #8884); border-left: 4px solid"
 )
 _FAINT = "opacity: 0.8"
+_PICTURE = "display: block; max-width: 100%; max-height: 240px; margin: 4px 0; border-radius: 3px"
 # The largest number of characters of a text, a name and a fact on a card.
 _TEXT, _NAME, _FACT = 2_000, 80, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A small picture for a card, as `imkit.pictures.redraw` has drawn it.
+
+    Attributes:
+        data: the file.
+        media_type: ``"image/png"`` or ``"image/jpeg"``.
+    """
+
+    data: bytes
+    media_type: str
 
 
 def card(
@@ -45,8 +62,10 @@ def card(
     state: str = "",
     tone: Tone = "quiet",
     quoted: str | None = None,
+    picture: Picture | None = None,
     text: str | None = None,
     struck: bool = False,
+    code: str = "",
 ) -> str:
     """Return a small card as HTML: kind, name and state in the first line, the facts in the last.
 
@@ -57,8 +76,10 @@ def card(
         state: its state, such as ``"connected"``.
         tone: the colour of the card's edge: ``"good"``, ``"busy"``, ``"bad"`` or ``"quiet"``.
         quoted: the message that this one replies to, in a few words; it stands above the text.
+        picture: stands above the text, which is also its alternative text.
         text: the text of a message. A long text is cut, and the card says how many characters are left out.
         struck: whether the text is struck through, because the message was recalled.
+        code: a line of Python that does more with the object.
 
     Example:
         >>> "&lt;b&gt;" in card("Thread", "<b>", ["2 members"])
@@ -69,6 +90,9 @@ def card(
     lines = [" ".join(parts)]
     if quoted is not None:
         lines.append(f'<small style="{_FAINT}">↩ {_cut(quoted, _FACT)}</small>')
+    if picture is not None:
+        source = f"data:{picture.media_type};base64,{base64.b64encode(picture.data).decode()}"
+        lines.append(f'<img src="{source}" alt="{for_html((text or what)[:_FACT])}" style="{_PICTURE}">')
     if text is not None:
         shown, more = text[:_TEXT], len(text) - _TEXT
         paragraph = f'<bdi style="white-space: pre-wrap">{for_html(shown)}</bdi>'
@@ -76,6 +100,8 @@ def card(
         lines.append(paragraph + (f" <small>… and {more:,} characters more</small>" if more > 0 else ""))
     if joined := " · ".join(_cut(fact, _FACT) for fact in facts):
         lines.append(f'<small style="{_FAINT}">{joined}</small>')
+    if code:
+        lines.append(f"<small><code>{for_html(code)}</code></small>")
     return f'<div class="{NOT_TYPESET}" style="{_CARD} {_EDGES[tone]}">{"<br>".join(lines)}</div>'
 
 
@@ -116,3 +142,16 @@ def counted(number: int | None, one: str) -> list[str]:
         (['1 member'], ['1,200 members'], [])
     """
     return [] if number is None else [f"{number:,} {one}{'' if number == 1 else 's'}"]
+
+
+def size(number_of_bytes: int | None) -> list[str]:
+    """Return the size of a file as one fact for a card in a list, or an empty list if it is not known.
+
+    Example:
+        >>> size(1), size(836), size(2_621_440), size(None)
+        (['1 byte'], ['836 bytes'], ['2.5 MB'], [])
+    """
+    if number_of_bytes is None or number_of_bytes < 1024:
+        return counted(number_of_bytes, "byte")
+    unit, unit_bytes = ("MB", 2**20) if number_of_bytes >= 2**20 else ("KB", 2**10)
+    return [f"{number_of_bytes / unit_bytes:,.1f} {unit}"]

@@ -5,13 +5,13 @@ Source: docs/protocol.md#content-types, docs/protocol.md#thread-marks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from os import PathLike
 from typing import Any, ClassVar, Literal
 
-from imkit.cards import card, counted, known
+from imkit.cards import Picture, card, counted, known, size
 from imkit.escape import for_terminal
 from imkit.quotes import Quote, mentions_of, quote_of
 
@@ -436,6 +436,9 @@ class Message:
         chat: ``"group"`` (groups and threads), ``"user"`` or ``"room"`` (the service's word for a chat room, 聊天室).
         overview: on a parent message read from the group's history: the thread that hangs on it.
 
+    In a notebook a message as the last line of a cell is shown as a card. The card of a picture shows it small, if a
+    session of this program can load it within two seconds. The notebook is then saved with this small picture in it.
+
     Example:
         >>> sent
         <Message ... txt from alice at ... UTC: 'Dong Ding, please 🍵'>
@@ -517,26 +520,48 @@ class Message:
 
 _KINDS = {"img": "Image", "audio": "Audio", "video": "Video", "file": "File", "loc": "Place", "cmd": "Command"}
 _KINDS |= {"custom": "Custom", "combine": "Bundle", "unknown": "Unknown"}
+_LINES = 10  # of a bundle's preview, and of the parameters of a custom message
+
+PictureLoader = Callable[[Message], Picture | None]
+_load_picture: PictureLoader = lambda message: None  # noqa: E731
+
+
+def load_pictures_with(loader: PictureLoader) -> None:
+    """Let cards of messages show the pictures that a function finds; `imkit.session` gives one that asks a session.
+
+    Args:
+        loader: returns the small picture of a message, or `None`; it raises nothing, and takes a few seconds at most.
+    """
+    global _load_picture
+    _load_picture = loader
 
 
 def message_card(message: Message, state: str, *, struck: bool = False) -> str:
-    """Return a message as a card. The card loads nothing: for a picture it shows its name and its size.
+    """Return a message as a card, with the picture that it carries if an open session can load it.
 
     Args:
         message: the message.
         state: what happened to it, such as ``"received"``.
-        struck: whether the text is struck through, because it was recalled.
+        struck: whether the text is struck through, because it was recalled. The picture is not loaded then.
     """
-    thread, overview = message.thread, message.overview
+    thread, overview, body = message.thread, message.overview, message.body
     facts = known("in", thread.name or thread.thread_id) if thread else known(f"in {message.chat}", message.to)
     facts += [f"{message.time:%Y-%m-%d %H:%M:%S} UTC", *known("id", message.id)]
     facts += known("mentions", ", ".join(message.mentions[:20]))
     facts += known("ext:", ", ".join(map(str, message.ext)))
     facts += [f"{reaction.get('reaction')} {reaction.get('count', '')}" for reaction in message.reactions[:20]]
     facts += known("carries thread", overview.name) + counted(overview.message_count, "message") if overview else []
-    what = _KINDS.get(message.type, "Message")
-    quoted = quote_shown(message.quote) if message.quote else None
-    return card(what, message.sender, facts, state=state, quoted=quoted, text=_card_text(message.body), struck=struck)
+    return card(
+        _KINDS.get(message.type, "Message"),
+        message.sender,
+        facts,
+        state=state,
+        quoted=quote_shown(message.quote) if message.quote else None,
+        picture=None if struck else _load_picture(message),
+        text=_card_text(body),
+        struck=struck,
+        code="" if struck else _code_that_opens(body),
+    )
 
 
 def quote_shown(quote: Quote) -> str:
@@ -552,20 +577,43 @@ def quote_shown(quote: Quote) -> str:
 def _card_text(body: Body) -> str:
     """Return the text that a card shows for a body."""
     match body:
-        case Image() if body.width and body.height:
-            parts = [body.file_name, f"{body.width:g} × {body.height:g} pixels", *counted(body.file_size, "byte")]
-        case Audio(duration=int(seconds)) | Video(duration=int(seconds)):
-            parts = [body.file_name, *counted(seconds, "second"), *counted(body.file_size, "byte")]
         case Attachment():
-            parts = [body.file_name, *counted(body.file_size, "byte")]
+            measure = []
+            if isinstance(body, Image) and body.width and body.height:
+                measure = [f"{body.width:g} × {body.height:g} pixels"]
+            elif isinstance(body, Audio | Video):
+                measure = _length(body.duration)
+            return _joined(" · ", body.file_name, *measure, *size(body.file_size))
         case Location():
-            parts = [body.address, body.building_name, f"{body.lat:.5f}, {body.lng:.5f}"]
+            return _joined("\n", body.address, body.building_name, f"{body.lat:.5f}, {body.lng:.5f}")
         case Custom():
-            parts = [body.event, *(f"{key}: {value}" for key, value in body.params.items())]
+            parameters = list(body.params.items())
+            shown = [f"{key}: {value!s:.200}" for key, value in parameters[:_LINES]]
+            return _joined("\n", body.event, *shown, *(["…"] if len(parameters) > _LINES else []))
         case Combine():
-            parts = [body.title, body.summary]
+            preview = body.summary.split("\n")
+            return _joined("\n", body.title, *preview[:_LINES], *(["…"] if len(preview) > _LINES else []))
         case Unknown():
-            parts = ["this version of imkit cannot read it", body.reason]
-        case _:
-            parts = [body.summary_text]
-    return " · ".join(part for part in parts if part)
+            return _joined(" · ", "this version of imkit cannot read it", body.reason)
+    return body.summary_text or ""
+
+
+def _joined(separator: str, *parts: str | None) -> str:
+    return separator.join(part for part in parts if part)
+
+
+def _length(seconds: int | None) -> list[str]:
+    """Return the length of a recording in words, or an empty list if it is not known."""
+    if seconds is None or seconds < 60:
+        return counted(seconds, "second")
+    return [f"{seconds // 60} min {seconds % 60} s"]
+
+
+def _code_that_opens(body: Body) -> str:
+    """Return the line that saves the file of a received message, or opens its bundle."""
+    match body:
+        case Attachment(url=str()):
+            return 'session.download(message, ".")'
+        case Combine(url=str()):
+            return "session.unpack(message)"
+    return ""

@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
-from imkit.cards import Tone, card, counted
+from imkit.cards import Picture, Tone, card, counted
 from imkit.client import attachments
 from imkit.client import send as sending
 from imkit.client.account import Account
 from imkit.client.app import App
 from imkit.client.attachments import BytesProgress
 from imkit.client.callbacks import Subscription
+from imkit.client.card_pictures import load_picture
 from imkit.client.conversations import ConversationEntry, conversation_pages
 from imkit.client.credentials import TokenSource
 from imkit.client.event_store import EventStream, checked_kinds
@@ -33,7 +34,7 @@ from imkit.errors import InvalidMessage, ProtocolError
 from imkit.events import Event
 from imkit.hints import operation
 from imkit.history.arguments import Moment, query
-from imkit.messages import Body, Message
+from imkit.messages import Body, Message, load_pictures_with
 from imkit.portal import blocking, portal
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.threads import ConversationInfo, Group, Thread, thread_pages
@@ -59,6 +60,15 @@ def _forget_logins_of_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_logins_of_parent)
+
+
+def _picture_of(message: Message) -> Picture | None:
+    """Return the picture for the card of a message, through one of the sessions that are open."""
+    accounts = [account for reference in _accounts.valuerefs() if (account := reference()) is not None]
+    return load_picture(accounts, message)
+
+
+load_pictures_with(_picture_of)
 
 
 async def open_session(

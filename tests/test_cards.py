@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imkit.cards import card, counted, known
+from imkit.cards import Picture, card, counted, known
 from tests.html_page import HOSTILE, HtmlPage
 
 TEXTS = st.text(st.characters(), max_size=60) | st.just(HOSTILE)
@@ -14,11 +14,13 @@ TEXTS = st.text(st.characters(), max_size=60) | st.just(HOSTILE)
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(what=TEXTS, name=TEXTS, fact=TEXTS, state=TEXTS, text=TEXTS)
 def test_a_card_runs_nothing_whatever_it_contains(what: str, name: str, fact: str, state: str, text: str) -> None:
-    shown = card(what, name, [fact, fact], state=state, text=text, struck=True)
+    picture = Picture(b"\xff<>", "image/png")
+    shown = card(what, name, [fact, fact], state=state, picture=picture, text=text, struck=True, code=fact)
     shown.encode()
     page = HtmlPage(shown)
-    assert set(page.tags) <= {"div", "small", "b", "br", "s", "bdi"}
-    assert page.attributes == {"class", "style"}
+    assert set(page.tags) <= {"div", "small", "b", "br", "s", "bdi", "img", "code"}
+    assert page.attributes == {"class", "style", "src", "alt"}
+    assert page.tags.count("img") == shown.count('<img src="data:image/png;base64,/zw+"') == 1
     assert "\x1b" not in shown
     assert "\u202e" not in shown
 

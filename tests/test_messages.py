@@ -76,8 +76,9 @@ def test_a_hostile_message_is_shown_as_text(body: Body) -> None:
         assert "the-secret" not in shown
     page = hostile._repr_html_()
     page.encode()
-    # The card of a message has no picture, no link and no script: it loads nothing and runs nothing.
-    assert set(Tags(page).tags) <= {"div", "b", "small", "br", "bdi"}
+    # The card of a message has no link and no script, and its picture (`tests/client/test_card_pictures.py`) is in it:
+    # a browser loads nothing and runs nothing.
+    assert set(Tags(page).tags) <= {"div", "b", "small", "br", "bdi", "code"}
     for hidden in ("\x1b", "\u202e", "the-secret"):
         assert hidden not in page
 
@@ -128,10 +129,28 @@ def test_a_card_shows_sender_place_time_and_content() -> None:
 
 
 def test_cards_of_a_bundle_and_of_a_parent_message() -> None:
-    bundle = message(Combine("What was said", summary="alice: tea?"))._repr_html_()
-    assert "What was said · alice: tea?" in bundle
+    preview = "\n".join(f"alice: cup {number}" for number in range(12))
+    bundle = message(Combine("What was said", summary=preview, url="https://far.invalid/x"))._repr_html_()
+    assert "What was said\nalice: cup 0\n" in bundle
+    assert "alice: cup 9\n…" in bundle
+    assert "session.unpack(message)" in bundle
+    assert "far.invalid" not in bundle
     on_it = ThreadOverview("7", "Oolong", "2", 8, from_milliseconds(0), from_milliseconds(0), None)
     assert "carries thread Oolong</bdi> · <bdi>8 messages" in message(Text("Which?"), overview=on_it)._repr_html_()
+
+
+def test_cards_of_files_recordings_places_and_custom_messages() -> None:
+    url = "https://far.invalid/x"
+    order = message(File(url=url, file_name="order.txt", file_size=23_456))._repr_html_()
+    assert "order.txt · 22.9 KB" in order
+    assert "session.download(message, &quot;.&quot;)" in order
+    assert "1 min 15 s" in message(Audio(url=url, duration=75))._repr_html_()
+    assert "12 seconds · 2.0 MB" in message(Video(url=url, duration=12, file_size=2**21))._repr_html_()
+    place = message(Location(30.22, 120.12, "Longjing Village", building_name="Tea house"))._repr_html_()
+    assert "Longjing Village\nTea house\n30.22000, 120.12000" in place
+    many = message(Custom("vote", {f"tea {number}": "x" * 500 for number in range(12)}))._repr_html_()
+    assert "vote\ntea 0: xxx" in many
+    assert ("tea 9: " in many, "tea 10: " in many, "x" * 201 in many) == (True, False, False)
 
 
 def test_a_card_cuts_a_long_text_and_says_so() -> None:

@@ -263,8 +263,14 @@ async def unpack(account: Account, message: Message) -> list[Message]:
     return await asyncio.to_thread(bundle.unpack, await fetch_attachment(account, message, BUNDLE_BYTES))
 
 
-async def fetch_attachment(account: Account, message: Message, max_bytes: int) -> bytes:
+async def fetch_attachment(account: Account, message: Message, max_bytes: int, *, thumbnail: bool = False) -> bytes:
     """Return the bytes of a message's attachment, from the app's own server.
+
+    Args:
+        account: the login that downloads.
+        message: the message.
+        max_bytes: so many at the most.
+        thumbnail: ask for a small size of a picture. A service that has none gives the picture itself.
 
     Raises:
         InvalidMessage: the message has no attachment.
@@ -273,7 +279,7 @@ async def fetch_attachment(account: Account, message: Message, max_bytes: int) -
     """
     path, secret = _location(account, message)
     data = bytearray()
-    async with aclosing(account.rest.download(path, secret, max_bytes)) as chunks:
+    async with aclosing(account.rest.download(path, secret, max_bytes, thumbnail=thumbnail)) as chunks:
         async for chunk, _ in chunks:
             data += chunk
     return bytes(data)
@@ -285,6 +291,15 @@ def _checked(message: object) -> Message:
         hint = "Give the Message itself: event.message, or one of thread.messages()."
         raise InvalidMessage(f"{message!r:.60} is not a message", hint=hint)
     return message
+
+
+def is_own_attachment(account: Account, message: Message) -> bool:
+    """Return whether a message has an attachment that is at the app's own server."""
+    try:
+        _location(account, message)
+    except (InvalidMessage, Unsupported):
+        return False
+    return True
 
 
 def _location(account: Account, message: Message) -> tuple[str, str]:

@@ -287,7 +287,7 @@ class Rest:
         return found
 
     async def download(
-        self, path: str, secret: str, max_bytes: int = FILE_BYTES
+        self, path: str, secret: str, max_bytes: int = FILE_BYTES, *, thumbnail: bool = False
     ) -> AsyncGenerator[tuple[bytes, int | None], None]:
         """Yield the chunks of an attachment, each with the size of the whole, or `None` if that is not known.
 
@@ -301,6 +301,7 @@ class Rest:
         what = operation("download")
         parts = urlsplit(self.rest_url)
         params = {"em-redirect": "true", **({"share-secret": secret} if secret else {})}
+        params |= {"thumbnail": "true"} if thumbnail else {}  # of a picture the service makes a small one
         url = f"{parts.scheme}://{parts.netloc}{path}"
 
         download: OpenAnswer | None = None
