@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 from imkit.client.http import Answer
 from imkit.client.rate_limit import RateBucket
-from imkit.errors import IMError
+from imkit.errors import Forbidden, IMError
 from imkit.service_check.own_groups import OwnGroups
 from imkit.service_check.sample import Sample, make_sample
 from imkit.session import Session
+from imkit.threads import Group, Thread
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # The requests and messages per second of a run, all users together: well below the service's own limits, and below the
 # 20 a second that an app's owner is promised. Tests set it to None: no limit.
@@ -32,6 +36,7 @@ class Examination:
         progress: as given.
         answers: each REST answer of the run, and how many seconds it took.
         own_groups: the groups that the run makes; they are removed at its end.
+        second_is_in: the ids of the group and the thread, once the second user is a member.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Examination:
         self.pace = RateBucket(REQUESTS_PER_SECOND, burst=1)
         self.answers: list[tuple[Answer, float]] = []
         self.own_groups = OwnGroups(session)
+        self.second_is_in: set[str] = set()
         self._sample: Sample | IMError | None = None
         self._undo = contextlib.ExitStack()
 
@@ -81,3 +87,33 @@ class Examination:
                 self._sample = error
         if isinstance(self._sample, IMError):
             raise self._sample
+
+    # ------------------------------------------------------ the second user
+
+    @property
+    def second_user(self) -> Session:
+        """The login of the second user, for a check that needs it."""
+        assert self.second is not None
+        return self.second
+
+    def second_in(self, conversation: Group | Thread) -> Session:
+        """Return the login of the second user, for a check that needs it as a member of a group or thread.
+
+        Raises:
+            Forbidden: the second user is not in it: the service did not let the user in before.
+        """
+        if conversation.id not in self.second_is_in:
+            raise Forbidden(f"the second user is not in {conversation.target()}", hint="")
+        return self.second_user
+
+    @property
+    def thread_of_second(self) -> Thread:
+        """The thread as the second user has it, for a check that needs the user as a member; see `second_in`."""
+        return self.second_in(self.made.thread).thread(self.made.thread.id)
+
+    # ------------------------------------------------------ sends
+
+    async def paced(self, call: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Wait for the pace, then make a call that uses the socket; calls that use REST wait by themselves."""
+        await self.pace.take()
+        return await call(*args, **kwargs)

@@ -11,9 +11,13 @@ from imkit.portal import blocking_function, to_its_end
 from imkit.service_check.check import Check
 from imkit.service_check.connection_checks import CONNECTION_CHECKS
 from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
+from imkit.service_check.delivery_checks import DELIVERY_CHECKS
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_checks import HISTORY_CHECKS
+from imkit.service_check.membership_checks import MEMBERSHIP_CHECKS
+from imkit.service_check.message_checks import MESSAGE_CHECKS
 from imkit.service_check.report import Finding, frame_of, removal
+from imkit.service_check.response_checks import RESPONSE_CHECKS
 from imkit.service_check.second_user_checks import SECOND_USER_CHECKS
 from imkit.session import Session
 
@@ -22,7 +26,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("imkit.doctor")
 
-CHECKS: tuple[Check, ...] = (*CONNECTION_CHECKS, *HISTORY_CHECKS, *CONVERSATION_CHECKS, *SECOND_USER_CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *CONNECTION_CHECKS,
+    *HISTORY_CHECKS,
+    *CONVERSATION_CHECKS,
+    *MESSAGE_CHECKS,
+    *RESPONSE_CHECKS,
+    *SECOND_USER_CHECKS,
+    *DELIVERY_CHECKS,
+    *MEMBERSHIP_CHECKS,
+)
 
 
 @blocking_function

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from imkit.client.rate_limit import RateBucket
+from imkit.errors import IMError
 from imkit.messages import Body, Command, Custom, Location, Message, Text
 from imkit.service_check.own_groups import GROUP_NAME, OwnGroups
 from imkit.threads import Group, Thread
@@ -43,6 +45,8 @@ async def make_sample(own_groups: OwnGroups, pace: RateBucket, progress: Callabl
     await pace.take()
     parent = await group.send.aio("imkit doctor: a message with a thread")
     thread = await group.create_thread.aio(GROUP_NAME, parent)
+    with contextlib.suppress(IMError):  # whether its creator is in it at once is for a check to find out
+        await thread.join.aio()
     sample = Sample(group, parent, thread)
     for number in range(MESSAGES):
         await pace.take()
