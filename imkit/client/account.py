@@ -230,6 +230,7 @@ class Account:
     Attributes:
         process: the process that made the login.
         user, app, identity: who is logged in, at which app, from which device.
+        hosts: where the app's servers are.
         connection: the socket.
         rest: the REST client.
         credentials: gives the token.
@@ -258,6 +259,7 @@ class Account:
         self.process = OwnProcess()
         self.user = user
         self.app = app
+        self.hosts = hosts
         self.identity = Identity(app.app_key, user, resource or _device_of(os.getpid()))
         self.wire_log = wire_log = WireLog()
         self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire_log)

@@ -93,6 +93,7 @@ class Connection:
         state: new, connecting (also after a loss), connected or closed.
         end_reason: why the connection is closed.
         first_unread: set after the first answer to UNREAD: then `service_time` is known, if the service tells it.
+        login_seconds: how long the last connecting and login took; `None` before the first one.
         token_ends: called after each login with the time when the token expires, in ms by the service's clock; not
             called if the service does not tell it.
     """
@@ -117,6 +118,8 @@ class Connection:
         self._outbox = Outbox(self._write, look_up, self._timing)
         self._resuming: asyncio.Task[None] | None = None
         self.first_unread = asyncio.Event()
+        self.login_seconds: float | None = None
+        self._connecting_since = 0.0
         self.token_ends: Callable[[int], None] = lambda expires_at: None
         self._socket: ClientConnection | None = None
         self._logged_in_socket: ClientConnection | None = None
@@ -261,6 +264,7 @@ class Connection:
         Raises:
             ConnectionError: the socket was closed before the login was complete.
         """
+        self._connecting_since = self._timing.clock()
         proxy: Literal[True] | None = None if is_loopback(self._ws_url) else True
         async with _ConnectToThisHost(
             self._ws_url,
@@ -351,6 +355,7 @@ class Connection:
 
     def _set_connected(self, socket: ClientConnection) -> None:
         self.state, self._logged_in_socket = "connected", socket
+        self.login_seconds = self._timing.clock() - self._connecting_since
         self._deliver([Connected()], 0)
         if not self._ready.done():
             self._ready.set_result(None)

@@ -14,6 +14,7 @@ from imkit.service_check.own_groups import OwnGroups
 from imkit.service_check.sample import Sample, make_sample
 from imkit.session import Session
 from imkit.threads import Group, Thread
+from imkit.times import wall_seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,7 +35,7 @@ class Examination:
     Attributes:
         pace: every REST request of both sessions waits for it while the run lasts; a send takes from it, too.
         progress: as given.
-        answers: each REST answer of the run, and how many seconds it took.
+        answers: each REST answer of the run, how many seconds it took, and when it came, in seconds since the epoch.
         own_groups: the groups that the run makes; they are removed at its end.
         second_is_in: the ids of the group and the thread, once the second user is a member.
     """
@@ -46,7 +47,7 @@ class Examination:
         self.second = second
         self.progress = progress
         self.pace = RateBucket(REQUESTS_PER_SECOND, burst=1)
-        self.answers: list[tuple[Answer, float]] = []
+        self.answers: list[tuple[Answer, float, float]] = []
         self.own_groups = OwnGroups(session)
         self.second_is_in: set[str] = set()
         self._sample: Sample | IMError | None = None
@@ -64,9 +65,14 @@ class Examination:
         self._undo.close()
 
     def _note(self, answer: Answer, seconds: float) -> None:
-        self.answers.append((Answer(answer.status, answer.headers), seconds))  # without the body
+        self.answers.append((Answer(answer.status, answer.headers), seconds, wall_seconds()))  # without the body
 
     # ------------------------------------------------------ what the run makes
+
+    @property
+    def sample(self) -> Sample | None:
+        """What the run has made; `None` if it has made nothing, or not yet."""
+        return self._sample if isinstance(self._sample, Sample) else None
 
     @property
     def made(self) -> Sample:

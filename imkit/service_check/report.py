@@ -49,6 +49,13 @@ class Finding:
         """Return the line of a check that was not asked."""
         return cls(check.name, check.assumed, why, None, "", was_not_asked=True)
 
+    @property
+    def mark(self) -> str:
+        """In two words, whether it is as assumed."""
+        if self.was_not_asked:
+            return "not asked"
+        return {True: "as assumed", False: "DIFFERS", None: "not known"}[self.agrees]
+
     def as_json(self) -> dict[str, Any]:
         """Return the line as plain JSON, with the keys of the frame's columns."""
         return {name: getattr(self, name) for name in ("check", "assumed", "seen", "agrees", "follows")}
@@ -86,7 +93,6 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return 1 if any(finding.failed for finding in told) else 0
 
 
-_MARKS = {True: "as assumed", False: "DIFFERS", None: "not known"}
 _COLOURS = {True: "32", False: "1;31", None: "33"}
 _INDENT = " " * 12
 _FOR_A_REPORT = (
@@ -128,7 +134,7 @@ class TextReport:
         if finding.agrees is None and not finding.follows:
             self._not_asked.append(finding)
             return
-        lines = self._paragraph(f"{finding.check}: {finding.seen}", finding.agrees)
+        lines = self._paragraph(f"{finding.check}: {finding.seen}", finding)
         if finding.agrees is False:
             lines += self._paragraph(f"assumed: {finding.assumed}")
         if finding.agrees is not True and finding.follows:
@@ -145,15 +151,16 @@ class TextReport:
     def _write_not_asked(self) -> None:
         if self._not_asked:
             names = ", ".join(finding.check for finding in self._not_asked)
-            self._write("\n".join(self._paragraph(f"{names}: {self._not_asked[0].seen}", None)))
+            self._write("\n".join(self._paragraph(f"{names}: {self._not_asked[0].seen}", self._not_asked[0])))
         self._not_asked = []
 
-    def _paragraph(self, text: str, *agrees: bool | None) -> list[str]:
-        """Return a text as lines below each other; the mark of an answer, if it is given, stands before them."""
+    def _paragraph(self, text: str, marked: Finding | None = None) -> list[str]:
+        """Return a text as lines below each other; the mark of a finding, if it is given, stands before them."""
         lines = textwrap.wrap(text, self._width, initial_indent=_INDENT, subsequent_indent=_INDENT)
-        for answer in agrees:
-            mark = f"{_MARKS[answer]:12}"
-            lines[0] = (f"\x1b[{_COLOURS[answer]}m{mark}\x1b[0m" if self._is_coloured else mark) + lines[0].lstrip()
+        if marked is not None:
+            mark = f"{marked.mark:12}"
+            coloured = f"\x1b[{_COLOURS[marked.agrees]}m{mark}\x1b[0m" if self._is_coloured else mark
+            lines[0] = coloured + lines[0].lstrip()
         return lines
 
 

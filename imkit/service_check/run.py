@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from imkit.errors import IMError, InvalidMessage
 from imkit.portal import blocking_function, to_its_end
 from imkit.service_check.check import Check
-from imkit.service_check.connection_checks import CONNECTION_CHECKS
+from imkit.service_check.connection_checks import ANSWER_CHECKS, CONNECTION_CHECKS
 from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
 from imkit.service_check.delivery_checks import DELIVERY_CHECKS
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_checks import HISTORY_CHECKS
 from imkit.service_check.membership_checks import MEMBERSHIP_CHECKS
 from imkit.service_check.message_checks import MESSAGE_CHECKS
+from imkit.service_check.reading_checks import READING_CHECKS, VIEW_CHECKS
 from imkit.service_check.report import Finding, frame_of, removal
 from imkit.service_check.response_checks import RESPONSE_CHECKS
 from imkit.service_check.second_user_checks import SECOND_USER_CHECKS
@@ -28,6 +29,7 @@ logger = logging.getLogger("imkit.doctor")
 
 CHECKS: tuple[Check, ...] = (
     *CONNECTION_CHECKS,
+    *READING_CHECKS,
     *HISTORY_CHECKS,
     *CONVERSATION_CHECKS,
     *MESSAGE_CHECKS,
@@ -35,6 +37,8 @@ CHECKS: tuple[Check, ...] = (
     *SECOND_USER_CHECKS,
     *DELIVERY_CHECKS,
     *MEMBERSHIP_CHECKS,
+    *VIEW_CHECKS,
+    *ANSWER_CHECKS,
 )
 
 

@@ -37,6 +37,7 @@ STALL_SECONDS = 10.0  # after so long without a page, ask for the queue again
 REMEMBERED_IDS = 20_000  # the ids that are kept to drop repeated messages; the official SDK keeps about 100
 MAX_QUEUES = 20_000  # that wait to be emptied; the next UNREAD tells of the others, so none is lost
 MAX_QUEUE_BYTES = 1_024  # of a queue's JID; those of the official SDK have about 60
+MOST_UNKNOWN_FIELDS = 50  # of an answer to a login that are noted
 _FAR_FUTURE = 2**63  # a time in ms
 _CLIENT_ID_EPOCH = 1_264_982_400_000  # ms: client ids count from 2010-02-01, as in the official SDK
 
@@ -59,6 +60,23 @@ class Deliver:
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
     """The login succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAnswer:
+    """What the service answered to a login that it accepted.
+
+    Attributes:
+        resource: the device's name, which the service repeats.
+        token_ends: when the token expires, in ms since the epoch by the service's clock; `None` if it was not told.
+        fields: the names of the fields that were set, in the order of the schema.
+        unknown_fields: the numbers of fields that the schema does not have; at most `MOST_UNKNOWN_FIELDS` of them.
+    """
+
+    resource: str
+    token_ends: int | None
+    fields: tuple[str, ...]
+    unknown_fields: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +150,7 @@ class _SocketState:
     last_downlink: float = 0.0  # when the last frame came from the service
     heartbeat_at: float | None = None  # when the heartbeat was sent that is not answered yet
     logged_in: bool = False
-    token_ends: int | None = None  # in ms, as the service told at the login
+    answer: LoginAnswer | None = None
     unread_answered: bool = False  # the first UNREAD was answered
     service_time: int | None = None  # in ms: the time that the service gave in that answer
     unread_asked_at: float = 0.0  # when UNREAD was sent last
@@ -194,6 +212,11 @@ class ClientProtocol:
         socket = self._socket
         frame = self._envelope.logout(socket.token, session_id=socket.session_id, trace_id=self._next_trace_id())
         return Transmit(frame)
+
+    @property
+    def login_answer(self) -> LoginAnswer | None:
+        """What the service answered to the login of this socket; `None` before it has accepted it."""
+        return self._socket.answer
 
     @property
     def login_time(self) -> int | None:
@@ -282,7 +305,7 @@ class ClientProtocol:
             return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
         self._socket.logged_in = True
         self._socket.unread_asked_at = self._socket.last_downlink
-        self._socket.token_ends = _token_end(reply.authToken)
+        self._socket.answer = _login_answer(reply)
         return [LoggedIn(), self._unread(), self._statistics()]
 
     def _unread(self) -> Transmit:
@@ -304,7 +327,8 @@ class ClientProtocol:
         if not self._socket.unread_answered:
             self._socket.unread_answered = True
             self._socket.service_time = reply.timestamp or None
-            outputs.append(FirstUnread(self._socket.token_ends if is_time_told else None))
+            answer = self._socket.answer
+            outputs.append(FirstUnread(answer.token_ends if is_time_told and answer is not None else None))
             outputs.append(self._statistics())
         for entry in reply.unread:
             if entry.HasField("queue") and (entry.n or not entry.HasField("n")):
@@ -473,5 +497,11 @@ def _status_code(status: Any) -> int:
     return next((code for code in reversed(unknown_codes) if isinstance(code, int)), int(StatusCode.OK))
 
 
-def _token_end(auth_token: str) -> int | None:
-    return number(json_object(auth_token), "expires_in") or None
+def _login_answer(reply: Any) -> LoginAnswer:
+    unknown: Any = UnknownFieldSet(reply)
+    return LoginAnswer(
+        resource=reply.resource,
+        token_ends=number(json_object(reply.authToken), "expires_in") or None,
+        fields=tuple(descriptor.name for descriptor, _ in reply.ListFields()),
+        unknown_fields=tuple(sorted({field.field_number for field in unknown}))[:MOST_UNKNOWN_FIELDS],
+    )

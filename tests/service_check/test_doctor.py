@@ -288,7 +288,7 @@ def test_the_text_report_groups_what_was_not_asked_and_counts() -> None:
         report.add(each)
     report.end()
     text = "\n".join(lines)
-    assert "as assumed  one: this\nnot known   two, three: not asked: it needs" in text
+    assert "as assumed  one: this\nnot asked   two, three: not asked: it needs" in text
     assert "            assumed: That.\n            → So." in text
     assert "1 as assumed, 1 differs, 1 not known, 2 not asked." in text
     assert "--json" in text
