@@ -52,12 +52,12 @@ INSTALL = $(PIP) install -c constraints.txt hatchling && $(PIP) install -c const
 
 $(VENV)/.installed-for-lab: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing imkit and JupyterLab"
-	@$(INSTALL) '.[plots,archive]'
+	@$(INSTALL) '.'
 	@touch $@
 
 $(VENV)/.installed-for-tests: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing imkit and what its tests need"
-	@$(INSTALL) '.[plots,archive,dev]'
+	@$(INSTALL) '.[dev]'
 	@touch $@ $(VENV)/.installed-for-lab
 
 # ---- for readers -----------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ pins:
 	rm -rf .venv-pins
 	$${PYTHON:-python3.11} -m venv .venv-pins
 	.venv-pins/bin/python -m pip --quiet install hatchling
-	.venv-pins/bin/python -m pip --quiet install --no-build-isolation -e '.[plots,archive,dev,node,fuzz]'
+	.venv-pins/bin/python -m pip --quiet install --no-build-isolation -e '.[dev,node,fuzz]'
 	{ sed -n '/^#/p' constraints.txt; .venv-pins/bin/python -m pip freeze --exclude-editable | sort -f; } > constraints.new
 	mv constraints.new constraints.txt
 	rm -rf .venv-pins

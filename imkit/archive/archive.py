@@ -357,7 +357,7 @@ class Archive:
                 file, use the network, load extensions. Only for a query that you trust.
 
         Raises:
-            ArchiveError: DuckDB is not installed, or a file is damaged.
+            ArchiveError: a file is damaged or cannot be read.
             InvalidMessage: the query is not one SELECT, or DuckDB refuses it.
 
         Example:
@@ -390,7 +390,7 @@ class Archive:
             gone: whether to include messages that the service no longer has, with the column ``gone_at``.
 
         Raises:
-            ArchiveError: Dask is not installed.
+            ArchiveError: the catalogue is damaged or cannot be read.
             InvalidMessage: an argument is out of bounds.
 
         Example:

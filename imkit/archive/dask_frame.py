@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imkit.archive import parquet
 from imkit.archive.catalogue import State, StoredFile
 from imkit.archive.read import files_in_range, plain_frame, row_filter
-from imkit.archive.storage import INSTALL, archive_errors, storage_at
+from imkit.archive.storage import archive_errors, storage_at
 from imkit.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -38,14 +38,8 @@ def dask_frame(
         until: in ms since the epoch, excluded.
         columns: names of the columns; Dask reads only those that a computation needs.
         gone: whether rows of messages that are gone are included, with the column `gone_at`.
-
-    Raises:
-        ArchiveError: Dask is not installed.
     """
-    try:
-        import dask.dataframe as dd
-    except ImportError as error:
-        raise ArchiveError("dask() needs Dask, which is not installed", hint=INSTALL) from error
+    import dask.dataframe as dd
 
     names = [*columns, *(["gone_at"] if gone else [])]
     meta = plain_frame(parquet.MESSAGES.empty_table().select(names))

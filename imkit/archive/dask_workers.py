@@ -20,11 +20,11 @@ from imkit.archive import parquet
 from imkit.archive.batching import Batcher, ReadPlan
 from imkit.archive.catalogue import StoredFile
 from imkit.archive.merge import CommitBatch
-from imkit.archive.storage import INSTALL, storage_at
+from imkit.archive.storage import storage_at
 from imkit.client.account import Account
 from imkit.client.app import App
 from imkit.client.credentials import TokenSource
-from imkit.errors import ArchiveError, InvalidMessage
+from imkit.errors import InvalidMessage
 from imkit.portal import portal
 
 _TASKS_A_WORKER = 4  # small tasks: a worker that gets the busy threads does not leave the others idle
@@ -119,17 +119,12 @@ class DaskPool:
         processes: number of workers.
 
     Raises:
-        ArchiveError: the package distributed is not installed.
         InvalidMessage: `client` is not a `distributed.Client`, or it has no workers.
     """
 
     def __init__(self, client: Any) -> None:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise ArchiveError(
-                "a sync over Dask workers needs distributed, which is not installed", hint=INSTALL
-            ) from error
+        from distributed import Client
+
         if not isinstance(client, Client) or client.asynchronous:
             raise InvalidMessage("client must be a distributed.Client", hint="client = distributed.Client(…)")
         self._client = client

@@ -29,7 +29,7 @@ from imkit.archive import parquet
 from imkit.archive.catalogue import State, TableName
 from imkit.archive.live_log import live_table
 from imkit.archive.read import conversation_table
-from imkit.archive.storage import INSTALL, ArrowFiles, Storage
+from imkit.archive.storage import ArrowFiles, Storage
 from imkit.errors import ArchiveError, InvalidMessage
 
 if TYPE_CHECKING:
@@ -64,14 +64,11 @@ def run_sql(
         external_access: whether the query may be any statement, with all that DuckDB can do.
 
     Raises:
-        ArchiveError: DuckDB is not installed, or a file cannot be read.
+        ArchiveError: a file cannot be read.
         InvalidMessage: the query is not one SELECT, or DuckDB refuses it.
         FileNotFoundError: a writer has deleted a file of this state.
     """
-    try:
-        import duckdb
-    except ImportError as error:
-        raise ArchiveError("sql() needs DuckDB, which is not installed", hint=INSTALL) from error
+    import duckdb
 
     if not isinstance(query, str):
         raise InvalidMessage(f"a {type(query).__name__} is not a query", hint=_VIEWS)

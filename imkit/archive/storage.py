@@ -41,7 +41,6 @@ from imkit.errors import ArchiveError, ArchiveLocked, IMError, InvalidMessage
 from imkit.file_errors import advice
 from imkit.whole_files import whole_file
 
-INSTALL = 'pip install "imkit[archive]"'
 LOCK, HOLDER = "writer.lock", "writer.json"
 REPLACED = "replaced"  # the folder of files that a writer has replaced, and that readers may still use
 _LOCK_RETRY_SECONDS = 0.2
@@ -180,7 +179,7 @@ def storage_at(path: str | os.PathLike[str]) -> Storage:
 
     Raises:
         InvalidMessage: the path is empty.
-        ArchiveError: the URL needs fsspec, or a package of it, which is not installed.
+        ArchiveError: fsspec cannot open the URL; it may need a package that is not installed.
     """
     if isinstance(path, str) and not path.strip():
         raise InvalidMessage("an archive needs a path")
@@ -386,11 +385,8 @@ class _FsspecStorage(Storage):
     """A place that fsspec opens, such as an object store."""
 
     def __init__(self, url: str) -> None:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as error:
-            hint = f"{INSTALL}, or give a path on this machine."
-            raise ArchiveError(f"the archive {_without_password(url)} needs fsspec", hint=hint) from error
+        from fsspec.core import url_to_fs
+
         try:
             files, root = url_to_fs(url)
         except Exception as error:  # unknown protocol; a missing package; wrong options in the URL

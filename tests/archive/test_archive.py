@@ -1,6 +1,5 @@
 """`Archive` as a user meets it: empty, with wrong arguments, without optional packages, shown in a notebook."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 
 import imkit
 from imkit.archive import Archive
-from imkit.errors import ArchiveError
 from imkit.history.frames import COLUMNS
 from tests.archive.conftest import fill
 
@@ -51,16 +49,6 @@ def test_other_readers_of_parquet_see_each_message_once(filled: Archive, tmp_pat
     assert len(plain) == 72
     assert plain.message_id.is_unique
     assert len(pd.read_parquet(tmp_path / "archive" / "messages", filters=[("day", "=", "2026-11-23")])) == 24
-
-
-def test_an_error_names_a_package_that_is_not_installed(filled: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "duckdb", None)
-    with pytest.raises(ArchiveError, match=r"DuckDB.*imkit\[archive\]"):
-        filled.sql("select 1")
-    monkeypatch.setitem(sys.modules, "dask.dataframe", None)
-    with pytest.raises(ArchiveError, match=r"Dask.*imkit\[archive\]"):
-        filled.dask()
-    assert len(filled.frame()) == 71
 
 
 def test_names_from_the_service_are_escaped(tmp_path: Path) -> None:

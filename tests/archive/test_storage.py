@@ -128,9 +128,3 @@ def test_paths_that_cannot_be_opened() -> None:
     with pytest.raises(ArchiveError) as caught:
         Archive("nosuchstore://me:secret@host/x")
     assert "secret" not in str(caught.value)
-
-
-def test_a_store_without_fsspec_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fsspec.core", None)
-    with pytest.raises(ArchiveError, match=r"imkit\[archive\]"):
-        Archive("s3://bucket/archive")
