@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.installed_imkit import variables_for
+
 _WAIT = 60.0
 _PRIVATE = (
     *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"),
@@ -39,12 +41,19 @@ def until_it_answers(address: str) -> None:
 
 
 @contextmanager
-def started_lab(place: Path) -> Iterator[str]:
-    """Run `imkit lab` in a folder until the block ends, and yield the address that it prints."""
+def started_lab(place: Path, python: Path | None = None) -> Iterator[str]:
+    """Run `imkit lab` in a folder until the block ends, and yield the address that it prints.
+
+    Args:
+        place: the folder.
+        python: that of an environment with an installed imkit, whose command `imkit` is run; `None` for this clone.
+    """
+    imkit = [str(python.with_name("imkit"))] if python else [sys.executable, "-m", "imkit"]
+    clone = {} if python else {"PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(
-        [sys.executable, "-m", "imkit", "lab", "mine", "--no-browser", "--port=0"],
+        [*imkit, "lab", "mine", "--no-browser", "--port=0"],
         cwd=place,
-        env=os.environ | private_folders(place) | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        env=variables_for(python) | private_folders(place) | clone,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

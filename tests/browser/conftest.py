@@ -1,9 +1,12 @@
 """Fixtures: one JupyterLab for the whole run, one browser for each module, one page for each test.
 
+JupyterLab and its kernels run in an environment that has the wheel of imkit and its dependencies, and nothing else.
+
 Requests of a page to anything but 127.0.0.1 are refused and fail the test.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,11 +14,19 @@ from playwright.sync_api import Browser, Page, Request, Route
 
 from tests.browser import chromium
 from tests.browser.jupyter import Lab
+from tests.installed_imkit import build_wheel, install
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with Lab(tmp_path_factory.mktemp("lab")) as running:
+def installed_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment in which the wheel is installed with its dependencies, and nothing else is."""
+    place = tmp_path_factory.mktemp("installed")
+    return install(build_wheel(place), place / "environment")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, installed_python: Path) -> Iterator[Lab]:
+    with Lab(tmp_path_factory.mktemp("lab"), installed_python) as running:
         yield running
 
 

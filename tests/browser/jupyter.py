@@ -22,6 +22,7 @@ import nbformat
 from playwright.sync_api import Locator, Page
 
 from tests.conftest import end_shared_sandbox
+from tests.installed_imkit import variables_for
 from tests.started_lab import private_folders, until_it_answers
 
 HERE = Path(__file__).parent
@@ -43,9 +44,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Lab:
-    """A JupyterLab process with a port, a configuration, an imkit home and a notebooks folder of its own."""
+    """A JupyterLab process with a port, a configuration, an imkit home and a notebooks folder of its own.
 
-    def __init__(self, place: Path) -> None:
+    Args:
+        place: the folder for all of these.
+        python: the Python whose JupyterLab and imkit it runs; `None` for the running one.
+    """
+
+    def __init__(self, place: Path, python: Path | None = None) -> None:
         self.root = place / "notebooks"
         self.root.mkdir(parents=True)
         own_folders = private_folders(place)
@@ -67,12 +73,13 @@ class Lab:
             "LabApp.news_url": "None",
         }
         # The user's own IMKIT_ variables may name a real app; tests and screenshots must not use it.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("IMKIT_")}
+        environment = {name: value for name, value in variables_for(python).items() if not name.startswith("IMKIT_")}
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(str(python or sys.executable), "-m", "jupyterlab", "--no-browser", "--allow-root"),
                 *(f"--{name}={value}" for name, value in options.items()),
             ],
+            cwd=self.root,
             env=environment | own_folders | {"IMKIT_HOME": str(self.imkit_home)},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

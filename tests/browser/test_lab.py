@@ -1,5 +1,6 @@
 """The tutorials run in a real JupyterLab and show what they should."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.jupyter import CellResult, Lab, OpenNotebook
+from tests.installed_imkit import ROOT
 from tests.test_notebooks import each_notebook
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
@@ -43,6 +45,24 @@ def test_a_request_to_the_outside_is_seen(lab: Lab, page: Page, outside_requests
     page.close()  # JupyterLab may draw the output again, which requests the picture again
     assert set(outside_requests) == {"https://cdn.invalid/x.png"}
     outside_requests.clear()  # else the `page` fixture fails this test
+
+
+def test_the_tutorials_run_in_an_environment_that_has_the_wheel_alone(
+    lab: Lab, page: Page, installed_python: Path
+) -> None:
+    name = lab.write(
+        "installed.ipynb",
+        "import json, sys, imkit\nprint(json.dumps([sys.executable, imkit.__file__, *sys.path]))",
+        # What imkit does not need, so what the tests bring.
+        "import importlib.util\n[n for n in ('pytest', 'playwright', 'hatchling') if importlib.util.find_spec(n)]",
+    )
+    told, extra = OpenNotebook(page, lab, name).run()
+    python, module, *places = map(Path, json.loads(told.text))
+    environment = installed_python.parents[1]
+    assert python == installed_python
+    assert module.is_relative_to(environment)
+    assert [place for place in places if place.is_relative_to(ROOT)] == []
+    assert extra.text == "[]"
 
 
 def check_quickstart(notebook: OpenNotebook, ran: list[CellResult]) -> None:

@@ -13,8 +13,8 @@ from tests.started_lab import started_lab
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-def test_a_new_user_gets_a_dataframe_by_mouse_only(page: Page, tmp_path: Path) -> None:
-    with started_lab(tmp_path) as start_page:
+def test_a_new_user_gets_a_dataframe_by_mouse_only(page: Page, installed_python: Path, tmp_path: Path) -> None:
+    with started_lab(tmp_path, installed_python) as start_page:
         page.set_viewport_size({"width": 1280, "height": 900})
         page.goto(start_page)
         get_a_dataframe(page)
