@@ -16,6 +16,8 @@ from imkit.service_check.examination import Examination
 from imkit.service_check.history_checks import HISTORY_CHECKS
 from imkit.service_check.membership_checks import MEMBERSHIP_CHECKS
 from imkit.service_check.message_checks import MESSAGE_CHECKS
+from imkit.service_check.page_checks import PAGE_CHECKS
+from imkit.service_check.range_checks import RANGE_CHECKS
 from imkit.service_check.reading_checks import READING_CHECKS, VIEW_CHECKS
 from imkit.service_check.report import Finding, frame_of, removal
 from imkit.service_check.response_checks import RESPONSE_CHECKS
@@ -31,6 +33,8 @@ CHECKS: tuple[Check, ...] = (
     *CONNECTION_CHECKS,
     *READING_CHECKS,
     *HISTORY_CHECKS,
+    *PAGE_CHECKS,
+    *RANGE_CHECKS,
     *CONVERSATION_CHECKS,
     *MESSAGE_CHECKS,
     *RESPONSE_CHECKS,

@@ -107,7 +107,7 @@ def _change_page(change: Callable[[dict[str, Any]], Any]) -> None:
 
 def _shift(name: str, by: int) -> None:
     def change(arguments: dict[str, Any]) -> None:
-        if arguments[name] is not None:
+        if arguments.get(name) is not None:
             arguments[name] += by
 
     _change_query(change)

@@ -129,7 +129,7 @@ async def agrees(_: Examination) -> Seen:
 
 def test_what_could_not_be_made_is_a_line_of_the_report(alice: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     with checks(monkeypatch, agrees, agrees), monkeypatch.context() as patch:
-        patch.setattr("imkit.service_check.sample._body", lambda number: imkit.Text("x" * 6000))
+        patch.setattr("imkit.client.send.MESSAGE_BYTES", 8)  # each send is refused
         report = imkit.doctor(alice, write=True)
     assert report["check"].tolist() == ["check 0", "check 1", "removal"]
     assert report["seen"].str.startswith("could not be asked: ").tolist() == [True, True, False]

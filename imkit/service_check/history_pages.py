@@ -1,0 +1,133 @@
+"""Pages of the roaming history (消息漫游) exactly as a check asks for them, and the whole history of the sample.
+
+`imkit.client.roaming.fetch_page` asks for 50 messages and for 1 ms more at each end of a range. So it hides what these
+checks want to know.
+
+Source: docs/protocol.md#roaming-history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imkit.client.roaming import PAGE_SIZE, RoamingPage
+from imkit.conversation import Conversation
+from imkit.errors import IMError
+from imkit.hints import operation
+from imkit.messages import Message
+from imkit.service_check.examination import Examination
+from imkit.times import to_milliseconds
+from imkit.wire.envelope import GROUP_DOMAIN
+from imkit.wire.roaming_page import parse_page
+
+_MOST_PAGES = 15  # of one reading: pages of 10 messages still hold the sample
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a check asks for; the times are in ms since the epoch, and `None` is sent as null.
+
+    Args:
+        start: -1, or a cursor.
+        size: how many messages.
+        newest_first: the direction.
+        since: the field ``startTime``.
+        until: the field ``endTime``.
+        types: the field ``msgType``, such as ``"txt,img"``.
+        sender: the field ``userId``.
+    """
+
+    start: str | int = -1
+    size: int = PAGE_SIZE
+    newest_first: bool = False
+    since: int | None = None
+    until: int | None = None
+    types: str = ""
+    sender: str | None = None
+
+
+async def page_of(examination: Examination, asked: Asked, conversation: Conversation | None = None) -> RoamingPage:
+    """Return one page of the sample's thread, or of another conversation.
+
+    Raises:
+        IMError: the service's refusal, or an answer that is not a page.
+    """
+    account = examination.session.account
+    conversation = conversation or examination.made.thread
+    body = {
+        "queue": f"{conversation.id}@{GROUP_DOMAIN}",
+        "start": asked.start,
+        "end": -1,
+        "pull_number": asked.size,
+        "is_positive": not asked.newest_first,
+        "msgType": asked.types,
+        "startTime": asked.since,
+        "endTime": asked.until,
+        "userId": asked.sender,
+    }
+    what = operation("read_history", conversation=conversation.id, user=account.user)
+    path = ("users", account.user, "messageroaming")
+    found = parse_page(await account.rest.content("POST", *path, what=what, body=body, repeatable=True))
+    return RoamingPage(found.entries, found.cursor, found.is_last, found.is_empty)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A whole history, read page after page, and one page further than its end.
+
+    Attributes:
+        pages: the pages with messages, in the order in which they came.
+        beyond: the answer to one more request after the last of them, if that gave a cursor: a page that is empty or
+            repeats the last one, or the refusal.
+        messages: all messages, in the order in which they came.
+    """
+
+    pages: list[RoamingPage]
+    beyond: RoamingPage | IMError | None
+    messages: list[Message] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", [message for page in self.pages for message in page.messages])
+
+
+async def reading(examination: Examination, *, newest_first: bool = False) -> Reading:
+    """Return the whole history of the sample's thread; it is read once, so it stays as it was after the last send.
+
+    Raises:
+        IMError: the service's refusal, or an answer that is not a page.
+    """
+    readings = examination.made.readings
+    if newest_first not in readings:
+        readings[newest_first] = await _read(examination, newest_first)
+    return readings[newest_first]
+
+
+async def _read(examination: Examination, newest_first: bool) -> Reading:
+    """Read pages until one is empty or is repeated, whatever the service says of the last page."""
+    pages = [await page_of(examination, Asked(newest_first=newest_first))]
+    while (cursor := pages[-1].cursor) is not None and not pages[-1].is_empty:
+        try:
+            page = await page_of(examination, Asked(start=cursor, newest_first=newest_first))
+        except IMError as error:
+            if not pages[-1].is_last:
+                raise
+            return Reading(pages, error)
+        if page.is_empty or page.entries == pages[-1].entries or len(pages) == _MOST_PAGES:
+            return Reading(pages, page)
+        pages.append(page)
+    return Reading(pages, None)
+
+
+def in_words(error: IMError) -> str:
+    """Return a refusal with the service's own words."""
+    return f"{type(error).__name__}, {error.status}: {error.reason or error}"
+
+
+def milliseconds(message: Message) -> int:
+    """Return the time of a message in ms since the epoch."""
+    return to_milliseconds(message.time)
+
+
+def ids(messages: list[Message]) -> list[str]:
+    """Return the ids of messages, in their order."""
+    return [message.id for message in messages]
