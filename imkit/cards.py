@@ -36,7 +36,7 @@ _CARD = (
     "border: 1px solid var(--jp-border-color2, #8884); border-left: 4px solid"
 )
 _FAINT = "opacity: 0.8"
-_PICTURE = "display: block; max-width: 100%; max-height: 240px; margin: 4px 0; border-radius: 3px"
+_PICTURE = "max-width: 100%; max-height: 240px; margin: 4px 0; border-radius: 3px"
 # The largest number of characters of a text, a name and a fact on a card.
 _TEXT, _NAME, _FACT = 2_000, 80, 200
 

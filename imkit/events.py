@@ -6,7 +6,7 @@ Source: docs/protocol.md#recall, docs/protocol.md#notices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +17,12 @@ from imkit.messages import Message, message_card
 @dataclass(frozen=True, slots=True)
 class Event:
     """The base class of all events that a session receives."""
+
+    def _repr_html_(self) -> str:
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        name = str(values.pop("operation", ""))
+        facts = [f"{each} {_shown(value)}" for each, value in values.items() if value not in (None, "", (), {})]
+        return card(type(self).__name__, name, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,3 +414,10 @@ class Dropped(Event):
     """
 
     count: int
+
+
+def _shown(value: object) -> str:
+    """Return a value of an event as a card shows it."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -282,7 +282,7 @@ class Group(Conversation):
     def _repr_html_(self) -> str:
         threads = sum(facts.group_id == self._id for facts in list(self.account.known.threads.values()))
         facts = [
-            self._id,
+            f"id {self._id}",
             *(f"{count} known" for count in counted(threads or None, "thread")),
             f"as {self.account.user}",
         ]
@@ -534,7 +534,8 @@ class Thread(Conversation):
         group = self.account.known.group_names.get(facts.group_id or "", facts.group_id)
         lines = [f"id {self._id}", *known("in group", group), *known("by", facts.owner)]
         lines += counted(facts.member_count, "member") + counted(facts.message_count, "message")
-        return card("Thread", self.name or self._id, [*lines, f"as {self.account.user}"])
+        lines.append(f"as {self.account.user}")
+        return card("Thread", self.name or self._id, lines, code="" if self.name else "thread.refresh()")
 
 
 @dataclass(frozen=True, slots=True)

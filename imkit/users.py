@@ -51,4 +51,6 @@ class User:
         return f"<User {for_terminal(self.id, 64)}{named}>"
 
     def _repr_html_(self) -> str:
-        return card("User", self.nickname or self.id, [self.id, *known("avatar at", self.avatar_url)], text=self.sign)
+        return card(
+            "User", self.nickname or self.id, [f"id {self.id}", *known("avatar at", self.avatar_url)], text=self.sign
+        )

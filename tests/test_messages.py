@@ -171,6 +171,18 @@ def test_cards_of_events_show_what_happened_to_a_message() -> None:
     assert "s" not in Tags(unseen).tags
 
 
+def test_any_other_event_has_a_card_with_what_it_tells() -> None:
+    at = from_milliseconds(0)
+    change = events.ThreadChanged("create", "7", HOSTILE, "2", "alice", at=at)
+    card = change._repr_html_()
+    for told in ("ThreadChanged", "create", "thread_id 7", "operator alice", "at 1970-01-01 00:00:00 UTC"):
+        assert told in card
+    assert "last_message" not in card  # there is none
+    assert set(Tags(card).tags) <= {"div", "b", "small", "br", "bdi"}
+    assert "users bob, carol" in events.GroupChanged("directJoined", "2", "alice", ("bob", "carol"))._repr_html_()
+    assert "Connected" in events.Connected()._repr_html_()
+
+
 def test_the_repr_of_a_recall_has_the_message_id() -> None:
     assert "'77'" in repr(MessageRecalled("77", "1", "bob", from_milliseconds(0)))
 

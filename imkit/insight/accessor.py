@@ -10,6 +10,7 @@ import pandas as pd
 
 from imkit.errors import InvalidMessage
 from imkit.insight import attributes, edits, mentions, names, quotes, reactions
+from imkit.insight.source import Source, source_of
 
 
 class InsightAccessor:
@@ -19,18 +20,26 @@ class InsightAccessor:
         self._frame = frame
 
     @property
-    def source(self) -> dict[str, Any]:
+    def source(self) -> Source:
         """Where the frame comes from: app, threads, range, whether it is complete, how many rows.
 
         Returns:
-            A copy of ``frame.attrs["imkit"]``, plain JSON. For the result of an insight it has ``insight``, its name.
+            A copy of ``frame.attrs["imkit"]``, a dict of plain JSON that is shown in a few lines, with times in local
+            time. For the result of an insight it has ``insight``, its name.
 
         Example:
+            >>> thread.history().im.source
+            1 message of Oolong, complete
+            app: imkit#sandbox
+            thread: Oolong (...)
+            range: the whole history until it was fetched
+            fetched: ...
+            the service counts: 1
+            a dict with the keys app_key, thread_ids, ...
             >>> thread.history().im.source["complete"]
             True
         """
-        source = self._frame.attrs.get("imkit")
-        return dict(source) if isinstance(source, dict) else {}
+        return source_of(self._frame)
 
 
 class ImAccessor(InsightAccessor):

@@ -114,7 +114,7 @@ HOSTILE: dict[str, Callable[[], Answer]] = {
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_no_picture_keeps_a_card_from_being_shown(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card_pictures, "_SECONDS", 0.5)
+    monkeypatch.setattr(card_pictures, "_SECONDS", 0.3)
     answer = HOSTILE[what]()
     with odd_session(lambda _: answer) as (session, _service):
         card = of_service(session, imkit.Image(file_name="cup.png", file_size=2_621_440))

@@ -1,9 +1,12 @@
 """``frame.im``: attributes as columns, times in a zone, names, and for which frames it is there."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +20,7 @@ import imkit
 from imkit.history.frames import frame_of
 from imkit.history.summary import as_html, line_above
 from imkit.users import User
+from tests.html_page import HtmlPage
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123000, tzinfo=UTC)
@@ -99,6 +103,73 @@ def test_the_result_of_an_insight_has_only_its_source() -> None:
     assert line_above(frame.im.edits()) == "0 rows of edits, made from 1 message of 42: complete"
     hostile = frame_of([text(0, ext={"em_at_list": ["<img>\x1b[2J"]})]).im.mentions()
     assert "<img>" not in (as_html(hostile) or "")
+
+
+def test_a_source_is_a_dict_that_reads_as_a_few_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    facts = {
+        "app_key": "tea#shop",
+        "thread_ids": ["42", "43", "7"],
+        "since": None,
+        "until": "2026-11-24T00:00:00.000+00:00",
+        "types": ["txt"],
+        "sender": None,
+        "limit": None,
+        "fetched_at": "2026-11-23T12:00:00.123+00:00",
+        "complete": False,
+        "reason": "stopped",
+        "rows": 1200,
+        "server_count": 1300,
+        "note": "some are gone",
+    }
+    named = [imkit.ThreadRef("42", "Oolong", "7", "3"), imkit.ThreadRef("42", "Oolong 2", "7", "3"), None]
+    frame = frame_of([replace(text(number), thread=each) for number, each in enumerate(named)], facts)
+    frame["group_id"] = "7"
+    source = frame.im.source
+    try:
+        assert repr(source).splitlines() == [
+            "1,200 messages of 3 threads and groups, not complete (stopped)",
+            "app: tea#shop",
+            "threads: Oolong 2 (42), 43",
+            "group: 7",
+            "range: the whole history until 2026-11-24 08:00:00+08:00",
+            "only: types txt",
+            "fetched: 2026-11-23 20:00:00+08:00",
+            "the service counts: 1,300",
+            "note: some are gone",
+            f"a dict with the keys {', '.join(facts)}",
+        ]
+        for told in repr(source).splitlines()[1:]:
+            assert told in source._repr_html_()
+        for copied in (
+            source,
+            copy.deepcopy(source),
+            pickle.loads(pickle.dumps(source)),
+            json.loads(json.dumps(source)),
+        ):
+            assert (copied, dict(copied), copied["complete"]) == (facts, facts, False)
+            assert isinstance(copied, dict)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_source_of_a_strangers_file_is_shown_as_text() -> None:
+    evil = "<script>\x1b[2J\n\u202e" + "x" * 1000
+    facts = {**dict.fromkeys(["app_key", "since", "until", "types", "reason", "note", "insight", evil], evil)}
+    for more in ({"thread_ids": [evil] * 9}, {"thread_ids": evil, "rows": evil}, {"thread_ids": {}, "fetched_at": 7}):
+        frame = frame_of([text(0)], {**facts, **more})
+        frame["thread_name"] = frame["thread_id"] = evil
+        source = frame.im.source
+        page = HtmlPage(source._repr_html_())
+        assert set(page.tags) <= {"div", "b", "small", "br", "bdi"}
+        assert len(repr(source)) < 5_000
+        for hidden in ("\x1b", "\u202e", "x" * 400):
+            assert hidden not in repr(source) + source._repr_html_()
+    empty = pd.DataFrame({"message_id": [], "time": [], "ext": []}).im.source
+    assert (empty, repr(empty)) == ({}, "a frame that does not say where it comes from")
+    assert "does not say" in empty._repr_html_()
 
 
 @pytest.mark.parametrize("attrs", [{"imkit": []}, {"imkit": "mentions"}, {"imkit": None}])
