@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from imkit.client.roaming import Query, fetch_page
 from imkit.errors import AlreadyExists, GroupNotFound, NotAMember, ThreadNotFound
 from imkit.events import ThreadChanged
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.observation import (
     event_of,
+    in_history,
+    is_refused,
     outcome,
     received_metas,
     recorded,
     refusal_of,
+    seen_all_refused,
     seen_refused,
+    settled,
 )
 from imkit.service_check.own_groups import GROUP_NAME
-from imkit.service_check.sends import new_thread
-from imkit.threads import NAME_LENGTH, Group, Thread
+from imkit.service_check.sends import new_message, new_thread
+from imkit.threads import NAME_LENGTH
 from imkit.wire.untrusted_json import mapping, text
 
 _LISTED = 20  # conversations of the list that are looked at: its first page
@@ -96,14 +99,13 @@ async def _destroyed_thread(examination: Examination) -> Seen:
     session = examination.session
     thread = await new_thread(examination, session)
     await thread.destroy.aio()
-    calls = {
-        "refresh()": await refusal_of(session, thread.refresh.aio()),
-        "join()": await refusal_of(session, thread.join.aio()),
-        "send()": await refusal_of(session, examination.paced(thread.send.aio, "into a thread that is gone")),
-    }
-    found = "; ".join(f"{name}: {outcome(refusal)}" for name, refusal in calls.items())
-    refused = [refusal is not None and isinstance(refusal.error, ThreadNotFound) for refusal in calls.values()]
-    return Seen(found, all(refused))
+    return seen_all_refused(
+        {
+            "refresh()": (await refusal_of(session, thread.refresh.aio()), ThreadNotFound),
+            "join()": (await refusal_of(session, thread.join.aio()), ThreadNotFound),
+            "send()": (await refusal_of(session, examination.paced(thread.send.aio, "too late")), ThreadNotFound),
+        }
+    )
 
 
 async def _unknown_group(examination: Examination) -> Seen:
@@ -122,18 +124,17 @@ async def _join_twice(examination: Examination) -> Seen:
 
 
 async def _leave_and_come_back(examination: Examination) -> Seen:
-    session, thread = examination.session, examination.made.thread
+    session, thread, before = examination.session, examination.made.thread, await new_message(examination)
     await thread.leave.aio()
     try:
-        refused = await refusal_of(session, examination.paced(thread.send.aio, "from outside the thread"))
+        refusal = await refusal_of(session, examination.paced(thread.send.aio, "from outside the thread"))
     finally:
         await thread.join.aio()
-    page = await fetch_page(session.account.rest, session.user, thread.id, Query(), -1, newest_first=False)
-    is_whole = bool(page.messages) and page.messages[0].time <= examination.made.sent[0].time
-    found = (
-        f"send() outside: {outcome(refused)}; after join() the history has {'the' if is_whole else 'no'} old messages"
-    )
-    return Seen(found, is_whole and refused is not None and isinstance(refused.error, NotAMember))
+    is_there = await in_history(session, thread.id, before.id) is not None
+    found = f"send() outside: {outcome(refusal)}; after join() an old message is {'' if is_there else 'not '}there"
+    if not is_there:
+        return Seen(found, False, "Save the history before leave().")
+    return Seen(found, is_refused(refusal, NotAMember))
 
 
 async def _mute(examination: Examination) -> Seen:
@@ -143,16 +144,20 @@ async def _mute(examination: Examination) -> Seen:
 
 
 async def _listed(examination: Examination) -> Seen:
-    sample = examination.made
-    found: list[object] = []
-    async for info in examination.session.conversations():
-        found.append(info.conversation)
-        if len(found) == _LISTED:
-            break
-    ids = [conversation.id for conversation in found if isinstance(conversation, Group | Thread)]
-    place = f"the group is number {ids.index(sample.group.id) + 1} of {len(found)}" if sample.group.id in ids else ""
-    threads = "the thread is listed" if sample.thread.id in ids else "the thread is not listed"
-    return Seen(f"{place or 'the group is not listed'}; {threads}", bool(place) and sample.thread.id not in ids)
+    group, thread = examination.made.group, examination.made.thread
+
+    async def first_page() -> list[str]:
+        ids: list[str] = []
+        async for info in examination.session.conversations():
+            ids.append(info.conversation if isinstance(info.conversation, str) else info.conversation.id)
+            if len(ids) == _LISTED:
+                break
+        return ids
+
+    ids = await settled(first_page, lambda ids: group.id in ids)
+    place = f"the group is number {ids.index(group.id) + 1}" if group.id in ids else "the group is not listed"
+    threads = "the thread is listed" if thread.id in ids else "the thread is not listed"
+    return Seen(f"{place} of {len(ids)}; {threads}", group.id in ids and thread.id not in ids)
 
 
 CONVERSATION_CHECKS = (
@@ -233,12 +238,12 @@ CONVERSATION_CHECKS = (
         assumed="Outside the thread nobody can send. After join() the whole history is there again.",
         ask=_leave_and_come_back,
         follows="leave() loses nothing.",
-        otherwise="Save the history before leave(), and do not take an accepted send() for membership.",
+        otherwise="send() needs no join() here. An accepted send() says nothing about the membership.",
         source="thread-rights",
         needs="write",
     ),
     Check(
-        name="mute of one user",
+        name="question about a mute",
         assumed="The service says whether a user is muted in a group.",
         ask=_mute,
         follows="Group.is_muted() can be trusted.",

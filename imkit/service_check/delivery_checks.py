@@ -6,13 +6,13 @@ Source: docs/protocol.md#queues-and-synchronisation, docs/protocol.md#notices, d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from statistics import median
 
 from imkit.client.roaming import Query, fetch_page
 from imkit.events import (
     ConversationChanged,
-    Event,
     MessageEdited,
     MessageRead,
     MessageRecalled,
@@ -31,7 +31,8 @@ from imkit.service_check.observation import (
     received_metas,
     recorded,
     refusal_of,
-    seen_each,
+    seen_told,
+    settled,
 )
 from imkit.service_check.sends import new_message, new_thread, refusal_in, send_raw
 from imkit.session import Session
@@ -71,6 +72,8 @@ async def _delivery(examination: Examination) -> Seen:
         await asyncio.wait([receiving], timeout=EVENT_SECONDS)
     finally:
         receiving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await receiving
     lost = [words for words in texts if words not in came]
     twice = len(came) - len(set(came))
     is_ordered = list(dict.fromkeys(came)) == [words for words in texts if words in came]
@@ -86,7 +89,7 @@ async def _queue(examination: Examination) -> Seen:
     with recorded(second) as entries:
         sent = await new_message(examination)
         if await event_of(messages, lambda event: event.message.id == sent.id) is None:
-            return Seen("the message did not come", False)
+            return Seen("the message did not come", None)
         metas = list(received_metas(entries()))
     queues = {(text(queue, "name"), text(queue, "domain")) for queue, meta in metas if str(meta.get("id")) == sent.id}
     named = ", ".join(f"{name}@{domain}" for name, domain in queues)
@@ -99,16 +102,18 @@ async def _unread(examination: Examination) -> Seen:
     messages = second.events(MessageReceived, replay=False)
     others = examination.session.events(ConversationChanged, replay=False)
     await examination.paced(own_group.mark_read.aio)
-    before = await _unread_of(second, group)
+    before = await settled(lambda: _unread_of(second, group), lambda number: number == 0)
     await examination.paced(own_group.send.aio, "an own message")
     await examination.paced(group.send.aio, Command("imkit_doctor"))
     for _ in range(_UNREAD):
         last = await examination.paced(group.send.aio, "an unread message")
     await event_of(messages, lambda event: event.message.id == last.id)
-    unread = await _unread_of(second, group)
+    unread = await settled(lambda: _unread_of(second, group), lambda number: number == _UNREAD)
     await examination.paced(own_group.mark_read.aio)
-    after = await _unread_of(second, group)
-    told = any(isinstance(event, ConversationChanged) for event in others.take_ready())
+    after = await settled(lambda: _unread_of(second, group), lambda number: number == 0)
+    told = any(
+        isinstance(event, ConversationChanged) and event.by == second.user.lower() for event in others.take_ready()
+    )
     found = (
         f"{before}, then {unread} after {_UNREAD} texts and a command of another user and an own text, then {after}; "
         f"the other user was {'' if told else 'not '}told"
@@ -129,12 +134,12 @@ async def _one_way_delete(examination: Examination) -> Seen:
     if await in_history(second, thread.id, sent.id) is None:
         return Seen("the message is not in the history", None)
     await thread.forget.aio(sent)
-    kept = await in_history(examination.session, thread.id, sent.id) is not None
+    is_kept = await in_history(examination.session, thread.id, sent.id) is not None
     rest = second.account.rest
     page = await fetch_page(rest, second.user, thread.id, Query(), -1, newest_first=True)
-    gone = sent.id not in [message.id for message in page.messages]
-    found = {f"gone for {second.user}": gone, f"kept for {examination.session.user}": kept}
-    return seen_each(found, "so", "not so")
+    is_gone = sent.id not in [message.id for message in page.messages]
+    found = f"gone for the user: {'yes' if is_gone else 'no'}; kept for the other: {'yes' if is_kept else 'no'}"
+    return Seen(found, is_gone and is_kept)
 
 
 async def _reactions_of_two(examination: Examination) -> Seen:
@@ -184,9 +189,9 @@ async def _receipt_unasked(examination: Examination) -> Seen:
 async def _receipt_asked(examination: Examination) -> Seen:
     answer = await send_raw(examination, Text("please confirm"), asks_for_receipts=True)
     refusal = refusal_in(answer)
-    return (
-        Seen(f"the message was refused: {refusal}", None) if refusal else await _receipt(examination, answer.server_id)
-    )
+    if refusal is not None:
+        return Seen(f"the message was refused: {refusal}", None)
+    return await _receipt(examination, answer.server_id)
 
 
 async def _receipt_of_owner(examination: Examination) -> Seen:
@@ -196,35 +201,31 @@ async def _receipt_of_owner(examination: Examination) -> Seen:
     await examination.paced(examination.made.thread.acknowledge.aio, sent)
     receipt = await event_of(receipts, lambda event: sent.id in event.message_ids)
     readers = [reader.user for reader in await thread.readers.aio(sent)]
-    found = {"the receipt": receipt is not None, "the list of readers": readers == [examination.session.user.lower()]}
-    return seen_each(found, "came", "did not come")
+    is_reader = readers == [examination.session.user.lower()]
+    found = f"told: {'yes' if receipt else 'no'}; the owner is in the list of readers: {'yes' if is_reader else 'no'}"
+    return Seen(found, receipt is not None and is_reader)
 
 
 # ---------------------------------------------------------------- notices
 
 
 async def _told_in_thread(examination: Examination) -> Seen:
-    second = examination.second_in(examination.made.thread)
-    kinds: tuple[type[Event], ...] = (MessageReceived, MessageEdited, MessageRecalled, ReactionChanged)
+    session, second = examination.session, examination.second_in(examination.made.thread)
     own = examination.made.thread
-    events = second.events(*kinds, replay=False)
-    kept = await new_message(examination)
-    told = {"a message": await event_of(events, lambda event: _message_in(event) == kept.id) is not None}
-    await examination.paced(own.edit.aio, kept, "edited")
-    edited = await event_of(events, lambda event: isinstance(event, MessageEdited) and event.message.id == kept.id)
-    told["an edit"] = edited is not None
-    await own.react.aio(kept, "👍")
-    reacted = await event_of(events, lambda event: isinstance(event, ReactionChanged) and event.message_id == kept.id)
-    told["a reaction"] = reacted is not None
-    await examination.paced(own.recall.aio, kept, ext="by mistake")
-    recall = await event_of(events, lambda event: isinstance(event, MessageRecalled) and event.message_id == kept.id)
-    told["a recall"] = recall is not None
-    told["the text of a recall"] = isinstance(recall, MessageRecalled) and recall.ext == "by mistake"
-    return seen_each(told)
-
-
-def _message_in(event: Event) -> str | None:
-    return event.message.id if isinstance(event, MessageReceived) else None
+    messages, edits = second.events(MessageReceived, replay=False), second.events(MessageEdited, replay=False)
+    reactions, recalls = second.events(ReactionChanged, replay=False), second.events(MessageRecalled, replay=False)
+    sent = await new_message(examination)
+    told = {"a message": await event_of(messages, lambda event: event.message.id == sent.id) is not None}
+    # What is refused cannot be told; other lines are about that.
+    if await refusal_of(session, examination.paced(own.edit.aio, sent, "edited")) is None:
+        told["an edit"] = await event_of(edits, lambda event: event.message.id == sent.id) is not None
+    if await refusal_of(session, own.react.aio(sent, "👍")) is None:
+        told["a reaction"] = await event_of(reactions, lambda event: event.message_id == sent.id) is not None
+    if await refusal_of(session, examination.paced(own.recall.aio, sent, ext="by mistake")) is None:
+        recall = await event_of(recalls, lambda event: event.message_id == sent.id)
+        told["a recall"] = recall is not None
+        told["the text of a recall"] = recall is not None and recall.ext == "by mistake"
+    return seen_told(told)
 
 
 async def _told_in_group(examination: Examination) -> Seen:
@@ -233,15 +234,15 @@ async def _told_in_group(examination: Examination) -> Seen:
     thread = await new_thread(examination, examination.session)
 
     async def is_told(operation: str) -> bool:
-        is_it = lambda event: (event.thread_id, event.operation) == (thread.id, operation)  # noqa: E731
-        return await event_of(changes, is_it) is not None
+        event = await event_of(changes, lambda event: event.thread_id == thread.id and event.operation == operation)
+        return event is not None
 
     told = {"a new thread": await is_told("create")}
     await thread.rename.aio("renamed")
     told["a rename"] = await is_told("update")
     await thread.destroy.aio()
     told["the end of a thread"] = await is_told("destroy")
-    return seen_each(told)
+    return seen_told(told)
 
 
 async def _told_of_pin(examination: Examination) -> Seen:
@@ -252,7 +253,7 @@ async def _told_of_pin(examination: Examination) -> Seen:
     pinned = await event_of(changes, lambda event: (event.message_id, event.operation) == (note.id, "pinned"))
     await group.unpin.aio(note)
     unpinned = await event_of(changes, lambda event: (event.message_id, event.operation) == (note.id, "unpinned"))
-    return seen_each({"a pin": pinned is not None, "its end": unpinned is not None})
+    return seen_told({"a pin": pinned is not None, "its end": unpinned is not None})
 
 
 DELIVERY_CHECKS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from imkit.client.send import MESSAGE_BYTES
-from imkit.errors import Forbidden, IMError, InvalidMessage, LimitReached, MessageNotFound, TooLarge
+from imkit.errors import Forbidden, InvalidMessage, LimitReached, MessageNotFound, TooLarge
 from imkit.messages import Location, Text
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
@@ -18,6 +18,7 @@ from imkit.service_check.observation import (
     in_history,
     outcome,
     refusal_of,
+    seen_all_refused,
     seen_allowed,
     seen_refused,
 )
@@ -101,8 +102,8 @@ async def _edit_limit(examination: Examination) -> Seen:
         edited = examination.paced(thread.edit.aio, sent, f"edit {number}")
         refusal = await refusal_of(examination.session, edited)
         if refusal is not None:
-            is_expected = number == _EDITS + 1 and isinstance(refusal.error, LimitReached)
-            return Seen(f"edit {number}: {refusal}", is_expected)
+            is_limit = number == _EDITS + 1 and isinstance(refusal.error, LimitReached)
+            return Seen(f"edit {number}: {refusal}", is_limit if number > 1 else None)
     return Seen(f"{_EDITS + 1} edits were taken", False)
 
 
@@ -134,18 +135,18 @@ async def _unknown_message(examination: Examination) -> Seen:
 
 async def _unknown_in_other_calls(examination: Examination) -> Seen:
     session, thread, group = examination.session, examination.made.thread, examination.made.group
-    calls: dict[str, tuple[Refusal | None, type[IMError]]] = {
-        "edit()": (await refusal_of(session, examination.paced(thread.edit.aio, _UNKNOWN, "n")), MessageNotFound),
-        "acknowledge()": (
-            await refusal_of(session, examination.paced(thread.acknowledge.aio, _UNKNOWN)),
-            MessageNotFound,
-        ),
-        "react()": (await refusal_of(session, thread.react.aio(_UNKNOWN, "👍")), Forbidden),
-        "pin()": (await refusal_of(session, group.pin.aio(_UNKNOWN)), MessageNotFound),
-        "readers()": (await refusal_of(session, thread.readers.aio(_UNKNOWN)), MessageNotFound),
-    }
-    told = "; ".join(f"{name}: {outcome(refusal)}" for name, (refusal, _) in calls.items())
-    return Seen(told, all(refusal is not None and isinstance(refusal.error, kind) for refusal, kind in calls.values()))
+    return seen_all_refused(
+        {
+            "edit()": (await refusal_of(session, examination.paced(thread.edit.aio, _UNKNOWN, "n")), MessageNotFound),
+            "acknowledge()": (
+                await refusal_of(session, examination.paced(thread.acknowledge.aio, _UNKNOWN)),
+                MessageNotFound,
+            ),
+            "react()": (await refusal_of(session, thread.react.aio(_UNKNOWN, "👍")), Forbidden),
+            "pin()": (await refusal_of(session, group.pin.aio(_UNKNOWN)), MessageNotFound),
+            "readers()": (await refusal_of(session, thread.readers.aio(_UNKNOWN)), MessageNotFound),
+        }
+    )
 
 
 MESSAGE_CHECKS = (
@@ -250,7 +251,7 @@ MESSAGE_CHECKS = (
     ),
     Check(
         name="unknown message in other calls",
-        assumed="Edits, receipts, reactions and pins of an unknown message are refused, too.",
+        assumed="Edits, receipts, reactions and pins of an unknown message are refused, each with its own error.",
         ask=_unknown_in_other_calls,
         follows="The errors of these calls are those of their documentation.",
         otherwise="Catch IMError there: the error of an unknown message is another one, or there is none.",

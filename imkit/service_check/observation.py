@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from imkit.client.event_store import EventStream
 from imkit.client.roaming import Query, fetch_page
 from imkit.client.wire_log import WireEntry
-from imkit.errors import IMError, ProtocolError, RateLimited, ServiceBusy, TimedOut
+from imkit.errors import IMError, ProtocolError, RateLimited, ServiceBusy, ServiceNotEnabled, TimedOut
 from imkit.events import Event
 from imkit.messages import Message
 from imkit.service_check.check import Seen
@@ -47,9 +47,31 @@ def outcome(refusal: Refusal | None) -> str:
     return "allowed" if refusal is None else str(refusal)
 
 
+def is_refused(refusal: Refusal | None, kind: type[IMError]) -> bool | None:
+    """Return whether the service refused something with an error of a class.
+
+    `None`: the whole feature is off here, so this call tells nothing.
+    """
+    if refusal is not None and isinstance(refusal.error, ServiceNotEnabled):
+        return None
+    return refusal is not None and isinstance(refusal.error, kind)
+
+
+def all_so(judgements: Iterable[bool | None]) -> bool | None:
+    """Return whether all is so: `False` if one is not, `None` if all others are so and one is not known."""
+    found = set(judgements)
+    return False if False in found else None if None in found else True
+
+
 def seen_refused(refusal: Refusal | None, kind: type[IMError]) -> Seen:
     """Return what was seen of a call that the service should refuse with an error of a class."""
-    return Seen(outcome(refusal), refusal is not None and isinstance(refusal.error, kind))
+    return Seen(outcome(refusal), is_refused(refusal, kind))
+
+
+def seen_all_refused(refusals: Mapping[str, tuple[Refusal | None, type[IMError]]]) -> Seen:
+    """Return what was seen of several calls that the service should refuse, each with an error of its class."""
+    told = "; ".join(f"{name}: {outcome(refusal)}" for name, (refusal, _) in refusals.items())
+    return Seen(told, all_so(is_refused(refusal, kind) for refusal, kind in refusals.values()))
 
 
 def seen_allowed(refusal: Refusal | None) -> Seen:
@@ -57,10 +79,11 @@ def seen_allowed(refusal: Refusal | None) -> Seen:
     return Seen(outcome(refusal), refusal is None)
 
 
-def seen_each(found: Mapping[str, bool], yes: str = "told of", no: str = "not told of") -> Seen:
-    """Return what was seen of several things that should all be so."""
-    groups = [(yes, [name for name, so in found.items() if so]), (no, [name for name, so in found.items() if not so])]
-    return Seen("; ".join(f"{word}: {', '.join(names)}" for word, names in groups if names), all(found.values()))
+def seen_told(told: Mapping[str, bool]) -> Seen:
+    """Return what was seen of several things that a user should be told of."""
+    came = ", ".join(name for name, is_told in told.items() if is_told)
+    missing = ", ".join(name for name, is_told in told.items() if not is_told)
+    return Seen(f"told of: {came or 'nothing'}" + (f"; not told of: {missing}" if missing else ""), not missing)
 
 
 async def answer_of(session: Session, work: Awaitable[R]) -> R | Refusal:
@@ -130,15 +153,24 @@ async def event_of(stream: EventStream[E], where: Callable[[E], object], seconds
         return None
 
 
-async def in_history(session: Session, conversation_id: str, message_id: str) -> Message | None:
-    """Return one of the newest messages of a conversation from the history of a session's user.
+async def settled(ask: Callable[[], Awaitable[R]], wanted: Callable[[R], object]) -> R:
+    """Ask once a second until an answer is as wanted, for a few seconds, and return the last answer.
 
-    A service may need a moment until a message is in the history; the function asks once a second.
+    A service may need a moment until a list shows what has happened.
     """
     end = time.monotonic() + EVENT_SECONDS
     while True:
-        page = await fetch_page(session.account.rest, session.user, conversation_id, Query(), -1, newest_first=True)
-        found = next((message for message in page.messages if message.id == message_id), None)
-        if found is not None or time.monotonic() >= end:
-            return found
+        answer = await ask()
+        if wanted(answer) or time.monotonic() >= end:
+            return answer
         await asyncio.sleep(1)
+
+
+async def in_history(session: Session, conversation_id: str, message_id: str) -> Message | None:
+    """Return one of the newest messages of a conversation from the history of a session's user."""
+
+    async def find() -> Message | None:
+        page = await fetch_page(session.account.rest, session.user, conversation_id, Query(), -1, newest_first=True)
+        return next((message for message in page.messages if message.id == message_id), None)
+
+    return await settled(find, lambda message: message is not None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from imkit.client import pins
 from imkit.errors import AlreadyExists, LimitReached
 from imkit.events import ReactionChanged
-from imkit.messages import Text
+from imkit.messages import Message, Text
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.observation import (
@@ -20,8 +20,10 @@ from imkit.service_check.observation import (
     recorded,
     refusal_of,
     seen_allowed,
+    settled,
 )
 from imkit.service_check.sends import new_message, refusal_in, send_raw
+from imkit.threads import Group
 from imkit.wire.untrusted_json import mapping, objects, text
 
 _REACTIONS = 20  # different ones to one message
@@ -42,9 +44,8 @@ async def _kinds_of_reactions(examination: Examination) -> Seen:
     for number in range(1, _REACTIONS + 2):
         refusal = await refusal_of(examination.session, thread.react.aio(sent, f"kind {number}"))
         if refusal is not None:
-            return Seen(
-                f"kind {number}: {refusal}", number == _REACTIONS + 1 and isinstance(refusal.error, LimitReached)
-            )
+            is_limit = number == _REACTIONS + 1 and isinstance(refusal.error, LimitReached)
+            return Seen(f"kind {number}: {refusal}", is_limit if number > 1 else None)
     return Seen(f"{_REACTIONS + 1} kinds were taken", False)
 
 
@@ -112,8 +113,12 @@ async def _pin(examination: Examination) -> Seen:
     refusal = await refusal_of(examination.session, group.pin.aio(note))
     if refusal is not None:
         return Seen(str(refusal), False)
-    is_listed = note.id in [message.id for message in await group.pinned.aio()]
+    is_listed = await settled(lambda: _is_pinned(group, note), lambda listed: listed)
     return Seen(f"allowed, and {'' if is_listed else 'not '}in the list of pinned messages", is_listed)
+
+
+async def _is_pinned(group: Group, note: Message) -> bool:
+    return note.id in [message.id for message in await group.pinned.aio()]
 
 
 async def _pin_in_a_thread(examination: Examination) -> Seen:
@@ -126,7 +131,7 @@ async def _recall_of_a_pin(examination: Examination) -> Seen:
     note = await examination.paced(group.send.aio, "a pinned message to recall")
     await group.pin.aio(note)
     await examination.paced(group.recall.aio, note)
-    is_listed = note.id in [message.id for message in await group.pinned.aio()]
+    is_listed = await settled(lambda: _is_pinned(group, note), lambda listed: not listed)
     return Seen(f"the message is {'still' if is_listed else 'no longer'} in the list of pinned messages", not is_listed)
 
 

@@ -14,14 +14,7 @@ from imkit.errors import Forbidden, NotAMember
 from imkit.events import GroupChanged, MessageReceived, ThreadChanged
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.observation import (
-    Refusal,
-    event_of,
-    outcome,
-    refusal_of,
-    seen_allowed,
-    seen_refused,
-)
+from imkit.service_check.observation import event_of, refusal_of, seen_all_refused, seen_allowed, seen_refused, settled
 from imkit.service_check.sends import new_message
 from imkit.session import Session
 from imkit.threads import Thread
@@ -38,23 +31,17 @@ def _read_history(user: Session, thread: Thread) -> Awaitable[object]:
     return fetch_page(user.account.rest, user.user, thread.id, Query(), -1, newest_first=False)
 
 
-def _all_refused(refusals: dict[str, Refusal | None]) -> Seen:
-    told = "; ".join(f"{name}: {outcome(refusal)}" for name, refusal in refusals.items())
-    refused = [refusal is not None and isinstance(refusal.error, Forbidden) for refusal in refusals.values()]
-    return Seen(told, all(refused))
-
-
 # ---------------------------------------------------------------- outside the group
 
 
 async def _outsider_reads(examination: Examination) -> Seen:
     second = examination.second_user
     thread = second.thread(examination.made.thread.id)
-    return _all_refused(
+    return seen_all_refused(
         {
-            "refresh()": await refusal_of(second, thread.refresh.aio()),
-            "members()": await refusal_of(second, _read_members(thread)),
-            "history()": await refusal_of(second, _read_history(second, thread)),
+            "refresh()": (await refusal_of(second, thread.refresh.aio()), Forbidden),
+            "members()": (await refusal_of(second, _read_members(thread)), Forbidden),
+            "history()": (await refusal_of(second, _read_history(second, thread)), Forbidden),
         }
     )
 
@@ -66,13 +53,16 @@ async def _outsider_writes(examination: Examination) -> Seen:
     joined = await refusal_of(second, thread.join.aio())
     if joined is None:
         await thread.leave.aio()  # the checks below are about a user who is not in the thread
-    return _all_refused({"send()": sent, "join()": joined})
+    return seen_all_refused({"send()": (sent, NotAMember), "join()": (joined, Forbidden)})
 
 
 async def _missing_right(examination: Examination) -> Seen:
     second = examination.second_user
     refusal = await refusal_of(second, second.account.rest.get("thread", examination.made.thread.id))
-    return Seen(outcome(refusal), refusal is not None and refusal.error.status == _HTTP_FORBIDDEN)
+    if refusal is None:
+        return Seen("allowed", None)
+    kind = type(refusal.error).__name__
+    return Seen(str(refusal), refusal.error.status == _HTTP_FORBIDDEN, f"imkit raises {kind} where a right is missing.")
 
 
 async def _invitation(examination: Examination) -> Seen:
@@ -80,7 +70,11 @@ async def _invitation(examination: Examination) -> Seen:
     changes = second.events(GroupChanged, replay=False)
     await sample.group.invite.aio(second.user)
     change = await event_of(changes, lambda event: event.group_id == sample.group.id)
-    is_in = second.user.lower() in [user async for user in sample.group.members()]
+
+    async def is_member() -> bool:
+        return second.user.lower() in [user async for user in sample.group.members()]
+
+    is_in = await settled(is_member, lambda found: found)
     if is_in:
         examination.second_is_in.add(sample.group.id)
     told = "not told" if change is None else f"told of {change.operation}"
@@ -176,7 +170,7 @@ SECOND_USER_CHECKS = (
         assumed="The service answers HTTP 403 if a right is missing.",
         ask=_missing_right,
         follows="imkit raises Forbidden.",
-        otherwise="imkit raises Forbidden for 401 with error_code 40001, too. Another error is shown.",
+        otherwise="imkit raises the error that is shown; for 401 with error_code 40001 that is Forbidden, too.",
         source="where-two-generations-differ",
         needs="second user",
     ),
