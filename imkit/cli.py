@@ -48,8 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command(parsed)
 
 
+class _Version(argparse.Action):
+    """Prints the version; only then it looks for it, because that is slow."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from imkit.sandbox.endpoints import version
+
+        print(f"imkit {version()}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="imkit", description="Easemob IM chat threads (子区) from Python.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version of imkit and end")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_lab(commands)
     _add_sandbox(commands)
@@ -134,15 +145,20 @@ def _add_sandbox(commands: Any) -> None:
         "sandbox",
         help="run a local IM server, for learning and testing",
         description="Run a local IM server: REST and MSYNC on one port. It prints one JSON line with app_key, rest_url "
-        "and ws_url (with --demo also demo_password) when it accepts connections, and runs until SIGINT or SIGTERM. "
-        "It is not for production.",
+        "and ws_url (with --demo also demo_password) when it accepts connections, and runs until Ctrl-C or SIGTERM. "
+        "Without --data or --memory it is the sandbox that imkit.login(…) and `imkit export` find by themselves; there "
+        "is one at a time, and a second command says where the first one runs. It is not for production.",
     )
     parser.set_defaults(command=_sandbox)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all (default: this machine only)"
+    )
     parser.add_argument("--port", type=int, default=0, help="port (default: a free one)")
     storage = parser.add_mutually_exclusive_group()
-    storage.add_argument("--data", type=Path, metavar="FILE", help="where to keep the data (default: in IMKIT_HOME)")
-    storage.add_argument("--memory", action="store_true", help="keep the data in memory only")
+    storage.add_argument(
+        "--data", type=Path, metavar="FILE", help="a separate sandbox with its data in this file (default: IMKIT_HOME)"
+    )
+    storage.add_argument("--memory", action="store_true", help="a separate sandbox with its data in memory only")
     parser.add_argument("--demo", action="store_true", help="fill the sandbox with a made-up community, once")
     parser.add_argument("--demo-seed", type=int, metavar="N", help="which community (7)")
     parser.add_argument("--demo-threads", type=int, metavar="N", help="number of threads of the community (40)")
@@ -158,21 +174,18 @@ def _add_sandbox(commands: Any) -> None:
     parser.add_argument("--idle-exit-minutes", type=float, metavar="N", help="end after this time without a connection")
     # For a process that starts a sandbox: see imkit/sandbox/process.py.
     parser.add_argument("--parent", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--state", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--background", action="store_true", help=argparse.SUPPRESS)
 
 
 def _sandbox(parsed: argparse.Namespace) -> int:
     # Imported here, because the other commands do not need the libraries of a web server.
     import sqlite3
 
-    from filelock import FileLock, Timeout
-
-    from imkit.sandbox.endpoints import version
-    from imkit.sandbox.home import home
+    from imkit.errors import FileError
+    from imkit.sandbox.claim import DataInUse
     from imkit.sandbox.limits import Limits
+    from imkit.sandbox.serve import Place, prepared
     from imkit.sandbox.server.limited_log import LimitedLog
-    from imkit.sandbox.server.server import Server, listen
-    from imkit.sandbox.state import State, remove_state, write_state
 
     level = os.environ.get("IMKIT_LOG", "WARNING").upper()
     # A user who asks for more than warnings gets all of it.
@@ -183,46 +196,29 @@ def _sandbox(parsed: argparse.Namespace) -> int:
     except ValueError as error:
         return _complain(str(error))
     os.umask(0o077)  # the data hold messages: only the owner of the files may read them
+    place = Place(port=parsed.port, data=parsed.data, in_memory=parsed.memory, in_background=parsed.background)
+    idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
     with contextlib.ExitStack() as cleanup:
         try:
-            path = None if parsed.memory else parsed.data or home() / "sandbox.db"
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                # Only one server may use a file. Wait up to 3 s, because an earlier server may be ending.
-                cleanup.enter_context(FileLock(f"{path}.lock", timeout=3))
-            listening = cleanup.enter_context(listen(parsed.host, parsed.port))
-            idle = None if parsed.idle_exit_minutes is None else parsed.idle_exit_minutes * 60
-            server = Server(options, path, idle_exit_seconds=idle)
+            sandbox = cleanup.enter_context(prepared(options, place, idle))
             if demo is not None:
-                _add_demo(server, demo)
+                _add_demo(sandbox.server, demo)
         except KeyboardInterrupt:  # while the community was being made; nothing of it is kept
             return 130
-        except Timeout as error:
-            return _complain(f"the data in {error.lock_file.removesuffix('.lock')} are in use by another sandbox")
+        except (DataInUse, FileError) as error:
+            return _complain(str(error))
         except (OSError, OverflowError, sqlite3.Error) as error:
             return _complain(f"the sandbox cannot start (port {parsed.port}): {error}")
-        address = _address(options.app_key, parsed.host, listening.getsockname()[1])
-        # While it has the data of the shared sandbox, it is the shared sandbox: `imkit.login` finds it by this file.
-        state_file = parsed.state or (home() / "sandbox.json" if not parsed.memory and parsed.data is None else None)
         if parsed.parent:
-            _stop_with_parent(server.stop)
-        if state_file is not None:
-            cleanup.callback(remove_state, state_file, options.secret)
+            _stop_with_parent(sandbox.server.stop)
 
         def announce() -> None:
-            if state_file is not None:
-                state = State(
-                    **address,
-                    version=version(),
-                    pid=os.getpid(),
-                    secret=options.secret,
-                    demo_password=server.demo_password,
-                )
-                write_state(state_file, state)
-            password = {"demo_password": server.demo_password} if demo is not None else {}
-            print(json.dumps({**address, **password}), flush=True)
+            password = {"demo_password": sandbox.server.demo_password} if demo is not None else {}
+            print(json.dumps({**sandbox.address, **password}), flush=True)
+            if place.is_shared and sys.stderr.isatty():
+                print("imkit: imkit.login(…) and imkit export use this sandbox; Ctrl-C ends it", file=sys.stderr)
 
-        server.run(listening, announce)
+        sandbox.run(announce)
     return 0
 
 
@@ -265,15 +261,6 @@ def _demo(parsed: argparse.Namespace) -> Demo | None:
     if given and not parsed.demo:
         raise ValueError("--demo-seed, --demo-threads and --demo-messages go with --demo")
     return Demo(**given) if parsed.demo else None
-
-
-def _address(app_key: str, host: str, port: int) -> dict[str, str]:
-    named = f"[{host}]" if ":" in host else host
-    return {
-        "app_key": app_key,
-        "rest_url": f"http://{named}:{port}",
-        "ws_url": f"ws://{named}:{port}/websocket",
-    }
 
 
 def _fault(text: str) -> tuple[str, float]:

@@ -127,6 +127,48 @@ ERRORS: dict[str, Template] = {
     "ArchiveLocked": "Wait until it has finished; reading needs no lock.",
 }
 
+# ---------------------------------------------------------------- the sandbox
+
+SANDBOX_ENDED = {
+    "in memory": "sandbox.start() starts an empty one; then log in again, with imkit.login(…, app=sandbox.app).",
+    "in a file": "sandbox.start() starts it again with its data, and its sessions go on.",
+    "forgotten": (
+        "A sandbox ends with the last reference to its object. Keep the new one in a variable: "
+        "sandbox = imkit.Sandbox(), and then imkit.login(…, app=sandbox.app)."
+    ),
+    "shared": "Log in again with imkit.login(…): imkit starts it again with the same data.",
+}
+SANDBOX_SILENT = "Has the sandbox ended? Log in again with imkit.login(…): imkit starts the shared one if none runs."
+SANDBOX_DOES_NOT_ANSWER = "Wait until it is less busy, or end it (process {pid}); its data stay."
+SANDBOX_WITHOUT_ADDRESS = (
+    "A sandbox that is not the shared one uses them, such as imkit.Sandbox(path=…): end it, or give it another file."
+)
+
+# What a second `imkit sandbox` says. It has no user of its own, so the words name one.
+SANDBOX_RUNS_ALREADY = {
+    "starting": (
+        "the sandbox is starting already (process {pid}), and prints its address soon. imkit.login(…) waits for it. "
+        "For a separate sandbox add --memory or --data FILE."
+    ),
+    "where": (
+        "the sandbox runs already: {rest_url} and {ws_url} (process {pid}). "
+        'In Python imkit.login("alice") uses it, and so does imkit export.'
+    ),
+    "in a terminal": "To start it with other options, first end it with Ctrl-C in its terminal.",
+    "in the background": (
+        "A login has started it, and clients are connected: close their sessions or kernels, and run this again to "
+        "take it into this terminal."
+    ),
+    "community": (
+        'It has the demo community: imkit.login("reader"). For a separate sandbox add --memory or --data FILE.'
+    ),
+    "no community": "For a separate sandbox add --memory or --data FILE.",
+}
+FOLDER_OF_IMKIT = (
+    "IMKIT_HOME names the folder where imkit keeps its files: set it to a folder that is your own and that you may "
+    "write to."
+)
+
 # ---------------------------------------------------------------- operations
 
 _NOT_IN_GROUP_OF_THREAD = 'User {user} is not in that group: one of its members can call group.invite("{user}").'

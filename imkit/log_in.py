@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 from typing import TYPE_CHECKING
 
 from imkit.client.environment import settings
@@ -81,7 +82,11 @@ async def _default_app() -> App:
         return App.of_settings(found)
     from imkit.sandbox.process import shared
 
-    sandbox, _ = await asyncio.gather(
-        asyncio.to_thread(shared), asyncio.to_thread(importlib.import_module, "imkit.session")
-    )
+    given_up = threading.Event()  # the thread must not wait longer than the user
+    try:
+        sandbox, _ = await asyncio.gather(
+            asyncio.to_thread(shared, given_up), asyncio.to_thread(importlib.import_module, "imkit.session")
+        )
+    finally:
+        given_up.set()
     return sandbox.app

@@ -19,6 +19,7 @@ import pytest
 import imkit
 from imkit import tutorials
 from imkit.sandbox.demo import FACTS
+from imkit.sandbox.endpoints import version
 from imkit.tutorials import START, copy_tutorials
 from tests.started_lab import started_lab
 from tests.test_notebooks import NOTEBOOKS, read
@@ -38,6 +39,11 @@ def imkit_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.
         timeout=WAIT,
         check=False,
     )
+
+
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
+    done = imkit_command("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"imkit {version()}\n", "")
 
 
 # ---------------------------------------------------------------- imkit lab

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import os
 import subprocess
 import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -24,9 +26,10 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from imkit.errors import IMError
+from imkit.hints import SANDBOX_DOES_NOT_ANSWER, SANDBOX_ENDED, SANDBOX_WITHOUT_ADDRESS
 from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
 from imkit.sandbox.endpoints import version
-from imkit.sandbox.home import home
+from imkit.sandbox.home import SharedFiles, shared_files, unusable
 from imkit.sandbox.launch import START_SECONDS, end, launch, wait_for_address
 from imkit.sandbox.options import TOKEN_SECONDS, Options
 from imkit.sandbox.proven_calls import NotProven, ProvenCalls
@@ -35,10 +38,13 @@ from imkit.sandbox.state import State, read_state
 if TYPE_CHECKING:
     from imkit.client.app import App
 
+logger = logging.getLogger("imkit.sandbox.process")
+
 IDLE_MINUTES = 30
 _LOG_BYTES = 1024 * 1024
 _HEALTH_SECONDS = 5.0
 _POLL_SECONDS = 0.1
+_START_LOCK_SECONDS = 60
 _DEMO_MESSAGES_PER_SECOND = 1000  # on a busy machine; usually it is 25 times that
 
 
@@ -236,7 +242,8 @@ class Sandbox:
     @property
     def app(self) -> App:
         """The app for ``imkit.login("alice", app=sandbox.app)``. A login needs no credential and creates the user."""
-        return _app(self)
+        hint = SANDBOX_ENDED["in memory" if self._path is None else "in a file"]
+        return _app(self, partial(_private_ended, weakref.ref(self), hint))
 
     def stop(self) -> None:
         """End the server: it closes its sockets and keeps its data file.
@@ -267,11 +274,19 @@ class Sandbox:
         return f"<Sandbox {self.rest_url}, {'running' if self.running else 'stopped'}, {where}>"
 
 
-def _app(server: Sandbox | SandboxAddress) -> App:
+def _app(server: Sandbox | SandboxAddress, ended: Callable[[], str]) -> App:
     from imkit.client.app import App  # imported here: the server's process must not load the client
 
-    calls = ProvenCalls(server.rest_url, server.secret)
+    calls = ProvenCalls(server.rest_url, server.secret, ended=ended)
     return App.of_sandbox(server.app_key, server.rest_url, server.ws_url, calls)
+
+
+def _private_ended(object_of: Callable[[], Sandbox | None], hint: str) -> str:
+    """Return the hint if a private sandbox has ended; empty while it runs."""
+    sandbox = object_of()
+    if sandbox is None:
+        return SANDBOX_ENDED["forgotten"]
+    return "" if sandbox.running else hint
 
 
 def _end(process: subprocess.Popen[bytes], errors: IO[bytes], owner_pid: int) -> None:
@@ -298,63 +313,100 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(frozen=True)
 class SandboxAddress:
-    """The address of the shared server, and the secret of its app-server endpoint."""
+    """The address of the shared server, and the secret of its app-server endpoint.
+
+    Attributes:
+        app_key, rest_url, ws_url: where it is.
+        secret: opens its app-server endpoint.
+        files: its files, which tell whether it still runs; None: that is not known.
+    """
 
     app_key: str
     rest_url: str
     ws_url: str
     secret: str = field(repr=False)
+    files: SharedFiles | None = field(default=None, repr=False)
 
     @property
     def app(self) -> App:
         """The app that `imkit.login` uses if no app is configured."""
-        return _app(self)
+        return _app(self, self._ended)
+
+    def _ended(self) -> str:
+        """Return what to do if this server has ended; empty while it runs."""
+        if self.files is None:
+            return ""
+        try:
+            state = read_state(self.files.state)
+            runs = state is not None and state.secret == self.secret and _is_locked(self.files.data_lock)
+        except OSError:  # it cannot be known
+            runs = True
+        return "" if runs else SANDBOX_ENDED["shared"]
 
 
-def shared() -> SandboxAddress:
+def shared(given_up: threading.Event | None = None) -> SandboxAddress:
     """Return the address of the server that all notebooks of this user share; start the server if none runs.
 
-    Its data are in IMKIT_HOME and stay. It ends after 30 minutes without a connection. A running server of another
-    version of imkit is asked to end when it is idle, and is used until then.
+    Its data are in IMKIT_HOME and stay. It ends after 30 minutes without a connection; one that runs in a terminal ends
+    there. A running server of another version of imkit is asked to end when it is idle, and is used until then.
+
+    Args:
+        given_up: set when the caller no longer waits for the address.
 
     Raises:
+        FileError: the folder for its files cannot be used.
         IMError: it did not start, or it runs and does not answer.
     """
-    folder = home()
-    state = folder / "sandbox.json"
-    running = _running(state)
-    if running is None:
-        # Two kernels may find no server at the same moment. One starts it; the other waits and finds it.
-        with FileLock(folder / "sandbox.start.lock", timeout=60):
-            running = _await_busy(state, folder / "sandbox.db.lock") or _start_shared(folder, state)
-    return SandboxAddress(running.app_key, running.rest_url, running.ws_url, running.secret)
+    files, given_up = shared_files(), given_up or threading.Event()
+    try:
+        running = _await_running(files, given_up) or _find_or_start(files, given_up)
+    except Timeout:
+        raise IMError(f"another process has been starting the sandbox for {_START_LOCK_SECONDS} s") from None
+    except OSError as error:
+        if isinstance(error, IMError):  # some are OSErrors too
+            raise
+        raise unusable(files.data.parent, error) from error
+    return SandboxAddress(running.app_key, running.rest_url, running.ws_url, running.secret, files)
 
 
-def _start_shared(folder: Path, state: Path) -> State:
-    log = folder / "sandbox.log"
+def _find_or_start(files: SharedFiles, given_up: threading.Event) -> State:
+    # Two kernels may find no server at the same moment. One starts it; the other waits and finds it.
+    with FileLock(files.start_lock, timeout=_START_LOCK_SECONDS):
+        while True:
+            running = _await_running(files, given_up)
+            if running is not None:
+                return running
+            try:
+                return _start_shared(files)
+            except IMError:
+                if not _is_locked(files.data_lock):
+                    raise  # else a sandbox was started in a terminal at the same moment, and took the data
+
+
+def _start_shared(files: SharedFiles) -> State:
     # Only the owner may read it, because it contains user ids.
-    descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(files.log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "rb+", buffering=0) as errors:
         if errors.seek(0, os.SEEK_END) > _LOG_BYTES:
             errors.truncate(0)
         start = errors.seek(0, os.SEEK_END)
-        process = launch([f"--state={state}", f"--idle-exit-minutes={IDLE_MINUTES}"], errors=errors, detached=True)
+        arguments = ["--background", f"--idle-exit-minutes={IDLE_MINUTES}"]
+        process = launch(arguments, errors=errors, detached=True)
         wait_for_address(process, errors, start)
     # Without a wait() the ended server would stay a zombie process until this kernel ends.
     threading.Thread(target=process.wait, name="sandbox-shared", daemon=True).start()
-    started = read_state(state)
+    started = read_state(files.state)
     assert started is not None  # the server writes its state before it prints its address
     return started
 
 
-def _running(state_path: Path) -> State | None:
-    """Return the state of the running server; None if none answers, or if it is of another version and ends now."""
-    state = read_state(state_path)
-    if state is None:
+def _running(state: State) -> State | None:
+    """Return the state of a server that answers; None if none does, or if it is of another version and ends now."""
+    if state.is_starting:
         return None
     calls = ProvenCalls(state.rest_url, state.secret, _HEALTH_SECONDS)
     try:
-        if calls.health().get("version") == version():
+        if calls.health().get("version") == version() or state.in_terminal:
             return state
         # Without connections it ends at once, and the new server waits for its data. With connections we use it too.
         return state if calls.retire().get("connections") else None
@@ -362,22 +414,36 @@ def _running(state_path: Path) -> State | None:
         return None  # a killed server leaves its state file, and another program may have its port now
 
 
-def _await_busy(state_path: Path, data_lock: Path) -> State | None:
-    """Return the state of the running server, however slowly it answers; None if it has ended.
+def _await_running(files: SharedFiles, given_up: threading.Event) -> State | None:
+    """Return the state of the running server, however slowly it starts or answers; None if none runs.
 
     A server that runs holds the lock of its data. So a slow one is told from one that was killed.
 
     Raises:
-        IMError: it does not answer.
+        IMError: it does not answer, or nobody waits for it any more.
     """
-    last = read_state(state_path)
-    deadline = time.monotonic() + START_SECONDS
-    while (running := _running(state_path)) is None and last is not None and _is_locked(data_lock):
+    deadline, has_said_why = time.monotonic() + START_SECONDS, False
+    while True:
+        state = read_state(files.state)
+        running = None if state is None else _running(state)
+        if running is not None or not _is_locked(files.data_lock):
+            return running
+        if state is not None and state.is_starting:
+            deadline = time.monotonic() + START_SECONDS
+            if not has_said_why:
+                has_said_why = True
+                logger.warning("the sandbox is starting (process %d); the login waits for it", state.pid)
         if time.monotonic() > deadline:
-            hint = f"Wait until it is less busy, or end it (process {last.pid}); its data stay."
-            raise IMError(f"the sandbox at {last.rest_url} runs, but does not answer", hint=hint)
-        threading.Event().wait(_POLL_SECONDS)
-    return running
+            raise _silent(state, files.data)
+        if given_up.wait(_POLL_SECONDS):
+            raise IMError("the wait for the sandbox was given up")
+
+
+def _silent(state: State | None, data: Path) -> IMError:
+    if state is None:
+        return IMError(f"the data in {data} are in use", hint=SANDBOX_WITHOUT_ADDRESS)
+    hint = SANDBOX_DOES_NOT_ANSWER.format(pid=state.pid)
+    return IMError(f"the sandbox at {state.rest_url} runs, but does not answer", hint=hint)
 
 
 def _is_locked(lock: Path) -> bool:

@@ -10,12 +10,13 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from imkit.errors import ConnectionLost, ProtocolError, TimedOut
+from imkit.hints import SANDBOX_SILENT
 from imkit.sandbox.endpoints import APP_SERVER_TOKEN, HEALTH, RETIRE
 from imkit.sandbox.proof import (
     NONCE_HEADER,
@@ -43,11 +44,13 @@ class ProvenCalls:
         rest_url: where the sandbox should be.
         secret: the secret of its state file.
         seconds: how long the sandbox may be silent.
+        ended: returns what to do if the sandbox has ended, and an empty text while it runs.
     """
 
     rest_url: str
     secret: str = field(repr=False)
     seconds: float = REQUEST_SECONDS
+    ended: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
 
     def health(self) -> Mapping[str, Any]:
         """Return what the sandbox says of itself: ``version``, ``app_key`` and ``connections``.
@@ -103,7 +106,7 @@ class ProvenCalls:
         try:
             return self._call(method, path, body)
         except NotProven:
-            hint = "The sandbox has ended. Log in again: imkit starts a new one with the same data."
+            hint = self.ended() or SANDBOX_SILENT
             reason = "another program listens at its address; it was told nothing"
             raise ConnectionLost(
                 f"{what}: this is not the sandbox", outcome="not sent", reason=reason, hint=hint
@@ -111,9 +114,13 @@ class ProvenCalls:
         except TimeoutError as error:
             raise TimedOut(f"{what}: no answer in {self.seconds:.0f} s", reason=str(error)) from error
         except (OSError, http.client.HTTPException) as error:
-            hint = "Has the sandbox ended? Log in again: imkit starts a new one with the same data."
             reason = str(error) or type(error).__name__
-            raise ConnectionLost(f"{what}: no connection", outcome="not sent", reason=reason, hint=hint) from error
+            if hint := self.ended():
+                raise ConnectionLost(
+                    "the sandbox has ended; nothing was sent", outcome="not sent", hint=hint
+                ) from error
+            message = f"{what}: no connection"
+            raise ConnectionLost(message, outcome="not sent", reason=reason, hint=SANDBOX_SILENT) from error
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Mapping[str, Any]]:
         """Let the server prove itself, then send the request on the same connection with the client's proof."""

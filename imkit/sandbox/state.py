@@ -6,6 +6,7 @@ import contextlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from imkit.whole_files import whole_file
 
@@ -22,6 +23,8 @@ class State:
         pid: its process id, for people to look at; imkit kills no process by it.
         secret: opens its app-server endpoint. Each run of the server has another one.
         demo_password: the password of the people of the demo community; None if the data hold no community.
+        in_terminal: a user started it, with options of its own; it ends when that user says so.
+        is_starting: it has the data and does not answer yet, for example because it makes the demo community.
     """
 
     app_key: str
@@ -31,6 +34,8 @@ class State:
     pid: int
     secret: str = field(repr=False)
     demo_password: str | None = field(default=None, repr=False)
+    in_terminal: bool = False
+    is_starting: bool = False
 
 
 def read_state(path: Path) -> State | None:
@@ -38,7 +43,10 @@ def read_state(path: Path) -> State | None:
     try:
         content = json.loads(path.read_bytes())
         known = {attribute.name for attribute in fields(State)}
-        return State(**{name: value for name, value in content.items() if name in known})
+        state = State(**{name: value for name, value in content.items() if name in known})
+        texts = (state.app_key, state.rest_url, state.ws_url, state.secret)
+        is_usable = all(isinstance(text, str) for text in texts) and urlsplit(state.rest_url).port
+        return state if is_usable else None
     except (OSError, ValueError, AttributeError, TypeError):
         return None
 

@@ -52,7 +52,7 @@ def served(path: Path | None = None, *, options: dict[str, Any] | None = None, *
     ready = threading.Event()
     with mock.patch.object(server_module, "_HOUSEKEEPING_SECONDS", 0.02):
         running = Served(settings, path)
-        thread = threading.Thread(target=lambda: asyncio.run(running.server.serve(running.listening, ready.set)))
+        thread = threading.Thread(target=lambda: asyncio.run(running.server.serve([running.listening], ready.set)))
         thread.start()
         try:
             assert ready.wait(WAIT)

@@ -9,18 +9,22 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import imkit
 from imkit.errors import IMError
 from imkit.sandbox import process
 from imkit.sandbox.process import Sandbox, SandboxAddress, shared
 from imkit.sandbox.proven_calls import ProvenCalls
 from imkit.sandbox.state import State, read_state, write_state
 from tests.sandbox.server.raw_client import WAIT, Api, Device, TeaGroup, app_api, close_everything, token_of
+from tests.waits import eventually
 
 ROOT = Path(__file__).parents[2]
 # A program in place of a kernel: it finds or starts the shared server, prints the address, and waits.
@@ -232,9 +236,121 @@ def test_a_stale_state_file_is_ignored(home: Path, sandbox: Sandbox) -> None:
     stale = State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "0", 1, "old")
     write_state(home / "sandbox.json", stale)
     assert shared().rest_url != sandbox.rest_url
-    for nonsense in (b"", b"[]", b"{}", b"\xff"):
+    wrong = (
+        json.dumps(asdict(replace(stale, rest_url=url))).encode() for url in (7, None, "http://[", "http://x:99999")
+    )
+    for nonsense in (b"", b"[]", b"{}", b"\xff", *wrong):
         (home / "broken.json").write_bytes(nonsense)
         assert read_state(home / "broken.json") is None
+
+
+def stopped_while_it_starts(first: subprocess.Popen[str], state_path: Path) -> State:
+    """Stop a server's process while it makes its community; return its state."""
+    assert eventually(lambda: (state := read_state(state_path)) is not None and state.is_starting)
+    os.kill(first.pid, signal.SIGSTOP)
+    state = read_state(state_path)
+    assert state is not None
+    assert state.is_starting
+    return state
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is POSIX's")
+def test_two_terminals_a_notebook_and_an_export_share_one_sandbox(
+    home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = command("--demo", "--demo-messages=20000")
+    assert first.stdout is not None
+    starting = stopped_while_it_starts(first, home / "sandbox.json")
+    try:
+        out, errors = command("--demo").communicate(timeout=WAIT)
+        assert (out, errors.count("\n")) == ("", 1)
+        assert f"is starting already (process {first.pid})" in errors
+        with ThreadPoolExecutor() as executor:
+            login = executor.submit(imkit.login, "reader")
+            assert eventually(lambda: f"is starting (process {first.pid}); the login waits" in caplog.text)
+            os.kill(first.pid, signal.SIGCONT)
+            reader = login.result(WAIT)
+        address = json.loads(first.stdout.readline())
+        assert reader.app.rest_url == address["rest_url"] == starting.rest_url
+        thread = next(iter(reader.threads()))
+        line = [sys.executable, "-m", "imkit", "export", thread.id, f"--out={home / 'x.csv'}"]
+        environment = os.environ | {"IMKIT_USER": "reader", "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(line, env=environment, stderr=subprocess.PIPE, text=True) as export:
+            second = command("--demo", "--latency-ms=3")
+            out, errors = second.communicate(timeout=WAIT)
+            assert (second.returncode, out, errors.count("\n")) == (2, "", 1)
+            for words in (address["rest_url"], address["ws_url"], f"process {first.pid}", "Ctrl-C", "imkit.login"):
+                assert words in errors
+            assert address["demo_password"] not in errors
+            _, errors = export.communicate(timeout=WAIT)
+        assert (export.returncode, "complete" in errors) == (0, True), errors
+        # A login of another imkit uses it too: the user started it, so only the user ends it.
+        reader.close()
+        monkeypatch.setattr(process, "version", lambda: "another")
+        assert shared().rest_url == address["rest_url"]
+        alice = imkit.login("alice")
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=WAIT)
+    assert first.returncode == 0
+    with pytest.raises(imkit.ConnectionLost, match=r"the sandbox has ended.*Log in again with imkit.login"):
+        list(alice.groups())
+    monkeypatch.undo()
+    monkeypatch.setenv("IMKIT_HOME", str(home))
+    again = imkit.login("alice")
+    assert not alice.connected
+    again.close()
+    alice.close()
+
+
+def test_a_terminal_takes_over_from_an_idle_sandbox_in_the_background(home: Path) -> None:
+    with imkit.login("alice") as alice:
+        group = alice.create_group("tea")
+        refused = command("--demo")
+        out, errors = refused.communicate(timeout=WAIT)
+        assert (refused.returncode, out, errors.count("\n")) == (2, "", 1)
+        assert f"{alice.app.rest_url} and " in errors
+        assert "clients are connected: close their sessions" in errors
+    with command("--demo", "--demo-threads=10", "--demo-messages=500", "--host=0.0.0.0") as server:
+        assert server.stdout is not None
+        address = json.loads(server.stdout.readline())
+        with imkit.login("alice") as alice:
+            assert alice.app.rest_url == address["rest_url"]
+            assert str(address["rest_url"]).startswith("http://127.0.0.1:")
+            assert [each.id for each in alice.groups()] == [group.id]
+        server.terminate()
+        assert server.communicate(timeout=WAIT) == ("", "")
+
+
+def test_a_sandbox_at_an_address_of_the_network_is_also_at_this_machines_own(home: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; the system chooses an address of its own
+            host = probe.getsockname()[0]
+        except OSError:
+            pytest.skip("this machine has no network")
+    with command(f"--host={host}") as server:
+        assert server.stdout is not None
+        assert json.loads(server.stdout.readline())["rest_url"].startswith(f"http://{host}:")
+        with imkit.login("alice") as alice:
+            assert str(alice.app.rest_url).startswith("http://127.0.0.1:")
+        server.terminate()
+
+
+def test_a_folder_that_cannot_be_used_is_an_error_that_names_imkit_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder" / "sandbox.start.lock").mkdir(parents=True)
+    for folder in ("file/folder", "folder"):
+        monkeypatch.setenv("IMKIT_HOME", str(tmp_path / folder))
+        with pytest.raises(imkit.FileError, match=r"cannot be used: .*IMKIT_HOME names the folder"):
+            imkit.login("alice")
+    monkeypatch.setenv("IMKIT_HOME", str(tmp_path / "file" / "folder"))
+    refused = command()
+    out, errors = refused.communicate(timeout=WAIT)
+    assert (refused.returncode, out, errors.count("\n"), "IMKIT_HOME" in errors) == (2, "", 1, True)
 
 
 def test_a_server_of_another_version_is_used_until_it_is_idle(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -235,24 +235,24 @@ class Server:
         """End now. Sockets are closed with 1012; requests have two seconds to finish."""
         self._server.should_exit = True
 
-    def run(self, listening: socket.socket, ready: Callable[[], None]) -> None:
+    def run(self, listening: Sequence[socket.socket], ready: Callable[[], None]) -> None:
         """Serve until `stop`, SIGINT or SIGTERM. The arguments are those of `serve`."""
         # After it has ended, uvicorn restores these handlers and raises the signal again. They make the exit code 0.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         asyncio.run(self.serve(listening, ready))
 
-    async def serve(self, listening: socket.socket, ready: Callable[[], None]) -> None:
+    async def serve(self, listening: Sequence[socket.socket], ready: Callable[[], None]) -> None:
         """Serve until `stop`.
 
         Args:
-            listening: a socket from `listen`.
+            listening: sockets from `listen`.
             ready: called when the server accepts connections.
         """
         self._server.ready = ready
         chores = asyncio.create_task(self._housekeeping(), name="sandbox-chores")
         try:
-            await self._server.serve(sockets=[listening])
+            await self._server.serve(sockets=list(listening))
         finally:
             chores.cancel()
             self._store.close()
