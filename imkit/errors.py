@@ -46,6 +46,8 @@ from typing import ClassVar, Literal
 from imkit.escape import for_terminal
 from imkit.hints import What, hint_for
 
+Outcome = Literal["not sent", "unknown"]  # of what was under way when a connection broke
+
 
 class IMError(Exception):
     """The base class of all errors of imkit.
@@ -271,7 +273,7 @@ class ConnectionLost(IMError):
         self,
         message: str = "",
         *,
-        outcome: Literal["not sent", "unknown"] = "unknown",
+        outcome: Outcome = "unknown",
         reason: str = "",
         hint: str | None = None,
         what: What | None = None,

@@ -365,13 +365,17 @@ class Connected(Event):
 class Disconnected(Event):
     """The connection was lost. The session connects again by itself, unless `LoggedOut` follows.
 
+    If it was lost because the sandbox has ended, a second event says so, with a hint.
+
     Attributes:
         reason: why.
+        hint: what to do, if the session cannot connect again by itself; else empty.
 
     Source: docs/protocol.md#reconnecting.
     """
 
     reason: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,6 +263,7 @@ class Account:
         self.identity = Identity(app.app_key, user, resource or _device_of(os.getpid()))
         self.wire_log = wire_log = WireLog()
         self.rest = rest = Rest(hosts.rest_url, app.app_key, app.rate_bucket(hosts.rest_url), wire_log)
+        rest.sandbox_ended = app.sandbox_ended
         self.credentials = credentials = Credentials(user, app, rest, password=password, token=token)
         self.protocol = protocol = ClientProtocol(self.identity)
         self.events = events = EventStore()
@@ -291,6 +292,7 @@ class Account:
             token_for_request,
             deliver,
             look_up=partial(look_up_lost_sends, rest, self.identity),
+            sandbox_ended=app.sandbox_ended,
             wire_log=wire_log,
             timing=TIMING,
         )

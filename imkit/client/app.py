@@ -16,7 +16,7 @@ from imkit.client.discovery import Hosts, discover
 from imkit.client.environment import settings
 from imkit.client.http import can_be_read_on_the_way
 from imkit.client.rate_limit import RateBucket
-from imkit.errors import InvalidMessage
+from imkit.errors import ConnectionLost, InvalidMessage, Outcome
 
 _TLS = "Use https:// and wss://. Only for 127.0.0.1, where an SSH tunnel may begin, http:// and ws:// will do."
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
@@ -33,6 +33,10 @@ class SandboxCalls(Protocol):
 
     def prove(self) -> None:
         """Make sure that the sandbox is at its address, and no other program."""
+        ...
+
+    def ended(self) -> str:
+        """Return what to do if the sandbox has ended, and an empty text while it runs."""
         ...
 
 
@@ -131,6 +135,20 @@ class App:
     def sandbox(self) -> SandboxCalls | None:
         """Internal: the calls of the sandbox's own endpoints; `None` for a real app."""
         return self._sandbox
+
+    def sandbox_ended(self, outcome: Outcome) -> ConnectionLost | None:
+        """Internal: return the error of a call if this is a sandbox that has ended; else `None`.
+
+        Ask it only after a connection failed: for the shared sandbox it looks at files.
+
+        Args:
+            outcome: of the call.
+        """
+        hint = "" if self._sandbox is None else self._sandbox.ended()
+        if not hint:
+            return None
+        so = "nothing was sent" if outcome == "not sent" else "it is not known whether it carried out the last call"
+        return ConnectionLost(f"the sandbox has ended; {so}", outcome=outcome, hint=hint)
 
     async def hosts(self) -> Hosts:
         """Internal: return the app's servers; a URL that the user did not give is discovered.

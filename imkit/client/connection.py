@@ -28,6 +28,7 @@ from imkit.errors import (
     ConnectionLost,
     IMError,
     KickedOff,
+    Outcome,
     ProtocolError,
     RateLimited,
     ServiceBusy,
@@ -86,6 +87,7 @@ class Connection:
         deliver: stores events, which came in so many bytes; after it returns, the connection acknowledges them to the
             service.
         look_up: finds out what became of the sends whose answers were lost with a connection.
+        sandbox_ended: returns an error if the service is a sandbox that has ended, as `App.sandbox_ended`.
         wire_log: notes the frames, if it is on.
         timing: the timeouts.
 
@@ -105,6 +107,7 @@ class Connection:
         token: Callable[[str | None], Awaitable[str]],
         deliver: Callable[[Sequence[Event], int], None],
         look_up: LookUp | None = None,
+        sandbox_ended: Callable[[Outcome], IMError | None] = lambda outcome: None,
         wire_log: WireLog | None = None,
         timing: Timing | None = None,
     ) -> None:
@@ -115,6 +118,8 @@ class Connection:
         self._deliver = deliver
         self._wire_log = wire_log or WireLog()
         self._timing = timing or Timing()
+        self._sandbox_ended = sandbox_ended
+        self._has_told_end = False  # of the sandbox, since the last login
         self._outbox = Outbox(self._write, look_up, self._timing)
         self._resuming: asyncio.Task[None] | None = None
         self.first_unread = asyncio.Event()
@@ -181,8 +186,8 @@ class Connection:
     async def send(self, client_id: int, meta: Any) -> SendAnswered:
         """Send one Meta and return the service's answer, which may be a refusal.
 
-        While there is no connection the send waits. imkit writes it to a socket once, in the order of the calls, or
-        never.
+        While there is no connection the send waits, unless the service is a sandbox that has ended. imkit writes it to
+        a socket once, in the order of the calls, or never.
 
         Raises:
             ConnectionLost: `outcome` is "not sent"; or "unknown" if the connection broke before the answer came and
@@ -192,6 +197,8 @@ class Connection:
         self._process.check()
         if self.state == "closed":
             raise SessionClosed(f"the session is over ({self.end_reason}); nothing was sent")
+        if self.state != "connected" and (ended := self._sandbox_ended("not sent")):
+            raise ended
         return await self._outbox.send(client_id, meta)
 
     async def _write(self, pending: PendingSend) -> None:
@@ -239,7 +246,8 @@ class Connection:
                 if not self._ready.done() or _is_refusal(error):
                     self._fail(error)
                     return
-                logger.warning("a new login of %s failed: %s", self._protocol.identity.user, error)
+                level = logging.INFO if self._has_told_end else logging.WARNING
+                logger.log(level, "a new login of %s failed: %s", self._protocol.identity.user, error)
             except (OSError, WebSocketException, ImportError) as error:  # ImportError: no package for a SOCKS proxy
                 attempts += 1
                 reason = str(error) or type(error).__name__
@@ -254,6 +262,7 @@ class Connection:
                 return
             if self.state == "closed":
                 return
+            self._tell_if_sandbox_ended()
             renewed = False  # an outage may be longer than the life of the new token
             await asyncio.sleep(next(delays))
             await self._may_reconnect.wait()
@@ -356,6 +365,7 @@ class Connection:
     def _set_connected(self, socket: ClientConnection) -> None:
         self.state, self._logged_in_socket = "connected", socket
         self.login_seconds = self._timing.clock() - self._connecting_since
+        self._has_told_end = False
         self._deliver([Connected()], 0)
         if not self._ready.done():
             self._ready.set_result(None)
@@ -370,6 +380,18 @@ class Connection:
         if self._resuming is not None:
             self._resuming.cancel()
         self._outbox.connection_lost(self._protocol.login_time)
+
+    def _tell_if_sandbox_ended(self) -> None:
+        """Tell once that the sandbox has ended. The sends that wait fail, if it does not start again soon."""
+        ended = None if self._has_told_end else self._sandbox_ended("not sent")
+        if ended is not None and self.state == "connecting":
+            self._has_told_end = True
+            self._deliver([Disconnected("the sandbox has ended", ended.hint)], 0)
+            asyncio.get_running_loop().call_later(self._timing.restart, self._give_up_sends)
+
+    def _give_up_sends(self) -> None:
+        if self.state == "connecting":
+            self._outbox.give_up(self._sandbox_ended)
 
     def _fail(self, error: IMError, reason: str = "") -> None:
         """Report a final error: `open` raises it, or, after the login, the connection ends."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imkit.client.timing import Timing
-from imkit.errors import ConnectionLost, IMError, SessionClosed
+from imkit.errors import ConnectionLost, IMError, Outcome, SessionClosed
 from imkit.wire.enums import StatusCode
 from imkit.wire.protocol import SendAnswered
 
@@ -183,6 +183,16 @@ class Outbox:
         for pending in lost:
             self._sends.pop(pending.client_id, None)
             pending.failed(ConnectionLost("the connection broke before the answer to a send came"))
+
+    def give_up(self, error: Callable[[Outcome], IMError | None]) -> None:
+        """Fail all sends that have no answer, because the service does not come back.
+
+        Args:
+            error: returns the error for a send with this outcome; `None` leaves the send as it is.
+        """
+        for pending in self._sends.values():
+            if failure := error("not sent" if pending.written_at is None else "unknown"):
+                pending.failed(failure)
 
     def close(self, reason: str) -> None:
         """Fail all sends that have no answer: the session has ended."""

@@ -31,7 +31,7 @@ from imkit.client.own_process import OwnProcess
 from imkit.client.rate_limit import RateBucket, RetryPolicy
 from imkit.client.rest_errors import BUSY, refusal, request_failed
 from imkit.client.wire_log import WireLog
-from imkit.errors import AuthError, IMError, InvalidMessage, RateLimited, SessionClosed
+from imkit.errors import AuthError, IMError, InvalidMessage, Outcome, RateLimited, SessionClosed
 from imkit.hints import What, operation
 from imkit.wire.untrusted_json import json_value
 
@@ -51,6 +51,7 @@ class Rest:
 
     Attributes:
         credential: gives the bearer token; called with the last one if the service refused it, else with `None`.
+        sandbox_ended: returns an error if the service is a sandbox that has ended, as `App.sandbox_ended`.
         requests: how many requests were sent, including repeated ones.
     """
 
@@ -65,6 +66,7 @@ class Rest:
         self.rest_url = rest_url.rstrip("/")
         self.base_url = f"{self.rest_url}/{app_key.replace('#', '/')}"
         self.credential: Credential | None = None
+        self.sandbox_ended: Callable[[Outcome], IMError | None] = lambda outcome: None
         self.requests = 0
         self._process = OwnProcess()
         self._buckets = [bucket]  # the last one counts
@@ -226,7 +228,7 @@ class Rest:
                 answer = await send_once(headers)
             except RequestFailed as problem:
                 self._check_open(what)
-                error: IMError = request_failed(what, problem)
+                error = self._failed(what, problem)
                 is_lost = problem.kind in ("no answer in time", "broken")
                 may_repeat = problem.kind == "no connection" or (repeat_if_lost and is_lost)
             else:
@@ -244,6 +246,18 @@ class Rest:
             if not may_repeat:
                 raise error
             await retries.wait_or_raise(error, retry_after)
+
+    def _failed(self, what: What, problem: RequestFailed) -> IMError:
+        """Return the error for a request that got no whole answer.
+
+        Raises:
+            ConnectionLost: it cannot be repeated, because the service is a sandbox that has ended.
+        """
+        if problem.kind in ("no connection", "broken"):
+            ended = self.sandbox_ended("not sent" if problem.kind == "no connection" else "unknown")
+            if ended is not None:
+                raise ended from problem
+        return request_failed(what, problem)
 
     def _inform_bucket(self, sent: float, answer: Answer) -> None:
         """Tell the rate limit whether the service answered, was busy, or refused the request as one too many."""
@@ -330,7 +344,7 @@ class Rest:
                 yield chunk, total
         except RequestFailed as problem:  # not repeated: the caller has the beginning of the file already
             self._check_open(what)
-            raise request_failed(what, problem) from problem
+            raise self._failed(what, problem) from problem
         finally:
             await download.close()
 

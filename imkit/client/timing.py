@@ -37,6 +37,7 @@ class Timing:
         answer: for the answer to a send; after it the client closes the connection and makes a new one.
         lookup: to find out what became of the sends that the last connection lost.
         queued: how long a send waits for a connection before it fails.
+        restart: how long a sandbox that has ended may take to start again before the sends that wait for it fail.
         steady: after a connection of at least this length, the delays between attempts begin again with the short ones.
         close: for the closing handshake of the socket.
         tick: between two checks for timeouts.
@@ -49,6 +50,7 @@ class Timing:
     answer: float = 15.0
     lookup: float = 30.0
     queued: float = 60.0
+    restart: float = 3.0
     steady: float = 30.0
     close: float = 2.0
     tick: float = 1.0

@@ -163,7 +163,7 @@ class LiveFeed(Form):
             case Connected():
                 self._set_state("feed_connected")
             case Disconnected():
-                self._set_state("feed_disconnected")
+                self._set_state("feed_ended" if event.hint else "feed_disconnected", event.hint)
             case LoggedOut():
                 self._set_state("feed_over", event.reason)
 

@@ -77,6 +77,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "feed_no_picture": ("The picture cannot be shown: {why}", "图片无法显示：{why}"),
     "feed_connected": ("Live", "实时"),
     "feed_disconnected": ("The connection is lost; it is being restored …", "连接已断开，正在重连……"),
+    "feed_ended": ("The sandbox has ended. {why}", "沙箱已停止。{why}"),
     "feed_over": ("The session is over: {why}", "登录已结束：{why}"),
     "feed_destroyed": ("The thread was destroyed.", "子区已被解散。"),
     "feed_all": ("All threads and groups", "全部子区和群组"),

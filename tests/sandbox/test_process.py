@@ -300,6 +300,8 @@ def test_two_terminals_a_notebook_and_an_export_share_one_sandbox(
     monkeypatch.setenv("IMKIT_HOME", str(home))
     again = imkit.login("alice")
     assert not alice.connected
+    with pytest.raises(imkit.ConnectionLost, match="the sandbox has ended"):  # that one has another address
+        alice.group("1").send("hello?")
     again.close()
     alice.close()
 
