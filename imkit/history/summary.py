@@ -65,12 +65,14 @@ def install() -> None:
 
 
 def line_above(frame: Any) -> str | None:
-    """Return the line for a history frame; `None` for any other frame.
+    """Return the line for a history frame or for the report of `imkit.doctor`; `None` for any other frame.
 
     pandas copies the ``attrs`` of a frame to the frames that are made from it. So the line says how many rows this
     frame has, and from what it was made: ``3 rows, made from 8 messages of 42: complete``.
     """
     source = frame.attrs.get("imkit")
+    if _is_report(frame):
+        return _counted(frame)
     if not isinstance(source, dict) or "complete" not in source or "message_id" not in getattr(frame, "columns", ()):
         return None
     rows = len(frame)
@@ -88,6 +90,8 @@ def as_html(frame: Any) -> str | None:
     """
     if "imkit" not in frame.attrs:
         return _html_of(frame)
+    if _is_report(frame):
+        return _report_as_html(frame)
     import pandas as pd  # loaded already: there is a frame
 
     with pd.option_context("display.html.use_mathjax", False):
@@ -97,6 +101,49 @@ def as_html(frame: Any) -> str | None:
         return table
     mark = "" if frame.attrs["imkit"]["complete"] else "⚠ "
     return f'<div class="{NOT_TYPESET}"><small>{mark}{for_html(line)}</small></div>\n{table}'
+
+
+_DIFFERS = "✗ differs"
+_REPORT_COLUMNS = ("check", "assumed", "seen", "agrees", "follows")
+
+
+def _is_report(frame: Any) -> bool:
+    """Whether a frame is the report of `imkit.doctor`, or some of its rows."""
+    source = frame.attrs.get("imkit")
+    columns = getattr(frame, "columns", ())
+    return isinstance(source, dict) and source.get("report") == "doctor" and tuple(columns) == _REPORT_COLUMNS
+
+
+def _mark(agrees: object) -> str:
+    """Return the mark for what is in the column `agrees`: a bool of numpy or of Python, or a missing value."""
+    return {"True": "✓", "False": _DIFFERS}.get(str(agrees), "?")
+
+
+def _counted(report: Any) -> str:
+    """Return how many rows of a report there are of each kind."""
+    as_assumed, differing = int(report["agrees"].eq(True).sum()), int(report["agrees"].eq(False).sum())
+    unknown = len(report) - as_assumed - differing
+    parts = {"as assumed": as_assumed, "differs" if differing == 1 else "differ": differing}
+    return ", ".join(f"{count} {words}" for words, count in {**parts, "not known or not asked": unknown}.items())
+
+
+def _report_as_html(report: Any) -> str:
+    """Return a report with whole sentences, which pandas would cut, and with its differing rows in colour.
+
+    The colours are transparent, so they suit a light page and a dark one.
+    """
+    cell = 'style="text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word"'
+    rows = []
+    for check, assumed, seen, agrees, follows in report.itertuples(index=False):
+        texts = (check, assumed, seen, _mark(agrees), follows)
+        cells = "".join(f"<td {cell}>{for_html(str(text))}</td>" for text in texts)
+        colour = ' style="background: #f443; font-weight: bold"' if _mark(agrees) == _DIFFERS else ""
+        rows.append(f"<tr{colour}>{cells}</tr>")
+    head = "".join(f"<th {cell}>{name}</th>" for name in _REPORT_COLUMNS)
+    return (
+        f'<div class="{NOT_TYPESET}"><small>{for_html(line_above(report) or "")}</small>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _styled_as_html(styler: Any) -> str | None:
@@ -115,9 +162,19 @@ def _html_of(shown: Any) -> str | None:
 
 def _print(shown: Any, printer: Any, _cycle: bool) -> None:
     """Print a DataFrame or a Series. In one of imkit, characters that control a terminal are escaped."""
-    text = repr(shown)
+    text = _whole(shown) if "imkit" in shown.attrs and _is_report(shown) else repr(shown)
     if "imkit" in shown.attrs:
         text = "\n".join(map(for_terminal, text.split("\n")))
         if line := line_above(shown):
             text = f"{for_terminal(line)}\n{text}"
     printer.text(text)
+
+
+def _whole(report: Any) -> str:
+    """Return a report as text with whole sentences, a few lines for each row."""
+    lines = []
+    for check, assumed, seen, agrees, follows in report.itertuples(index=False):
+        lines.append(f"{_mark(agrees)} {check}: {seen}")
+        if _mark(agrees) == _DIFFERS:
+            lines += [f"  assumed: {assumed}", f"  → {follows}"]
+    return "\n".join(lines)

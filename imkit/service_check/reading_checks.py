@@ -103,31 +103,20 @@ def _age(days: float) -> str:
     return f"{days:.0f} days" if days >= 2 else f"{24 * days:.1f} hours"
 
 
-async def _listed(examination: Examination) -> list[dict[str, Any]]:
-    """Return the first page of the list of conversations."""
+async def _conversations(examination: Examination) -> Seen:
     account = examination.session.account
     params = {"limit": 50, "cursor": "", "need_mark": "true", "needEmptySession": "false"}
     what = operation("list_conversations", user=account.user)
-    answer = await account.rest.get("sdk", "user", account.user, "user_channels", "list", what=what, params=params)
-    return list(objects(mapping(answer, "data"), "channel_infos"))
-
-
-async def _conversations(examination: Examination) -> Seen:
     try:
-        listed = await _listed(examination)
+        answer = await account.rest.get("sdk", "user", account.user, "user_channels", "list", what=what, params=params)
     except (ServiceNotEnabled, NotFound) as error:
         return Seen(f"off: {error.status} {error.reason}", False)
+    listed = list(objects(mapping(answer, "data"), "channel_infos"))
     messages = [message_from_json(entry.get("meta")) for entry in listed]
     times = [message.time for message in messages if message is not None]
     is_ordered = times == sorted(times, reverse=True)
     order = "the newest message first" if is_ordered else "not in the order of their newest messages"
     return Seen(f"on; {len(listed)} listed, {order}", is_ordered)
-
-
-async def _threads_in_conversations(examination: Examination) -> Seen:
-    thread_id = examination.made.thread.id
-    is_listed = any(text(entry, "session_to") == thread_id for entry in await _listed(examination))
-    return Seen("the doctor's thread is listed" if is_listed else "the doctor's thread is not listed", not is_listed)
 
 
 async def _channel_ids(examination: Examination) -> Seen:
@@ -174,15 +163,6 @@ READING_CHECKS = (
 # What the user sees; a run that writes has something to see by then.
 VIEW_CHECKS = (
     Check(
-        name="threads among the conversations",
-        assumed="The list of conversations has no threads.",
-        ask=_threads_in_conversations,
-        follows="session.conversations() has groups and users only.",
-        otherwise="session.conversations() may show a thread that this session does not know as a Group.",
-        source="list-of-conversations",
-        needs="write",
-    ),
-    Check(
         name="roaming",
         assumed="Roaming history (消息漫游) is switched on, and keeps messages for 3, 7, 90 or 180 days.",
         ask=_roaming,
@@ -191,7 +171,7 @@ VIEW_CHECKS = (
         source="roaming-history",
     ),
     Check(
-        name="list of conversations",
+        name="order of conversations",
         assumed="The list of conversations (会话列表) is on, with the newest message first.",
         ask=_conversations,
         follows="session.conversations() has the service's order.",

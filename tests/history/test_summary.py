@@ -9,7 +9,7 @@ import pytest
 
 import imkit
 from imkit.history.frames import frame_of
-from imkit.history.summary import as_html, line_above
+from imkit.history.summary import _print, as_html, line_above
 from imkit.times import from_milliseconds
 from tests.html_page import HOSTILE, HtmlPage
 
@@ -58,3 +58,41 @@ def test_a_reason_from_the_service_is_escaped() -> None:
     shown = as_html(loaded(complete=False, reason=HOSTILE)) or ""
     assert "img" not in HtmlPage(shown).tags
     assert "\x1b" not in shown
+
+
+def report() -> pd.DataFrame:
+    """A report as `imkit.doctor` makes it: one line as assumed, one that differs, one that was not asked."""
+    long = "A sentence that has many more than the 50 characters after which pandas cuts a cell."
+    lines = [
+        ("pages", long, long, True, ""),
+        ("ends", "It is so.", "<img src=x>\x1b[2J", False, "Do $this$."),
+        ("x", "", "", None, ""),
+    ]
+    columns = ["check", "assumed", "seen", "agrees", "follows"]
+    made = pd.DataFrame(lines, columns=columns).astype({"agrees": "boolean"})
+    made.attrs["imkit"] = {"report": "doctor"}
+    return made
+
+
+def test_a_report_of_the_doctor_is_shown_whole_with_its_differing_lines_in_colour() -> None:
+    assert line_above(report()) == "1 as assumed, 1 differs, 1 not known or not asked"
+    shown = as_html(report()) or ""
+    assert "after which pandas cuts a cell." in shown
+    assert [row.count("background") for row in shown.split("<tr")[2:]] == [0, 1, 0]
+    assert "img" not in HtmlPage(shown).tags
+    assert "mathjax_ignore" in shown
+    assert (as_html(report().query("agrees == False")) or "").count("<tr") == 2
+    assert "dataframe" in (as_html(report()[["check", "seen"]]) or "")  # the user's own choice of columns
+
+
+def test_a_report_is_printed_whole() -> None:
+    class Printer:
+        def text(self, text: str) -> None:
+            self.printed = text
+
+    printer = Printer()
+    _print(report(), printer, False)
+    assert "after which pandas cuts a cell." in printer.printed
+    assert "✗ differs ends: " in printer.printed
+    assert "  → Do $this$." in printer.printed
+    assert "\x1b" not in printer.printed

@@ -269,6 +269,10 @@ def test_ctrl_c_leaves_nothing_behind(sandbox: Sandbox, tmp_path: Path, monkeypa
 # ---------------------------------------------------------------- the report
 
 
+def test_each_check_has_a_name_of_its_own() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+
+
 def finding(name: str, agrees: bool | None, seen: str = "this", **more: Any) -> Finding:
     return Finding(name, "That.", seen, agrees, "" if agrees is None else "So.", **more)
 
