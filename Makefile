@@ -47,8 +47,9 @@ FIND_PYTHON = for python in "$$PYTHON" python3.13 python3.12 python3.11 python3;
 $(BIN)/python:
 	@python=$$($(FIND_PYTHON)) && echo "making $(VENV) with $$python" && "$$python" -m venv $(VENV)
 
-# hatchling comes first and from the pins, so that building imkit fetches nothing that is not pinned.
-INSTALL = $(PIP) install -c constraints.txt hatchling && $(PIP) install -c constraints.txt --no-build-isolation -e
+# What builds imkit comes first and from the pins, so that building fetches nothing that is not pinned.
+BUILD := hatchling hatch-fancy-pypi-readme
+INSTALL = $(PIP) install -c constraints.txt $(BUILD) && $(PIP) install -c constraints.txt --no-build-isolation -e
 
 $(VENV)/.installed-for-lab: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing imkit and JupyterLab"
@@ -171,7 +172,7 @@ format: $(VENV)/.installed-for-tests
 pins:
 	rm -rf .venv-pins
 	$${PYTHON:-python3.11} -m venv .venv-pins
-	.venv-pins/bin/python -m pip --quiet install hatchling
+	.venv-pins/bin/python -m pip --quiet install $(BUILD)
 	.venv-pins/bin/python -m pip --quiet install --no-build-isolation -e '.[dev,node,fuzz]'
 	{ sed -n '/^#/p' constraints.txt; .venv-pins/bin/python -m pip freeze --exclude-editable | sort -f; } > constraints.new
 	mv constraints.new constraints.txt

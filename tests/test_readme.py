@@ -5,10 +5,16 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
+from html.parser import HTMLParser
 from pathlib import Path
+
+import mistune
+from packaging.metadata import parse_email
 
 import imkit
 from imkit.portal import blocking
+from tests.installed_imkit import build_wheel
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,6 +63,32 @@ def test_the_make_commands_exist() -> None:
 def test_the_pictures_are_there() -> None:
     for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
         assert (ROOT / path).is_file(), path
+
+
+class Links(HTMLParser):
+    """The addresses of a page's links and pictures."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in {"href", "src"}]
+
+
+def test_the_package_page_is_the_readme_without_links_that_lead_nowhere(tmp_path: Path) -> None:
+    with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
+        (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata, unknown = parse_email(wheel.read(name))
+    assert unknown == {}
+    assert metadata["description_content_type"] == "text/markdown"
+    page = metadata["description"]
+    assert [link for link in Links(str(mistune.html(page))).found if not link.startswith("https://")] == []
+    assert len(Links(str(mistune.html(README))).found) > 10  # so links and pictures are found
+    assert re.findall(r"^#+ .*", page, re.MULTILINE) == re.findall(r"^#+ .*", README, re.MULTILINE)
+    assert "More on histories and archives." in page
+    assert all(address.startswith("https://") for address in metadata["project_urls"].values())
 
 
 def parity() -> list[list[str]]:
