@@ -13,7 +13,7 @@ from typing import Any
 from imkit.messages import Attachment, Combine, Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_pages import Asked, ids, in_words, milliseconds, page_of, reading
+from imkit.service_check.history_pages import Asked, ids, milliseconds, page_of, reading
 from imkit.times import wall_seconds
 
 _APPEARS_SECONDS = 10.0
@@ -22,7 +22,10 @@ _PAUSE_SECONDS = 0.25
 
 async def _kinds(examination: Examination) -> Seen:
     sample = examination.made
-    refused = [f"{kind}: {in_words(error)}" for kind, error in sample.refused.items()]
+    refused = [
+        f"{kind}: {type(error).__name__} ({error.status}: {error.reason or error})"
+        for kind, error in sample.refused.items()
+    ]
     taken = len({message.type for message in sample.sent})
     return Seen("; ".join([f"{taken} of {len(sample.tried)} types were taken", *refused]), not refused)
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from imkit.client.roaming import PAGE_SIZE, RoamingPage
 from imkit.conversation import Conversation
-from imkit.errors import IMError
 from imkit.hints import operation
 from imkit.messages import Message
 from imkit.service_check.examination import Examination
+from imkit.service_check.observation import Refusal, answer_of
 from imkit.times import to_milliseconds
 from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.roaming_page import parse_page
@@ -83,7 +83,7 @@ class Reading:
     """
 
     pages: list[RoamingPage]
-    beyond: RoamingPage | IMError | None
+    beyond: RoamingPage | Refusal | None
     messages: list[Message] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,21 +106,16 @@ async def _read(examination: Examination, newest_first: bool) -> Reading:
     """Read pages until one is empty or is repeated, whatever the service says of the last page."""
     pages = [await page_of(examination, Asked(newest_first=newest_first))]
     while (cursor := pages[-1].cursor) is not None and not pages[-1].is_empty:
-        try:
-            page = await page_of(examination, Asked(start=cursor, newest_first=newest_first))
-        except IMError as error:
+        asked = page_of(examination, Asked(start=cursor, newest_first=newest_first))
+        page = await answer_of(examination.session, asked)
+        if isinstance(page, Refusal):
             if not pages[-1].is_last:
-                raise
-            return Reading(pages, error)
+                raise page.error
+            return Reading(pages, page)
         if page.is_empty or page.entries == pages[-1].entries or len(pages) == _MOST_PAGES:
             return Reading(pages, page)
         pages.append(page)
     return Reading(pages, None)
-
-
-def in_words(error: IMError) -> str:
-    """Return a refusal with the service's own words."""
-    return f"{type(error).__name__}, {error.status}: {error.reason or error}"
 
 
 def milliseconds(message: Message) -> int:

@@ -6,10 +6,10 @@ Source: docs/protocol.md#roaming-history.
 from __future__ import annotations
 
 from imkit.client.roaming import PAGE_SIZE
-from imkit.errors import IMError
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_pages import Asked, Reading, ids, in_words, page_of, reading
+from imkit.service_check.history_pages import Asked, Reading, ids, page_of, reading
+from imkit.service_check.observation import Refusal, answer_of
 
 _TOO_MANY = 100
 
@@ -25,12 +25,9 @@ async def _page_sizes(examination: Examination) -> Seen:
 
 async def _larger_pages(examination: Examination) -> Seen:
     await reading(examination)  # if that is refused, too, it is not because of the size
-    try:
-        page = await page_of(examination, Asked(size=_TOO_MANY))
-    except IMError as error:
-        if error.status is None:
-            raise
-        return Seen(f"{_TOO_MANY} were refused: {in_words(error)}", True)
+    page = await answer_of(examination.session, page_of(examination, Asked(size=_TOO_MANY)))
+    if isinstance(page, Refusal):
+        return Seen(f"{_TOO_MANY} were refused: {page}", True)
     return Seen(f"{len(page.entries)} messages for {_TOO_MANY}", len(page.entries) <= PAGE_SIZE)
 
 
@@ -72,8 +69,8 @@ async def _after_the_end(examination: Examination) -> Seen:
     match read.beyond:
         case None:
             return Seen("the last page has no cursor", True)
-        case IMError() as error:
-            return Seen(f"refused: {in_words(error)}", False)
+        case Refusal() as refusal:
+            return Seen(str(refusal), False)
         case page if page.is_empty:
             return Seen(f"an empty page, is_last = {str(page.is_last).lower()}", True)
         case page if page.entries == read.pages[-1].entries:
@@ -100,12 +97,9 @@ async def _other_direction(examination: Examination) -> Seen:
     cursor, first = read.pages[0].cursor, ids(read.pages[0].messages)
     if cursor is None or len(read.pages) < 2:
         return Seen("the first page has no cursor", None)
-    try:
-        page = await page_of(examination, Asked(start=cursor, newest_first=True))
-    except IMError as error:
-        if error.status is None:
-            raise
-        return Seen(f"refused: {in_words(error)}", False)
+    page = await answer_of(examination.session, page_of(examination, Asked(start=cursor, newest_first=True)))
+    if isinstance(page, Refusal):
+        return Seen(str(page), False)
     found = ids(page.messages)
     if found == first[-2::-1]:
         return Seen("the messages before the one of the cursor", True)

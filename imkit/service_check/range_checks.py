@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from imkit.errors import IMError
 from imkit.messages import Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_pages import Asked, ids, in_words, milliseconds, page_of, reading
+from imkit.service_check.history_pages import Asked, ids, milliseconds, page_of, reading
+from imkit.service_check.observation import Refusal, answer_of
 
 _IGNORED = "the service ignores time ranges"
 _NOBODY = "imkit_doctor_nobody"  # sends nothing; whether such a user exists does not matter
@@ -81,16 +81,11 @@ async def _one_sided(examination: Examination) -> Seen:
         "startTime": Asked(since=since - 1),
         "endTime": Asked(until=until + 1, newest_first=True),
     }.items():
-        try:
-            first = [milliseconds(message) for message in (await page_of(examination, asked)).messages[:1]]
-        except IMError as error:
-            if error.status is None:
-                raise
-            first, words = [], f"refused, {in_words(error)}"
-        else:
-            words = "ignored"
+        page = await answer_of(examination.session, page_of(examination, asked))
+        first = [] if isinstance(page, Refusal) else [milliseconds(message) for message in page.messages[:1]]
         is_held = bool(first) and (since - 1 <= first[0] if name == "startTime" else first[0] <= until + 1)
-        seen.append(f"{name} alone: {'held' if is_held else words}")
+        words = page if isinstance(page, Refusal) else "held" if is_held else "ignored"
+        seen.append(f"{name} alone: {words}")
         agrees = agrees and is_held
     return Seen("; ".join(seen), agrees)
 
@@ -103,12 +98,11 @@ async def _range_and_cursor(examination: Examination) -> Seen:
     if cursor is None or len(later) < 4:
         return Seen("the first page has no cursor", None)
     since, until = milliseconds(later[len(later) // 2]), milliseconds(later[-1])
-    try:
-        found = (await page_of(examination, Asked(start=cursor, since=since - 1, until=until + 1))).messages
-    except IMError as error:
-        if error.status is None:
-            raise
-        return Seen(f"refused: {in_words(error)}", False)
+    asked = Asked(start=cursor, since=since - 1, until=until + 1)
+    page = await answer_of(examination.session, page_of(examination, asked))
+    if isinstance(page, Refusal):
+        return Seen(str(page), False)
+    found = page.messages
     outside = sum(not since - 1 <= milliseconds(message) <= until + 1 for message in found)
     if found and not outside:
         return Seen("only messages of the range, after the cursor", True)
@@ -165,13 +159,10 @@ async def _by_type_and_sender(examination: Examination) -> Seen:
 
 async def _unknown_type(examination: Examination) -> Seen:
     await reading(examination)  # if that is refused, too, it is not because of the type
-    try:
-        found = (await page_of(examination, Asked(types=_NO_TYPE))).messages
-    except IMError as error:
-        if error.status is None:
-            raise
-        return Seen(f"refused: {in_words(error)}", False)
-    return Seen(f"{len(found)} messages", not found)
+    page = await answer_of(examination.session, page_of(examination, Asked(types=_NO_TYPE)))
+    if isinstance(page, Refusal):
+        return Seen(str(page), False)
+    return Seen(f"{len(page.messages)} messages", page.is_empty)
 
 
 RANGE_CHECKS = (

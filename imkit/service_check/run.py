@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from imkit.errors import IMError, InvalidMessage
 from imkit.portal import blocking_function, to_its_end
+from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
+from imkit.service_check.change_checks import CHANGE_CHECKS
 from imkit.service_check.check import Check
 from imkit.service_check.connection_checks import ANSWER_CHECKS, CONNECTION_CHECKS
 from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
@@ -35,6 +37,8 @@ CHECKS: tuple[Check, ...] = (
     *HISTORY_CHECKS,
     *PAGE_CHECKS,
     *RANGE_CHECKS,
+    *ATTACHMENT_CHECKS,
+    *CHANGE_CHECKS,
     *CONVERSATION_CHECKS,
     *MESSAGE_CHECKS,
     *RESPONSE_CHECKS,
