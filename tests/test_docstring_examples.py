@@ -37,7 +37,7 @@ def sandbox(_isolated_session: None) -> Iterator[imkit.Sandbox]:
 @pytest.fixture
 def names(sandbox: imkit.Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The objects that examples may use, by name; all but the archive."""
-    monkeypatch.setattr(process, "shared", lambda: sandbox)  # what `imkit.login` without an app uses
+    monkeypatch.setattr(process, "shared", lambda given_up: sandbox)  # what `imkit.login` without an app uses
     folder = tmp_path / "examples"
     folder.mkdir()
     monkeypatch.chdir(folder)

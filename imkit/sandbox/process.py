@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
@@ -400,18 +400,20 @@ def _start_shared(files: SharedFiles) -> State:
     return started
 
 
-def _running(state: State) -> State | None:
-    """Return the state of a server that answers; None if none does, or if it is of another version and ends now."""
+def _ask(state: State) -> Literal["answers", "starts", "ends", "silent", "gone"]:
+    """Ask the server of a state file whether it runs. One of another version is told to end as soon as it is idle."""
     if state.is_starting:
-        return None
+        return "starts"
     calls = ProvenCalls(state.rest_url, state.secret, _HEALTH_SECONDS)
     try:
         if calls.health().get("version") == version() or state.in_terminal:
-            return state
+            return "answers"
         # Without connections it ends at once, and the new server waits for its data. With connections we use it too.
-        return state if calls.retire().get("connections") else None
+        return "answers" if calls.retire().get("connections") else "ends"
+    except TimeoutError:
+        return "silent"
     except (NotProven, OSError, http.client.HTTPException):
-        return None  # a killed server leaves its state file, and another program may have its port now
+        return "gone"  # a killed server leaves its state file, and another program may have its port now
 
 
 def _await_running(files: SharedFiles, given_up: threading.Event) -> State | None:
@@ -425,25 +427,23 @@ def _await_running(files: SharedFiles, given_up: threading.Event) -> State | Non
     deadline, has_said_why = time.monotonic() + START_SECONDS, False
     while True:
         state = read_state(files.state)
-        running = None if state is None else _running(state)
-        if running is not None or not _is_locked(files.data_lock):
-            return running
-        if state is not None and state.is_starting:
+        found = "gone" if state is None else _ask(state)
+        if state is not None and found == "answers":
+            return state
+        if not _is_locked(files.data_lock):
+            return None
+        if state is not None and found == "starts":
             deadline = time.monotonic() + START_SECONDS
             if not has_said_why:
                 has_said_why = True
                 logger.warning("the sandbox is starting (process %d); the login waits for it", state.pid)
         if time.monotonic() > deadline:
-            raise _silent(state, files.data)
+            if state is None or found == "gone":
+                raise IMError(f"the data in {files.data} are in use", hint=SANDBOX_WITHOUT_ADDRESS)
+            hint = SANDBOX_DOES_NOT_ANSWER.format(pid=state.pid)
+            raise IMError(f"the sandbox at {state.rest_url} runs, but does not answer", hint=hint)
         if given_up.wait(_POLL_SECONDS):
             raise IMError("the wait for the sandbox was given up")
-
-
-def _silent(state: State | None, data: Path) -> IMError:
-    if state is None:
-        return IMError(f"the data in {data} are in use", hint=SANDBOX_WITHOUT_ADDRESS)
-    hint = SANDBOX_DOES_NOT_ANSWER.format(pid=state.pid)
-    return IMError(f"the sandbox at {state.rest_url} runs, but does not answer", hint=hint)
 
 
 def _is_locked(lock: Path) -> bool:

@@ -93,10 +93,17 @@ def test_a_port_in_use_is_an_error_of_one_line(sandbox: Sandbox) -> None:
     assert f"port {port}" in errors
 
 
-def test_two_servers_never_share_one_file(tmp_path: Path) -> None:
-    with Sandbox(tmp_path / "x.db"):
+def test_two_servers_never_share_one_file(imkit_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imkit_home.mkdir()
+    crashed = State("imkit#sandbox", "http://127.0.0.1:9", "ws://127.0.0.1:9/websocket", "0", 4711, "old")
+    write_state(imkit_home / "sandbox.json", crashed)
+    with Sandbox(imkit_home / "sandbox.db"):
         with pytest.raises(IMError, match="in use by another sandbox"):
-            Sandbox(tmp_path / "x.db")
+            Sandbox(imkit_home / "sandbox.db")
+        monkeypatch.setattr(process, "START_SECONDS", 0.1)
+        with pytest.raises(IMError, match="A sandbox that is not the shared one uses them") as caught:
+            shared()
+        assert "4711" not in str(caught.value), "another program may have this number now"
 
 
 # ---------------------------------------------------------------- the command line
