@@ -415,6 +415,10 @@ class Reader:
     at: datetime
     words: str
 
+    def __repr__(self) -> str:
+        words = f": '{for_terminal(self.words, 60)}'" if self.words else ""
+        return f"<Reader {for_terminal(self.user, 64)} at {self.at:%Y-%m-%d %H:%M:%S} UTC{words}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -183,6 +183,12 @@ def test_any_other_event_has_a_card_with_what_it_tells() -> None:
     assert "Connected" in events.Connected()._repr_html_()
 
 
+def test_a_reader_is_shown_on_one_line() -> None:
+    reader = messages.Reader("bob", from_milliseconds(0), "gladly")
+    assert repr(reader) == "<Reader bob at 1970-01-01 00:00:00 UTC: 'gladly'>"
+    assert repr(messages.Reader(HOSTILE, from_milliseconds(0), HOSTILE)).isprintable()
+
+
 def test_the_repr_of_a_recall_has_the_message_id() -> None:
     assert "'77'" in repr(MessageRecalled("77", "1", "bob", from_milliseconds(0)))
 

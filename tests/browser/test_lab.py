@@ -87,7 +87,9 @@ def contains(*words: str) -> Callable[[OpenNotebook, list[CellResult]], None]:
 
 def check_analysis(notebook: OpenNotebook, ran: list[CellResult]) -> None:
     # tests/sandbox/server/test_demo.py tests that the facts are true; this tests that the page shows them.
-    contains("'rows': 8000", "Blue gaiwan, lost", "ayumi.sato", "林晓梅", "ids intact: True")(notebook, ran)
+    contains("8,000 messages of", "complete", "Blue gaiwan, lost", "ayumi.sato", "林晓梅", "ids intact: True")(
+        notebook, ran
+    )
     assert notebook.page.locator(".jp-Cell-outputArea .jp-RenderedSVG").count() == 4
 
 
@@ -116,7 +118,13 @@ EXPECTED_OUTPUT = {
         "AlreadyExists", "Oolong 乌龙, autumn", "member_removed", "1300", "爱丽丝 Alice", "alice recalled True"
     ),
     "04-message-types": contains(
-        "836 of 836 bytes", "说明.txt", "not a picture", "Lugu 鹿谷, Nantou", "grams", "('ALL',) ('bob',)"
+        "836 of 836 bytes",
+        "cup.png · 240 × 120 pixels",
+        "说明.txt",
+        "not a picture",
+        "Lugu 鹿谷, Nantou",
+        "grams",
+        "('ALL',) ('bob',)",
     ),
     "05-forms": check_forms,
     "06-history-to-dataframe": check_analysis,
