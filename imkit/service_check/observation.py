@@ -145,16 +145,16 @@ def received_metas(entries: Sequence[WireEntry]) -> Iterator[tuple[dict[str, Any
                 yield mapping(payload, "queue"), meta
 
 
-async def event_of(stream: EventStream[E], where: Callable[[E], object], seconds: float = EVENT_SECONDS) -> E | None:
-    """Wait for an event, and return it as soon as it comes; `None`: it has not come."""
+async def event_of(stream: EventStream[E], where: Callable[[E], object], seconds: float | None = None) -> E | None:
+    """Wait for an event, and return it as soon as it comes; `None`: it has not come in `EVENT_SECONDS` or `seconds`."""
     try:
-        return cast(E, await stream.next.aio(seconds, where=where))
+        return cast(E, await stream.next.aio(EVENT_SECONDS if seconds is None else seconds, where=where))
     except TimedOut:
         return None
 
 
 async def settled(ask: Callable[[], Awaitable[R]], wanted: Callable[[R], object]) -> R:
-    """Ask once a second until an answer is as wanted, for a few seconds, and return the last answer.
+    """Ask until an answer is as wanted, a few times in `EVENT_SECONDS`, and return the last answer.
 
     A service may need a moment until a list shows what has happened.
     """
@@ -163,7 +163,7 @@ async def settled(ask: Callable[[], Awaitable[R]], wanted: Callable[[R], object]
         answer = await ask()
         if wanted(answer) or time.monotonic() >= end:
             return answer
-        await asyncio.sleep(1)
+        await asyncio.sleep(EVENT_SECONDS / 5)
 
 
 async def in_history(session: Session, conversation_id: str, message_id: str) -> Message | None:

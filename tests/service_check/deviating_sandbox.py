@@ -20,7 +20,8 @@ from imkit.sandbox.process import Sandbox
 from imkit.sandbox.server.permissions import SendRefused
 from imkit.sandbox.server.rest_replies import RestError
 from imkit.sandbox.server.store import now_ms
-from imkit.wire.enums import StatusCode
+from imkit.wire import schema
+from imkit.wire.enums import ContentType, StatusCode
 
 # What the server's process runs, in place of the program in imkit.sandbox.launch.
 _PROGRAM = (
@@ -229,6 +230,48 @@ def a_missing_right_is_a_401() -> None:
 
 
 @_deviation
+def names_have_32_characters() -> None:
+    _replace("rest_threads", "_NAME_LENGTH", lambda usual: 32)
+
+
+@_deviation
+def members_may_join_again() -> None:
+    def joining(usual: Any) -> Any:
+        def join(backend: Any, call: Any) -> Any:
+            backend.groups.remove_member(call.path["id"], call.user)
+            return usual(backend, call)
+
+        return join
+
+    _replace("rest_threads", "join", joining)
+
+
+@_deviation
+def everybody_uses_threads() -> None:
+    """Users outside the group read and join its threads, and destroy them."""
+    permissions = importlib.import_module("imkit.sandbox.server.permissions")
+
+    def thread_of(groups: Any, call: Any) -> Any:
+        thread = groups.thread(call.path["id"])
+        if thread is None:
+            raise permissions.no_such_thread()
+        return thread
+
+    _replace("rest_threads", "thread_of", lambda usual: thread_of)
+    _replace("rest_threads", "manager_of", lambda usual: lambda groups, call, group: call.operator)
+
+
+@_deviation
+def an_invitation_must_be_accepted() -> None:
+    _replace("rest_group_members", "invite", lambda usual: lambda backend, call: {"data": []})
+
+
+@_deviation
+def nobody_is_told_of_mutes() -> None:
+    _replace("rest_group_members", "_tell_mutes", lambda usual: lambda *_: None)
+
+
+@_deviation
 def groups_cannot_be_destroyed() -> None:
     _refuse_call("rest_groups", "destroy", 403, "forbidden_op", "only the console removes groups")
 
@@ -273,6 +316,107 @@ def read_receipts_are_off() -> None:
 @_deviation
 def pins_are_off() -> None:
     _refuse_call("rest_pins", "pin", 403, "forbidden_op", "message pin is not open", 15002)
+
+
+@_deviation
+def edits_have_no_end() -> None:
+    _replace("permissions", "MAX_EDITS", lambda usual: 1000)
+
+
+@_deviation
+def everybody_recalls() -> None:
+    _replace("permissions", "check_may_recall", lambda usual: lambda *_: None)
+
+
+@_deviation
+def a_message_takes_10_reactions() -> None:
+    _replace("rest_reactions", "_KINDS", lambda usual: 10)
+
+
+@_deviation
+def receipts_must_be_asked_for() -> None:
+    def replaced(usual: Any) -> Any:
+        def ack(self: Any, device: Any, meta: Any, body: Any, target: Any) -> Any:
+            stored = self._record.find(body.ackMessageId)
+            if stored is not None:
+                asked = schema.MessageBody.FromString(schema.Meta.FromString(stored.meta).payload).msgConfig
+                if not asked.allowGroupAck:
+                    raise SendRefused(StatusCode.FAIL, "group ack msg permission denied")
+            return usual(self, device, meta, body, target)
+
+        return ack
+
+    _replace("uplink", "Uplink._ack", replaced)
+
+
+@_deviation
+def empty_texts_are_refused() -> None:
+    def replaced(usual: Any) -> Any:
+        def message(self: Any, device: Any, meta: Any, body: Any, target: Any) -> Any:
+            if body.contents[0].type == ContentType.TEXT and not body.contents[0].text:
+                raise SendRefused(StatusCode.FAIL, "Sorry, format is incorrect")
+            return usual(self, device, meta, body, target)
+
+        return message
+
+    _replace("uplink", "Uplink._message", replaced)
+
+
+@_deviation
+def a_repeated_send_is_one_message() -> None:
+    def replaced(usual: Any) -> Any:
+        accepted: dict[tuple[Any, int], Any] = {}
+
+        def accept(self: Any, device: Any, meta: Any) -> Any:
+            sent = device, meta.id  # the server changes the id of the Meta
+            if sent not in accepted:
+                accepted[sent] = usual(self, device, meta)
+            return accepted[sent]
+
+        return accept
+
+    _replace("uplink", "Uplink.accept", replaced)
+
+
+@_deviation
+def all_messages_come_in_one_queue() -> None:
+    _replace("uplink", "conversation_queue", lambda usual: lambda conversation: "all@conference.easemob.com")
+
+
+def _tell_others_only(name: str, operator: Callable[..., str]) -> None:
+    """Let a notice of `Delivery` leave out the user who did it; `operator` finds that user in the arguments."""
+
+    def replaced(usual: Any) -> Any:
+        def tell(self: Any, *arguments: Any, **options: Any) -> None:
+            groups, members = self._groups, self._groups.members
+            groups.members = lambda name: [user for user in members(name) if user != operator(*arguments)]
+            try:
+                usual(self, *arguments, **options)
+            finally:
+                groups.members = members
+
+        return tell
+
+    _replace("delivery", f"Delivery.{name}", replaced)
+
+
+@_deviation
+def only_others_are_told() -> None:
+    """A user gets no notice of its own changes of threads, and of its own reactions."""
+    _tell_others_only("tell_thread_changed", lambda thread, operation, operator, *_: operator)
+    _tell_others_only("tell_reaction", lambda message, operator, *_: operator)
+
+
+@_deviation
+def the_end_of_a_thread_is_not_told() -> None:
+    def replaced(usual: Any) -> Any:
+        def tell(self: Any, thread: Any, operation: str, *more: Any) -> None:
+            if operation != "delete":
+                usual(self, thread, operation, *more)
+
+        return tell
+
+    _replace("delivery", "Delivery.tell_thread_changed", replaced)
 
 
 @_deviation
