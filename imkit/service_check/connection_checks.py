@@ -170,7 +170,7 @@ CONNECTION_CHECKS = (
         ask=_clock,
         follows="A naive time in history(since=…) means what you expect.",
         otherwise="Set this machine's clock; imkit itself goes by the service's clock.",
-        source="unread",
+        source="after-the-login",
     ),
     Check(
         name="token life",
