@@ -101,15 +101,12 @@ async def _last_message(examination: Examination) -> Seen:
     before = await thread.last_message.aio()
     await examination.paced(thread.recall.aio, recalled)
     after = await thread.last_message.aio()
-    names = {None: "none", kept.id: "the one before", recalled.id: "the recalled one"}
-    seen = [
-        "none" if message is None else names.get(message.id, f"an older one: {message.type}")
-        for message in (before, after)
-    ]
-    is_right = before is not None and before.id == recalled.id
-    if not is_right:
-        return Seen(f"before the recall already not the newest one, but {seen[0]}", False)
-    return Seen(f"after the recall {seen[1]}", after is not None and after.id == kept.id)
+    if before is None or before.id != recalled.id:
+        return Seen("before the recall it was not the newest one", False)
+    if after is None or after.id != kept.id:
+        words = "none" if after is None else "the recalled one" if after.id == recalled.id else "an older one"
+        return Seen(f"after the recall it is {words}", False)
+    return Seen("after the recall it is the one before", True)
 
 
 # ---------------------------------------------------------------- edits, reactions, another name

@@ -145,7 +145,8 @@ PAGE_CHECKS = (
         assumed="is_last is true on the last page, and on no other.",
         ask=_last_page,
         follows="imkit ends there.",
-        otherwise="Do not trust history(), messages() and archives: imkit may end too early.",
+        otherwise="Do not trust history(), messages() and archives: they may end too early. The note in "
+        'frame.attrs["imkit"] says how many messages are missing.',
         source="roaming-history",
         needs="write",
     ),

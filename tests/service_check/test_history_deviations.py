@@ -1,0 +1,98 @@
+"""Against a service whose history differs, the doctor's lines say so, and imkit loads what can be loaded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import imkit
+from imkit.client.roaming import RoamingPage
+from imkit.service_check import change_checks, run
+from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
+from imkit.service_check.change_checks import CHANGE_CHECKS
+from imkit.service_check.check import Check, Seen
+from imkit.service_check.examination import Examination
+from imkit.service_check.history_checks import HISTORY_CHECKS
+from imkit.service_check.history_pages import Reading
+from imkit.service_check.page_checks import PAGE_CHECKS, judged_end
+from imkit.service_check.range_checks import RANGE_CHECKS
+from tests.service_check.deviating_sandbox import deviating_sandbox
+
+SHORT_OF_MARKS = {
+    "since is exclusive": {"start of a range"},
+    "until is exclusive": {"end of a range"},
+    "pages hold 20": {"page size"},
+    "is last is never true": {"last page", "full last page"},
+    "cursors are numbers": {"cursors"},
+    "messages have no thread mark": {"thread mark", "history after a rename"},
+}
+FULL_OF_MORE = {
+    "time bounds are ignored": {"time range", "one end of a range alone", "cursor and time range"},
+    "filters are ignored": {"filter by type", "filter by sender", "filter by type and sender", "unknown type"},
+    "commands are in the history": {"commands in the history"},
+    "recalled messages stay in the history": {
+        *("recalled message", "last message after a recall", "file of a recalled message"),
+        "number of messages",
+    },
+}
+ENDS_TOO_EARLY = {"is last is always true": {"last page"}}
+
+
+async def _loads(examination: Examination) -> Seen:
+    """Load the sample as a user does."""
+    thread, sent = examination.made.thread, examination.made.sent
+    frame = await thread.history.aio()
+    if frame.attrs["imkit"]["note"]:
+        return Seen(frame.attrs["imkit"]["note"], False)
+    kept = [message for message in sent if message.type != "cmd" or "cmd" in set(frame["type"])]
+    since, until = kept[30].time, kept[80].time
+    inside = [message for message in kept if since <= message.time < until]
+    found = {
+        "all": (frame["message_id"].tolist(), kept),
+        "page by page": ([message.id async for message in thread.messages()], kept),
+        "newest first": ([message.id async for message in thread.messages(order="newest")], kept[::-1]),
+        "a range": ((await thread.history.aio(since, until))["message_id"].tolist(), inside),
+        "a range, page by page": ([message.id async for message in thread.messages(since, until)], inside),
+        "a type": (
+            (await thread.history.aio(types=["combine"]))["message_id"].tolist(),
+            [message for message in kept if message.type == "combine"],
+        ),
+    }
+    wrong = [name for name, (ids, expected) in found.items() if ids != [message.id for message in expected]]
+    return Seen(f"wrong: {wrong}", not wrong)
+
+
+LOADS = Check("loads", "It loads.", _loads, "right", "wrong", "roaming-history", "write")
+
+
+@pytest.mark.parametrize(
+    ("deviations", "is_loaded"), [(SHORT_OF_MARKS, True), (FULL_OF_MORE, True), (ENDS_TOO_EARLY, False)]
+)
+def test_what_differs_is_told_and_imkit_adapts_if_it_can(
+    deviations: dict[str, set[str]], is_loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = (*HISTORY_CHECKS, *PAGE_CHECKS, *RANGE_CHECKS, LOADS, *ATTACHMENT_CHECKS, *CHANGE_CHECKS)
+    monkeypatch.setattr(run, "CHECKS", checks)
+    monkeypatch.setattr(change_checks, "_CHANGE_SECONDS", 0.2)
+    with deviating_sandbox(*deviations) as sandbox, imkit.login("ada", app=sandbox.app) as ada:
+        report = imkit.doctor(ada, write=True).set_index("check")
+    expected = set().union(*deviations.values()) | (set() if is_loaded else {"loads"})
+    assert set(report.index[report["agrees"].eq(False).fillna(False)]) == expected
+    assert report.loc["loads", "agrees"] == is_loaded, report.loc["loads", "seen"]
+    assert not report["seen"].str.startswith("could not be asked").any()
+    if not is_loaded:
+        assert report.loc["loads", "seen"].startswith("the service counts ")
+
+
+def test_where_a_history_ends_is_judged_by_all_of_its_pages() -> None:
+    page = RoamingPage([b""], "1", is_last=False, is_empty=False)
+
+    def seen(*marks: bool) -> Seen:
+        pages = [RoamingPage(page.entries, "1", is_last=mark, is_empty=False) for mark in marks]
+        return replace(judged_end(Reading(pages, None)), text="")
+
+    assert seen(False, False, True).agrees
+    assert not seen(True, False, True).agrees
+    assert seen(True, False, True).follows is None
+    assert "empty page" in (seen(False, False).follows or "")
