@@ -120,7 +120,7 @@ def source_of(
         "thread_ids": [each.id for each in conversations],
         "since": iso(since),
         "until": iso(until),
-        "fetched_at": iso(oldest),
+        "fetched_at": iso(oldest or None),  # 0: nothing has been read yet
         "complete": bool(conversations) and not reasons,
         "reason": "; ".join(reasons) if conversations else "nothing has been synced",
         "rows": count,
