@@ -436,7 +436,7 @@ def _await_running(files: SharedFiles, given_up: threading.Event) -> State | Non
             deadline = time.monotonic() + START_SECONDS
             if not has_said_why:
                 has_said_why = True
-                logger.warning("the sandbox is starting (process %d); the login waits for it", state.pid)
+                logger.warning("the sandbox is starting (process %s); the login waits for it", state.pid)
         if time.monotonic() > deadline:
             if state is None or found == "gone":
                 raise IMError(f"the data in {files.data} are in use", hint=SANDBOX_WITHOUT_ADDRESS)

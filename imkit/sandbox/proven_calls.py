@@ -52,6 +52,10 @@ class ProvenCalls:
     seconds: float = REQUEST_SECONDS
     ended: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it without `ended`: another process cannot know the end of a private sandbox."""
+        return ProvenCalls, (self.rest_url, self.secret, self.seconds)
+
     def health(self) -> Mapping[str, Any]:
         """Return what the sandbox says of itself: ``version``, ``app_key`` and ``connections``.
 

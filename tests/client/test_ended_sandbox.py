@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pickle
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,10 @@ def test_calls_say_at_once_that_a_private_sandbox_has_ended(tmp_path: Path, monk
     with Sandbox(tmp_path / "x.db") as sandbox, imkit.login(new_name(), app=sandbox.app) as session:
         group = session.create_group("tea")
         lost = session.events(imkit.Connected, imkit.Disconnected, replay=False)
+        elsewhere = pickle.loads(pickle.dumps(sandbox.app))  # as another process has it, which cannot know
         sandbox.kill()
+        with pytest.raises(imkit.ConnectionLost, match=r"Has the sandbox ended\?"):
+            imkit.login(new_name(), app=elsewhere)
         calls = (
             lambda: group.send("hello?"),
             group.history,
