@@ -383,8 +383,10 @@ class Connection:
 
     def _tell_if_sandbox_ended(self) -> None:
         """Tell once that the sandbox has ended. The sends that wait fail, if it does not start again soon."""
-        ended = None if self._has_told_end else self._sandbox_ended("not sent")
-        if ended is not None and self.state == "connecting":
+        if self._has_told_end or not self._ready.done():  # a login that does not succeed raises its error
+            return
+        ended = self._sandbox_ended("not sent")
+        if ended is not None:
             self._has_told_end = True
             self._deliver([Disconnected("the sandbox has ended", ended.hint)], 0)
             asyncio.get_running_loop().call_later(self._timing.restart, self._give_up_sends)

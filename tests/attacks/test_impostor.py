@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from imkit.sandbox.endpoints import version
 from imkit.sandbox.process import Sandbox, shared
 from imkit.sandbox.proof import NONCE_HEADER, PROOF_HEADER, client_proof, new_nonce
 from imkit.sandbox.proven_calls import ProvenCalls
-from imkit.sandbox.state import State, read_state
+from imkit.sandbox.state import State, read_state, write_state
 from tests.people import new_name
 from tests.stand_ins import Answer, Asked, HttpStandIn, http_stand_in
 from tests.waits import WAIT, eventually
@@ -74,6 +75,7 @@ def test_a_login_after_a_crash_tells_the_impostor_nothing(imkit_home: Path) -> N
     state = read_state(imkit_home / "sandbox.json")
     assert state is not None
     kill(state)
+    write_state(imkit_home / "sandbox.json", replace(state, in_terminal=True))  # it must prove itself all the same
     with impostor(state.rest_url) as server, imkit.login("alice") as alice:
         assert alice.app.rest_url != server.url
         assert server.asked, "the state file names the impostor's address, so it was asked who it is"
