@@ -37,6 +37,7 @@ class Examination:
         progress: as given.
         answers: each REST answer of the run, how many seconds it took, and when it came, in seconds since the epoch.
         own_groups: the groups that the run makes; they are removed at its end.
+        unanswered: how many of the last checks, one after another, got no answer from the service.
         second_is_in: the ids of the group and the thread, once the second user is a member.
     """
 
@@ -50,6 +51,7 @@ class Examination:
         self.answers: list[tuple[Answer, float, float]] = []
         self.own_groups = OwnGroups(session)
         self.second_is_in: set[str] = set()
+        self.unanswered = 0
         self._sample: Sample | IMError | None = None
         self._undo = contextlib.ExitStack()
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from imkit.errors import IMError, InvalidMessage
+from imkit.errors import ConnectionLost, IMError, InvalidMessage, ProtocolError, ServiceBusy, TimedOut
 from imkit.portal import blocking_function, to_its_end
 from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
 from imkit.service_check.change_checks import CHANGE_CHECKS
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger("imkit.doctor")
+
+_MOST_UNANSWERED = 3  # checks, one after another
 
 CHECKS: tuple[Check, ...] = (
     *CONNECTION_CHECKS,
@@ -145,10 +147,22 @@ async def _finding(check: Check, examination: Examination, *, write: bool) -> Fi
         return Finding.not_asked(check, "not asked: it needs write=True (--write)")
     if check.needs == "second user" and examination.second is None:
         return Finding.not_asked(check, "not asked: it needs a second user (--second)")
+    if (
+        check.needs != "login" and examination.unanswered >= _MOST_UNANSWERED
+    ):  # each further one could wait for a minute
+        silent = ConnectionLost("the service has not answered the checks before this one", outcome="not sent", hint="")
+        return Finding.of(check, silent)
+    is_answered = True
     try:
         examination.session.account.check_open()
         if check.needs != "login":
             await examination.make_sample()
         return Finding.of(check, await check.ask(examination))
     except IMError as error:
+        is_answered = not isinstance(error, ConnectionLost | TimedOut | ServiceBusy)
         return Finding.of(check, error)
+    except Exception as error:  # what a service answers must not end the whole run
+        logger.exception("the check %r failed", check.name)
+        return Finding.of(check, ProtocolError("an error in imkit ended the check", reason=type(error).__name__))
+    finally:
+        examination.unanswered = 0 if is_answered else examination.unanswered + 1

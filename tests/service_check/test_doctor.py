@@ -185,6 +185,25 @@ def test_what_cannot_be_removed_is_named(
     group.destroy()
 
 
+def test_a_service_that_answers_no_more_is_asked_three_times(alice: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def lose(_: Examination) -> Seen:
+        asked.append("silence")
+        raise imkit.TimedOut("no answer")
+
+    async def fail(_: Examination) -> Seen:
+        raise KeyError("secret")
+
+    with checks(monkeypatch, lose, fail, lose, lose, lose, lose, agrees):
+        report = imkit.doctor(alice, write=True)
+    assert len(asked) == 4
+    assert report["agrees"].isna().tolist() == [True] * 7 + [False]
+    assert report["seen"].str.startswith("could not be asked: ").sum() == 7
+    assert "KeyError" in report["seen"][1]
+    assert "secret" not in report["seen"][1]
+
+
 # ---------------------------------------------------------------- from a shell
 
 
