@@ -215,16 +215,23 @@ async def _told_in_thread(examination: Examination) -> Seen:
     messages, edits = second.events(MessageReceived, replay=False), second.events(MessageEdited, replay=False)
     reactions, recalls = second.events(ReactionChanged, replay=False), second.events(MessageRecalled, replay=False)
     sent = await new_message(examination)
+
+    def is_without_sent(event: ThreadChanged) -> bool:
+        last = event.last_message
+        return event.thread_id == own.id and event.message_count is not None and (last is None or last.id != sent.id)
+
     told = {"a message": await event_of(messages, lambda event: event.message.id == sent.id) is not None}
     # What is refused cannot be told; other lines are about that.
     if await refusal_of(session, examination.paced(own.edit.aio, sent, "edited")) is None:
         told["an edit"] = await event_of(edits, lambda event: event.message.id == sent.id) is not None
     if await refusal_of(session, own.react.aio(sent, "👍")) is None:
         told["a reaction"] = await event_of(reactions, lambda event: event.message_id == sent.id) is not None
+    changes = second.events(ThreadChanged, replay=False)
     if await refusal_of(session, examination.paced(own.recall.aio, sent, ext="by mistake")) is None:
         recall = await event_of(recalls, lambda event: event.message_id == sent.id)
         told["a recall"] = recall is not None
         told["the text of a recall"] = recall is not None and recall.ext == "by mistake"
+        told["the number of messages after it"] = await event_of(changes, is_without_sent) is not None
     return seen_told(told)
 
 
@@ -271,7 +278,7 @@ DELIVERY_CHECKS = (
         assumed=f"Messages of a thread come in a queue with the id of the thread and the domain {GROUP_DOMAIN}.",
         ask=_queue,
         follows="imkit reads every queue, whatever its name.",
-        otherwise="Nothing: imkit reads every queue, whatever its name.",
+        otherwise="Nothing follows: imkit reads every queue, whatever its name.",
         source="queues-and-synchronisation",
         needs="second user",
     ),

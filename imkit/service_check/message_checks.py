@@ -86,7 +86,7 @@ async def _edit(examination: Examination) -> Seen:
     edited = await answer_of(examination.session, examination.paced(thread.edit.aio, sent, "edited"))
     if isinstance(edited, Refusal):
         return Seen(str(edited), False)
-    return Seen(f"allowed; the message was edited {edited.edit_count} times", edited.edit_count == 1)
+    return Seen(f"allowed; edit_count is {edited.edit_count}", edited.edit_count == 1)
 
 
 async def _edit_of_place(examination: Examination) -> Seen:

@@ -72,15 +72,15 @@ async def _group_of_a_reaction(examination: Examination) -> Seen:
     session, sample, sent = examination.session, examination.made, await new_message(examination)
     await sample.thread.react.aio(sent, "🍵")
 
-    async def count(group_id: str) -> str:
+    async def count(group_id: str) -> int | Refusal:
         params = {"msgIdList": sent.id, "msgType": "groupchat", "groupId": group_id}
         answer = await answer_of(session, session.account.rest.get("reaction", "user", session.user, params=params))
         if isinstance(answer, Refusal):
-            return str(answer)
-        return f"{sum(len(objects(entry, 'reactionList')) for entry in objects(answer, 'data'))} listed"
+            return answer
+        return sum(len(objects(entry, "reactionList")) for entry in objects(answer, "data"))
 
     of_thread, of_group = await count(sample.thread.id), await count(sample.group.id)
-    return Seen(f"by the id of the thread: {of_thread}; by that of the group: {of_group}", of_thread == "1 listed")
+    return Seen(f"found by the id of the thread: {of_thread}; by that of the group: {of_group}", of_thread == 1)
 
 
 # ---------------------------------------------------------------- receipts
@@ -156,7 +156,7 @@ RESPONSE_CHECKS = (
     ),
     Check(
         name="notice of a reaction",
-        assumed="The members of a thread are told of a reaction, also the one who gave it, and of which thread it is.",
+        assumed="A reaction is told to all members of a thread, also to its giver. The notice names the thread.",
         ask=_notice_of_a_reaction,
         follows="ReactionChanged comes for this session's own reactions, too.",
         otherwise="Do not wait for a ReactionChanged of this session's own react(), and do not go by its `to`.",
@@ -177,7 +177,7 @@ RESPONSE_CHECKS = (
         assumed="The service takes a message that asks for read receipts.",
         ask=_asks_for_receipts,
         follows="Other clients may ask for receipts; imkit's messages do not.",
-        otherwise="Nothing: imkit's messages do not ask for receipts.",
+        otherwise="Nothing follows: imkit's messages do not ask for receipts.",
         source="read-receipts",
         needs="write",
     ),
@@ -213,7 +213,7 @@ RESPONSE_CHECKS = (
         assumed="A message of a thread can be pinned in the thread.",
         ask=_pin_in_a_thread,
         follows="imkit pins messages of groups only; other clients may pin in threads.",
-        otherwise="Nothing: imkit pins messages of groups only.",
+        otherwise="Nothing follows: imkit pins messages of groups only.",
         source="pinned-messages",
         needs="write",
     ),
