@@ -13,7 +13,8 @@ from imkit.errors import NotFound
 from imkit.messages import Attachment, File, Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.observation import Refusal, answer_of
+from imkit.service_check.history_pages import ids
+from imkit.service_check.observation import Refusal, answer_of, once
 from imkit.service_check.sample import FILE
 
 _FILES = ("audio", "video", "file")
@@ -29,10 +30,11 @@ async def _with_secret(examination: Examination) -> Seen:
             found[kind] = str(data) if isinstance(data, Refusal) else "" if data == FILE else "other bytes"
     if (bundle := sample.first("combine")) is not None:
         messages = await answer_of(examination.session, unpack(account, bundle))
-        count = len(sample.sent[:3])
-        found["combine"] = (
-            str(messages) if isinstance(messages, Refusal) else "" if len(messages) == count else "other messages"
-        )
+        if isinstance(messages, Refusal):
+            found["combine"] = str(messages)
+        else:
+            is_same = bool(messages) and ids(messages) == ids(sample.sent[: len(messages)])
+            found["combine"] = "" if is_same else "other messages"
     if not found:
         return Seen("no attachment was taken", None)
     wrong = [f"{kind}: {words}" for kind, words in found.items() if words]
@@ -91,8 +93,13 @@ async def _of_recalled(examination: Examination) -> Seen:
     thread = examination.made.thread
     sent = await examination.paced(thread.send.aio, File(FILE, file_name="recalled.txt"))
     await examination.paced(thread.recall.aio, sent)
-    fetched = fetch_attachment(examination.session.account, sent, ATTACHMENT_BYTES)
-    answer = await answer_of(examination.session, fetched)
+
+    async def ask() -> bytes | Refusal:
+        return await answer_of(
+            examination.session, fetch_attachment(examination.session.account, sent, ATTACHMENT_BYTES)
+        )
+
+    answer = await once(ask, lambda answer: isinstance(answer, Refusal))
     if isinstance(answer, Refusal):
         return Seen(str(answer), isinstance(answer.error, NotFound))
     return Seen(f"{len(answer)} bytes", False)

@@ -6,40 +6,35 @@ docs/protocol.md#one-way-delete.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Mapping
 
 from imkit.client.conversations import FORGOTTEN_AT_ONCE
 from imkit.events import ThreadChanged
-from imkit.messages import Command, Message, Text, ThreadOverview
+from imkit.messages import Command, Message, Text
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_pages import Asked, milliseconds, page_of
-from imkit.service_check.observation import Refusal, answer_of, event_of
+from imkit.service_check.observation import CHANGE_SECONDS, Refusal, answer_of, event_of, once
 from imkit.service_check.own_groups import GROUP_NAME
 from imkit.service_check.sends import new_message, new_thread
 from imkit.threads import Thread
 
-# How long a check waits for a change to show in the history. What has not changed by then is an answer.
-_CHANGE_SECONDS = 2.0
-_PAUSE_SECONDS = 0.25
 _REACTION = "🍵"
 _READ_OF_A_REACTION = ("reaction", "count", "userList")
 _SOME_MESSAGES = 6
+_SHOWN_FIELDS = 10
 
 
 async def _newest(
     examination: Examination, is_so: Callable[[Mapping[str, Message]], bool], thread: Thread | None = None
 ) -> Mapping[str, Message]:
-    """Return the newest messages of a thread by id, once something is so; or after a while as they are."""
-    end = time.monotonic() + _CHANGE_SECONDS
-    while True:
+    """Return the newest messages of a thread by id, once they are so; or after a while as they are."""
+
+    async def ask() -> Mapping[str, Message]:
         page = await page_of(examination, Asked(newest_first=True), thread)
-        found = {message.id: message for message in page.messages}
-        if is_so(found) or time.monotonic() >= end:
-            return found
-        await asyncio.sleep(_PAUSE_SECONDS)
+        return {message.id: message for message in page.messages}
+
+    return await once(ask, is_so)
 
 
 # ---------------------------------------------------------------- recalls
@@ -69,7 +64,7 @@ async def _counts(examination: Examination) -> Seen:
     notice = await event_of(
         changes,
         lambda event: event.thread_id == thread.id and event.message_count is not None,
-        _CHANGE_SECONDS,
+        CHANGE_SECONDS,
     )
     told = "no notice" if notice is None else f"{notice.message_count} in the notice"
     seen = ", ".join(f"{count} after {what}" for what, (count, _) in counts.items())
@@ -79,28 +74,23 @@ async def _counts(examination: Examination) -> Seen:
 
 async def _count(examination: Examination, expected: int | None = None) -> int | None:
     """Return the number of messages in the overview, once it is as expected; or after a while as it is."""
-    end = time.monotonic() + _CHANGE_SECONDS
-    while True:
-        overview = await _overview(examination)
-        count = overview.message_count if overview is not None else None
-        if expected is None or count == expected or time.monotonic() >= end:
-            return count
-        await asyncio.sleep(_PAUSE_SECONDS)
 
+    async def ask() -> int | None:
+        sample = examination.made
+        page = await page_of(examination, Asked(newest_first=True), sample.group)
+        overviews = [message.overview for message in page.messages if message.id == sample.parent.id]
+        return overviews[0].message_count if overviews and overviews[0] is not None else None
 
-async def _overview(examination: Examination) -> ThreadOverview | None:
-    sample = examination.made
-    page = await page_of(examination, Asked(newest_first=True), sample.group)
-    return next((message.overview for message in page.messages if message.id == sample.parent.id), None)
+    return await once(ask, lambda count: expected is None or count == expected)
 
 
 async def _last_message(examination: Examination) -> Seen:
     thread = examination.made.thread
     kept = await new_message(examination, "the last message but one")
     recalled = await new_message(examination, "the last message")
-    before = await thread.last_message.aio()
+    before = await once(thread.last_message.aio, lambda last: last is not None and last.id == recalled.id)
     await examination.paced(thread.recall.aio, recalled)
-    after = await thread.last_message.aio()
+    after = await once(thread.last_message.aio, lambda last: last is None or last.id != recalled.id)
     if before is None or before.id != recalled.id:
         return Seen("before the recall it was not the newest one", False)
     if after is None or after.id != kept.id:
@@ -139,7 +129,7 @@ async def _reacted(examination: Examination) -> Seen:
     reactions = found[sent.id].reactions if sent.id in found else ()
     if not reactions:
         return Seen("the message has no reactions there", False)
-    fields = sorted(reactions[0])
+    fields = sorted(reactions[0])[:_SHOWN_FIELDS]
     expected = {"reaction": _REACTION, "count": 1, "userList": [examination.session.user]}
     wrong = [name for name in _READ_OF_A_REACTION if reactions[0].get(name) != expected[name]]
     seen = f"fields: {', '.join(fields)}"

@@ -6,6 +6,7 @@ Source: docs/protocol.md#roaming-history, docs/protocol.md#thread-marks, docs/pr
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,6 @@ from imkit.messages import Attachment, Combine, Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_pages import Asked, ids, milliseconds, page_of, reading
-from imkit.times import wall_seconds
 
 _APPEARS_SECONDS = 10.0
 _PAUSE_SECONDS = 0.25
@@ -45,11 +45,11 @@ async def _delay(examination: Examination) -> Seen:
     newest = next((message for message in reversed(examination.made.sent) if message.type != "cmd"), None)
     if newest is None:
         return Seen("no message was taken that the history keeps", None)
-    began, asked = wall_seconds(), 0
+    began, asked = time.monotonic(), 0
     while True:
         page = await page_of(examination, Asked(size=10, newest_first=True))
         asked += 1
-        waited = wall_seconds() - began
+        waited = time.monotonic() - began
         if newest.id in ids(page.messages):
             late = "" if asked == 1 else f", after {waited:.1f} s"
             return Seen(f"the newest message was in answer {asked}{late}", asked == 1)
@@ -96,7 +96,7 @@ async def _contents(examination: Examination) -> Seen:
 def _content(message: Message) -> Mapping[str, Any]:
     """Return what the sender has written, by the name of a column of a history."""
     body = message.body
-    found: dict[str, Any] = {"type": message.type, "sender": message.sender, "text": message.text}
+    found: dict[str, Any] = {"type": message.type, "sender": message.sender.lower(), "text": message.text}
     found |= {"ext": message.ext, "quote": message.quote, "mentions": message.mentions}
     for name in ("lat", "lng", "params", "width", "duration"):
         found[name] = getattr(body, name, None)

@@ -8,7 +8,7 @@ Source: docs/protocol.md#roaming-history.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from imkit.client.roaming import PAGE_SIZE, RoamingPage
 from imkit.conversation import Conversation
@@ -16,6 +16,7 @@ from imkit.hints import operation
 from imkit.messages import Message
 from imkit.service_check.examination import Examination
 from imkit.service_check.observation import Refusal, answer_of
+from imkit.service_check.sample import Reading
 from imkit.times import to_milliseconds
 from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.roaming_page import parse_page
@@ -71,25 +72,6 @@ async def page_of(examination: Examination, asked: Asked, conversation: Conversa
     return RoamingPage(found.entries, found.cursor, found.is_last, found.is_empty)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A whole history, read page after page, and one page further than its end.
-
-    Attributes:
-        pages: the pages with messages, in the order in which they came.
-        beyond: the answer to one more request after the last of them, if that gave a cursor: a page that is empty or
-            repeats the last one, or the refusal.
-        messages: all messages, in the order in which they came.
-    """
-
-    pages: list[RoamingPage]
-    beyond: RoamingPage | Refusal | None
-    messages: list[Message] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "messages", [message for page in self.pages for message in page.messages])
-
-
 async def reading(examination: Examination, *, newest_first: bool = False) -> Reading:
     """Return the whole history of the sample's thread; it is read once, so it stays as it was after the last send.
 
@@ -111,7 +93,7 @@ async def _read(examination: Examination, newest_first: bool) -> Reading:
         if isinstance(page, Refusal):
             if not pages[-1].is_last:
                 raise page.error
-            return Reading(pages, page)
+            return Reading(pages, str(page))
         if page.is_empty or page.entries == pages[-1].entries or len(pages) == _MOST_PAGES:
             return Reading(pages, page)
         pages.append(page)

@@ -24,6 +24,9 @@ R = TypeVar("R")
 
 # How long a check waits for an event. An event that has not come by then is an answer.
 EVENT_SECONDS = 5.0
+# How long it waits for a change to show in the service's lists and histories.
+CHANGE_SECONDS = 2.0
+_PAUSE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,21 @@ async def settled(ask: Callable[[], Awaitable[R]], wanted: Callable[[R], object]
         if wanted(answer) or time.monotonic() >= end:
             return answer
         await asyncio.sleep(EVENT_SECONDS / 5)
+
+
+async def once(ask: Callable[[], Awaitable[R]], is_so: Callable[[R], bool]) -> R:
+    """Ask again and again, and return the first answer that is so; after `CHANGE_SECONDS` the last one.
+
+    Args:
+        ask: asks the service.
+        is_so: whether an answer shows a change that the service may need a moment for.
+    """
+    end = time.monotonic() + CHANGE_SECONDS
+    while True:
+        answer = await ask()
+        if is_so(answer) or time.monotonic() >= end:
+            return answer
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def in_history(session: Session, conversation_id: str, message_id: str) -> Message | None:

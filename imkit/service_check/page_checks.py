@@ -8,8 +8,9 @@ from __future__ import annotations
 from imkit.client.roaming import PAGE_SIZE
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_pages import Asked, Reading, ids, page_of, reading
+from imkit.service_check.history_pages import Asked, ids, page_of, reading
 from imkit.service_check.observation import Refusal, answer_of
+from imkit.service_check.sample import Reading
 
 _TOO_MANY = 100
 
@@ -69,8 +70,8 @@ async def _after_the_end(examination: Examination) -> Seen:
     match read.beyond:
         case None:
             return Seen("the last page has no cursor", True)
-        case Refusal() as refusal:
-            return Seen(str(refusal), False)
+        case str(words):
+            return Seen(words, False)
         case page if page.is_empty:
             return Seen(f"an empty page, is_last = {str(page.is_last).lower()}", True)
         case page if page.entries == read.pages[-1].entries:

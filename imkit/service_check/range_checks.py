@@ -142,10 +142,11 @@ async def _bundles(examination: Examination) -> Seen:
 async def _by_sender(examination: Examination) -> Seen:
     user = examination.session.user
     own = (await page_of(examination, Asked(sender=user))).messages
-    others = (await page_of(examination, Asked(sender=_NOBODY))).messages
-    seen = f"{len(own)} messages of {user}, {len(others)} of a user who sent none"
+    others = await answer_of(examination.session, page_of(examination, Asked(sender=_NOBODY)))
+    of_others = str(others) if isinstance(others, Refusal) else f"{len(others.messages)} messages"
+    seen = f"{len(own)} messages of {user}; of a user who sent none: {of_others}"
     if own:
-        return Seen(seen, not others)
+        return Seen(seen, isinstance(others, Refusal) or others.is_empty)
     return Seen(seen, False, "Load without sender=, and filter the frame.")
 
 

@@ -7,22 +7,40 @@ import contextlib
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imkit.client.rate_limit import RateBucket
+from imkit.client.roaming import RoamingPage
 from imkit.errors import AuthError, IMError, SessionClosed
 from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Message, Text, Video
 from imkit.service_check.own_groups import GROUP_NAME, OwnGroups
 from imkit.threads import Group, Thread
-
-if TYPE_CHECKING:
-    from imkit.service_check.history_pages import Reading
 
 MESSAGES = 120
 FILE = b"imkit doctor: a file\n"
 _AT_ONCE = 4  # messages that leave together, so that several get the same millisecond
 _TIMES_AT_ONCE = 3
 _PICTURE_PIXELS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A whole history, read page after page, and one page further than its end.
+
+    Attributes:
+        pages: the pages with messages, in the order in which they came.
+        beyond: the answer to one more request after the last of them, if that gave a cursor: a page that is empty or
+            repeats the last one, or the refusal in words.
+        messages: all messages that have an id, in the order in which they came.
+    """
+
+    pages: list[RoamingPage]
+    beyond: RoamingPage | str | None
+    messages: list[Message] = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = [message for page in self.pages for message in page.messages if message.id]
+        object.__setattr__(self, "messages", found)
 
 
 @dataclass(slots=True)

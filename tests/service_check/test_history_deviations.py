@@ -8,15 +8,15 @@ import pytest
 
 import imkit
 from imkit.client.roaming import RoamingPage
-from imkit.service_check import change_checks, run
+from imkit.service_check import observation, run
 from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
 from imkit.service_check.change_checks import CHANGE_CHECKS
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_checks import HISTORY_CHECKS
-from imkit.service_check.history_pages import Reading
 from imkit.service_check.page_checks import PAGE_CHECKS, judged_end
 from imkit.service_check.range_checks import RANGE_CHECKS
+from imkit.service_check.sample import Reading
 from tests.service_check.deviating_sandbox import deviating_sandbox
 
 SHORT_OF_MARKS = {
@@ -74,7 +74,7 @@ def test_what_differs_is_told_and_imkit_adapts_if_it_can(
 ) -> None:
     checks = (*HISTORY_CHECKS, *PAGE_CHECKS, *RANGE_CHECKS, LOADS, *ATTACHMENT_CHECKS, *CHANGE_CHECKS)
     monkeypatch.setattr(run, "CHECKS", checks)
-    monkeypatch.setattr(change_checks, "_CHANGE_SECONDS", 0.2)
+    monkeypatch.setattr(observation, "CHANGE_SECONDS", 0.2)
     with deviating_sandbox(*deviations) as sandbox, imkit.login("ada", app=sandbox.app) as ada:
         report = imkit.doctor(ada, write=True).set_index("check")
     expected = set().union(*deviations.values()) | (set() if is_loaded else {"loads"})
