@@ -6,7 +6,6 @@ Source: docs/protocol.md#queues-and-synchronisation, docs/protocol.md#notices, d
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from statistics import median
 
@@ -25,7 +24,6 @@ from imkit.messages import Command, Text
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.observation import (
-    EVENT_SECONDS,
     event_of,
     in_history,
     received_metas,
@@ -41,7 +39,7 @@ from imkit.wire.envelope import GROUP_DOMAIN
 from imkit.wire.untrusted_json import text
 
 _MESSAGES = 30
-_RECEIVING_SECONDS = 60.0
+_RECEIVING_SECONDS = 15.0
 _UNREAD = 2
 
 
@@ -56,24 +54,19 @@ async def _delivery(examination: Examination) -> Seen:
     came: list[str] = []
     delays: list[float] = []
 
-    def is_last(event: MessageReceived) -> bool:
+    def is_complete(event: MessageReceived) -> bool:
         words = event.message.body.text if isinstance(event.message.body, Text) else ""
         if event.message.to == thread.id and words in sent_at:
             came.append(words)
             delays.append(time.monotonic() - sent_at[words])
         return len(set(came)) == _MESSAGES
 
-    receiving = asyncio.create_task(event_of(messages, is_last, _RECEIVING_SECONDS))
-    try:
-        for words in texts:
-            await examination.pace.take()
-            sent_at[words] = time.monotonic()
-            await examination.made.thread.send.aio(words)
-        await asyncio.wait([receiving], timeout=EVENT_SECONDS)
-    finally:
-        receiving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await receiving
+    async def send(words: str) -> None:
+        await examination.pace.take()
+        sent_at[words] = time.monotonic()
+        await examination.made.thread.send.aio(words)
+
+    await asyncio.gather(event_of(messages, is_complete, _RECEIVING_SECONDS), *(send(words) for words in texts))
     lost = [words for words in texts if words not in came]
     twice = len(came) - len(set(came))
     is_ordered = list(dict.fromkeys(came)) == [words for words in texts if words in came]
