@@ -43,6 +43,7 @@ CAPTIONS = {
     "portal": "event loop",
     "quotes": "and mentions",
     "repeated_warnings": "counted",
+    "tracebacks": "short ones",
     "times": "ms ⇄ dates",
     "users": "User",
     "whole_files": "all or nothing",

@@ -35,6 +35,9 @@ Each error has these attributes, as far as they are known: `code` (the official 
 HTTP status or the status in the frame), `reason` (the service's own words) and `hint` (what to do next). The texts of
 the hints are in `imkit.hints`.
 
+The traceback of an error shows the frames of your own code. IPython shows all of it with ``%tb Verbose`` (the last
+error) or ``%xmode Verbose`` (all errors), and so does the logger ``imkit.errors`` at the level DEBUG.
+
 Source: docs/protocol.md#errors.
 """
 
@@ -45,12 +48,15 @@ from typing import ClassVar, Literal
 
 from imkit.escape import for_terminal
 from imkit.hints import What, hint_for
+from imkit.tracebacks import render_for_ipython
 
 Outcome = Literal["not sent", "unknown"]  # of what was under way when a connection broke
 
 
 class IMError(Exception):
     """The base class of all errors of imkit.
+
+    Its traceback shows your own code, and leaves out what imkit did inside: `%tb Verbose` shows all of it.
 
     Args:
         message: what happened, and to which thread or message.
@@ -108,6 +114,10 @@ class IMError(Exception):
         if self.hint:
             parts.append(self.hint)
         return " · ".join(for_terminal(part) for part in parts)
+
+    def _render_traceback_(self) -> list[str]:
+        """Internal: IPython asks for what it shows of the error."""
+        return render_for_ipython(self)
 
 
 class AuthError(IMError):

@@ -20,7 +20,11 @@ import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from imkit.errors import IMError
+from imkit.tracebacks import is_raised_by_user, shorten
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -238,6 +242,30 @@ def portal() -> Portal:
         return _portal
 
 
+class _ShortTracebacks:
+    """Shortens the traceback of an exception that leaves a function of imkit's which the user called.
+
+    It is for the outermost function, so that this function's own frame goes too: its variables may be secret. A fault
+    of imkit keeps all its frames: an exception that is no `IMError`, no wrong argument, and that no function of the
+    user's raised.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        has_wrong_arguments = isinstance(error, TypeError) and trace is not None and trace.tb_next is None
+        if has_wrong_arguments or isinstance(error, IMError | KeyboardInterrupt) or is_raised_by_user(error):
+            shorten(error)
+
+
+short_tracebacks = _ShortTracebacks()
+
+
 class Blocking(Protocol[P, R_co]):
     """The type of a blocking call: a function that also has an awaitable form, `.aio`."""
 
@@ -266,12 +294,15 @@ def blocking_function(function: Callable[P, Coroutine[Any, Any, R]]) -> Blocking
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        __tracebackhide__ = True
-        return portal().call(function(*args, **kwargs))
+        __tracebackhide__ = True  # IPython's mode Verbose would show the arguments beside a fault of imkit
+        with short_tracebacks:
+            return portal().call(function(*args, **kwargs))
 
     @functools.wraps(function)
     async def aio(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await portal().wait(function(*args, **kwargs))
+        __tracebackhide__ = True
+        with short_tracebacks:
+            return await portal().wait(function(*args, **kwargs))
 
     call.aio = aio  # type: ignore[attr-defined]  # functions may have attributes
     return cast("Blocking[P, R]", call)
@@ -330,6 +361,29 @@ async def to_its_end(work: Coroutine[Any, Any, R], stop: Callable[[], None] | No
     if not task.cancelled():
         task.exception()  # marks it as retrieved, or asyncio would log it
     raise cancelled
+
+
+class FirstErrorTaskGroup(asyncio.TaskGroup):
+    """A task group that raises the first error itself, and no ExceptionGroup, as the caller of a call expects.
+
+    Example:
+        >>> async def brew_two() -> list[str]:
+        ...     async with FirstErrorTaskGroup() as group:
+        ...         cups = [group.create_task(asyncio.sleep(0, tea)) for tea in ("oolong", "pu'er")]
+        ...     return [cup.result() for cup in cups]
+        >>> portal().call(brew_two())
+        ['oolong', "pu'er"]
+    """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+            return
+        except BaseExceptionGroup as group:
+            first = group.exceptions[0]
+        raise first  # not in the handler: the group would become its context
 
 
 class Worker:

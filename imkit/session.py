@@ -35,7 +35,7 @@ from imkit.events import Event
 from imkit.hints import operation
 from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message, load_pictures_with
-from imkit.portal import blocking, portal
+from imkit.portal import blocking, portal, short_tracebacks
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.threads import ConversationInfo, Group, Thread, thread_pages
 from imkit.users import User
@@ -539,7 +539,8 @@ class Session:
             return None
         from imkit.history.load import stopped_frame
 
-        return portal().call(stopped_frame(self.account))
+        with short_tracebacks:
+            return portal().call(stopped_frame(self.account))
 
     @blocking
     async def download(

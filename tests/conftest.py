@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 import imkit
 from imkit.sandbox.process import Sandbox
 from imkit.sandbox.state import read_state
+from imkit.tracebacks import whole_traceback
 from tests.people import new_name
 from tests.waits import WAIT
 
@@ -33,6 +34,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             is_browser = item.get_closest_marker("browser") is not None
             item.add_marker(pytest.mark.xdist_group("browser" if is_browser else item.path.name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the whole traceback to the report of a test that an error of imkit ended."""
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, imkit.IMError) and report.failed:
+        report.sections.append(("The whole traceback", "\n".join(whole_traceback(call.excinfo.value))))
+    return report
 
 
 def _isolate(patch: pytest.MonkeyPatch, home: Path) -> None:

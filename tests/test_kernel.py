@@ -26,6 +26,7 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=WAIT)
         self.shown: list[str] = []  # what cells displayed
+        self.traceback = ""  # what the last error showed, without colours
 
     def run(self, code: str) -> str:
         """Run a cell; return what it printed and the name of its error."""
@@ -56,6 +57,7 @@ class Kernel:
                 self.shown.append(content["data"]["text/plain"])
             elif message["msg_type"] == "error":
                 said += content["ename"]
+                self.traceback = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(content["traceback"]))
             elif message["msg_type"] == "status" and content["execution_state"] == "idle":
                 return said.strip()
 
@@ -104,18 +106,20 @@ def test_the_sandbox_survives_stop_and_restart_of_the_kernel(kernel: Kernel, imk
 @pytest.mark.parametrize(
     "waiting",
     [
-        "alice.events(imkit.MessageReceived).next()",
-        "for event in alice.events(): pass",
+        "stream.next()",
+        "for event in stream: pass",
         "portal().call(asyncio.Event().wait())",
     ],
 )
 def test_the_stop_button_ends_a_waiting_cell_and_keeps_the_session(kernel: Kernel, waiting: str) -> None:
-    prepare = "import asyncio, imkit; from imkit.portal import portal; alice = imkit.login('alice'); print('in')"
-    assert kernel.run(prepare) == "in"
+    prepare = "import asyncio, imkit; from imkit.portal import portal; alice = imkit.login('alice'); "
+    assert kernel.run(prepare + "stream = alice.events(imkit.MessageReceived); print('in')") == "in"
     request = kernel.begin(f"print('waiting', flush=True)\n{waiting}")
     kernel.printed(request, "waiting")
     kernel.manager.interrupt_kernel()
     assert kernel.finish(request) == "KeyboardInterrupt"
+    assert waiting in kernel.traceback
+    assert "futures" not in kernel.traceback or waiting.startswith("portal")  # the portal is no call of a user's
     assert kernel.run("print(alice.create_group('g').send('still here').text)") == "still here"
 
 
@@ -191,3 +195,66 @@ imkit.login("alice", app=alice.app, password=os.environ["SECRET_PASSWORD"], reso
     assert state.secret not in saved
     assert "to-hide" not in saved
     assert not re.search(r"\$t\$\w", saved)  # the form of a token in a frame
+
+
+# A cell, the words of each line at which its traceback points, and its error.
+REFUSED = [
+    ("bob.thread('999').history()", ["bob.thread('999').history()"], "NotFound"),
+    ("await bob.thread('999').history.aio()", ["await bob.thread('999').history.aio()"], "NotFound"),
+    ("for message in bob.thread('999').messages(): pass", ["for message in"], "NotFound"),
+    ("import reminders; reminders.remind(bob.thread('999'))", ["import reminders", "thread.send("], "ThreadNotFound"),
+    ("imkit.login('ada', password='s3cret', app=bob.app)", ["imkit.login('ada'"], "AuthError"),
+    ("imkit.App('no key')", ["imkit.App('no key')"], "InvalidMessage"),
+    ("bob.thread('999').send(txt='hi')", ["bob.thread('999').send(txt='hi')"], "TypeError"),
+    (
+        "try: bob.thread('999').refresh()\nexcept imkit.NotFound as error: raise LookupError('none') from error",
+        ["raise LookupError", "raise LookupError"],
+        "LookupError",
+    ),
+]
+RENDER_EACH = """
+import imkit.errors
+rendered = []
+for kind in vars(imkit.errors).values():
+    if isinstance(kind, type) and issubclass(kind, imkit.IMError):
+        error = kind("\\x1b]0;owned\\x07 \\x9b2J \\u202e", reason="\\x1b[2J\\r\\nline")
+        rendered.append((kind.__name__, "\\n".join(error._render_traceback_())))
+print(len(rendered) > 25, all(name in text for name, text in rendered))
+print(any(character in text for _, text in rendered for character in "\\x07\\r\\x9b\\u202e"))
+print(any(hostile in text for _, text in rendered for hostile in ("\\x1b]", "\\x1b[2J")))
+"""
+
+
+def test_an_error_shows_the_users_lines_and_verbose_shows_all(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "reminders.py").write_text("def remind(thread):\n    thread.send('Dong Ding')\n", encoding="utf-8")
+    prepare = f"""
+import sys, imkit
+sys.path.append({str(tmp_path)!r})
+bob = imkit.login("bob")
+password = "s3cret"
+print("in")
+"""
+    assert kernel.run(prepare) == "in"
+    inside = re.compile(r"imkit/|asyncio|concurrent|httpx")
+    for cell, lines, error in REFUSED:
+        assert kernel.run(cell) == error, cell  # and nothing else: IPython had no trouble with it
+        pointed = re.findall(r"^-+> \d+ (.*)", kernel.traceback, re.MULTILINE)
+        assert (len(pointed), [words in line for words, line in zip(lines, pointed, strict=False)]) == (
+            len(lines),
+            [True] * len(lines),
+        ), kernel.traceback
+        assert re.search(rf"^{error}: .+", kernel.traceback, re.MULTILINE)
+        assert not inside.search(kernel.traceback), kernel.traceback
+    assert kernel.run(RENDER_EACH) == "True True\nFalse\nFalse"
+
+    assert kernel.run("imkit.login('ada', password=password, app=bob.app)") == "AuthError"
+    last_line = kernel.traceback.splitlines()[-1]
+    kernel.run("%tb Verbose")
+    assert "password=password" in kernel.traceback  # imkit's frames, as lines of code
+    assert "client/connection.py" in kernel.traceback
+    assert "s3cret" not in kernel.traceback
+    assert kernel.traceback.splitlines()[-1].endswith(last_line)
+    for mode in ("Plain", "Minimal"):
+        kernel.run(f"%tb {mode}")
+        assert last_line in kernel.traceback
+        assert not inside.search(kernel.traceback)

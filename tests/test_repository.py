@@ -88,7 +88,7 @@ def test_the_sandboxs_own_process_loads_no_client() -> None:
     parts = {".".join(name.split(".")[:2]) for name in modules if name.startswith("imkit.")}
     assert parts <= {
         *("imkit.cli", "imkit.sandbox", "imkit.wire", "imkit.cards", "imkit.errors", "imkit.escape", "imkit.events"),
-        *("imkit.hints", "imkit.messages", "imkit.times", "imkit.insight"),
+        *("imkit.hints", "imkit.messages", "imkit.times", "imkit.tracebacks", "imkit.insight"),
     }
     assert "imkit.insight.accessor" not in modules
     assert {"httpx", "pandas", "numpy", "pyarrow"} & modules == set()

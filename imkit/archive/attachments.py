@@ -121,6 +121,7 @@ async def fetch_attachments(
     try:
         for target_id, pending in pending_by_target.items():
             reason = "the message is gone"  # the next lookback marks it
+            failed: BaseException | None = None
             try:
                 async for messages in _pages_with_secrets(account, target_id, pending.values()).pages():
                     wanted = [message for message in messages if pending.pop(message.id, None) is not None]
@@ -131,9 +132,11 @@ async def fetch_attachments(
                     if not pending:
                         break
             except BaseExceptionGroup as errors:
-                raise errors.exceptions[0] from None
+                failed = errors.exceptions[0]
             except IMError as error:
                 reason = str(error)
+            if failed is not None:
+                raise failed  # not in the handler: the group would become its context
             result.failed |= dict.fromkeys(pending, reason)
     finally:
         await commit()

@@ -24,7 +24,7 @@ from imkit.escape import for_terminal
 from imkit.events import Dropped, Event, MessageEdited, MessageRecalled
 from imkit.file_errors import advice
 from imkit.messages import Message, Streamed
-from imkit.portal import Worker, portal, to_its_end
+from imkit.portal import Worker, portal, short_tracebacks, to_its_end
 from imkit.session import Session
 from imkit.times import to_milliseconds, wall_seconds
 from imkit.wire.keyvalues import json_text
@@ -66,9 +66,10 @@ class Watch:
             ArchiveError: events could not be written.
         """
         self._session.account.process.check()
-        portal().call(self._close())
-        if self._log.failure is not None:
-            raise self._log.failure
+        with short_tracebacks:
+            portal().call(self._close())
+            if self._log.failure is not None:
+                raise self._log.failure
 
     async def _close(self) -> None:
         self._log.stop()

@@ -19,6 +19,7 @@ from imkit.client.event_store import EventStream
 from imkit.events import Dropped, Event
 from imkit.portal import Worker, portal
 from imkit.times import steady_seconds
+from imkit.tracebacks import shorten
 
 logger = logging.getLogger("imkit.session")
 
@@ -121,8 +122,8 @@ class _Calls(Generic[E]):
         while (event := self._next()) is not None:
             try:
                 result = self._callback(event)
-            except BaseException:
-                _log_failure(event)
+            except BaseException as error:
+                _log_failure(event, error)
             else:
                 if inspect.isawaitable(result):
                     return self._finish(event, result)  # the worker awaits it on the loop
@@ -138,9 +139,10 @@ class _Calls(Generic[E]):
     async def _finish(self, event: E | Dropped, result: Any) -> None:
         try:
             await result
-        except (Exception, SystemExit, KeyboardInterrupt):
-            _log_failure(event)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            _log_failure(event, error)
 
 
-def _log_failure(event: Event) -> None:
-    logger.exception("a callback failed at %r; the session goes on", type(event).__name__)
+def _log_failure(event: Event, error: BaseException) -> None:
+    shorten(error)
+    logger.error("a callback failed at %r; the session goes on", type(event).__name__, exc_info=error)

@@ -18,7 +18,7 @@ from imkit.errors import InvalidMessage, SessionClosed, TimedOut
 from imkit.events import Dropped, Event, LoggedOut, MessageEdited, MessageRecalled, MessageReceived, ThreadChanged
 from imkit.hints import event_hint
 from imkit.messages import Message
-from imkit.portal import blocking, portal
+from imkit.portal import blocking, portal, short_tracebacks
 
 MAX_EVENTS = 10_000
 MAX_EVENTS_BYTES = 64 * 2**20  # as they came: 10,000 messages of the largest size, 5 KB, with their marks
@@ -242,14 +242,16 @@ class EventStream(Generic[E]):
     # stop button, the next loop continues after the last event that the program got.
 
     def __iter__(self) -> Iterator[E | Dropped]:
-        while portal().call(self._wait_until_ready()):
-            while (event := self._pop()) is not None:
-                yield event
+        with short_tracebacks:
+            while portal().call(self._wait_until_ready()):
+                while (event := self._pop()) is not None:
+                    yield event
 
     async def __aiter__(self) -> AsyncIterator[E | Dropped]:
-        while await portal().wait(self._wait_until_ready()):
-            while (event := self._pop()) is not None:
-                yield event
+        with short_tracebacks:
+            while await portal().wait(self._wait_until_ready()):
+                while (event := self._pop()) is not None:
+                    yield event
 
     def __repr__(self) -> str:
         wanted = ", ".join(kind.__name__ for kind in self.kinds)

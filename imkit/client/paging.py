@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from typing import Generic, NoReturn, TypeVar
 
 from imkit.errors import InvalidMessage
-from imkit.portal import portal
+from imkit.portal import portal, short_tracebacks
 
 T = TypeVar("T")
 
@@ -37,17 +37,19 @@ class Listing(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         pages = self._pages()
         try:
-            while (page := portal().call(_next_page(pages))) is not None:
-                yield from page
+            with short_tracebacks:
+                while (page := portal().call(_next_page(pages))) is not None:
+                    yield from page
         finally:
             _close_later(pages)
 
     async def __aiter__(self) -> AsyncIterator[T]:
         pages = self._pages()
         try:
-            while (page := await portal().wait(_next_page(pages))) is not None:
-                for item in page:
-                    yield item
+            with short_tracebacks:
+                while (page := await portal().wait(_next_page(pages))) is not None:
+                    for item in page:
+                        yield item
         finally:
             _close_later(pages)
 

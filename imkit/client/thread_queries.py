@@ -13,6 +13,7 @@ from imkit.client.account import Account
 from imkit.errors import Forbidden, NotFound, ProtocolError
 from imkit.hints import operation
 from imkit.messages import Message
+from imkit.portal import FirstErrorTaskGroup
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds
 from imkit.wire.rest_message import message_from_json
@@ -90,10 +91,7 @@ async def readable_last_messages(
             await ask(ids[:middle])
             await ask(ids[middle:])
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for start in range(0, len(thread_ids), LAST_MESSAGES_BATCH):
-                group.create_task(ask(thread_ids[start : start + LAST_MESSAGES_BATCH]))
-    except BaseExceptionGroup as errors:  # a caller expects the error itself
-        raise errors.exceptions[0] from None
+    async with FirstErrorTaskGroup() as group:
+        for start in range(0, len(thread_ids), LAST_MESSAGES_BATCH):
+            group.create_task(ask(thread_ids[start : start + LAST_MESSAGES_BATCH]))
     return newest, refusals

@@ -26,8 +26,9 @@ from imkit.errors import AuthError, ConnectionLost, IMError, RateLimited, Servic
 from imkit.history.columns import peek, to_batch
 from imkit.history.time_ranges import Bounds, Range, merged
 from imkit.history.time_shards import Shards, ShardWalk
-from imkit.portal import Worker, to_its_end
+from imkit.portal import FirstErrorTaskGroup, Worker, to_its_end
 from imkit.repeated_warnings import logger_of_untrusted
+from imkit.tracebacks import shorten
 
 logger = logger_of_untrusted("imkit.history")
 
@@ -205,7 +206,7 @@ class Fetch:
             self._targets.append(_Target(target_id, map(Shards, queries), self._known.get(target_id, set())))
         self._not_begun.extend((target, shards) for target in self._targets for shards in target.ranges)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with FirstErrorTaskGroup() as group:
                 self._group = group
                 for target in self._targets:
                     if not target.ranges:
@@ -215,8 +216,6 @@ class Fetch:
                 if target.state is _State.READING:
                     self.reasons.append(f"{target.id}: the service gives the same page again and again")
                     logger.warning("%s", self.reasons[-1])
-        except BaseExceptionGroup as group_error:
-            raise group_error.exceptions[0] from None
         finally:
             try:
                 await to_its_end(self._hand_over_rest())
@@ -394,7 +393,8 @@ class _ProgressReport:
                 await self._has_news.wait()
                 self._has_news.clear()
                 await self._worker.run(self._progress, *self._figures())
-        except Exception:
+        except Exception as error:
+            shorten(error)
             logger.exception("the progress function failed; it is not called again")
         finally:
             self._worker.close()
