@@ -32,8 +32,8 @@
         └── ArchiveLocked          another process is writing to the archive
 
 Each error has these attributes, as far as they are known: `code` (the official SDK's error type number), `status` (the
-HTTP status or the status in the frame), `reason` (the service's own words) and `hint` (what to do next). The texts of
-the hints are in `imkit.hints`.
+HTTP status or the status in the frame), `reason` (the words of the service; without an answer those of the network) and
+`hint` (what to do next). The texts of the hints are in `imkit.hints`.
 
 The traceback of an error shows the frames of your own code. IPython shows all of it with ``%tb Verbose`` (the last
 error) or ``%xmode Verbose`` (all errors), and so does the logger ``imkit.errors`` at the level DEBUG.
@@ -62,7 +62,7 @@ class IMError(Exception):
         message: what happened, and to which thread or message.
         code: the official SDK's error type number, if it has one for this error.
         status: the HTTP status or the status in the frame, if the service answered.
-        reason: the service's own words.
+        reason: the words of the service; if it did not answer, those of the network or of the function that failed.
         hint: what to do next; `None`: what `imkit.hints` has for this error after `what`.
         what: internal: the operation that ended in the error.
 
@@ -110,7 +110,8 @@ class IMError(Exception):
     def __str__(self) -> str:
         parts = [super().__str__() or type(self).__name__]
         if self.reason and self.reason not in parts[0]:
-            parts.append(f"The service said: {self.reason}")
+            # Without a status nothing was answered: the words are those of the network or of the caller's own function.
+            parts.append(self.reason if self.status is None else f"The service said: {self.reason}")
         if self.hint:
             parts.append(self.hint)
         return " · ".join(for_terminal(part) for part in parts)

@@ -49,7 +49,7 @@ def test_each_error_has_its_attributes_and_can_be_copied(kind: type[IMError]) ->
     assert error.code is None or isinstance(error.code, int)
     assert (error.status, error.reason) == (None, "the service's words")
     assert isinstance(error.hint, str)
-    assert str(error).startswith("what happened · The service said: the service's words")
+    assert str(error).startswith("what happened · the service's words")  # without a status it did not answer
     assert error.hint in str(error)
     assert kind.__doc__
     assert kind.__name__ in str(kind()) or kind().hint
