@@ -132,14 +132,16 @@ def _report_as_html(report: Any) -> str:
 
     The colours are transparent, so they suit a light page and a dark one.
     """
-    cell = 'style="text-align: left; vertical-align: top; white-space: normal; overflow-wrap: break-word"'
+    common = "text-align: left; vertical-align: top; white-space: normal"
+    # An address that is wider than its column is broken, so that all columns fit into a notebook; a heading is not.
+    whole, broken = f'style="{common}"', f'style="{common}; overflow-wrap: anywhere"'
     rows = []
     for check, assumed, seen, agrees, follows in report.itertuples(index=False):
-        texts = (check, assumed, seen, _mark(agrees), follows)
-        cells = "".join(f"<td {cell}>{for_html(str(text))}</td>" for text in texts)
+        styled = ((whole, check), (broken, assumed), (broken, seen), (whole, _mark(agrees)), (broken, follows))
+        cells = "".join(f"<td {style}>{for_html(str(text))}</td>" for style, text in styled)
         colour = ' style="background: #f443; font-weight: bold"' if _mark(agrees) == _DIFFERS else ""
         rows.append(f"<tr{colour}>{cells}</tr>")
-    head = "".join(f"<th {cell}>{name}</th>" for name in _REPORT_COLUMNS)
+    head = "".join(f"<th {whole}>{name}</th>" for name in _REPORT_COLUMNS)
     return (
         f'<div class="{NOT_TYPESET}"><small>{for_html(line_above(report) or "")}</small>'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
