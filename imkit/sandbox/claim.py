@@ -6,14 +6,13 @@ where that sandbox is and how to use it.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import time
 
 from filelock import FileLock, Timeout
 
 from imkit.hints import SANDBOX_RUNS_ALREADY
-from imkit.sandbox.home import SharedFiles
+from imkit.sandbox.home import SharedFiles, unusable
 from imkit.sandbox.proven_calls import NotProven, ProvenCalls
 from imkit.sandbox.state import State, read_state
 
@@ -31,15 +30,19 @@ def claim(files: SharedFiles) -> FileLock:
 
     Raises:
         DataInUse: another sandbox uses them, and goes on.
-        OSError: the lock cannot be made.
+        FileError: the lock cannot be made.
     """
     lock = FileLock(files.data_lock)
     deadline = time.monotonic() + _ENDING_SECONDS
     asked = None  # the secret of the server that was asked to end
     while True:
-        with contextlib.suppress(Timeout):
+        try:
             lock.acquire(timeout=_POLL_SECONDS)
             return lock
+        except Timeout:
+            pass
+        except OSError as error:
+            raise unusable(files.data.parent, error) from error
         state = read_state(files.state)
         if state is not None and state.secret != asked and _gives_way(state):
             asked = state.secret

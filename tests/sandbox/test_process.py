@@ -351,12 +351,12 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_names_imkit_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "folder" / "sandbox.start.lock").mkdir(parents=True)
+    for name in ("sandbox.start.lock", "sandbox.db.lock"):
+        (tmp_path / "folder" / name).mkdir(parents=True)
     for folder in ("file/folder", "folder"):
         monkeypatch.setenv("IMKIT_HOME", str(tmp_path / folder))
         with pytest.raises(imkit.FileError, match=r"cannot be used: .*IMKIT_HOME names the folder"):
             imkit.login("alice")
-    monkeypatch.setenv("IMKIT_HOME", str(tmp_path / "file" / "folder"))
     refused = command()
     out, errors = refused.communicate(timeout=WAIT)
     assert (refused.returncode, out, errors.count("\n"), "IMKIT_HOME" in errors) == (2, "", 1, True)
