@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -490,9 +491,13 @@ def _doctor(parsed: argparse.Namespace) -> int:
             if parsed.second:
                 of_second = _second_credential(parsed, session.app)
                 second = logins.enter_context(imkit.login(parsed.second, app=session.app, **of_second))
-            findings = _examined(parsed, session, second)
+            with _signals_interrupt():
+                findings = _examined(parsed, session, second)
     except KeyboardInterrupt:
         return _complain("stopped", 130)
+    except BrokenPipeError:  # the reader of the output has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
+        return 1
     except imkit.InvalidMessage as error:
         return _complain(str(error))
     except imkit.IMError as error:
@@ -507,7 +512,24 @@ def _second_credential(parsed: argparse.Namespace, app: App) -> dict[str, str]:
         return found
     import getpass
 
-    return {"password": getpass.getpass(f"Password of {parsed.second}: ")}
+    try:
+        return {"password": getpass.getpass(f"Password of {parsed.second}: ")}
+    except EOFError:
+        return {}
+
+
+@contextlib.contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let the end of the terminal, and `kill`, interrupt as Ctrl-C does, so that nothing is left behind."""
+    names = (name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+    changed = [number for name in names if signal.getsignal(number := getattr(signal, name)) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _examined(parsed: argparse.Namespace, session: Session, second: Session | None) -> list[Finding]:

@@ -28,7 +28,7 @@ from imkit.service_check.report import Finding, TextReport, exit_code
 from imkit.session import Session
 from tests.people import new_name
 from tests.service_check.deviating_sandbox import NOTES, deviating_sandbox
-from tests.stand_ins import token_of
+from tests.stand_ins import register, token_of
 from tests.test_secrets import forms
 from tests.waits import WAIT, eventually
 
@@ -265,24 +265,69 @@ def test_what_is_wrong_with_a_second_user_is_said_in_one_line(
     assert words in printed.err
 
 
-def test_ctrl_c_leaves_nothing_behind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_of_the_second_user_is_asked_for_at_a_terminal(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    user, second = new_name("alice"), new_name("bob")
+    register(sandbox, second, "hunter2-hunter2")
+    environment_of(sandbox, monkeypatch, user, second)
+    monkeypatch.delenv("IMKIT_SECOND_TOKEN")
+    asked: list[str] = []
+
+    def answer(prompt: str) -> str:
+        asked.append(prompt)
+        return "hunter2-hunter2"
+
+    async def greet(given: Examination) -> Seen:
+        return Seen("hello", given.second_user.user == second)
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("getpass.getpass", answer)
+    with checks(monkeypatch, greet):
+        assert main(["doctor", "--write", "--second", second]) == 0
+    assert asked == [f"Password of {second}: "]
+    assert "hunter2" not in "".join(capfd.readouterr())
+
+
+def started(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "imkit", "doctor", *arguments]
+    return subprocess.Popen(
+        command, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_leaves_nothing_behind(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
+) -> None:
     user = new_name("alice")
     environment_of(sandbox, monkeypatch, user, "bob")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-m", "imkit", "doctor", "--write"]
     with imkit.login(user, app=sandbox.app, resource="watching") as watching:
-        doctor = subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        try:
-            assert eventually(lambda: bool(list(watching.groups())))
-            doctor.send_signal(signal.SIGINT)
-            out, err = doctor.communicate(timeout=WAIT)
-        finally:
-            doctor.kill()
+        with started(tmp_path, "--write") as doctor:
+            try:
+                assert eventually(lambda: bool(list(watching.groups())))
+                doctor.send_signal(sent)
+                out, err = doctor.communicate(timeout=WAIT)
+            finally:
+                doctor.kill()
         assert (doctor.returncode, list(watching.groups())) == (130, [])
     assert "as assumed  removal: " in out
     assert err == "imkit: stopping, and removing what was made\nimkit: stopped\n"
+
+
+def test_a_reader_that_has_ended_ends_the_command(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment_of(sandbox, monkeypatch, new_name("alice"), "bob")
+    with started(tmp_path) as doctor:
+        assert doctor.stdout is not None
+        assert doctor.stderr is not None
+        doctor.stdout.close()
+        try:
+            assert (doctor.stderr.read(), doctor.wait(WAIT)) == ("", 1)
+        finally:
+            doctor.kill()
 
 
 # ---------------------------------------------------------------- the report
