@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from imkit.errors import IMError
 from imkit.messages import Attachment, Combine, Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
@@ -18,16 +19,19 @@ from imkit.service_check.history_pages import Asked, ids, milliseconds, page_of,
 
 _APPEARS_SECONDS = 10.0
 _PAUSE_SECONDS = 0.25
+_NO_MESSAGES = "the history has no messages"
 
 
-async def _kinds(examination: Examination) -> Seen:
+async def _types(examination: Examination) -> Seen:
     sample = examination.made
-    refused = [
-        f"{kind}: {type(error).__name__} ({error.status}: {error.reason or error})"
-        for kind, error in sample.refused.items()
-    ]
+    refused = [f"{kind}: {_refusal(error)}" for kind, error in sample.refused.items()]
     taken = len({message.type for message in sample.sent})
     return Seen("; ".join([f"{taken} of {len(sample.tried)} types were taken", *refused]), not refused)
+
+
+def _refusal(error: IMError) -> str:
+    words = f"{error.status}: {error.reason}" if error.status is not None else error.args[0]
+    return f"{type(error).__name__} ({words})"
 
 
 async def _ids(examination: Examination) -> Seen:
@@ -62,7 +66,7 @@ async def _complete(examination: Examination) -> Seen:
     there = Counter(ids((await reading(examination)).messages))
     sent = [message for message in examination.made.sent if message.type != "cmd"]
     missing = [message for message in sent if message.id not in there]
-    twice = [name for name, times in there.items() if times > 1]
+    twice = [message_id for message_id, count in there.items() if count > 1]
     seen = f"{len(sent) - len(missing)} of {len(sent)} messages are there"
     if missing:
         seen += f"; missing: {', '.join(sorted({message.type for message in missing}))}"
@@ -84,13 +88,15 @@ async def _contents(examination: Examination) -> Seen:
     pairs = [(message, there[message.id]) for message in examination.made.sent if message.id in there]
     if not pairs:
         return Seen("no message that was sent is in the history", None)
-    changed = Counter(
-        f"{name} of {sent.type}" for sent, found in pairs for name, value in _content(sent).items()
-        if _content(found).get(name) != value
-    )  # fmt: skip
+    changed = {f"{name} of {sent.type}": None for sent, found in pairs for name in _changed_fields(sent, found)}
     if changed:
         return Seen(f"changed: {', '.join(changed)}", False)
     return Seen(f"{len(pairs)} messages came back as they were sent", True)
+
+
+def _changed_fields(sent: Message, found: Message) -> list[str]:
+    before, now = _content(sent), _content(found)
+    return [name for name, value in before.items() if now.get(name) != value]
 
 
 def _content(message: Message) -> Mapping[str, Any]:
@@ -122,8 +128,10 @@ async def _times(examination: Examination) -> Seen:
 async def _order(examination: Examination) -> Seen:
     oldest_first = (await reading(examination)).messages
     newest_first = (await reading(examination, newest_first=True)).messages
+    if not oldest_first:
+        return Seen(_NO_MESSAGES, None)
     keys = [(milliseconds(message), int(message.id)) for message in oldest_first]
-    times = [time for time, _ in keys]
+    times = [key[0] for key in keys]
     tied = sum(count for count in Counter(times).values() if count > 1)
     ties = f"{tied} messages share a millisecond" if tied else "no two messages share a millisecond"
     if times != sorted(times):
@@ -137,17 +145,14 @@ async def _order(examination: Examination) -> Seen:
 
 async def _thread_marks(examination: Examination) -> Seen:
     thread, messages = examination.made.thread, (await reading(examination)).messages
-    expected = (thread.name, thread.group_id, thread.parent_id)
-    marked = [message for message in messages if message.thread is not None]
-    wrong = [
-        message
-        for message in marked
-        if message.thread and (message.thread.name, message.thread.group_id, message.thread.parent_id) != expected
-    ]
-    seen = f"{len(marked)} of {len(messages)} messages have it"
+    if not messages:
+        return Seen(_NO_MESSAGES, None)
+    marks = [message.thread for message in messages if message.thread is not None]
+    wrong = [mark for mark in marks if mark != thread.target().thread]
+    seen = f"{len(marks)} of {len(messages)} messages have it"
     if wrong:
         seen += f"; {len(wrong)} name another thread, group or parent message"
-    return Seen(seen, not wrong and len(marked) == len(messages))
+    return Seen(seen, not wrong and len(marks) == len(messages))
 
 
 async def _group_history(examination: Examination) -> Seen:
@@ -188,7 +193,7 @@ HISTORY_CHECKS = (
     Check(
         name="types of messages",
         assumed="A thread takes messages of all nine types.",
-        ask=_kinds,
+        ask=_types,
         follows="Each of the nine bodies can be sent.",
         otherwise="Do not send what was refused; the words of the service say why.",
         source="content-types",

@@ -41,7 +41,9 @@ async def _time_range(examination: Examination) -> Seen:
     outside = sum(not since - 1 <= milliseconds(message) <= until + 1 for message in found)
     if outside:
         return Seen(f"{seen}, {outside} of them outside", False)
-    if len(found) >= len((await reading(examination)).pages[0].messages):  # the rest would be on the next page
+    if found and len(found) >= len(
+        (await reading(examination)).pages[0].messages
+    ):  # the rest would be on the next page
         inside = [message for message in inside if message.time < found[-1].time]
     missing = len(set(ids(inside)) - set(ids(found)))
     if missing:

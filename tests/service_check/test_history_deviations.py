@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 import imkit
+from imkit.client import attachments
 from imkit.client.roaming import RoamingPage
-from imkit.service_check import observation, run
+from imkit.service_check import observation, run, sample
 from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
 from imkit.service_check.change_checks import CHANGE_CHECKS
 from imkit.service_check.check import Check, Seen
@@ -83,6 +84,21 @@ def test_what_differs_is_told_and_imkit_adapts_if_it_can(
     assert not report["seen"].str.startswith("could not be asked").any()
     if not is_loaded:
         assert report.loc["loads", "seen"].startswith("the service counts ")
+
+
+def test_a_type_that_is_refused_does_not_end_the_run(alice: imkit.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object) -> None:
+        raise imkit.TooLarge("the upload was refused", status=413, reason="larger than 8 bytes")
+
+    monkeypatch.setattr(attachments, "_upload", refuse)
+    monkeypatch.setattr(sample, "MESSAGES", 40)
+    monkeypatch.setattr(run, "CHECKS", (*HISTORY_CHECKS, *ATTACHMENT_CHECKS[:4]))
+    report = imkit.doctor(alice, write=True).set_index("check")
+    told = report.loc["types of messages"]
+    assert not told["agrees"]
+    assert told["seen"].startswith("4 of 9 types were taken; img: TooLarge (413: larger than 8 bytes); audio: ")
+    assert report["agrees"].eq(False).fillna(False).sum() == 1
+    assert report["agrees"].isna().sum() == 4
 
 
 def test_where_a_history_ends_is_judged_by_all_of_its_pages() -> None:
