@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from imkit.errors import ConnectionLost, GroupNotFound, IMError, ServiceBusy, TimedOut
+from imkit.errors import ConnectionLost, GroupNotFound, IMError, ProtocolError, ServiceBusy, TimedOut
 from imkit.portal import to_its_end
 from imkit.session import Session
 from imkit.threads import Group
@@ -40,7 +40,7 @@ class OwnGroups:
         async def create() -> Group:
             try:
                 group = await self._session.create_group.aio(name, members)
-            except (ConnectionLost, TimedOut) as error:
+            except (ConnectionLost, TimedOut, ServiceBusy, ProtocolError) as error:  # no answer that names the group
                 if not isinstance(error, ConnectionLost) or error.outcome == "unknown":
                     self.left_over.append(f"perhaps a group named {name!r}: {error}")
                 raise

@@ -420,6 +420,19 @@ def the_end_of_a_thread_is_not_told() -> None:
 
 
 @_deviation
+def a_new_group_is_not_named() -> None:
+    """The group is made, and the answer has another form than imkit knows."""
+
+    def replaced(usual: Any) -> Any:
+        def create(backend: Any, call: Any) -> dict[str, Any]:
+            return {"data": {"group": usual(backend, call)["data"]["groupid"]}}
+
+        return create
+
+    _replace("rest_groups", "create", replaced)
+
+
+@_deviation
 def the_clock_is_5_minutes_slow() -> None:
     def replaced(usual: Any) -> Any:
         def init(self: Any, *arguments: Any, **options: Any) -> None:

@@ -204,6 +204,19 @@ def test_a_service_that_answers_no_more_is_asked_three_times(alice: Session, mon
     assert "secret" not in report["seen"][1]
 
 
+def test_a_group_that_the_answer_does_not_name_is_told_as_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        deviating_sandbox("a new group is not named") as sandbox,
+        imkit.login("alice", app=sandbox.app) as alice,
+        checks(monkeypatch, agrees),
+    ):
+        report = imkit.doctor(alice, write=True)
+        assert [group.name for group in alice.groups()] == ["imkit doctor"]
+    left = report.iloc[-1]
+    assert (left["check"], left["agrees"]) == ("removal", False)
+    assert "'imkit doctor'" in left["seen"]
+
+
 # ---------------------------------------------------------------- from a shell
 
 
