@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_SEEN_CHARACTERS = 2_000  # a service may say anything, and a report is for people
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line of the report.
@@ -39,10 +42,12 @@ class Finding:
     def of(cls, check: Check, answer: Seen | IMError) -> Self:
         """Return the line for an answer, or for the error in which the asking ended."""
         if isinstance(answer, IMError):
-            return cls(check.name, check.assumed, f"could not be asked: {answer}", None, "", failed=True)
+            seen = for_terminal(f"could not be asked: {answer}", _SEEN_CHARACTERS)
+            return cls(check.name, check.assumed, seen, None, "", failed=True)
         usual = {True: check.follows, False: check.otherwise, None: ""}[answer.agrees]
         follows = usual if answer.follows is None else answer.follows
-        return cls(check.name, check.assumed, for_terminal(answer.text), answer.agrees, for_terminal(follows))
+        seen = for_terminal(answer.text, _SEEN_CHARACTERS)
+        return cls(check.name, check.assumed, seen, answer.agrees, for_terminal(follows))
 
     @classmethod
     def not_asked(cls, check: Check, why: str) -> Self:
@@ -69,7 +74,7 @@ def removal(own_groups: OwnGroups) -> Finding:
         "What the doctor made can be removed.",
         "the group, its thread and their messages are removed"
         if is_gone
-        else for_terminal("; ".join(own_groups.left_over)),
+        else for_terminal("; ".join(own_groups.left_over), _SEEN_CHARACTERS),
         is_gone,
         "Nothing is left of this run." if is_gone else "Remove what is left in the app's console.",
     )

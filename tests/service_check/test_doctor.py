@@ -354,6 +354,16 @@ def finding(name: str, agrees: bool | None, seen: str = "this", **more: Any) -> 
     return Finding(name, "That.", seen, agrees, "" if agrees is None else "So.", **more)
 
 
+def test_whatever_a_service_says_a_line_is_short_and_does_not_act() -> None:
+    check = Check("check", "It works.", agrees, "go on", "stop", "errors")
+    said = "\x1b[2J\nDIFFERS     forged: line" + "x" * 100_000
+    for answer in (Seen(said, False), ConnectionLost("no connection", reason=said, hint="")):
+        seen = Finding.of(check, answer).seen
+        assert seen.isprintable()
+        assert len(seen) < 2_100
+        assert seen.endswith("…")
+
+
 def test_the_text_report_groups_what_was_not_asked_and_counts() -> None:
     lines: list[str] = []
     report = TextReport(lines.append, coloured=False)
