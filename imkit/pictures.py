@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
-_MAX_SOURCE_PIXELS = 40_000_000
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+# What a picture may take when it is unpacked: 64 MB, and up to four times that while it is redrawn. A JPEG is unpacked
+# at a smaller size, so it may have as many as a camera makes.
+_MAX_PIXELS = 16_000_000
+_MAX_JPEG_PIXELS = 60_000_000
 
 
 def redraw(data: bytes, max_side: int) -> tuple[bytes, str]:
@@ -23,18 +30,25 @@ def redraw(data: bytes, max_side: int) -> tuple[bytes, str]:
 
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "GIF", "WEBP", "BMP")) as picture:
-            if picture.width * picture.height > _MAX_SOURCE_PIXELS:
-                raise ValueError(f"{picture.width:,} x {picture.height:,} pixels are too many")
+            _check_size(picture, _MAX_JPEG_PIXELS if picture.format == "JPEG" else _MAX_PIXELS)
             picture.draft("RGB", (max_side * 2, max_side * 2))
-            upright = ImageOps.exif_transpose(picture)
-            has_alpha = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
-            small = upright.convert("RGBA" if has_alpha else "RGB")
+            _check_size(picture, _MAX_PIXELS)
+            ImageOps.exif_transpose(picture, in_place=True)
+            has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+            mode = "RGBA" if has_alpha else "RGB"
+            small = picture if picture.mode == mode else picture.convert(mode)
+            small.thumbnail((max_side, max_side))
     except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError("this is not a picture that can be read") from error
-    small.thumbnail((max_side, max_side))
+    small.info = {}  # Pillow would write a comment and a colour profile of the file into the new one
     file = io.BytesIO()
     if has_alpha:
         small.save(file, "PNG")
         return file.getvalue(), "image/png"
     small.save(file, "JPEG", quality=85)
     return file.getvalue(), "image/jpeg"
+
+
+def _check_size(picture: Picture, most: int) -> None:
+    if picture.width * picture.height > most:
+        raise ValueError(f"{picture.width:,} x {picture.height:,} pixels are too many")

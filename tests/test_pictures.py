@@ -23,8 +23,34 @@ def test_only_pixels_are_kept() -> None:
     assert (b"script" in data, media_type) == (False, "image/png")
 
 
-def test_a_picture_with_too_many_pixels_is_refused() -> None:
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_what_a_file_says_beside_its_pixels_is_lost(kind: str) -> None:
+    hidden = b"at home, 30.25 120.15"
+    exif = Picture.Exif()
+    exif[0x010E] = hidden.decode()  # the description of a picture
+    exif[0x0112] = 6  # to be turned
+    original = io.BytesIO()
+    mode = "RGB" if kind in ("JPEG", "GIF") else "RGBA"
+    Picture.new(mode, (20, 10)).save(original, kind, comment=hidden, icc_profile=hidden, xmp=hidden, exif=exif)
+    data, _ = redraw(original.getvalue(), 320)
+    with Picture.open(io.BytesIO(data)) as redrawn:
+        assert redrawn.size == ((20, 10) if kind == "GIF" else (10, 20))
+        assert hidden not in redrawn.info.values()
+    assert hidden not in data
+
+
+@pytest.mark.parametrize(("kind", "side"), [("PNG", 4_001), ("WEBP", 4_001), ("JPEG", 8_000)])
+def test_a_picture_with_too_many_pixels_is_refused(kind: str, side: int) -> None:
+    """A PNG of 5 KB took 400 MB."""
     bomb = io.BytesIO()
-    Picture.new("1", (9_000, 9_000)).save(bomb, "PNG")
+    Picture.new("L" if kind == "JPEG" else "1", (side, side)).save(bomb, kind)
     with pytest.raises(ValueError, match="too many"):
         redraw(bomb.getvalue(), 320)
+
+
+def test_a_photo_of_a_camera_is_drawn() -> None:
+    photo = io.BytesIO()
+    Picture.new("L", (8_000, 6_000)).save(photo, "JPEG")
+    data, _ = redraw(photo.getvalue(), 320)
+    with Picture.open(io.BytesIO(data)) as small:
+        assert small.size == (320, 240)
