@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -49,26 +49,21 @@ def install(wheel: Path, place: Path) -> Path:
     return python
 
 
-def _closure(package: importlib.metadata.Distribution) -> Iterator[importlib.metadata.Distribution]:
-    """Yield what a package depends on, and what that depends on, and so on; each once."""
+def _closure(package: importlib.metadata.Distribution) -> Iterable[importlib.metadata.Distribution]:
+    """Return what a package depends on, and what that depends on, and so on; each once."""
+    found: dict[str, importlib.metadata.Distribution] = {}
     seen: set[tuple[str, str]] = set()
-    found: set[str] = set()
     todo = [(package, "")]
     while todo:
         wanting, extra = todo.pop()
-        for text in wanting.requires or ():
-            requirement = Requirement(text)
+        for requirement in map(Requirement, wanting.requires or ()):
             if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
                 continue
             name = canonicalize_name(requirement.name)
-            for wanted in ("", *requirement.extras):
-                if (name, wanted) not in seen:
-                    seen.add((name, wanted))
-                    needed = importlib.metadata.distribution(name)
-                    todo.append((needed, wanted))
-                    if name not in found:
-                        found.add(name)
-                        yield needed
+            found[name] = found.get(name) or importlib.metadata.distribution(name)
+            todo += [(found[name], wanted) for wanted in ("", *requirement.extras) if (name, wanted) not in seen]
+            seen.update((name, wanted) for wanted in ("", *requirement.extras))
+    return found.values()
 
 
 def _link(package: importlib.metadata.Distribution, packages: Path) -> None:
@@ -78,7 +73,7 @@ def _link(package: importlib.metadata.Distribution, packages: Path) -> None:
     """
     for file in package.files or ():
         target = Path(os.path.normpath(packages / file))
-        if target.parent.name != "bin":
+        if target.parent.name != "bin" and Path(file.locate()).is_file():  # its bytecode may have been removed
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(file.locate(), target)

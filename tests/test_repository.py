@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed_imkit import build_wheel
+
 ROOT = Path(__file__).parents[1]
 
 # Written so that this file does not contain what it looks for.
@@ -97,11 +99,7 @@ def test_the_sandboxs_own_process_loads_no_client() -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """What the files of the wheel are called."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
-    return set(zipfile.ZipFile(built).namelist())
+    return set(zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel"))).namelist())
 
 
 def test_the_wheel_holds_every_module_and_its_types(wheel: set[str]) -> None:
