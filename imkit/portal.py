@@ -242,12 +242,15 @@ def portal() -> Portal:
         return _portal
 
 
+_EXPECTED = (IMError, KeyboardInterrupt, asyncio.CancelledError)
+
+
 class _ShortTracebacks:
     """Shortens the traceback of an exception that leaves a function of imkit's which the user called.
 
     It is for the outermost function, so that this function's own frame goes too: its variables may be secret. A fault
-    of imkit keeps all its frames: an exception that is no `IMError`, no wrong argument, and that no function of the
-    user's raised.
+    of imkit keeps all its frames: an exception that is no `IMError`, no interrupt and no wrong argument, and that no
+    function of the user's raised.
     """
 
     def __enter__(self) -> None:
@@ -259,7 +262,7 @@ class _ShortTracebacks:
         if error is None:
             return
         has_wrong_arguments = isinstance(error, TypeError) and trace is not None and trace.tb_next is None
-        if has_wrong_arguments or isinstance(error, IMError | KeyboardInterrupt) or is_raised_by_user(error):
+        if has_wrong_arguments or isinstance(error, _EXPECTED) or is_raised_by_user(error):
             shorten(error)
 
 

@@ -18,6 +18,7 @@ from imkit.escape import for_terminal
 logger = logging.getLogger("imkit.errors")
 
 _WHOLE = "_whole_traceback"
+_INSTALLED = {"site-packages", "dist-packages"}  # the folders of libraries
 
 
 class _Whole:
@@ -151,8 +152,9 @@ def _users_frames(entries: Iterable[TracebackType]) -> Iterator[TracebackType]:
 def _is_library(frame: FrameType) -> bool:
     if _package(frame) == "imkit" or _package(frame) in sys.stdlib_module_names:
         return True
-    folders = frame.f_code.co_filename.replace("\\", "/").split("/")
-    return "site-packages" in folders or "dist-packages" in folders
+    # A frame of compiled code names its source by a path that is not on this machine: its module knows better.
+    files = (frame.f_code.co_filename, str(frame.f_globals.get("__file__", "")))
+    return any(not _INSTALLED.isdisjoint(file.replace("\\", "/").split("/")) for file in files)
 
 
 def _package(frame: FrameType) -> str:

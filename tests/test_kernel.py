@@ -205,6 +205,7 @@ REFUSED = [
     ("import reminders; reminders.remind(bob.thread('999'))", ["import reminders", "thread.send("], "ThreadNotFound"),
     ("imkit.login('ada', password='s3cret', app=bob.app)", ["imkit.login('ada'"], "AuthError"),
     ("imkit.App('no key')", ["imkit.App('no key')"], "InvalidMessage"),
+    ("group.history().im.local('Beijing')", ["group.history()"], "InvalidMessage"),  # raised below compiled code
     ("bob.thread('999').send(txt='hi')", ["bob.thread('999').send(txt='hi')"], "TypeError"),
     (
         "try: bob.thread('999').refresh()\nexcept imkit.NotFound as error: raise LookupError('none') from error",
@@ -231,11 +232,12 @@ def test_an_error_shows_the_users_lines_and_verbose_shows_all(kernel: Kernel, tm
 import sys, imkit
 sys.path.append({str(tmp_path)!r})
 bob = imkit.login("bob")
+group = bob.create_group("tea")
 password = "s3cret"
 print("in")
 """
     assert kernel.run(prepare) == "in"
-    inside = re.compile(r"imkit/|asyncio|concurrent|httpx")
+    inside = re.compile(r"imkit/|asyncio|concurrent|httpx|pandas|zoneinfo")
     for cell, lines, error in REFUSED:
         assert kernel.run(cell) == error, cell  # and nothing else: IPython had no trouble with it
         pointed = re.findall(r"^-+> \d+ (.*)", kernel.traceback, re.MULTILINE)

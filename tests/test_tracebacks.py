@@ -18,6 +18,7 @@ from imkit.errors import IMError, NotFound
 from imkit.portal import FirstErrorTaskGroup, blocking_function, portal
 from imkit.sandbox.process import Sandbox
 from tests.test_errors import ERRORS, HOSTILE
+from tests.waits import eventually
 
 # Functions whose frames are imkit's, as they are in a module of imkit.
 INSIDE: dict[str, Any] = {"__name__": "imkit.inside", "asyncio": asyncio}
@@ -115,6 +116,39 @@ def test_a_users_function_in_the_middle_stays_and_so_does_its_own_error() -> Non
         blocking_function(inside.run)(broken)
     assert functions(failed.value)[:2] == ["broken", "loads"]
     assert isinstance(failed.value.__context__, StopIteration)  # the library's own words about it stay too
+
+
+def test_the_log_of_a_failed_callback_has_the_users_frames(
+    alice: imkit.Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    def plain(event: imkit.Connected) -> None:
+        alice.thread("999").refresh()
+
+    async def with_await(event: imkit.Connected) -> None:
+        await alice.thread("999").refresh.aio()
+
+    for callback in (plain, with_await):
+        caplog.clear()
+        subscription = alice.on(imkit.Connected, callback)  # the event of the login is still there
+        assert eventually(lambda: bool(caplog.records))
+        subscription.off()
+        (record,) = caplog.records
+        assert record.exc_info is not None
+        assert [entry.name for entry in traceback.extract_tb(record.exc_info[2])] == [callback.__name__]
+
+
+def test_a_cancelled_wait_and_wrong_arguments_point_at_the_users_line(alice: imkit.Session) -> None:
+    async def wait() -> None:
+        async with asyncio.timeout(0):
+            await alice.events(imkit.MessageRecalled).next.aio()
+
+    with pytest.raises(TimeoutError) as caught:
+        asyncio.run(wait())
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert traceback.extract_tb(caught.value.__cause__.__traceback__)[-1].name == "wait"
+    with pytest.raises(TypeError) as wrong:
+        imkit.login("dora", pasword="s3cret")  # type: ignore[call-arg]
+    assert functions(wrong.value) == []
 
 
 def test_a_fault_of_imkit_keeps_all_its_frames() -> None:
