@@ -36,6 +36,7 @@ CAPTIONS = {
     "pictures": "redrawn",
     "cards": "HTML of a card",
     "errors": "one tree",
+    "misuse": "what a call that cannot be right ends in",
     "kernels": "of imkit lab",
     "tutorials": "copied",
     "escape": "safe text",

@@ -209,7 +209,9 @@ def __getattr__(name: str) -> Any:
     elif not name.startswith("_") and importlib.util.find_spec(f"imkit.{name}") is not None:
         value = importlib.import_module(f"imkit.{name}")
     else:
-        raise AttributeError(f"module 'imkit' has no attribute {name!r}")
+        from imkit.misuse import unknown_public_name
+
+        raise unknown_public_name(name, __all__)
     globals()[name] = value  # the next time, nothing needs to be looked for
     return value
 

@@ -15,13 +15,16 @@ from imkit.client import send as sending
 from imkit.client.account import Account
 from imkit.client.attachments import BytesProgress
 from imkit.client.conversations import forget_before, forget_messages
+from imkit.client.ids import message_id, not_an_id
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress, Query
 from imkit.errors import InvalidMessage
-from imkit.hints import Operation
+from imkit.escape import for_terminal
+from imkit.hints import A_NAME_IS_NO_ID, GROUP_OR_THREAD_ID, ID_OF_OBJECT, THE_ID_OF_THIS_NAME, Operation
 from imkit.history.arguments import Moment, moment_of, query
 from imkit.history.message_pages import PageWalk
 from imkit.messages import Body, Message, Reaction, Reader
+from imkit.misuse import PublicObject, explained, made_by_imkit
 from imkit.portal import blocking
 from imkit.wire.untrusted_json import is_id
 
@@ -29,16 +32,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Conversation:
-    """A group or a thread: it has an id, and messages can be sent to it and read from it.
+class Conversation(PublicObject):
+    """A group or a thread: it has an id, and messages can be sent to it and read from it."""
 
-    Attributes:
-        account: internal, for imkit's own modules: the login that this object belongs to.
-    """
-
+    @explained
     def __init__(self, account: Account, conversation_id: str) -> None:
-        self.account = account
-        self._id = _checked_id(conversation_id)
+        if not isinstance(account, Account):
+            raise made_by_imkit(type(self))
+        self._account = account
+        if not is_id(conversation_id):
+            kind = f"the id of a {type(self).__name__.lower()}"
+            raise not_an_id(conversation_id, kind, self._hint_for(conversation_id))
+        self._id = conversation_id
+
+    @property
+    def account(self) -> Account:
+        """Internal: the login that this object belongs to."""
+        return self._account
+
+    def _hint_for(self, name: object) -> str:
+        """Return what to do with something that is not an id; it may be a name."""
+        if not isinstance(name, str) or not name.strip():
+            return ID_OF_OBJECT.get(type(name).__name__, GROUP_OR_THREAD_ID)
+        named = [found for found, known_name in self._known_names() if known_name == name]
+        if len(named) == 1:
+            return THE_ID_OF_THIS_NAME.format(name=for_terminal(name, 60), id=named[0])
+        return A_NAME_IS_NO_ID[type(self).__name__].format(name=for_terminal(name, 60))
+
+    def _known_names(self) -> list[tuple[str, str | None]]:
+        """Return the ids and names of the groups or the threads that the session has learnt of."""
+        raise NotImplementedError
 
     @property
     def id(self) -> str:
@@ -457,22 +480,6 @@ async def load_history(
     return await history_frame(account, ids, wanted, progress, parallel, resume)
 
 
-def message_id(message: Message | str) -> str:
-    """Return the id of a message, or refuse what is neither a message nor an id."""
-    found = message.id if isinstance(message, Message) else message
-    if not is_id(found):
-        raise InvalidMessage(f"{found!r:.60} is not a message", hint="Give a Message, or its id: a string of digits.")
-    return found
-
-
 def sent_at(message: Message | str) -> datetime | None:
     """Return when a message was sent; `None` if only its id is given."""
     return message.time if isinstance(message, Message) else None
-
-
-def _checked_id(found: object) -> str:
-    if not isinstance(found, str) or not is_id(found):
-        raise InvalidMessage(
-            f"{found!r:.60} is not the id of a group or a thread", hint="It is a string of digits: group.id, thread.id."
-        )
-    return found

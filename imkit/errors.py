@@ -18,7 +18,7 @@
     ├── AlreadyExists
     ├── LimitReached
     ├── TooLarge
-    ├── InvalidMessage             refused before it was sent; also a ValueError
+    ├── InvalidMessage             refused before it was sent; also a ValueError, a TypeError
     ├── RateLimited                has .retry_after
     ├── ServiceBusy
     ├── ServiceNotEnabled          the app's console can switch it on
@@ -223,8 +223,8 @@ class TooLarge(IMError):
     default_code = 511
 
 
-class InvalidMessage(IMError, ValueError):
-    """An argument is not valid. imkit refused it before anything was sent."""
+class InvalidMessage(IMError, ValueError, TypeError):
+    """An argument is not valid, missing or unknown. imkit refused the call before anything was sent."""
 
     default_code = -3
 

@@ -12,10 +12,11 @@ from typing import Literal
 
 from imkit.cards import card, known
 from imkit.messages import Message, message_card
+from imkit.misuse import PublicObject
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(PublicObject):
     """The base class of all events that a session receives."""
 
     def _repr_html_(self) -> str:

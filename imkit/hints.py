@@ -495,3 +495,303 @@ EVENTS: dict[str, str] = {
     **dict.fromkeys(("DeviceChanged", "ConversationChanged", "HistoryForgotten"), _OTHER_DEVICE),
     **dict.fromkeys(("Connected", "Disconnected", "TokenExpiring", "LoggedOut", "Dropped"), _CONNECTION),
 }
+
+# ---------------------------------------------------------------- calls and names that cannot be right
+
+# What Python does with the result of a call: the words for it, and what to do if the call has an .aio, and if not.
+AWAITED: dict[str, tuple[str, str, str]] = {
+    "GET_AWAITABLE": (
+        "cannot be awaited",
+        "Write `await {call}.aio(…)`, or leave out await: {call}(…) waits by itself. Nothing was done.",
+        "Leave out await: {call}(…) returns at once. Loop over a listing or over events with for, or with async for.",
+    ),
+    "GET_AITER": (
+        "cannot be looped over with async for",
+        "Write `await {call}.aio(…)` and loop over the result with for. Nothing was done. messages(…) of a thread, "
+        "lists such as members(), and session.events(…) work with async for.",
+        "",
+    ),
+}
+
+# How a program names an object of a class.
+VARIABLES: dict[str, str] = {
+    "Session": "session",
+    "Group": "group",
+    "Thread": "thread",
+    "Message": "message",
+    "Archive": "archive",
+    "App": "app",
+    "Sandbox": "sandbox",
+    "Listing": "listing",
+    "EventStream": "stream",
+    "Subscription": "subscription",
+    "InsightAccessor": "frame.im",
+    "ImAccessor": "frame.im",
+    "Event": "event",
+    "Body": "body",
+}
+
+# What to write for an argument, by call and argument; "" stands for arguments without a name, of which there are too
+# many.
+ARGUMENTS: dict[tuple[str, str], str] = {
+    ("login", "user"): 'Give a user id, such as imkit.login("alice").',
+    ("login", ""): 'Write password="…" or token="…" with its name.',
+    ("create_thread", "parent"): (
+        'A thread hangs on a message of the group: group.create_thread("Oolong", group.send("Which oolong?")).'
+    ),
+    ("send", "ext"): 'Attributes are a part of the body: send(imkit.Text("…", ext={…})).',
+    ("send", "thread"): "A thread sends itself: thread.send(…). session.send(thread, …) takes the thread first.",
+    ("send", ""): "thread.send(…) sends to this thread. session.send(thread, …) takes the thread first.",
+    ("history", "of"): "Give a thread, a group, or a list of them; thread.history() needs no such argument.",
+    ("history", "days"): "Write since=datetime.now() - timedelta(days=…).",
+    ("sync", "of"): "Give the session first, then what it reads: archive.sync(session, session.groups()).",
+    ("on", "callback"): "Give a function of one argument: session.on(imkit.MessageReceived, print).",
+    ("download", "folder"): 'Name the folder: session.download(message, ".").',
+    ("edit", "body"): 'Give the message first, then its new text: thread.edit(message, "…").',
+    ("react", "reaction"): 'Give the message first: thread.react(message, "👍").',
+    ("report", "kind"): 'Write report(message, "spam", "why it is spam").',
+    ("groups", ""): "It lists all groups of this user; session.group(id) is one of them.",
+}
+
+
+def _by_name(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return the text for each name, from the names for each text."""
+    return {name: text for text, names in texts.items() for name in names.split()}
+
+
+# Other words for an argument: those that a call may have in place of it, the likeliest first.
+ARGUMENT_NAMES: dict[str, str] = _by_name(
+    {
+        "user nickname name": "username user_id userid userId uid name id",
+        "password": "pwd pw passwd passphrase",
+        "token": "access_token accessToken",
+        "app": "app_key appkey appKey key",
+        "resource": "device device_id",
+        "since": "start begin after from_ start_time startTime",
+        "until": "end stop before to end_time endTime",
+        "limit": "n count size max number page_size pageSize",
+        "types kind": "type kind kinds",
+        "sender": "user from_user author by",
+        "order": "direction sort reverse ascending searchDirection",
+        "body message": "text content message",
+        "message parent": "msg message_id msg_id messageId parent_id",
+        "reply_to": "quote reply replyTo",
+        "mention": "mentions at",
+        "members ids": "users usernames",
+    }
+)
+
+# What to write in place of a name that a class or the package does not have.
+ATTRIBUTES: dict[str, dict[str, str]] = {
+    "imkit": _by_name(
+        {
+            'imkit.login("alice") logs in and returns the session.': "connect open Client Connection client connection",
+            'A session does that, and its threads: session = imkit.login("alice"), session.threads().': (
+                "send chat recall join groups threads"
+            ),
+        }
+    ),
+    "Session": _by_name(
+        {
+            "Write session.user. session.users([…]) tells nicknames.": "username user_id name id nickname me",
+            "Write session.close().": "logout log_out disconnect quit stop",
+            "Write thread.messages(…), or session.history([thread, …]).": "messages",
+            ARGUMENTS["create_thread", "parent"]: "create_thread new_thread",
+            "Write session.thread(id).join().": "join join_thread",
+            "Write session.create_group(name, members).": "new_group add_group",
+        }
+    ),
+    "Group": _by_name(
+        {
+            'Write group.invite("bob"), as a member of the group.': "add add_member add_members add_user join",
+            'Write group.remove("bob").': "kick remove_member",
+            "Write group.name.": "title",
+        }
+    ),
+    "Thread": _by_name(
+        {
+            "Write thread.name.": "title topic subject",
+            "Write thread.group_id; session.group(thread.group_id) is the group.": "group",
+            "Users join a thread themselves: bob.thread(thread.id).join().": "invite add add_member",
+            'Write thread.remove("bob").': "kick remove_member",
+            "len(thread.history()) counts them.": "count message_count",
+        }
+    ),
+    "Conversation": _by_name(
+        {
+            "Write send(…, reply_to=message).": "reply quote",
+            "Write recall(message).": "delete_message remove_message",
+            "Write send(…).": "send_text send_message post say",
+            'Write send(imkit.Image("…")).': "send_image send_file",
+            "destroy() removes it for all its members.": "delete close dissolve disband",
+        }
+    ),
+    "Message": _by_name(
+        {
+            "Write message.text.": "content msg message data",
+            "Write message.sender.": "from_ author user sender_id username",
+            "Write message.time.": "timestamp ts date created created_at sent_at",
+            "Write message.id.": "message_id msg_id mid",
+            "Write message.edit_count > 0.": "is_edited edited",
+            "Write thread.send(…, reply_to=message).": "reply",
+            "Write thread.recall(message).": "delete",
+            'Write session.download(message, ".").': "download",
+            "Write message.body.url; session.download(message, …) saves the file.": "url",
+        }
+    ),
+    "Body": _by_name({"Write body.text.": "content msg message", "Write body.type.": "kind"}),
+    "Archive": _by_name(
+        {
+            "Write archive.frame().": "history messages load read to_pandas",
+            "Write archive.sync(session, …).": "update add write save",
+            'Write archive.sql("select …").': "query",
+        }
+    ),
+}
+
+# Attributes that are one step further in: event.text is event.message.text.
+INNER_NAMES: dict[str, str] = {
+    "message": "text sender id time to type body ext thread quote mentions",
+    "thread": "thread_id group_id parent_id",
+    "body": "url file_name file_size width height duration lat lng address action params",
+}
+
+# What to write with imkit for a name of the official SDK for JavaScript, version 4 or 5. README.md has them as a table.
+OFFICIAL_NAME = "imkit calls it {right}."
+OFFICIAL_NAMES: dict[str, str] = _by_name(
+    {
+        "imkit.login(user)": "open",
+        "session.close()": "logout",
+        "session.create_group(name, members)": "createGroup",
+        "group.invite(user)": "inviteUsersToGroup",
+        "group.remove(user)": "removeGroupMember removeGroupMembers",
+        "group.members()": "listGroupMembers getGroupMemberList",
+        "session.groups()": "getJoinedGroups getJoinedGroupList",
+        "group.is_muted()": "isInGroupMutelist checkIfInGroupMuteList",
+        "group.destroy()": "destroyGroup",
+        "group.create_thread(name, parent)": "createChatThread",
+        "thread.join()": "joinChatThread",
+        "thread.leave()": "leaveChatThread",
+        "thread.destroy()": "destroyChatThread",
+        "thread.rename(name)": "changeChatThreadName updateChatThreadName",
+        "thread.refresh()": "getChatThreadDetail getChatThreadInfo",
+        "thread.members()": "getChatThreadMembers getChatThreadMemberList",
+        "thread.remove(user)": "removeChatThreadMember",
+        "session.threads()": "getJoinedChatThreads getJoinedChatThreadList",
+        "group.threads()": "getChatThreads getChatThreadList",
+        "thread.last_message() or session.last_messages(threads)": (
+            "getChatThreadLastMessage getChatThreadLastMessageList"
+        ),
+        "thread.send(…), group.send(…) or session.send(to, …)": "sendMessage",
+        "thread.recall(message)": "recallMessage",
+        "thread.edit(message, body)": "modifyMessage",
+        "thread.react(message, reaction)": "addReaction",
+        "thread.unreact(message, reaction)": "deleteReaction removeReaction",
+        "thread.reactions(message)": "getReactionList getReactionDetail",
+        "thread.acknowledge(message)": "sendMessageReadReceipts",
+        "thread.readers(message)": "getGroupMsgReadUser getGroupMessageReadUsers",
+        "group.pin(message)": "pinMessage",
+        "group.unpin(message)": "unpinMessage",
+        "group.pinned()": "getServerPinnedMessages getPinnedMessageList",
+        "session.report(message, kind, reason)": "reportMessage",
+        "thread.history() or thread.messages()": "getHistoryMessages",
+        "thread.forget(messages)": "removeHistoryMessages",
+        "session.conversations()": "getServerConversations getConversationList",
+        "thread.mark_read()": "clearConversationUnreadMessageCount",
+        "session.users(ids)": "fetchUserInfoById getUserInfoByUserId",
+        "session.update_profile(nickname=…)": "updateUserInfo updateOwnInfo",
+        "session.unpack(message)": "downloadAndParseCombineMessage",
+        "session.download(message, folder)": "downloadAttachment",
+        "session.events(…) or session.on(kind, callback)": "addEventHandler",
+        "the event imkit.MessageReceived": "onTextMessage onMessage",
+        "the event imkit.MessageEdited": "onModifiedMessage onMessageUpdated onStreamMessage",
+        "the event imkit.MessageRecalled": "onRecallMessage onMessageRecalled",
+        "the event imkit.MessageRead": "onReadMessage onMessageReadReceipts",
+        "the event imkit.ReactionChanged": "onReactionChange onReactionChanged",
+        "the event imkit.PinChanged": "onMessagePinEvent onPinnedMessageChanged",
+        "the event imkit.ThreadChanged": (
+            "onChatThreadChange onChatThreadCreated onChatThreadUpdated onChatThreadDestroyed onChatThreadUserRemoved"
+        ),
+        "the event imkit.DeviceChanged": "onMultiDeviceEvent onMultiDeviceThread",
+        "the event imkit.ConversationChanged": "onChannelMessage onMultiDeviceConversation",
+        "the event imkit.HistoryForgotten": "onMultiDeviceMessageRemoved",
+        "the event imkit.GroupChanged": "onGroupEvent onMembersJoined",
+        "the event imkit.UserChanged": "onOwnInfoUpdated",
+        "the event imkit.Connected": "onConnected",
+        "the event imkit.Disconnected": "onDisconnected",
+        "the event imkit.TokenExpiring": "onTokenWillExpire",
+        "imkit.login(user, token=function), which renews by itself": "renewToken",
+    }
+)
+
+# What is given in place of a user id, or of the id of a message, a group or a thread.
+USER_ID_CHARACTERS = "A user id has up to 64 letters (a to z), digits, _ . and -"
+EACH_USER_ID = "Give each user id as a text of its own, such as 'carol'."
+MESSAGE_OR_ID = "Give the Message, or its id: a text of digits, such as message.id or frame.message_id.iloc[0]."
+MESSAGE_ID_OF_ROW = "Give the id in the row: row.message_id, here {id!r}."
+GROUP_OR_THREAD_ID = "It is a text of digits: group.id, thread.id."
+ID_OF_OBJECT: dict[str, str] = {
+    "Group": "Give its id, group.id; group.threads() lists its threads.",
+    "Thread": "Give its id, thread.id; the id of its group is thread.group_id.",
+    "Message": "message.to is the id of the thread or the group that it was sent to.",
+}
+AN_ID_IS_A_TEXT = 'An id is a text: "{id}". Tables read it as a number, and may lose digits: read the column as text.'
+DIGITS_ARE_LOST = (
+    "This number has lost digits of the id. Read the column as text, such as "
+    'pd.read_csv(…, dtype={"message_id": "string"}).'
+)
+A_NAME_IS_NO_ID: dict[str, str] = {
+    "Group": "Several groups may have one name: [g for g in session.groups() if g.name == {name!r}] finds them.",
+    "Thread": "Several threads may have one name: [t for t in group.threads() if t.name == {name!r}] finds them.",
+}
+THE_ID_OF_THIS_NAME = "The id of {name!r} is {id!r}."
+
+# What is given in place of an app, a session, a time zone, the class of an event.
+EVENT_CLASSES = "Give the classes themselves, such as imkit.MessageReceived, imkit.ThreadChanged."
+A_SESSION = "Give what imkit.login(…) returned."
+A_GROUP_OR_THREAD = "Get one with session.thread(id) or session.group(id)."
+A_ZONE = 'Give an IANA name, such as "Asia/Shanghai" or "UTC".'
+AN_APP = 'Give its key, such as app="org#app", or imkit.App("org#app", rest_url=…).'
+
+# What is given in place of a body, by the class of it.
+NOT_A_BODY: dict[str, str] = {
+    "object": "Send a str, or a body such as imkit.Text(…).",
+    "class": "Call the class to make a body of it, such as imkit.Text(…) or imkit.Image(…).",
+    "path": "Send a picture with imkit.Image(path), another file with imkit.File(path).",
+    **dict.fromkeys(
+        ("bytes", "bytearray"), 'Send bytes with imkit.File(…, file_name="…") or imkit.Image(…), text with .decode().'
+    ),
+    **dict.fromkeys(("int", "float", "int64", "float64", "bool", "datetime", "Timestamp"), "Send str(…) of it."),
+    **dict.fromkeys(("DataFrame", "Series"), "Send str(…) of it, or save it and send imkit.File(path)."),
+    **dict.fromkeys(("list", "tuple", "set"), "Send its parts one by one: for text in …: thread.send(text)."),
+    "dict": 'Send data as attributes of a text, imkit.Text("…", ext={…}), or with imkit.Custom("event", {…}).',
+    "NoneType": "The value is None: the call that it comes from returned nothing.",
+    "Message": "Send its body again: message.body. imkit.Combine(…) forwards messages.",
+    **dict.fromkeys(("Thread", "Group", "Session"), "session.send(thread, …) takes the thread first."),
+}
+
+# What is given in place of a time, or of a type.
+ISO_TIME = 'Give an ISO time, such as "2026-11-23" or "2026-11-23T10:00:00+08:00".'
+A_DAY_IN_CODE = "Write date.today() or date.today() - timedelta(days=1), of Python's module datetime."
+DAY_AND_MONTH = 'Write the year first, so that day and month are clear: "2026-11-23".'
+UNTIL_IS_EXCLUSIVE = "until itself does not belong to the range: for one day give the next day as until."
+TYPES_MEANT: dict[str, str] = _by_name(
+    {
+        "txt": "text texts string str streamed 文本",
+        "img": "image images picture photo pic 图片",
+        "audio": "voice sound recording 语音",
+        "video": "videos movie 视频",
+        "file": "files attachment document 文件",
+        "loc": "location place geo 位置",
+        "cmd": "command 透传",
+        "custom": "自定义",
+        "combine": "bundle merged forward 合并",
+    }
+)
+
+# Classes whose objects imkit makes, and what returns one.
+MADE_BY: dict[str, str] = {
+    "Session": 'imkit.login("alice") returns one.',
+    "Group": "session.group(id), session.groups() and session.create_group(name) return one.",
+    "Thread": "session.thread(id), session.threads() and group.create_thread(name, parent) return one.",
+}

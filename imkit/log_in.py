@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from imkit.client.environment import settings
 from imkit.client.user_ids import user_id
+from imkit.errors import InvalidMessage
+from imkit.hints import AN_APP
 from imkit.portal import blocking_function
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ async def login(
     *,
     password: str | None = None,
     token: str | TokenSource | None = None,
-    app: App | None = None,
+    app: App | str | None = None,
     resource: str | None = None,
 ) -> Session:
     """Log in as a user and return the session.
@@ -40,7 +42,8 @@ async def login(
         password: the user's password. A real app needs a password or a token.
         token: a token from your app server. Or a function without arguments, plain or async, that fetches a fresh
             token; imkit calls it again before the token expires.
-        app: the app; `None`: the app in the environment (see `App.from_env`), else the local sandbox.
+        app: the app, or its key, such as ``"org#app"``; `None`: the app in the environment (see `App.from_env`), else
+            the local sandbox.
         resource: the name of this device (设备); `None`: one name for each process. A second login with the same user,
             app and resource (a cell that you run twice) closes the earlier session as soon as the new one is connected.
 
@@ -60,17 +63,30 @@ async def login(
         With an app of your own:
 
         ```python
-        alice = imkit.login("alice", app=imkit.App("org#app"), password="…")
+        alice = imkit.login("alice", app="org#app", password="…")
         ```
 
     Source: docs/protocol.md#login-handshake.
     """
     user = user_id(user)
-    if app is None:
-        app = await _default_app()
+    app = await _default_app() if app is None else _checked_app(app)
     from imkit.session import open_session
 
     return await open_session(user, app, password=password, token=token, resource=resource)
+
+
+def _checked_app(app: object) -> App:
+    """Return the app that the argument `app` names."""
+    from imkit.client.app import App
+
+    if isinstance(app, str):
+        return App(app)
+    if not isinstance(app, App):
+        hint = AN_APP
+        if isinstance(inner := getattr(app, "app", None), App):  # a sandbox, a session
+            hint = f"Give its app: ….app, here {inner!r}."
+        raise InvalidMessage(f"a {type(app).__name__} is not an app", hint=hint)
+    return app
 
 
 async def _default_app() -> App:

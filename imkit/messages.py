@@ -13,13 +13,14 @@ from typing import Any, ClassVar, Literal
 
 from imkit.cards import Picture, card, counted, known, size
 from imkit.escape import for_terminal
+from imkit.misuse import PublicObject
 from imkit.quotes import Quote, mentions_of, quote_of
 
 # ------------------------------------------------------------------ the bodies
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class Body(PublicObject):
     """The base class of all bodies.
 
     Args:
@@ -421,7 +422,7 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Message(PublicObject):
     """One message, as the server gave it.
 
     Args:

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from imkit.errors import IMError
+from imkit.misuse import how_awaited, not_awaitable, wrong_call
 from imkit.tracebacks import is_raised_by_user, shorten
 
 P = ParamSpec("P")
@@ -249,8 +250,8 @@ class _ShortTracebacks:
     """Shortens the traceback of an exception that leaves a function of imkit's which the user called.
 
     It is for the outermost function, so that this function's own frame goes too: its variables may be secret. A fault
-    of imkit keeps all its frames: an exception that is no `IMError`, no interrupt and no wrong argument, and that no
-    function of the user's raised.
+    of imkit keeps all its frames: an exception that is no `IMError` and no interrupt, and that no function of the
+    user's raised.
     """
 
     def __enter__(self) -> None:
@@ -261,8 +262,7 @@ class _ShortTracebacks:
     ) -> None:
         if error is None:
             return
-        has_wrong_arguments = isinstance(error, TypeError) and trace is not None and trace.tb_next is None
-        if has_wrong_arguments or isinstance(error, _EXPECTED) or is_raised_by_user(error):
+        if isinstance(error, _EXPECTED) or is_raised_by_user(error):
             shorten(error)
 
 
@@ -295,17 +295,27 @@ def blocking_function(function: Callable[P, Coroutine[Any, Any, R]]) -> Blocking
         '3 min'
     """
 
+    def begin(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        try:
+            return function(*args, **kwargs)
+        except TypeError:  # an async function only takes its arguments here
+            if (error := wrong_call(function, args, kwargs)) is None:
+                raise
+        raise error
+
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True  # IPython's mode Verbose would show the arguments beside a fault of imkit
         with short_tracebacks:
-            return portal().call(function(*args, **kwargs))
+            if (awaited := how_awaited()) is not None:
+                raise not_awaitable(function, awaited, has_aio=True)
+            return portal().call(begin(*args, **kwargs))
 
     @functools.wraps(function)
     async def aio(*args: P.args, **kwargs: P.kwargs) -> R:
         __tracebackhide__ = True
         with short_tracebacks:
-            return await portal().wait(function(*args, **kwargs))
+            return await portal().wait(begin(*args, **kwargs))
 
     call.aio = aio  # type: ignore[attr-defined]  # functions may have attributes
     return cast("Blocking[P, R]", call)

@@ -23,18 +23,20 @@ from imkit.client.card_pictures import load_picture
 from imkit.client.conversations import ConversationEntry, conversation_pages
 from imkit.client.credentials import TokenSource
 from imkit.client.event_store import EventStream, checked_kinds
+from imkit.client.ids import message_id
 from imkit.client.list_pages import ListPages
 from imkit.client.paging import Listing, collected
 from imkit.client.roaming import Order, Progress
 from imkit.client.thread_queries import last_messages
 from imkit.client.user_ids import user_id
 from imkit.client.users import fetch_users, update_attributes
-from imkit.conversation import load_history, message_id, sent_at
+from imkit.conversation import load_history, sent_at
 from imkit.errors import InvalidMessage, ProtocolError
 from imkit.events import Event
-from imkit.hints import operation
+from imkit.hints import A_GROUP_OR_THREAD, A_SESSION, operation
 from imkit.history.arguments import Moment, query
 from imkit.messages import Body, Message, load_pictures_with
+from imkit.misuse import PublicObject, explained, made_by_imkit
 from imkit.portal import blocking, portal, short_tracebacks
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.threads import ConversationInfo, Group, Thread, thread_pages
@@ -105,14 +107,11 @@ async def _close_all() -> None:
     await asyncio.gather(*(account.close("the program ended") for account in list(_accounts.values())))
 
 
-class Session:
+class Session(PublicObject):
     """A logged-in user: sends and reads messages, finds groups and threads, receives events.
 
     `imkit.login` returns one. Use it as a context manager to log out at the end of a block. A session that no variable
     refers to any more closes itself. A session belongs to its process: a forked child (`multiprocessing`) logs in anew.
-
-    Attributes:
-        account: internal, for imkit's own modules: the connection, the REST client and the events of this login.
 
     Example:
         >>> with imkit.login("alice") as alice:
@@ -121,8 +120,16 @@ class Session:
         False
     """
 
+    @explained
     def __init__(self, account: Account) -> None:
-        self.account = account
+        if not isinstance(account, Account):
+            raise made_by_imkit(Session)
+        self._account = account
+
+    @property
+    def account(self) -> Account:
+        """Internal: the connection, the REST client and the events of this login."""
+        return self._account
 
     @property
     def user(self) -> str:
@@ -275,7 +282,8 @@ class Session:
         """
         account = self.account
         if not isinstance(name, str) or not name.strip():
-            raise InvalidMessage("a group needs a name")
+            hint = 'Give it first: session.create_group("tea", members=["bob"]).'
+            raise InvalidMessage(f"a group needs a name, and {name!r:.60} is none", hint=hint)
         body = {
             "owner": account.user,
             "groupname": name,
@@ -409,7 +417,7 @@ class Session:
 
         Source: docs/protocol.md#sending.
         """
-        target = _checked_conversation(to).target()
+        target = checked_conversation(to).target()
         return await sending.send(self.account, target, body, reply_to=reply_to, mention=mention, progress=progress)
 
     @blocking
@@ -464,10 +472,10 @@ class Session:
     def _target_and_id(self, message: Message | str, to: Thread | Group | None) -> tuple[sending.Target, str]:
         """Return where a message was sent and its id, from the arguments of `recall` and `edit`."""
         if isinstance(message, Message):
-            return (sending.target_of(message) if to is None else _checked_conversation(to).target()), message.id
+            return (sending.target_of(message) if to is None else checked_conversation(to).target()), message.id
         if to is None:
             raise InvalidMessage("a message id alone does not say where it was sent", hint="Add to=thread.")
-        return _checked_conversation(to).target(), message_id(message)
+        return checked_conversation(to).target(), message_id(message)
 
     @blocking
     async def history(
@@ -514,7 +522,7 @@ class Session:
         several = isinstance(of, Iterable) and not isinstance(of, str)
         conversations: list[Any] = await collected(cast(Any, of), "session.threads()") if several else [of]
         wanted = query(since, until, types=types, sender=sender, limit=limit, order=order)
-        checked = [_checked_conversation(conversation) for conversation in conversations]
+        checked = [checked_conversation(conversation) for conversation in conversations]
         return await load_history(self.account, checked, wanted, progress, parallel, resume)
 
     @property
@@ -642,6 +650,10 @@ class Session:
             >>> subscription.off()
         """
         self.account.check_open()
+        given: object = callback
+        if not callable(given):
+            hint = "Give the function itself, without parentheses: session.on(imkit.MessageReceived, print)."
+            raise InvalidMessage(f"{given!r:.60} cannot be called with an event", hint=hint)
         # The stream must not refer to the account: a session that no variable refers to closes itself, even if it has
         # callbacks.
         return Subscription(self.account, EventStream(self.account.events, checked_kinds((kind,)), replay), callback)
@@ -765,10 +777,16 @@ def _learn_group(account: Account, entry: dict[str, Any]) -> Group | None:
     return Group(account, group_id)
 
 
-def _checked_conversation(conversation: object) -> Thread | Group:
+def checked_conversation(conversation: object) -> Thread | Group:
     """Return a thread or a group, or refuse anything else."""
     if not isinstance(conversation, Thread | Group):
-        kind = type(conversation).__name__
-        hint = "Get one with session.thread(id) or session.group(id)."
-        raise InvalidMessage(f"a thread or a group is needed here, not a {kind}", hint=hint)
+        what = f"a thread or a group is needed here, and {conversation!r:.60} is none"
+        raise InvalidMessage(what, hint=A_GROUP_OR_THREAD)
     return conversation
+
+
+def checked_session(session: object) -> Session:
+    """Return a session, or refuse anything else."""
+    if not isinstance(session, Session):
+        raise InvalidMessage(f"{session!r:.80} is not a session", hint=A_SESSION)
+    return session

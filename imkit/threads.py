@@ -52,6 +52,9 @@ class Group(Conversation):
         """Internal: return where a message to this group goes."""
         return sending.Target(self._id, is_thread=False)
 
+    def _known_names(self) -> list[tuple[str, str | None]]:
+        return list(self.account.known.group_names.items())
+
     @property
     def name(self) -> str | None:
         """The group's name; `None` until a call has told it."""
@@ -78,9 +81,10 @@ class Group(Conversation):
 
         Source: docs/protocol.md#thread-calls, createChatThread.
         """
+        name = _checked_name(name)
         hint = "A thread hangs on a message of the group itself, not on one of a thread or of another group."
         account, parent_id = self.account, self._id_of(parent, hint)
-        body = {"name": _checked_name(name), "msg_id": parent_id, "group_id": self._id, "owner": account.user}
+        body = {"name": name, "msg_id": parent_id, "group_id": self._id, "owner": account.user}
         what = operation("create_thread", message=parent_id, group=self._id, user=account.user)
         answer = await self._write(what, "POST", "thread", body=body)
         thread_id = identifier(mapping(answer, "data"), "thread_id")
@@ -148,6 +152,8 @@ class Group(Conversation):
 
         Source: docs/protocol.md#group-calls, invite.
         """
+        if not users:
+            raise InvalidMessage("no user was named", hint='Write group.invite("carol").')
         body = {"usernames": [user_id(user) for user in users]}
         what = operation("invite", group=self._id)
         await self._write(what, "POST", "chatgroups", self._id, "invite", body=body)
@@ -309,6 +315,9 @@ class Thread(Conversation):
         facts = self.facts
         ref = ThreadRef(self._id, facts.name or "", facts.group_id or "", facts.parent_id or "")
         return sending.Target(self._id, is_thread=True, thread=ref)
+
+    def _known_names(self) -> list[tuple[str, str | None]]:
+        return [(thread_id, facts.name) for thread_id, facts in list(self.account.known.threads.items())]
 
     @property
     def name(self) -> str | None:
@@ -566,7 +575,8 @@ async def thread_pages(account: Account, what: Operation, *path: str) -> AsyncGe
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise InvalidMessage("a thread needs a name")
+        hint = "The name comes first, then the message that the thread hangs on." if isinstance(name, Message) else ""
+        raise InvalidMessage(f"a thread needs a name, and {name!r:.60} is none", hint=hint)
     if len(name) > NAME_LENGTH:
         raise LimitReached(f"the thread's name has {len(name)} characters; at most {NAME_LENGTH} are allowed", hint="")
     return name

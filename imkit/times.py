@@ -6,6 +6,7 @@ may jump.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -60,6 +61,46 @@ def in_words(length: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+# Names that are no zone of the IANA, or stand for several, and the zones that are meant.
+_ZONES_OF_NAMES = {
+    **dict.fromkeys(("beijing", "peking", "china", "shenzhen", "guangzhou", "hangzhou", "chengdu"), "Asia/Shanghai"),
+    **dict.fromkeys(("北京", "北京时间", "上海", "中国", "深圳", "广州", "杭州", "成都"), "Asia/Shanghai"),
+    "cst": "Asia/Shanghai America/Chicago",
+    "ist": "Asia/Kolkata Europe/Dublin",
+    "pst": "America/Los_Angeles",
+    "jst": "Asia/Tokyo",
+    "sgt": "Asia/Singapore",
+    "bst": "Europe/London",
+}
+
+
+def zones_like(name: str) -> list[str]:
+    """Return the time zones that a name may stand for; empty if none is like it.
+
+    Args:
+        name: what a user wrote, such as a city or an offset.
+
+    Example:
+        >>> zones_like("Beijing"), zones_like("asia/shangai"), zones_like("UTC+8")
+        (['Asia/Shanghai'], ['Asia/Shanghai'], ['+08:00'])
+    """
+    import difflib
+    import zoneinfo
+
+    wanted = name[:60].strip().lower().replace(" ", "_")
+    if wanted in _ZONES_OF_NAMES:
+        return _ZONES_OF_NAMES[wanted].split()
+    if offset := re.fullmatch(r"(?:utc|gmt)?([+-])(\d{1,2})(?::?(\d\d))?", wanted):
+        sign, hours, minutes = offset.groups()
+        return [f"{sign}{int(hours):02}:{minutes or '00'}"]
+    zones = {each.lower(): each for each in zoneinfo.available_timezones()}
+    cities = {key.rpartition("/")[2]: each for key, each in zones.items()}
+    for known in (zones, cities):
+        if near := difflib.get_close_matches(wanted, known, 1, 0.8):
+            return [known[near[0]]]
+    return []
 
 
 def _clock_that_counts_suspends() -> Callable[[], float]:

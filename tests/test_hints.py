@@ -210,7 +210,7 @@ ARGUMENTS: list[Case] = [
     _refused(lambda w: w.thread.send(imkit.File("/")), "the path of one file"),
     _refused(lambda w: w.alice.download(w.old.id, "x"), "Give the Message itself"),
     _refused(lambda w: w.alice.unpack(w.old.id), "Give the Message itself"),
-    _refused(lambda w: w.alice.recall(7, to=w.thread), "a string of digits"),
+    _refused(lambda w: w.alice.recall(7, to=w.thread), 'An id is a text: "7"'),
     _refused(lambda w: w.thread.react(w.old, ANY), "Give an emoji"),
     _refused(lambda w: w.thread.react(w.old, "👍" * 129), "1 to 128 characters"),
     _refused(lambda w: w.thread.forget(), "forget(message)"),

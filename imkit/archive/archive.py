@@ -40,8 +40,9 @@ from imkit.escape import for_terminal
 from imkit.history.arguments import Moment, query
 from imkit.history.columns import SCHEMA
 from imkit.history.fetch import MAX_WORKERS, WORKERS
+from imkit.misuse import PublicObject, explained
 from imkit.portal import blocking
-from imkit.session import Session
+from imkit.session import Session, checked_session
 from imkit.threads import Group, Thread
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ LOOKBACK = timedelta(days=2)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class Archive:
+class Archive(PublicObject):
     """The messages of threads and groups on disk: Parquet files by UTC day, and a catalogue of what has been read.
 
     Making an `Archive` does no I/O. The first sync creates the folder.
@@ -74,9 +75,10 @@ class Archive:
         ```
     """
 
+    @explained
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = _LOCK_TIMEOUT) -> None:
-        self._path = os.fspath(path)
         self._storage = storage_at(path)
+        self._path = os.fspath(path)
         self._timeout = timeout
 
     @property
@@ -149,7 +151,7 @@ class Archive:
             raise InvalidMessage(f"workers must be a number from 1 to {MAX_WORKERS}, not {workers!r:.40}")
         if not isinstance(lookback, timedelta) or lookback < timedelta(0):
             raise InvalidMessage("lookback must be a timedelta, 0 or more", hint="timedelta(days=2), for example")
-        account = session.account
+        account = checked_session(session).account
         account.check_open()
         if client is not None and token is None and not account.app.is_sandbox:
             hint = "Each Dask worker logs in itself: give token= a function that asks your app server."
@@ -193,7 +195,7 @@ class Archive:
             ...     log.count
             0
         """
-        return Watch(self._storage, session)
+        return Watch(self._storage, checked_session(session))
 
     def compact(self) -> int:
         """Merge the small files of each day, and return by how many files there are fewer.

@@ -181,8 +181,9 @@ def storage_at(path: str | os.PathLike[str]) -> Storage:
         InvalidMessage: the path is empty.
         ArchiveError: fsspec cannot open the URL; it may need a package that is not installed.
     """
-    if isinstance(path, str) and not path.strip():
-        raise InvalidMessage("an archive needs a path")
+    if not isinstance(path, str | os.PathLike) or (isinstance(path, str) and not path.strip()):
+        hint = 'Give a folder, which need not exist: imkit.Archive("community").'
+        raise InvalidMessage(f"an archive needs a path, and {path!r:.60} is none", hint=hint)
     text = os.fspath(path)
     for scheme in _FILE_SCHEMES:
         text = text.removeprefix(scheme)

@@ -27,7 +27,7 @@ from imkit.client.quotes import SentMessages
 from imkit.client.rest import Rest
 from imkit.client.timing import Timing
 from imkit.client.wire_log import WireLog
-from imkit.errors import SessionClosed
+from imkit.errors import InvalidMessage, SessionClosed
 from imkit.events import Event, MessageReceived, ThreadChanged, UserChanged
 from imkit.messages import Message, ThreadRef
 from imkit.portal import Worker, portal
@@ -256,6 +256,8 @@ class Account:
         token: str | TokenSource | None = None,
         resource: str | None = None,
     ) -> None:
+        if resource is not None and not isinstance(resource, str):
+            raise InvalidMessage(f"resource must be a text, the name of a device, not {resource!r:.40}")
         self.process = OwnProcess()
         self.user = user
         self.app = app

@@ -17,6 +17,7 @@ from imkit.client.environment import settings
 from imkit.client.http import can_be_read_on_the_way
 from imkit.client.rate_limit import RateBucket
 from imkit.errors import ConnectionLost, InvalidMessage, Outcome
+from imkit.misuse import PublicObject, explained
 
 _TLS = "Use https:// and wss://. Only for 127.0.0.1, where an SSH tunnel may begin, http:// and ws:// will do."
 _APP_KEY = re.compile(r"[^#/\s?&]+#[^#/\s?&]+")
@@ -40,7 +41,7 @@ class SandboxCalls(Protocol):
         ...
 
 
-class App:
+class App(PublicObject):
     """An Easemob app: its key, and the URLs of its servers.
 
     Args:
@@ -65,6 +66,7 @@ class App:
     Source: docs/protocol.md#host-discovery, docs/protocol.md#limits.
     """
 
+    @explained
     def __init__(
         self,
         app_key: str,
@@ -77,8 +79,9 @@ class App:
             raise InvalidMessage(
                 f"{app_key!r:.100} is not an app key", hint='An app key looks like "org#app", with exactly one #.'
             )
-        if max_requests_per_second is not None and not max_requests_per_second > 0:
-            raise InvalidMessage("max_requests_per_second must be above 0, or None for no limit")
+        limit = max_requests_per_second
+        if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+            raise InvalidMessage("max_requests_per_second must be a number above 0, or None for no limit")
         self.app_key = app_key
         self.rest_url = _checked_url(rest_url, ("http", "https"))
         self.ws_url = _checked_url(ws_url, ("ws", "wss"))

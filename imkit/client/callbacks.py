@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 from imkit.client.account import Account
 from imkit.client.event_store import EventStream
 from imkit.events import Dropped, Event
+from imkit.misuse import PublicObject
 from imkit.portal import Worker, portal
 from imkit.times import steady_seconds
 from imkit.tracebacks import shorten
@@ -28,7 +29,7 @@ SLICE_SECONDS = 0.01
 MAX_WAITING = 10_000  # events taken for a callback; further ones wait in the store
 
 
-class Subscription:
+class Subscription(PublicObject):
     """A callback that imkit calls for each event of some kinds, until `off()` or the session's end.
 
     Example:

@@ -16,8 +16,9 @@ from typing import Any, Generic, TypeVar
 from imkit.client.own_process import OwnProcess
 from imkit.errors import InvalidMessage, SessionClosed, TimedOut
 from imkit.events import Dropped, Event, LoggedOut, MessageEdited, MessageRecalled, MessageReceived, ThreadChanged
-from imkit.hints import event_hint
+from imkit.hints import EVENT_CLASSES, event_hint
 from imkit.messages import Message
+from imkit.misuse import PublicObject
 from imkit.portal import blocking, portal, short_tracebacks
 
 MAX_EVENTS = 10_000
@@ -118,7 +119,7 @@ class EventStore:
             stream.wake()
 
 
-class EventStream(Generic[E]):
+class EventStream(PublicObject, Generic[E]):
     """The events of a session for one consumer: iterate it with `for` or `async for`, or call `next`.
 
     The iteration ends with the session. A consumer that falls behind gets a `Dropped` in place of the events it missed.
@@ -134,7 +135,7 @@ class EventStream(Generic[E]):
         store.process.check()
         self._store = store
         self._owner = owner  # keeps the session from being closed by the garbage collector
-        self.kinds: tuple[type[Event], ...] = kinds or (Event,)
+        self._kinds: tuple[type[Event], ...] = kinds or (Event,)
         self._missed = 0
         self._ready: deque[E | Dropped] = deque()
         self._new_events = asyncio.Event()
@@ -154,7 +155,7 @@ class EventStream(Generic[E]):
         """Internal: note that the store no longer keeps some events; the first of them had the number `first`."""
         missed = dropped[max(self._position - first, 0) :]
         self._position = max(self._position, first + len(dropped))
-        self._missed += sum(isinstance(event, self.kinds) for event in missed)
+        self._missed += sum(isinstance(event, self._kinds) for event in missed)
 
     def _take(self) -> None:
         """Move this consumer's new events from the store to `_ready`."""
@@ -164,7 +165,7 @@ class EventStream(Generic[E]):
         found = self._store.events_from(self._position)
         self._position = self._store.end
         # `kinds` are the classes of E; a type checker cannot see that.
-        self._ready.extend(event for event in found if isinstance(event, self.kinds))  # type: ignore[misc]
+        self._ready.extend(event for event in found if isinstance(event, self._kinds))  # type: ignore[misc]
 
     async def _wait_until_ready(self) -> bool:
         """Wait until `_ready` has an event. Return False if the session is over and everything was read."""
@@ -226,13 +227,16 @@ class EventStream(Generic[E]):
             >>> incoming.next(timeout=10, where=lambda event: event.message.id == sent.id).message.text
             'Which oolong?'
         """
+        given: object = timeout
+        if given is not None and not isinstance(given, int | float):
+            raise InvalidMessage(f"timeout must be a number of seconds, or None, not {given!r:.40}")
         try:
             async with asyncio.timeout(timeout):
                 event = await self.next_or_end()
                 while where is not None and event is not None and (isinstance(event, Dropped) or not where(event)):
                     event = await self.next_or_end()
         except TimeoutError:
-            wanted = [kind.__name__ for kind in self.kinds]
+            wanted = [kind.__name__ for kind in self._kinds]
             raise TimedOut(f"no {', '.join(wanted)} came in {timeout} s", hint=event_hint(wanted)) from None
         if event is None:
             raise SessionClosed("the session is over; no more events will come")
@@ -254,7 +258,7 @@ class EventStream(Generic[E]):
                     yield event
 
     def __repr__(self) -> str:
-        wanted = ", ".join(kind.__name__ for kind in self.kinds)
+        wanted = ", ".join(kind.__name__ for kind in self._kinds)
         return f"<EventStream of {wanted}, {self._store.end - self._position + len(self._ready)} to read>"
 
 
@@ -262,5 +266,5 @@ def checked_kinds(kinds: tuple[type[E], ...]) -> tuple[type[E], ...]:
     """Return the event classes, or raise `InvalidMessage` if one of them is not an event class."""
     for kind in kinds:
         if not (isinstance(kind, type) and issubclass(kind, Event)):
-            raise InvalidMessage(f"{kind!r:.60} is not an event class", hint="Give e.g. imkit.MessageReceived.")
+            raise InvalidMessage(f"{kind!r:.60} is not an event class", hint=EVENT_CLASSES)
     return kinds

@@ -8,12 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from typing import Generic, NoReturn, TypeVar
 
 from imkit.errors import InvalidMessage
+from imkit.misuse import PublicObject
 from imkit.portal import portal, short_tracebacks
 
 T = TypeVar("T")
 
 
-class Listing(Generic[T]):
+class Listing(PublicObject, Generic[T]):
     """A list at the service, to iterate with `for` or `async for`, or to pass to `list`.
 
     Each iteration asks the service again. It fetches a page when the loop needs it, so a loop that ends early saves the
@@ -54,10 +55,26 @@ class Listing(Generic[T]):
             _close_later(pages)
 
     def __getitem__(self, index: object) -> NoReturn:
-        raise InvalidMessage(f"{self._what}: a listing has no index", hint="Make a list of it first: list(…)[0].")
+        hint = f"Make a list of it first: list(…)[{_shown(index)}]."
+        if index == 0:
+            hint = "next(iter(…)) is the first one, with one request; list(…)[0] fetches all."
+        raise InvalidMessage(f"{self._what}: a listing has no index", hint=hint)
+
+    def __len__(self) -> NoReturn:
+        raise InvalidMessage(f"{self._what}: a listing has no length", hint="Make a list of it first: len(list(…)).")
+
+    def __bool__(self) -> bool:  # Python would ask for the length
+        return True
 
     def __repr__(self) -> str:
         return f"<{self._what}: iterate it, or list(…) it>"
+
+
+def _shown(index: object) -> str:
+    """Return an index as it is written between brackets."""
+    if not isinstance(index, slice):
+        return f"{index!r:.40}"
+    return ":".join("" if part is None else f"{part!r:.20}" for part in (index.start, index.stop))
 
 
 async def collected(items: Iterable[T], example: str) -> list[T]:

@@ -11,9 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from imkit.client.event_store import EventStore
+from imkit.client.ids import not_an_id
 from imkit.client.paging import collected
 from imkit.client.user_ids import user_id
 from imkit.errors import InvalidMessage
+from imkit.hints import MESSAGE_OR_ID
 from imkit.messages import Body, Command, Message, Text
 from imkit.quotes import ALL, MENTIONS_KEY, QUOTE_KEY, Quote
 from imkit.wire.untrusted_json import is_id
@@ -137,8 +139,7 @@ async def _quote(
     """Return the quote of the message that is replied to."""
     message_id = reply_to.id if isinstance(reply_to, Message) else reply_to
     if not isinstance(message_id, str) or not is_id(message_id):
-        hint = "Give a Message, or its id: a string of digits."
-        raise InvalidMessage(f"{reply_to!r:.60} cannot be replied to", hint=hint)
+        raise not_an_id(reply_to, "a message to reply to", MESSAGE_OR_ID)
     if sent.was_recalled(message_id) or events.was_recalled(message_id):
         hint = "A quote would repeat what was taken back."
         raise InvalidMessage(f"message {message_id} was recalled, so it cannot be replied to", hint=hint)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from os import PathLike
 from typing import Any
 
 from imkit.client.account import Account
@@ -20,7 +21,7 @@ from imkit.client.roaming import find_newest
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
 from imkit.escape import for_terminal
 from imkit.events import MessageEdited, MessageRecalled, MessageReceived
-from imkit.hints import Operation, operation
+from imkit.hints import NOT_A_BODY, Operation, operation
 from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Streamed, Text, ThreadRef
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds, in_words
@@ -76,10 +77,7 @@ def checked_body(body: object) -> Body:
     elif isinstance(body, Streamed):
         body = Text(body.text, ext=body.ext)
     if not isinstance(body, Body):
-        hint = "Send a str, or a body such as imkit.Text(…)."
-        if isinstance(body, Message):
-            hint = "Send its body again: message.body. imkit.Combine(…) forwards messages."
-        raise InvalidMessage(f"{body!r:.80} cannot be sent", hint=hint)
+        raise InvalidMessage(f"{body!r:.80} cannot be sent", hint=_hint_for(body))
     if not isinstance(body.ext, Mapping):
         raise InvalidMessage(f"ext must be a JSON object (a dict), not {type(body.ext).__name__}")
     if isinstance(body, Text) and body.text == "":
@@ -101,6 +99,12 @@ def checked_body(body: object) -> Body:
             hint = "lat and lng are degrees."
             raise InvalidMessage(f"({body.lat!r:.40}, {body.lng!r:.40}) is not a place", hint=hint)
     return body
+
+
+def _hint_for(found: object) -> str:
+    """Return how to send something that is not a body."""
+    kind = "class" if isinstance(found, type) else "path" if isinstance(found, PathLike) else type(found).__name__
+    return NOT_A_BODY.get(kind, NOT_A_BODY["object"])
 
 
 def _holds_messages(found: object) -> bool:

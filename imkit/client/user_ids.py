@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from imkit.errors import InvalidMessage
+from imkit.hints import EACH_USER_ID, USER_ID_CHARACTERS
 
 MAX_USER_CHARACTERS = 256  # of a user that a service names; a user id has up to 64
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
@@ -38,10 +39,23 @@ def user_id(user: object) -> str:
     Source: docs/protocol.md#limits.
     """
     if not isinstance(user, str) or not is_user_id(user):
-        hint = "A user id has up to 64 letters, digits, _ . and -"
-        if not isinstance(user, str):
-            hint = "Give each user id as a text of its own, such as 'carol'."
-        elif is_user_id(user.removeprefix("@")):
-            hint = f"Leave out the @: {user[1:]!r}."
-        raise InvalidMessage(f"{user!r:.100} is not a user id", hint=hint)
+        raise InvalidMessage(f"{user!r:.100} is not a user id", hint=_hint_for(user))
     return user.lower()
+
+
+def _hint_for(found: object) -> str:
+    """Return what to give in place of something that is not a user id."""
+    if isinstance(found, str):
+        if is_user_id(found.removeprefix("@")):
+            return f"Leave out the @: {found[1:]!r}."
+        if is_user_id(found.strip()):
+            return f"Leave out the blanks: {found.strip()!r}."
+        if not found.isascii():
+            return f"{USER_ID_CHARACTERS} A name in another script can be the nickname: session.update_profile(…)."
+        return USER_ID_CHARACTERS
+    if isinstance(found, int) and not isinstance(found, bool):
+        return f"A user id is a text: '{found}'."
+    for name in ("sender", "user"):  # a message, a session
+        if is_user_id(inner := getattr(found, name, None)):
+            return f"Give its user id: ….{name}, here {inner!r}."
+    return EACH_USER_ID

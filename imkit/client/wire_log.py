@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from google.protobuf.message import DecodeError, Message
 
 from imkit.client.redaction import redacted, without_share_secrets
+from imkit.errors import InvalidMessage
 from imkit.wire import schema
 from imkit.wire.enums import FrameCommand, NameSpace
 from imkit.wire.untrusted_json import json_value, plain
@@ -104,6 +105,8 @@ class WireLog:
         """Return the last `count` entries as a DataFrame, the oldest first."""
         import pandas as pd
 
+        if not isinstance(count, int) or count < 1:
+            raise InvalidMessage(f"the number of entries must be a whole number from 1, not {count!r:.40}")
         entries = list(self._entries)[-count:]
         frame = pd.DataFrame(
             {

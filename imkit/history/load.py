@@ -214,6 +214,10 @@ async def history_frame(
     workers = WORKERS if parallel is True else 1 if parallel is False else parallel
     if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
         raise InvalidMessage(f"parallel must be True, False or a number from 1 to {MAX_WORKERS}, not {parallel!r:.40}")
+    given: object = progress
+    if given is not None and given is not False and not callable(given):
+        hint = "Give a function that takes two numbers: what has come, and the expected total or None."
+        raise InvalidMessage(f"progress must be None, False or a function, not {given!r:.40}", hint=hint)
     if resume is not None:
         wanted = _resumed_query(resume, account.app.app_key, target_ids, wanted)
     line = notebook_line() if progress is None else None

@@ -9,15 +9,21 @@ from typing import Any
 import pandas as pd
 
 from imkit.errors import InvalidMessage
+from imkit.hints import A_ZONE
 from imkit.insight import attributes, edits, mentions, names, quotes, reactions
 from imkit.insight.source import Source, source_of
+from imkit.misuse import PublicObject
+from imkit.times import zones_like
 
 
-class InsightAccessor:
+class InsightAccessor(PublicObject):
     """The accessor ``.im`` of a frame that an insight returned, such as ``frame.im.quotes()``."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
+
+    def __repr__(self) -> str:
+        return f"<frame.im with {', '.join(name for name in dir(self) if not name.startswith('_'))}>"
 
     @property
     def source(self) -> Source:
@@ -83,7 +89,8 @@ class ImAccessor(InsightAccessor):
                 raise TypeError(zone)  # pandas takes a number as an offset in seconds, and None as no zone
             moved = {name: self._frame[name].dt.tz_convert(zone) for name in columns}
         except (LookupError, OSError, TypeError, ValueError) as error:  # zoneinfo has several for an unknown name
-            hint = 'Give an IANA name, such as "Asia/Shanghai" or "UTC".'
+            near = zones_like(zone) if isinstance(zone, str) else []
+            hint = f"Write {' or '.join(map(repr, near))}." if near else A_ZONE
             raise InvalidMessage(f"{zone!r:.60} is not a time zone", hint=hint) from error
         return self._frame.assign(**moved)
 

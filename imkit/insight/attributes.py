@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from imkit.errors import InvalidMessage
 from imkit.history.columns import string_array
 from imkit.history.frames import STRING
 from imkit.repeated_warnings import logger_of_untrusted
@@ -25,6 +26,9 @@ def opened(frame: pd.DataFrame, keys: tuple[str, ...]) -> pd.DataFrame:
         >>> opened(frame_of([]), ("mood",)).columns.tolist()
         ['mood']
     """
+    if not all(isinstance(key, str) for key in keys):
+        hint = 'Give each as an argument of its own: frame.im.ext("mood", "tea").'
+        raise InvalidMessage("a key of ext is a text", hint=hint)
     attributes = [json_object(text) if isinstance(text, str) else {} for text in frame["ext"]]
     names = keys or _most_common_keys(attributes)
     columns = {name: _typed([ext.get(name) for ext in attributes]) for name in names}

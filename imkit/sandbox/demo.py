@@ -41,6 +41,10 @@ class Demo:
     messages: int = MESSAGES
 
     def __post_init__(self) -> None:
+        for name, value in (("seed", self.seed), ("threads", self.threads), ("messages", self.messages)):
+            given: object = value
+            if not isinstance(given, int):
+                raise ValueError(f"{name} must be a whole number, not {given!r:.40}")
         if not _FEWEST_THREADS <= self.threads <= _MOST_THREADS:
             raise ValueError(f"a demo has {_FEWEST_THREADS} to {_MOST_THREADS:,} threads, not {self.threads}")
         fewest = max(_FEWEST_MESSAGES, 15 * self.threads)

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from imkit.errors import IMError
 from imkit.hints import SANDBOX_DOES_NOT_ANSWER, SANDBOX_ENDED, SANDBOX_WITHOUT_ADDRESS
+from imkit.misuse import PublicObject, explained
 from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
 from imkit.sandbox.endpoints import version
 from imkit.sandbox.home import SharedFiles, shared_files, unusable
@@ -51,7 +52,7 @@ _DEMO_MESSAGES_PER_SECOND = 1000  # on a busy machine; usually it is 25 times th
 # ---------------------------------------------------------------- a private server
 
 
-class Sandbox:
+class Sandbox(PublicObject):
     """A private IM server on this machine, for tests and experiments. It runs in its own process.
 
     It starts when the object is made, and ends with `stop`, at the end of a ``with`` block, or with the last reference
@@ -89,6 +90,7 @@ class Sandbox:
         alice
     """
 
+    @explained
     def __init__(
         self,
         path: str | os.PathLike[str] | None = None,

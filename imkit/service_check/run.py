@@ -24,7 +24,7 @@ from imkit.service_check.reading_checks import READING_CHECKS, VIEW_CHECKS
 from imkit.service_check.report import Finding, frame_of, removal
 from imkit.service_check.response_checks import RESPONSE_CHECKS
 from imkit.service_check.second_user_checks import SECOND_USER_CHECKS
-from imkit.session import Session
+from imkit.session import Session, checked_session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,9 +128,7 @@ async def examine(
 
 def _check_arguments(session: Session, write: bool, second: Session | None) -> None:
     for given in (session, *([] if second is None else [second])):
-        if not isinstance(given, Session):
-            raise InvalidMessage(f"{given!r:.80} is not a session", hint="Give what imkit.login(…) returned.")
-        given.account.check_open()
+        checked_session(given).account.check_open()
     if second is None:
         return
     if not write:

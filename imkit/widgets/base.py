@@ -117,6 +117,8 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
 
     children: Any  # a trait of ipywidgets, which ships no types
 
+    _closed = True  # until it is made: an argument may be refused before
+
     def __init__(self, lang: str | None = None) -> None:
         self._jobs: set[concurrent.futures.Future[Any]] = set()
         self._closed = False
@@ -221,6 +223,10 @@ class Form(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships no types
         self.children = (*self.children, *self.hidden_controls(), self.status)
         _close_descendants(self)
         ipywidgets.Widget.close(self)
+
+    def __del__(self) -> None:
+        if not self._closed:
+            self.close()
 
 
 def describe_error(error: BaseException) -> tuple[str, str, str]:

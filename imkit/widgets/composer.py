@@ -13,6 +13,7 @@ from imkit.client.send import MESSAGE_BYTES
 from imkit.errors import IMError, InvalidMessage, TooLarge
 from imkit.escape import for_terminal
 from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Text, Video
+from imkit.session import checked_conversation
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Status, button, describe_error, row
 from imkit.widgets.composer_parts import DropZone, SentItem, SentList, TextBox
@@ -38,6 +39,8 @@ class Composer(Form):
     """
 
     def __init__(self, thread: Thread | Group | None, *, draft: str = "", lang: str | None = None) -> None:
+        if thread is not None:
+            checked_conversation(thread)
         super().__init__(lang)
         labels = self.labels
         self._conversation: Thread | Group | None = None

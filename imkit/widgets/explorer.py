@@ -7,8 +7,9 @@ from typing import Any
 
 import ipywidgets
 
+from imkit.errors import InvalidMessage
 from imkit.portal import portal
-from imkit.session import Session
+from imkit.session import Session, checked_session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Status, close_widget
 from imkit.widgets.composer import Composer
@@ -50,6 +51,12 @@ class Explorer(Form):
         recall_seconds: float = 120,
         lang: str | None = None,
     ) -> None:
+        given: object = user
+        if not isinstance(given, str):
+            hint = "With a session write imkit.explore(session=alice)."
+            raise InvalidMessage(f"user must be a user id, not {given!r:.60}", hint=hint)
+        if session is not None:
+            checked_session(session)
         super().__init__(lang)
         self._lang = lang
         self._draft = draft

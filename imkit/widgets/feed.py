@@ -38,7 +38,7 @@ from imkit.events import (
 )
 from imkit.messages import Combine, Message, Text
 from imkit.portal import portal
-from imkit.session import Session
+from imkit.session import Session, checked_conversation, checked_session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, WidgetPart, describe_error, readable, static
 from imkit.widgets.feed_rows import MAX_MESSAGES, FeedRows, as_row, milliseconds_left
@@ -88,6 +88,9 @@ class LiveFeed(Form):
         height: int = 380,
         lang: str | None = None,
     ) -> None:
+        checked_session(session)
+        if thread is not None:
+            checked_conversation(thread)
         super().__init__(lang)
         self.session = session
         self._account = session.account

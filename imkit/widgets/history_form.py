@@ -17,7 +17,7 @@ from imkit.history.arguments import query
 from imkit.history.export import SUFFIXES, write
 from imkit.history.load import Loading
 from imkit.history.progress import ProgressText
-from imkit.session import Session
+from imkit.session import Session, checked_session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Status, WidgetPart, button, describe_error, readable, row, static
 from imkit.widgets.code_snippet import code_for
@@ -79,6 +79,7 @@ class HistoryForm(Form):
         tree: ConversationTree | None = None,
         lang: str | None = None,
     ) -> None:
+        checked_session(session)
         super().__init__(lang)
         labels = self.labels
         self.session = session

@@ -11,7 +11,7 @@ import traitlets
 
 from imkit.errors import InvalidMessage
 from imkit.events import DeviceChanged, GroupChanged, MessageReceived, ThreadChanged
-from imkit.session import Session
+from imkit.session import Session, checked_session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, WidgetPart, button, row, static
 from imkit.widgets.labels import Labels
@@ -72,6 +72,7 @@ class ThreadPicker(Form):
         height: int = 380,
         lang: str | None = None,
     ) -> None:
+        checked_session(session)
         super().__init__(lang)
         labels = self.labels
         self.session = session

@@ -11,7 +11,7 @@ import traitlets
 
 from imkit.client.wire_log import MAX_ENTRIES, WireEntry
 from imkit.escape import for_terminal
-from imkit.session import Session
+from imkit.session import Session, checked_session
 from imkit.widgets.base import Form, WidgetPart, readable, static
 from imkit.widgets.labels import Labels
 
@@ -44,6 +44,7 @@ class WireView(Form):
     """
 
     def __init__(self, session: Session, *, height: int = 380, lang: str | None = None) -> None:
+        checked_session(session)
         super().__init__(lang)
         self._log = session.account.wire_log
         self._log.is_on = True
