@@ -133,7 +133,9 @@ def _whole_of(error: BaseException) -> _Whole:
 
 def _beneath(error: BaseException) -> BaseException | None:
     """Return the exception that Python shows above this one."""
-    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if error.__cause__ is not None:  # a user's exception may count as false
+        return error.__cause__
+    return None if error.__suppress_context__ else error.__context__
 
 
 def _is_cause(error: BaseException) -> bool:
