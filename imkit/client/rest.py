@@ -69,14 +69,13 @@ class Rest:
         self.sandbox_ended: Callable[[Outcome], IMError | None] = lambda outcome: None
         self.requests = 0
         self._process = OwnProcess()
-        self._buckets = [bucket]  # the last one counts
-        self._listener: Listener | None = None
+        self._paces: list[tuple[RateBucket, Listener | None]] = [(bucket, None)]  # the last one counts
         self._wire_log = wire_log or WireLog()
         self._http = HttpClient(rest_url, seconds)
 
     @property
     def _bucket(self) -> RateBucket:
-        return self._buckets[-1]
+        return self._paces[-1][0]
 
     @contextlib.contextmanager
     def paced(self, bucket: RateBucket, listener: Listener | None = None) -> Iterator[None]:
@@ -86,13 +85,12 @@ class Rest:
             bucket: the bucket.
             listener: is told of each answer meanwhile.
         """
-        self._buckets.append(bucket)
-        usual, self._listener = self._listener, listener
+        pace = (bucket, listener)
+        self._paces.append(pace)
         try:
             yield
         finally:
-            self._buckets.remove(bucket)
-            self._listener = usual
+            self._paces.remove(pace)  # another block may have begun meanwhile, and goes on
 
     async def close(self, caller: asyncio.Task[Any] | None = None) -> None:
         """End the calls that are running, and close all connections; `caller` is as in `HttpClient.close`."""
@@ -233,8 +231,9 @@ class Rest:
                 may_repeat = problem.kind == "no connection" or (repeat_if_lost and is_lost)
             else:
                 self._inform_bucket(sent, answer)
-                if self._listener is not None:
-                    self._listener(answer, time.monotonic() - began)
+                listener = self._paces[-1][1]
+                if listener is not None:
+                    listener(answer, time.monotonic() - began)
                 if answer.status == 200:
                     return answer
                 error = _refused(what, answer, path)

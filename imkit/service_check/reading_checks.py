@@ -5,6 +5,7 @@ Source: docs/protocol.md#thread-calls, docs/protocol.md#group-calls, docs/protoc
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import AsyncIterable
 from typing import Any, TypeVar
@@ -74,7 +75,8 @@ async def _roaming(examination: Examination) -> Seen:
     session = examination.session
     ids = [examination.sample.thread.id] if examination.sample is not None else []
     for listing in (session.groups(), session.threads()):
-        ids += [each.id for each in await _first(listing, _CONVERSATIONS_OF_A_KIND)]
+        with contextlib.suppress(ServiceNotEnabled):  # threads are off: groups have a history all the same
+            ids += [each.id for each in await _first(listing, _CONVERSATIONS_OF_A_KIND)]
     oldest: list[int] = []
     problems: list[IMError] = []
     asked = set(ids)
