@@ -152,7 +152,10 @@ class ProvenCalls:
 @contextlib.contextmanager
 def _ended_after(seconds: float, connection: http.client.HTTPConnection) -> Iterator[None]:
     """Connect, and end the connection after so many seconds in all: its own timeout starts anew with each byte."""
-    connection.connect()
+    try:
+        connection.connect()
+    except UnicodeError as error:  # raised for what cannot be the name of a host
+        raise OSError(f"{connection.host!r:.80} is not a host") from error
     sock = connection.sock
     is_late = threading.Event()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -39,15 +41,21 @@ class State:
 
 
 def read_state(path: Path) -> State | None:
-    """Return the content of the file; None if the file does not exist or cannot be read."""
+    """Return the content of the file; None if it does not exist, cannot be read, or is not of this user.
+
+    IMKIT_HOME may name a folder that others may write to: the file of another user could lead to a server of theirs.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            if sys.platform != "win32" and os.fstat(file.fileno()).st_uid not in (0, os.geteuid()):
+                return None
+            content = json.load(file)
         known = {attribute.name for attribute in fields(State)}
         state = State(**{name: value for name, value in content.items() if name in known})
-        texts = (state.app_key, state.rest_url, state.ws_url, state.secret)
-        is_usable = all(isinstance(text, str) for text in texts) and urlsplit(state.rest_url).port
-        return state if is_usable else None
-    except (OSError, ValueError, AttributeError, TypeError):
+        texts = (state.app_key, state.rest_url, state.ws_url, state.version, state.secret, state.demo_password or "")
+        is_text = all(isinstance(text, str) and text.isprintable() for text in texts)
+        return state if is_text and isinstance(state.pid, int) and urlsplit(state.rest_url).port else None
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return None
 
 

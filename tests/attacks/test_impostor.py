@@ -24,6 +24,7 @@ from imkit.sandbox.process import Sandbox, shared
 from imkit.sandbox.proof import NONCE_HEADER, PROOF_HEADER, client_proof, new_nonce
 from imkit.sandbox.proven_calls import ProvenCalls
 from imkit.sandbox.state import State, read_state, write_state
+from tests.attacks.test_strangers_settings import be_of_another_user
 from tests.people import new_name
 from tests.stand_ins import Answer, Asked, HttpStandIn, http_stand_in
 from tests.waits import WAIT, eventually
@@ -81,6 +82,20 @@ def test_a_login_after_a_crash_tells_the_impostor_nothing(imkit_home: Path) -> N
         assert server.asked, "the state file names the impostor's address, so it was asked who it is"
         assert state.secret not in everything(server)
         assert {(asked.method, asked.target) for asked in server.asked} == {("GET", "/imkit/health")}
+
+
+@posix
+def test_a_sandbox_that_another_user_registers_is_not_used(
+    imkit_home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IMKIT_HOME names a folder that others may write to, and the stranger's sandbox knows its own secret."""
+    imkit_home.mkdir(parents=True, exist_ok=True)
+    path = imkit_home / "sandbox.json"
+    write_state(path, State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, version(), 2**30, sandbox.secret))
+    assert shared().rest_url == sandbox.rest_url
+    be_of_another_user(path, monkeypatch)
+    assert read_state(path) is None
+    path.unlink()
 
 
 def test_a_running_session_gives_its_token_to_no_impostor() -> None:

@@ -237,18 +237,31 @@ def test_after_a_kill_a_new_server_has_the_data(home: Path) -> None:
     assert Api(second, token).ok("GET", "/users/alice")
 
 
+NO_PROCESS = 2**30  # larger than any id: the fixtures end the process that a state file names
+
+
 def test_a_stale_state_file_is_ignored(home: Path, sandbox: Sandbox) -> None:
     """Another server has its port now."""
     home.mkdir(parents=True, exist_ok=True)
-    stale = State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "0", 1, "old")
+    stale = State(sandbox.app_key, sandbox.rest_url, sandbox.ws_url, "0", NO_PROCESS, "old")
     write_state(home / "sandbox.json", stale)
     assert shared().rest_url != sandbox.rest_url
     wrong = (
         json.dumps(asdict(replace(stale, rest_url=url))).encode() for url in (7, None, "http://[", "http://x:99999")
     )
-    for nonsense in (b"", b"[]", b"{}", b"\xff", *wrong):
+    odd: tuple[dict[str, Any], ...] = (
+        {"pid": "\x1b[2J"},
+        {"ws_url": "ws://\x1b[2J"},
+        {"version": []},
+        {"secret": "\ud800"},
+        {"demo_password": 7},
+    )
+    acting = (json.dumps(asdict(stale) | change).encode() for change in odd)
+    for nonsense in (b"", b"[]", b"{}", b"\xff", b"[" * 100_000, *wrong, *acting):
         (home / "broken.json").write_bytes(nonsense)
         assert read_state(home / "broken.json") is None
+    with pytest.raises(OSError, match="not a host"):
+        ProvenCalls(f"http://{'a' * 300}:9", "secret").health()
 
 
 def stopped_while_it_starts(first: subprocess.Popen[str], state_path: Path) -> State:
