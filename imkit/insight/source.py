@@ -111,12 +111,21 @@ def source_of(frame: pd.DataFrame) -> Source:
     facts = frame.attrs.get("imkit")
     if not isinstance(facts, dict):
         return Source()
-    names: dict[str, str] = {}
-    if {"thread_id", "thread_name"} <= set(frame.columns) and frame.columns.is_unique:
-        last = frame.loc[~frame["thread_id"].duplicated(keep="last"), ["thread_id", "thread_name"]].dropna()
-        names = dict(zip(map(str, last["thread_id"]), map(str, last["thread_name"]), strict=True))
-    groups = frozenset(map(str, frame["group_id"].dropna().unique())) if "group_id" in frame else frozenset()
-    return Source(facts, names, groups)
+    try:
+        return Source(facts, _names_in(frame), _groups_in(frame))
+    except TypeError:  # a stranger's file may have lists in its cells
+        return Source(facts)
+
+
+def _names_in(frame: pd.DataFrame) -> dict[str, str]:
+    if not ({"thread_id", "thread_name"} <= set(frame.columns) and frame.columns.is_unique):
+        return {}
+    last = frame.loc[~frame["thread_id"].duplicated(keep="last"), ["thread_id", "thread_name"]].dropna()
+    return dict(zip(map(str, last["thread_id"]), map(str, last["thread_name"]), strict=True))
+
+
+def _groups_in(frame: pd.DataFrame) -> frozenset[str]:
+    return frozenset(map(str, frame["group_id"].dropna().unique())) if "group_id" in frame else frozenset()
 
 
 def _shown(value: object, limit: int = _VALUE) -> str:

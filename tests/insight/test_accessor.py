@@ -167,6 +167,11 @@ def test_a_source_of_a_strangers_file_is_shown_as_text() -> None:
         assert len(repr(source)) < 5_000
         for hidden in ("\x1b", "\u202e", "x" * 400):
             assert hidden not in repr(source) + source._repr_html_()
+    cells: dict[str, Any] = {"thread_id": ["42"], "group_id": {"7": 7}}
+    for name, cell in cells.items():
+        frame = frame_of([text(0)], {"rows": 1, "thread_ids": ["42"]})
+        frame[name] = [cell]
+        assert "1 message of 42" in repr(frame.im.source)
     empty = pd.DataFrame({"message_id": [], "time": [], "ext": []}).im.source
     assert (empty, repr(empty)) == ({}, "a frame that does not say where it comes from")
     assert "does not say" in empty._repr_html_()
