@@ -16,7 +16,8 @@ PAGES = (ROOT / "docs" / "doctor.md", ROOT / "README.md")
 BEGIN, END = "<!-- begin {name}: docs/write_doctor_tables.py writes it -->\n", "<!-- end {name} -->\n"
 BAR = "\\|"  # a bar within a cell
 _HEAD = "| check | what imkit assumes | what follows if it is not so |\n|---|---|---|\n"
-# The lines in the README: those that differ most from app to app, or matter most.
+_NAMES_HEAD = "| needs | lines |\n|---|---|\n"
+# The lines that the README has whole: those that differ most from app to app, or matter most.
 _IN_README = (
     "hosts",
     "clocks",
@@ -40,7 +41,14 @@ def tables() -> dict[str, str]:
     kinds: tuple[Needs, ...] = ("login", "write", "second user")
     found = {f"checks that need {kind}": [check for check in CHECKS if check.needs == kind] for kind in kinds}
     found["some checks"] = [by_name[name] for name in _IN_README]
-    return {name: _HEAD + "".join(map(_row, checks)) for name, checks in found.items()}
+    names = {kind: ", ".join(check.name for check in CHECKS if check.needs == kind) for kind in kinds}
+    return {
+        **{name: _HEAD + "".join(map(_row, checks)) for name, checks in found.items()},
+        "names of all checks": _NAMES_HEAD
+        + f"| a login: it only reads | {names['login']} |\n"
+        + f"| `--write` | {names['write']}, removal |\n"
+        + f"| `--write --second USER` | {names['second user']} |\n",
+    }
 
 
 def _row(check: Check) -> str:
