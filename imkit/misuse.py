@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from imkit import hints
 from imkit.errors import IMError, InvalidMessage
-from imkit.tracebacks import shorten
+from imkit.tracebacks import render_for_ipython, shorten
 
 Awaited = tuple[str, str, str]  # as in `hints.AWAITED`
 P = ParamSpec("P")
@@ -182,6 +182,21 @@ def _bound(function: Callable[..., Any], args: Sequence[Any]) -> Callable[..., A
 # ---------------------------------------------------------------- names
 
 
+class UnknownName(AttributeError):
+    """An attribute that does not exist. In a notebook its traceback shows the user's line alone, as an `IMError` does.
+
+    Args:
+        message: what was looked for, and what to write.
+        name: of the attribute.
+    """
+
+    def __init__(self, message: str = "", name: str = "") -> None:
+        super().__init__(message, name=name, obj=None)  # of no object: Python would look for a like name a second time
+
+    def _render_traceback_(self) -> list[str]:
+        return render_for_ipython(self)
+
+
 class PublicObject:
     """The base class of the objects that a user holds, such as `Session`, `Thread` and `Message`.
 
@@ -204,14 +219,13 @@ class PublicObject:
     if not TYPE_CHECKING:  # a type checker knows the names better
 
         def __getattr__(self, name: str) -> Any:
-            __tracebackhide__ = True  # IPython shows the user's line alone
             kind = type(self)
             if hasattr(kind, name):  # a property that raised an AttributeError itself
                 return object.__getattribute__(self, name)
             error = f"{kind.__name__!r} object has no attribute {name!r:.80}"
             if not name.startswith("_"):
                 error += f" · {_right_name(name, kind)}"
-            raise AttributeError(error, name=name, obj=self)
+            raise UnknownName(error, name)
 
 
 def _is_internal(member: object) -> bool:
@@ -242,12 +256,9 @@ def _right_name(name: str, kind: type) -> str:
 
 def _owners(name: str) -> list[str]:
     """Return the variables whose class has a public attribute of this name."""
-    found = []
-    for kind_name, variable in hints.VARIABLES.items():
-        for each in _subclasses(PublicObject):
-            if each.__name__ == kind_name and name in _names_of(each):
-                found.append(variable)
-    return list(dict.fromkeys(found))
+    known = [each for each in _subclasses(PublicObject) if hasattr(each, name)]
+    classes = [each.__name__ for each in known if not _is_internal(getattr(each, name))]
+    return list(dict.fromkeys(variable for kind, variable in hints.VARIABLES.items() if kind in classes))
 
 
 def _subclasses(kind: type) -> list[type]:
@@ -269,7 +280,7 @@ def _meant(name: str, names: Iterable[str], others: Mapping[str, str]) -> str:
 
 
 def unknown_public_name(name: str, names: Iterable[str]) -> AttributeError:
-    """Return the error for a name that the package `imkit` does not have."""
+    """Return the error for a name that the package `imkit` does not have; `names` are those that it has."""
     error = f"module 'imkit' has no attribute {name!r:.80}"
     if not name.startswith("_"):
         if hint := hints.ATTRIBUTES["imkit"].get(name):
@@ -278,4 +289,4 @@ def unknown_public_name(name: str, names: Iterable[str]) -> AttributeError:
             error += f" · {hints.OFFICIAL_NAME.format(right=hints.OFFICIAL_NAMES[name])}"
         elif meant := _meant(name, names, {}):
             error += f" · Write imkit.{meant}."
-    return AttributeError(error, name=name)
+    return UnknownName(error, name)

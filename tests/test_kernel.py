@@ -206,7 +206,11 @@ REFUSED = [
     ("imkit.login('ada', password='s3cret', app=bob.app)", ["imkit.login('ada'"], "AuthError"),
     ("imkit.App('no key')", ["imkit.App('no key')"], "InvalidMessage"),
     ("group.history().im.local('Beijing')", ["group.history()"], "InvalidMessage"),  # raised below compiled code
-    ("bob.thread('999').send(txt='hi')", ["bob.thread('999').send(txt='hi')"], "TypeError"),
+    ("bob.thread('999').send(txt='hi')", ["bob.thread('999').send(txt='hi')"], "InvalidMessage"),
+    ("await bob.thread('999').history()", ["await bob.thread('999').history()"], "InvalidMessage"),
+    ("bob.groups('tea')", ["bob.groups('tea')"], "InvalidMessage"),
+    ("bob.username", ["bob.username"], "UnknownName"),
+    ("imkit.Login('ada')", ["imkit.Login('ada')"], "UnknownName"),
     (
         "try: bob.thread('999').refresh()\nexcept imkit.NotFound as error: raise LookupError('none') from error",
         ["raise LookupError", "raise LookupError"],

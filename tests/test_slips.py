@@ -67,6 +67,7 @@ SLIPS = {
     'imkit.login(username="ada")': "Write user=.",
     'imkit.login(user="")': "A user id has up to 64 letters",
     "imkit.login(None)": "such as 'carol'",
+    'imkit.login({"user": "ada", "pwd": "s3cret"})': 'a dict is not a user id · Write imkit.login("alice", password=',
     "imkit.login(42)": "A user id is a text: '42'.",
     'imkit.login("王芳")': "can be the nickname",
     'imkit.login(" ada ")': "Leave out the blanks: 'ada'.",
@@ -228,6 +229,7 @@ def test_each_slip_ends_in_a_sentence(names: dict[str, Any]) -> None:
         error = error_of(cell, names)
         wanted = re.sub(r"\{(\w+)\.id\}", lambda found: names[found[1]].id, part)
         kind = AttributeError if cell in NAMES or cell.endswith((").im", ").name", "mention()")) else imkit.IMError
+        assert "s3cret" not in str(error)
         if not isinstance(error, kind) or wanted not in str(error):
             wrong.append((cell, type(error).__name__, str(error)))
     assert wrong == []
@@ -305,6 +307,7 @@ def test_objects_with_explained_names_can_still_be_copied(names: dict[str, Any])
     with pytest.raises(AttributeError) as caught:
         message._repr_markdown_  # noqa: B018  # notebooks look for such names
     assert "·" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_the_names_of_the_official_sdk_are_those_of_the_readme() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from imkit.errors import InvalidMessage
-from imkit.hints import EACH_USER_ID, USER_ID_CHARACTERS
+from imkit.hints import EACH_USER_ID, USER_AND_PASSWORD, USER_ID_CHARACTERS
 
 MAX_USER_CHARACTERS = 256  # of a user that a service names; a user id has up to 64
 _USER_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
@@ -39,7 +39,8 @@ def user_id(user: object) -> str:
     Source: docs/protocol.md#limits.
     """
     if not isinstance(user, str) or not is_user_id(user):
-        raise InvalidMessage(f"{user!r:.100} is not a user id", hint=_hint_for(user))
+        shown = "a dict" if isinstance(user, dict) else f"{user!r:.100}"  # a dict may hold a password
+        raise InvalidMessage(f"{shown} is not a user id", hint=_hint_for(user))
     return user.lower()
 
 
@@ -55,6 +56,8 @@ def _hint_for(found: object) -> str:
         return USER_ID_CHARACTERS
     if isinstance(found, int) and not isinstance(found, bool):
         return f"A user id is a text: '{found}'."
+    if isinstance(found, dict):  # the official SDK's open({user, pwd, appKey})
+        return USER_AND_PASSWORD
     for name in ("sender", "user"):  # a message, a session
         if is_user_id(inner := getattr(found, name, None)):
             return f"Give its user id: ….{name}, here {inner!r}."
