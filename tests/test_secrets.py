@@ -11,7 +11,8 @@ import pytest
 import imkit
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
-from tests.stand_ins import register
+from imkit.times import from_milliseconds
+from tests.stand_ins import Answer, Asked, odd_session, register
 
 
 def walk(thing: object) -> str:
@@ -78,6 +79,29 @@ def forms(secret: str) -> list[str]:
     """The forms of a secret in a log: as text, and its first and last bytes as hex, as websockets logs frames."""
     hexed = [f"{byte:02x}" for byte in secret.encode()]
     return [secret, secret[:12], " ".join(hexed[:8]), " ".join(hexed[-8:]), " ".join(hexed[-5:])]
+
+
+def test_a_refusal_that_repeats_the_request_tells_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="imkit")
+
+    def repeat(asked: Asked) -> Answer:
+        request = f"{asked.method} {asked.target} {asked.headers}"
+        return Answer(400, {"error": request, "error_description": request})
+
+    with odd_session(repeat) as (session, _):
+        session.account.wire_log.is_on = True
+        url = f"{session.account.rest.base_url}/chatfiles/7"
+        message = imkit.Message("7", "bob", "42", from_milliseconds(0), imkit.Image(url=url, secret="s3cret"))
+        for call in (
+            lambda: session.thread("42").refresh(),
+            lambda: session.download(message, tmp_path),
+            lambda: session.thread("42").send(imkit.File(b"tea", file_name="tea.txt")),
+        ):
+            with pytest.raises(imkit.IMError) as caught:
+                call()
+            assert "Bearer •••" in caught.value.reason
+            shown = walk(caught.value) + session.account.wire_log.to_dataframe(100).to_csv() + caplog.text
+            assert [secret for secret in ("t0ken", "s3cret") if secret in shown] == []
 
 
 def test_a_user_can_still_switch_on_the_log_of_the_socket() -> None:

@@ -29,6 +29,7 @@ from imkit.client.http import (
 )
 from imkit.client.own_process import OwnProcess
 from imkit.client.rate_limit import RateBucket, RetryPolicy
+from imkit.client.redaction import HIDDEN
 from imkit.client.rest_errors import BUSY, refusal, request_failed
 from imkit.client.wire_log import WireLog
 from imkit.errors import AuthError, IMError, InvalidMessage, Outcome, RateLimited, SessionClosed
@@ -174,6 +175,7 @@ class Rest:
             self._wire_log.note_request(line, body if form is None else form)
             self.requests += 1
             answer = await self._http.request(method, url, params=params, content=encoded, headers=headers)
+            answer = _without_token(answer, headers)
             self._wire_log.note_answer(line, answer.status, answer.content)
             return answer
 
@@ -236,7 +238,7 @@ class Rest:
                     listener(answer, time.monotonic() - began)
                 if answer.status == 200:
                     return answer
-                error = _refused(what, answer, path)
+                error = _refused(what, _without_token(answer, headers), path)
                 retry_after = _retry_after(answer)
                 may_repeat = answer.status in repeat_statuses
                 if isinstance(error, AuthError) and answer.status == 401 and token is not None and refused is None:
@@ -385,6 +387,14 @@ async def _with_progress(form: bytes, size: int, progress: Callable[[int], Await
     for start in range(0, len(form), CHUNK):
         yield form[start : start + CHUNK]
         await progress(min(start + CHUNK, size))
+
+
+def _without_token(answer: Answer, headers: Mapping[str, str]) -> Answer:
+    """Return a refusal without the token of its request: a gateway may show the request, and people send errors on."""
+    token = headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    if answer.status == 200 or not token or token not in answer.content:
+        return answer
+    return Answer(answer.status, answer.headers, answer.content.replace(token, HIDDEN.encode()))
 
 
 def _refused(what: What, answer: Answer, path: tuple[str, ...] = ()) -> IMError:

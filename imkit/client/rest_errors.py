@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imkit.client.http import RequestFailed
+from imkit.client.redaction import without_share_secrets
 from imkit.errors import (
     AlreadyExists,
     AuthError,
@@ -108,7 +109,8 @@ def refusal(
         return ProtocolError(f"{what} failed", status=status, reason=reason, what=what)
     error_code = body.get("error_code")
     error = text(body, "error")
-    reason = (text(body, "error_description") or text(body, "desc") or error or f"HTTP {status}")[:_REASON_CHARACTERS]
+    words = text(body, "error_description") or text(body, "desc") or error or f"HTTP {status}"
+    reason = without_share_secrets(words)[:_REASON_CHARACTERS]
 
     def refused(kind: type[IMError], code: int | None = None) -> IMError:
         return kind(f"{what} was refused", code=code, status=status, reason=reason, what=what)
