@@ -14,7 +14,7 @@ from imkit.messages import Attachment, File, Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_pages import ids
-from imkit.service_check.observation import Refusal, answer_of, once
+from imkit.service_check.observation import Refusal, answer_of, settled
 from imkit.service_check.sample import FILE
 
 _FILES = ("audio", "video", "file")
@@ -99,7 +99,7 @@ async def _of_recalled(examination: Examination) -> Seen:
             examination.session, fetch_attachment(examination.session.account, sent, ATTACHMENT_BYTES)
         )
 
-    answer = await once(ask, lambda answer: isinstance(answer, Refusal))
+    answer = await settled(ask, lambda answer: isinstance(answer, Refusal))
     if isinstance(answer, Refusal):
         return Seen(str(answer), isinstance(answer.error, NotFound))
     return Seen(f"{len(answer)} bytes", False)

@@ -14,7 +14,7 @@ from imkit.messages import Command, Message, Text
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_pages import Asked, milliseconds, page_of
-from imkit.service_check.observation import CHANGE_SECONDS, Refusal, answer_of, event_of, once
+from imkit.service_check.observation import Refusal, answer_of, event_of, settled
 from imkit.service_check.own_groups import GROUP_NAME
 from imkit.service_check.sends import new_message, new_thread
 from imkit.threads import Thread
@@ -34,7 +34,7 @@ async def _newest(
         page = await page_of(examination, Asked(newest_first=True), thread)
         return {message.id: message for message in page.messages}
 
-    return await once(ask, is_so)
+    return await settled(ask, is_so)
 
 
 # ---------------------------------------------------------------- recalls
@@ -61,11 +61,7 @@ async def _counts(examination: Examination) -> Seen:
     changes = examination.session.events(ThreadChanged, replay=False)
     await examination.paced(thread.recall.aio, sent)
     counts["the recall of the text"] = await _count(examination, before), before
-    notice = await event_of(
-        changes,
-        lambda event: event.thread_id == thread.id and event.message_count is not None,
-        CHANGE_SECONDS,
-    )
+    notice = await event_of(changes, lambda event: event.thread_id == thread.id and event.message_count is not None)
     told = "no notice" if notice is None else f"{notice.message_count} in the notice"
     seen = ", ".join(f"{count} after {what}" for what, (count, _) in counts.items())
     agrees = all(count == expected for count, expected in counts.values())
@@ -81,16 +77,16 @@ async def _count(examination: Examination, expected: int | None = None) -> int |
         overviews = [message.overview for message in page.messages if message.id == sample.parent.id]
         return overviews[0].message_count if overviews and overviews[0] is not None else None
 
-    return await once(ask, lambda count: expected is None or count == expected)
+    return await settled(ask, lambda count: expected is None or count == expected)
 
 
 async def _last_message(examination: Examination) -> Seen:
     thread = examination.made.thread
     kept = await new_message(examination, "the last message but one")
     recalled = await new_message(examination, "the last message")
-    before = await once(thread.last_message.aio, lambda last: last is not None and last.id == recalled.id)
+    before = await settled(thread.last_message.aio, lambda last: last is not None and last.id == recalled.id)
     await examination.paced(thread.recall.aio, recalled)
-    after = await once(thread.last_message.aio, lambda last: last is None or last.id != recalled.id)
+    after = await settled(thread.last_message.aio, lambda last: last is None or last.id != recalled.id)
     if before is None or before.id != recalled.id:
         return Seen("before the recall it was not the newest one", False)
     if after is None or after.id != kept.id:

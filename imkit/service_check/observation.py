@@ -22,10 +22,8 @@ from imkit.wire.untrusted_json import json_object, mapping, objects, text
 E = TypeVar("E", bound=Event)
 R = TypeVar("R")
 
-# How long a check waits for an event. An event that has not come by then is an answer.
+# How long a check waits for an event, and for a change to show. What has not come by then is an answer.
 EVENT_SECONDS = 5.0
-# How long it waits for a change to show in the service's lists and histories.
-CHANGE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.25
 
 
@@ -157,29 +155,14 @@ async def event_of(stream: EventStream[E], where: Callable[[E], object], seconds
 
 
 async def settled(ask: Callable[[], Awaitable[R]], wanted: Callable[[R], object]) -> R:
-    """Ask until an answer is as wanted, a few times in `EVENT_SECONDS`, and return the last answer.
+    """Ask until an answer is as wanted, and return it; after `EVENT_SECONDS` return the last answer.
 
-    A service may need a moment until a list shows what has happened.
+    A service may need a moment until its lists and histories show what has happened.
     """
     end = time.monotonic() + EVENT_SECONDS
     while True:
         answer = await ask()
         if wanted(answer) or time.monotonic() >= end:
-            return answer
-        await asyncio.sleep(EVENT_SECONDS / 5)
-
-
-async def once(ask: Callable[[], Awaitable[R]], is_so: Callable[[R], bool]) -> R:
-    """Ask again and again, and return the first answer that is so; after `CHANGE_SECONDS` the last one.
-
-    Args:
-        ask: asks the service.
-        is_so: whether an answer shows a change that the service may need a moment for.
-    """
-    end = time.monotonic() + CHANGE_SECONDS
-    while True:
-        answer = await ask()
-        if is_so(answer) or time.monotonic() >= end:
             return answer
         await asyncio.sleep(_PAUSE_SECONDS)
 

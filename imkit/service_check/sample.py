@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +12,7 @@ from imkit.client.rate_limit import RateBucket
 from imkit.client.roaming import RoamingPage
 from imkit.errors import AuthError, IMError, SessionClosed
 from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Message, Text, Video
+from imkit.portal import FirstErrorTaskGroup
 from imkit.service_check.own_groups import GROUP_NAME, OwnGroups
 from imkit.threads import Group, Thread
 
@@ -130,14 +130,11 @@ class _Sends:
             are_paced: the pace has waited for all of them already.
         """
         sends = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                for body in bodies:
-                    if not are_paced:
-                        await self._pace.take()
-                    sends.append((body, group.create_task(self._answer(body))))
-        except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+        async with FirstErrorTaskGroup() as group:
+            for body in bodies:
+                if not are_paced:
+                    await self._pace.take()
+                sends.append((body, group.create_task(self._answer(body))))
         for body, task in sends:
             self._note(body, task.result())
 

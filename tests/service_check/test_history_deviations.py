@@ -75,7 +75,7 @@ def test_what_differs_is_told_and_imkit_adapts_if_it_can(
 ) -> None:
     checks = (*HISTORY_CHECKS, *PAGE_CHECKS, *RANGE_CHECKS, LOADS, *ATTACHMENT_CHECKS, *CHANGE_CHECKS)
     monkeypatch.setattr(run, "CHECKS", checks)
-    monkeypatch.setattr(observation, "CHANGE_SECONDS", 0.2)
+    monkeypatch.setattr(observation, "EVENT_SECONDS", 0.2)
     with deviating_sandbox(*deviations) as sandbox, imkit.login("ada", app=sandbox.app) as ada:
         report = imkit.doctor(ada, write=True).set_index("check")
     expected = set().union(*deviations.values()) | (set() if is_loaded else {"loads"})
