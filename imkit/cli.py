@@ -512,8 +512,12 @@ def _second_credential(parsed: argparse.Namespace, app: App) -> dict[str, str]:
         return found
     import getpass
 
+    from imkit.escape import for_terminal
+
+    # A stranger's .env file may have named the app, and the server that gets the password.
+    where = " ".join(["at", app.app_key, *([f"({app.rest_url})"] if app.rest_url else [])])
     try:
-        return {"password": getpass.getpass(f"Password of {parsed.second}: ")}
+        return {"password": getpass.getpass(for_terminal(f"Password of {parsed.second} {where}: "))}
     except EOFError:
         return {}
 

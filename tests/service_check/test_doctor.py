@@ -298,7 +298,7 @@ def test_the_password_of_the_second_user_is_asked_for_at_a_terminal(
     monkeypatch.setattr("getpass.getpass", answer)
     with checks(monkeypatch, greet):
         assert main(["doctor", "--write", "--second", second]) == 0
-    assert asked == [f"Password of {second}: "]
+    assert asked == [f"Password of {second} at {sandbox.app_key} ({sandbox.rest_url}): "]
     assert "hunter2" not in "".join(capfd.readouterr())
 
 
