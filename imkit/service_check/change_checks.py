@@ -13,10 +13,10 @@ from imkit.events import ThreadChanged
 from imkit.messages import Command, Message, Text
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_pages import Asked, milliseconds, page_of
+from imkit.service_check.history_pages import Asked, ids, milliseconds, page_of, reading
 from imkit.service_check.observation import Refusal, answer_of, event_of, settled
 from imkit.service_check.own_groups import GROUP_NAME
-from imkit.service_check.sends import new_message, new_thread
+from imkit.service_check.sends import kept_message, new_message, new_thread
 from imkit.threads import Thread
 
 _REACTION = "🍵"
@@ -41,7 +41,7 @@ async def _newest(
 
 
 async def _recalled(examination: Examination) -> Seen:
-    sent = await new_message(examination)
+    sent = await kept_message(examination)
     await examination.paced(examination.made.thread.recall.aio, sent)
     left = (await _newest(examination, lambda found: sent.id not in found)).get(sent.id)
     if left is None:
@@ -61,11 +61,19 @@ async def _counts(examination: Examination) -> Seen:
     changes = examination.session.events(ThreadChanged, replay=False)
     await examination.paced(thread.recall.aio, sent)
     counts["the recall of the text"] = await _count(examination, before), before
-    notice = await event_of(changes, lambda event: event.thread_id == thread.id and event.message_count is not None)
-    told = "no notice" if notice is None else f"{notice.message_count} in the notice"
+    told_counts: list[int | None] = []  # also those of notices of the messages before, which may come late
+
+    def is_of_recall(event: ThreadChanged) -> bool:
+        if event.thread_id != thread.id or event.message_count is None:
+            return False
+        told_counts.append(event.message_count)
+        return event.message_count == before
+
+    await event_of(changes, is_of_recall)
+    told = f"{told_counts[-1]} in the notice" if told_counts else "no notice"
     seen = ", ".join(f"{count} after {what}" for what, (count, _) in counts.items())
     agrees = all(count == expected for count, expected in counts.values())
-    return Seen(f"{before}, then {seen} ({told})", agrees and (notice is None or notice.message_count == before))
+    return Seen(f"{before}, then {seen} ({told})", agrees and (not told_counts or told_counts[-1] == before))
 
 
 async def _count(examination: Examination, expected: int | None = None) -> int | None:
@@ -99,7 +107,7 @@ async def _last_message(examination: Examination) -> Seen:
 
 
 async def _edited(examination: Examination) -> Seen:
-    sent = await new_message(examination, "before the edit")
+    sent = await kept_message(examination, "before the edit")
     await examination.paced(examination.made.thread.edit.aio, sent, "after the edit")
     found = await _newest(examination, lambda found: sent.id in found and found[sent.id].edit_count > 0)
     now = found.get(sent.id)
@@ -119,7 +127,7 @@ async def _edited(examination: Examination) -> Seen:
 
 
 async def _reacted(examination: Examination) -> Seen:
-    sent = await new_message(examination)
+    sent = await kept_message(examination)
     await examination.made.thread.react.aio(sent, _REACTION)
     found = await _newest(examination, lambda found: sent.id in found and bool(found[sent.id].reactions))
     reactions = found[sent.id].reactions if sent.id in found else ()
@@ -135,7 +143,7 @@ async def _reacted(examination: Examination) -> Seen:
 async def _renamed(examination: Examination) -> Seen:
     thread = examination.made.thread
     old_name, new_name = thread.name, f"{GROUP_NAME} 2"
-    older = await new_message(examination)
+    older = await kept_message(examination)
     await thread.rename.aio(new_name)
     newer = await new_message(examination)
     found = await _newest(examination, lambda found: newer.id in found)
@@ -155,7 +163,7 @@ def _name_in(message: Message | None) -> str | None:
 
 async def _forgotten(examination: Examination) -> Seen:
     thread = await new_thread(examination, examination.session)
-    sent = [await examination.paced(thread.send.aio, f"text {number}") for number in range(3)]
+    sent = [await kept_message(examination, f"text {number}", thread) for number in range(3)]
     await thread.forget.aio(sent[1])
     left = await _newest(examination, lambda found: sent[1].id not in found, thread)
     others = sum(message.id in left for message in (sent[0], sent[2]))
@@ -167,7 +175,7 @@ async def _forgotten_before(examination: Examination) -> Seen:
     thread = await new_thread(examination, examination.session)
     sent: list[Message] = []
     while len(sent) < _SOME_MESSAGES and (len(sent) < 2 or sent[0].time == sent[-1].time):
-        sent.append(await examination.paced(thread.send.aio, f"text {len(sent)}"))
+        sent.append(await kept_message(examination, f"text {len(sent)}", thread))
     edge = sent[-1].time
     older = {message.id for message in sent if message.time < edge}
     if not older:
@@ -183,6 +191,7 @@ async def _forgotten_before(examination: Examination) -> Seen:
 async def _foreign_ids(examination: Examination) -> Seen:
     """Delete messages of the sample in the name of another thread, one more than imkit asks for at once."""
     account, foreign = examination.session.account, examination.made.sent[: FORGOTTEN_AT_ONCE + 1]
+    before = ids((await reading(examination)).pages[0].messages)
     thread = await new_thread(examination, examination.session)
     path = ("sdk", "message", "roaming", "group", "user", account.user)
     params = {"groupId": thread.id, "msgIdList": ",".join(message.id for message in foreign)}
@@ -191,8 +200,7 @@ async def _foreign_ids(examination: Examination) -> Seen:
     if isinstance(answer, Refusal):
         return Seen(f"{len(foreign)} ids: {answer}", False)
     page = await page_of(examination, Asked())
-    kept = [message for message in foreign if message.type != "cmd"]
-    gone = len({message.id for message in kept} - {message.id for message in page.messages})
+    gone = len({message.id for message in foreign} & set(before) - {message.id for message in page.messages})
     return Seen(f"{len(foreign)} ids: allowed; {gone} of the messages are gone", not gone)
 
 

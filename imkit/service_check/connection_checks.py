@@ -204,7 +204,9 @@ async def _limits(examination: Examination) -> Seen:
     seen = [f"{len(refused)} of {len(answers)} calls refused as too many" if refused else f"{len(answers)} calls taken"]
     seen += [f"Retry-After: {', '.join(sorted(waits))[:40]}"] if waits else []
     seen += sorted(named)[:5] or ["no header names a limit"]
-    return Seen("; ".join(seen), not refused)
+    too_fast = examination.sample.too_fast if examination.sample is not None else 0
+    seen += [f"{too_fast} messages refused as too many"] if too_fast else []
+    return Seen("; ".join(seen), not refused and not too_fast)
 
 
 async def _round_trips(examination: Examination) -> Seen:
@@ -226,10 +228,10 @@ def _ms(seconds: float) -> str:
 ANSWER_CHECKS = (
     Check(
         name="limits in answers",
-        assumed="The service takes 15 calls a second.",
+        assumed="The service takes 15 calls and messages a second.",
         ask=_limits,
         follows="imkit asks as fast as App(max_requests_per_second=…) says.",
-        otherwise="imkit waits as the service says, and then asks more slowly.",
+        otherwise="imkit waits as the service says, and then asks more slowly. A message is refused as RateLimited.",
         source="limits",
     ),
     Check(

@@ -87,12 +87,19 @@ async def _message_notice(examination: Examination) -> Seen:
     session, thread = examination.session, examination.made.thread
     changes = session.events(ThreadChanged, replay=False)
     sent = await examination.paced(thread.send.aio, "a message that the group is told of")
-    change = await event_of(changes, lambda event: event.thread_id == thread.id and event.message_count is not None)
-    if change is None:
+    told: list[ThreadChanged] = []  # also notices of the messages before, which may come late
+
+    def is_of_message(event: ThreadChanged) -> bool:
+        if event.thread_id != thread.id or event.message_count is None:
+            return False
+        told.append(event)
+        return event.last_message is not None and event.last_message.id == sent.id
+
+    is_told = await event_of(changes, is_of_message) is not None
+    if not told:
         return Seen("not told", False)
-    is_last = change.last_message is not None and change.last_message.id == sent.id
-    which = "the message" if is_last else "another message, or none"
-    return Seen(f"message_count {change.message_count}, last_message is {which}", is_last)
+    which = "the message" if is_told else "another message, or none"
+    return Seen(f"message_count {told[-1].message_count}, last_message is {which}", is_told)
 
 
 async def _destroyed_thread(examination: Examination) -> Seen:

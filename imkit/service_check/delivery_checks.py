@@ -128,9 +128,12 @@ async def _one_way_delete(examination: Examination) -> Seen:
         return Seen("the message is not in the history", None)
     await thread.forget.aio(sent)
     is_kept = await in_history(examination.session, thread.id, sent.id) is not None
-    rest = second.account.rest
-    page = await fetch_page(rest, second.user, thread.id, Query(), -1, newest_first=True)
-    is_gone = sent.id not in [message.id for message in page.messages]
+
+    async def is_forgotten() -> bool:
+        page = await fetch_page(second.account.rest, second.user, thread.id, Query(), -1, newest_first=True)
+        return sent.id not in [message.id for message in page.messages]
+
+    is_gone = await settled(is_forgotten, bool)
     found = f"gone for the user: {'yes' if is_gone else 'no'}; kept for the other: {'yes' if is_kept else 'no'}"
     return Seen(found, is_gone and is_kept)
 

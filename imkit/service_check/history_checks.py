@@ -11,22 +11,28 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from imkit.errors import IMError
+from imkit.errors import ConnectionLost, IMError, RateLimited, ServiceBusy, TimedOut
 from imkit.messages import Attachment, Combine, Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_pages import Asked, ids, milliseconds, page_of, reading
+from imkit.service_check.history_pages import Asked, ids, milliseconds, page_of, reading, whole_history
 
 _APPEARS_SECONDS = 10.0
 _PAUSE_SECONDS = 0.25
-_NO_MESSAGES = "the history has no messages"
+_PASSING = (ConnectionLost, RateLimited, ServiceBusy, TimedOut)
 
 
 async def _types(examination: Examination) -> Seen:
     sample = examination.made
-    refused = [f"{kind}: {_refusal(error)}" for kind, error in sample.refused.items()]
-    taken = len({message.type for message in sample.sent})
-    return Seen("; ".join([f"{taken} of {len(sample.tried)} types were taken", *refused]), not refused)
+    taken = {message.type for message in sample.sent}
+    refused = {kind: error for kind, error in sample.refused.items() if kind not in taken}
+    words = [f"{kind}: {_refusal(error)}" for kind, error in refused.items()]
+    # An error that says nothing about the type leaves it open.
+    is_open = all(isinstance(error, _PASSING) for error in refused.values())
+    return Seen(
+        "; ".join([f"{len(taken)} of {len(sample.tried)} types were taken", *words]),
+        not refused or (None if is_open else False),
+    )
 
 
 def _refusal(error: IMError) -> str:
@@ -63,7 +69,7 @@ async def _delay(examination: Examination) -> Seen:
 
 
 async def _complete(examination: Examination) -> Seen:
-    there = Counter(ids((await reading(examination)).messages))
+    there = Counter(ids((await whole_history(examination)).messages))
     sent = [message for message in examination.made.sent if message.type != "cmd"]
     missing = [message for message in sent if message.id not in there]
     twice = [message_id for message_id, count in there.items() if count > 1]
@@ -128,8 +134,6 @@ async def _times(examination: Examination) -> Seen:
 async def _order(examination: Examination) -> Seen:
     oldest_first = (await reading(examination)).messages
     newest_first = (await reading(examination, newest_first=True)).messages
-    if not oldest_first:
-        return Seen(_NO_MESSAGES, None)
     keys = [(milliseconds(message), int(message.id)) for message in oldest_first]
     times = [key[0] for key in keys]
     tied = sum(count for count in Counter(times).values() if count > 1)
@@ -145,8 +149,6 @@ async def _order(examination: Examination) -> Seen:
 
 async def _thread_marks(examination: Examination) -> Seen:
     thread, messages = examination.made.thread, (await reading(examination)).messages
-    if not messages:
-        return Seen(_NO_MESSAGES, None)
     marks = [message.thread for message in messages if message.thread is not None]
     wrong = [mark for mark in marks if mark != thread.target().thread]
     seen = f"{len(marks)} of {len(messages)} messages have it"
@@ -161,15 +163,19 @@ async def _group_history(examination: Examination) -> Seen:
     found = ids(page.messages)
     of_thread = {message.id for message in sample.sent} & set(found)
     seen = f"{len(found)} messages on the first page, {len(of_thread)} of them of the thread"
-    return Seen(seen if sample.parent.id in found else f"{seen}; the parent message is not there", not of_thread)
+    if sample.parent.id not in found:
+        return Seen(f"{seen}; the parent message is not there", False if of_thread else None)
+    return Seen(seen, not of_thread)
 
 
 async def _overview(examination: Examination) -> Seen:
     sample = examination.made
     page = await page_of(examination, Asked(newest_first=True), sample.group)
     parent = next((message for message in page.messages if message.id == sample.parent.id), None)
-    if parent is None or parent.overview is None:
-        return Seen("the parent message is not there" if parent is None else "it has none", False)
+    if parent is None:
+        return Seen("the parent message is not there", None)
+    if parent.overview is None:
+        return Seen("it has none", False)
     overview, messages = parent.overview, (await reading(examination)).messages
     newest = messages[-1].id if messages else None
     last = overview.last_message

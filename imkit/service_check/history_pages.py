@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from imkit.client.roaming import PAGE_SIZE, RoamingPage
 from imkit.conversation import Conversation
+from imkit.errors import MessageNotFound
 from imkit.hints import operation
 from imkit.messages import Message
 from imkit.service_check.examination import Examination
@@ -73,6 +74,19 @@ async def page_of(examination: Examination, asked: Asked, conversation: Conversa
 
 
 async def reading(examination: Examination, *, newest_first: bool = False) -> Reading:
+    """Return the whole history of the sample's thread as `whole_history` does, for a check that judges by messages.
+
+    Raises:
+        MessageNotFound: the history has no messages, which tells nothing of its order, its pages or its filters.
+        IMError: the service's refusal, or an answer that is not a page.
+    """
+    read = await whole_history(examination, newest_first=newest_first)
+    if not read.messages:
+        raise MessageNotFound("the history has no messages", hint="")
+    return read
+
+
+async def whole_history(examination: Examination, *, newest_first: bool = False) -> Reading:
     """Return the whole history of the sample's thread; it is read once, so it stays as it was after the last send.
 
     Raises:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from imkit.client.roaming import PAGE_SIZE
 from imkit.messages import Message
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
@@ -16,6 +17,9 @@ from imkit.service_check.observation import Refusal, answer_of
 _IGNORED = "the service ignores time ranges"
 _NOBODY = "imkit_doctor_nobody"  # sends nothing; whether such a user exists does not matter
 _NO_TYPE = "imkit_doctor"
+_RARE = ("img", "audio", "video", "file")  # the sample has one of each, among its first messages
+_EARLY = 20
+_UNFILTERED = "Load without types= and sender=, and filter the frame."
 
 
 async def _range(examination: Examination) -> tuple[int, int, list[Message]]:
@@ -116,8 +120,14 @@ async def _by_type(examination: Examination) -> Seen:
     wanted = [message for message in messages if message.type in ("custom", "loc")]
     if not wanted or len(wanted) == len(messages):
         return Seen("the history has no messages of these types", None)
-    found = (await page_of(examination, Asked(types="custom,loc"))).messages
-    return _filtered(found, wanted)
+    seen = _filtered((await page_of(examination, Asked(types="custom,loc"))).messages, wanted)
+    early = next((message for message in messages[:_EARLY] if message.type in _RARE), None)
+    if seen.agrees and early is not None and len(messages) > _EARLY + PAGE_SIZE:
+        page = await page_of(examination, Asked(types=early.type, newest_first=True))
+        if page.is_empty:  # imkit takes an empty page for the end
+            told = f"{seen.text}; but the newest page has no {early.type}, and an older page has one"
+            return Seen(told, False, _UNFILTERED)
+    return seen
 
 
 def _filtered(found: list[Message], wanted: list[Message]) -> Seen:
@@ -125,8 +135,7 @@ def _filtered(found: list[Message], wanted: list[Message]) -> Seen:
     if others:
         return Seen(f"{others} of {len(found)} messages were not asked for", False)
     if ids(found) != ids(wanted)[: len(found)] or not found:
-        words = "Load without types= and sender=, and filter the frame."
-        return Seen(f"{len(found)} messages, but there are {len(wanted)}", False, words)
+        return Seen(f"{len(found)} messages, but there are {len(wanted)}", False, _UNFILTERED)
     return Seen(f"{len(found)} messages, and no others", True)
 
 
@@ -134,6 +143,7 @@ async def _bundles(examination: Examination) -> Seen:
     bundle = examination.made.first("combine")
     if bundle is None:
         return Seen("no bundle was taken", None)
+    await reading(examination)
     found = (await page_of(examination, Asked(types="txt"))).messages
     if any(message.type not in ("txt", "combine") for message in found):
         return Seen("the service ignores types", None)
@@ -143,6 +153,7 @@ async def _bundles(examination: Examination) -> Seen:
 
 async def _by_sender(examination: Examination) -> Seen:
     user = examination.session.user
+    await reading(examination)
     own = (await page_of(examination, Asked(sender=user))).messages
     others = await answer_of(examination.session, page_of(examination, Asked(sender=_NOBODY)))
     of_others = str(others) if isinstance(others, Refusal) else f"{len(others.messages)} messages"

@@ -10,7 +10,7 @@ from typing import Any
 
 from imkit.client.rate_limit import RateBucket
 from imkit.client.roaming import RoamingPage
-from imkit.errors import AuthError, IMError, SessionClosed
+from imkit.errors import AuthError, IMError, RateLimited, SessionClosed
 from imkit.messages import Audio, Body, Combine, Command, Custom, File, Image, Location, Message, Text, Video
 from imkit.portal import FirstErrorTaskGroup
 from imkit.service_check.own_groups import GROUP_NAME, OwnGroups
@@ -52,6 +52,7 @@ class Sample:
         sent: the messages of the thread that the service took, in the order in which they were sent.
         tried: the types of all messages that were sent.
         refused: by type of message, the first refusal of one.
+        too_fast: how many messages the service refused as too many.
         readings: by whether the newest came first, the history of the thread as it was after the last send.
     """
 
@@ -61,6 +62,7 @@ class Sample:
     sent: list[Message] = field(default_factory=list)
     tried: set[str] = field(default_factory=set)
     refused: dict[str, IMError] = field(default_factory=dict)
+    too_fast: int = 0
     readings: dict[bool, Reading] = field(default_factory=dict)
 
     def first(self, kind: str) -> Message | None:
@@ -154,6 +156,7 @@ class _Sends:
             self._sample.sent.append(answer)
         else:
             self._sample.refused.setdefault(body.type, answer)
+            self._sample.too_fast += isinstance(answer, RateLimited)
 
 
 def _one_of_each_type(quotable: Sequence[Message]) -> list[Body]:

@@ -5,9 +5,10 @@ Source: docs/protocol.md#sending, docs/protocol.md#read-receipts.
 
 from __future__ import annotations
 
+from imkit.errors import MessageNotFound
 from imkit.messages import Body, Message
 from imkit.service_check.examination import Examination
-from imkit.service_check.observation import Refusal
+from imkit.service_check.observation import Refusal, in_history
 from imkit.service_check.own_groups import GROUP_NAME
 from imkit.session import Session
 from imkit.threads import Thread
@@ -27,6 +28,23 @@ async def new_thread(examination: Examination, session: Session, name: str = GRO
 async def new_message(examination: Examination, words: str = "a message of imkit doctor") -> Message:
     """Send one more message to the sample's thread."""
     return await examination.paced(examination.made.thread.send.aio, words)
+
+
+async def kept_message(
+    examination: Examination, words: str = "a message of imkit doctor", thread: Thread | None = None
+) -> Message:
+    """Send one more message to the sample's thread or another one, and wait until it is in the history.
+
+    A check of what a change leaves there needs this: what is not there yet looks like what is gone.
+
+    Raises:
+        MessageNotFound: it has not come into the history.
+    """
+    thread = thread or examination.made.thread
+    sent = await examination.paced(thread.send.aio, words)
+    if await in_history(examination.session, thread.id, sent.id) is None:
+        raise MessageNotFound("a new message has not come into the history", hint="")
+    return sent
 
 
 async def send_raw(

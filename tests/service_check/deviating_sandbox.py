@@ -6,7 +6,9 @@ can see the doctor notice what it is made for: a service that is not like our sa
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +32,7 @@ _PROGRAM = (
     "[DEVIATIONS[name]() for name in {names!r}]; from imkit.cli import main; sys.exit(main())"
 )
 NOTES = "requests.txt"
+_LATE_MS = 200
 DEVIATIONS: dict[str, Callable[[], None]] = {}
 
 
@@ -171,6 +174,49 @@ def recalled_messages_stay_in_the_history() -> None:
 @_deviation
 def messages_have_no_thread_mark() -> None:
     _replace("uplink", "thread_mark", lambda usual: lambda thread: "")
+
+
+@_deviation
+def the_history_is_late() -> None:
+    def change(arguments: dict[str, Any]) -> None:
+        arguments["until"] = min(arguments.get("until") or now_ms(), now_ms() - _LATE_MS)
+
+    _change_query(change)
+
+
+@_deviation
+def the_history_is_empty() -> None:
+    _change_query(lambda arguments: arguments.update(until=1))
+
+
+@_deviation
+def filters_apply_to_each_page() -> None:
+    def replaced(usual: Any) -> Any:
+        def page(self: Any, conversation: str, **arguments: Any) -> Any:
+            found = usual(self, conversation, **{**arguments, "kinds": (), "senders": ()})
+            wanted = usual(self, conversation, **{**arguments, "limit": 1000, "after": None})
+            ids = {id for id, _ in wanted.messages}
+            kept = [each for each in found.messages if each[0] in ids]
+            return type(found)(kept, found.next_key, found.is_last)
+
+        return page
+
+    _replace("message_record", "MessageRecord.page", replaced)
+
+
+@_deviation
+def notices_of_threads_are_late() -> None:
+    def replaced(usual: Any) -> Any:
+        def tell(self: Any, *arguments: Any, **options: Any) -> None:
+            def late() -> None:
+                with self.unit():
+                    usual(self, *arguments, **options)
+
+            asyncio.get_running_loop().call_later(_LATE_MS / 1000, late)
+
+        return tell
+
+    _replace("delivery", "Delivery.tell_thread_changed", replaced)
 
 
 @_deviation
@@ -347,6 +393,21 @@ def receipts_must_be_asked_for() -> None:
         return ack
 
     _replace("uplink", "Uplink._ack", replaced)
+
+
+@_deviation
+def each_fourth_message_is_too_many() -> None:
+    def replaced(usual: Any) -> Any:
+        numbers = itertools.count(1)
+
+        def message(*arguments: Any) -> Any:
+            if next(numbers) % 4 == 0:
+                raise SendRefused(StatusCode.PERMISSION_DENIED, "traffic limit")
+            return usual(*arguments)
+
+        return message
+
+    _replace("uplink", "Uplink._message", replaced)
 
 
 @_deviation

@@ -13,14 +13,18 @@ from imkit.service_check import observation, run, sample
 from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
 from imkit.service_check.change_checks import CHANGE_CHECKS
 from imkit.service_check.check import Check, Seen
+from imkit.service_check.connection_checks import ANSWER_CHECKS
+from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
 from imkit.service_check.examination import Examination
 from imkit.service_check.history_checks import HISTORY_CHECKS
 from imkit.service_check.page_checks import PAGE_CHECKS, judged_end
 from imkit.service_check.range_checks import RANGE_CHECKS
 from imkit.service_check.sample import Reading
 from tests.service_check.deviating_sandbox import deviating_sandbox
+from tests.waits import WAIT
 
 SHORT_OF_MARKS = {
+    "filters apply to each page": {"filter by type"},
     "since is exclusive": {"start of a range"},
     "until is exclusive": {"end of a range"},
     "pages hold 20": {"page size"},
@@ -84,6 +88,51 @@ def test_what_differs_is_told_and_imkit_adapts_if_it_can(
     assert not report["seen"].str.startswith("could not be asked").any()
     if not is_loaded:
         assert report.loc["loads", "seen"].startswith("the service counts ")
+
+
+CHANGES = [check for check in CHANGE_CHECKS if check.name.startswith(("recalled", "number", "delete for oneself"))]
+MESSAGE_NOTICE = [check for check in CONVERSATION_CHECKS if check.name == "notice of a message"]
+
+
+@pytest.mark.parametrize(
+    ("deviation", "checks", "seconds", "differing"),
+    [
+        ("notices of threads are late", [*CHANGES, *MESSAGE_NOTICE], WAIT, []),
+        ("recalled messages stay in the history", CHANGES[:1], 2, ["recalled message"]),
+    ],
+)
+def test_what_comes_late_is_no_change(
+    deviation: str, checks: list[Check], seconds: float, differing: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "CHECKS", checks)
+    monkeypatch.setattr(sample, "MESSAGES", 20)
+    monkeypatch.setattr(observation, "EVENT_SECONDS", seconds)
+    with deviating_sandbox("the history is late", deviation) as sandbox, imkit.login("ada", app=sandbox.app) as ada:
+        report = imkit.doctor(ada, write=True).set_index("check")
+    assert report.index[~report["agrees"].fillna(False)].tolist() == differing, report["seen"].to_dict()
+
+
+def test_an_empty_history_tells_nothing_of_its_order_and_filters(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [
+        check for check in HISTORY_CHECKS if check.name not in ("types of messages", "ids", "delay of the history")
+    ]
+    monkeypatch.setattr(run, "CHECKS", (*asked, *PAGE_CHECKS, *RANGE_CHECKS))
+    monkeypatch.setattr(sample, "MESSAGES", 20)
+    with deviating_sandbox("the history is empty") as sandbox, imkit.login("ada", app=sandbox.app) as ada:
+        report = imkit.doctor(ada, write=True).set_index("check").drop("removal")
+    assert report.index[report["agrees"].notna()].tolist() == ["all messages"]
+    assert not report.loc["all messages", "agrees"]
+
+
+def test_a_message_that_came_too_fast_tells_nothing_of_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "CHECKS", (HISTORY_CHECKS[0], ANSWER_CHECKS[0]))
+    with deviating_sandbox("each fourth message is too many") as sandbox, imkit.login("ada", app=sandbox.app) as ada:
+        report = imkit.doctor(ada, write=True).set_index("check")
+    types, limits = report.loc["types of messages"], report.loc["limits in answers"]
+    assert str(types["seen"]).count("RateLimited") == 2
+    assert report["agrees"].isna().tolist() == [True, False, False]
+    assert "messages refused as too many" in limits["seen"]
+    assert not limits["agrees"]
 
 
 def test_a_type_that_is_refused_does_not_end_the_run(alice: imkit.Session, monkeypatch: pytest.MonkeyPatch) -> None:
