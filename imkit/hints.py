@@ -725,7 +725,7 @@ OFFICIAL_NAMES: dict[str, str] = _by_name(
 )
 
 # What is given in place of a user id, or of the id of a message, a group or a thread.
-USER_ID_CHARACTERS = "A user id has up to 64 letters (a to z), digits, _ . and -"
+USER_ID_CHARACTERS = "A user id has up to 64 characters: letters (a to z), digits, dots, _ and -."
 USER_AND_PASSWORD = 'Write imkit.login("alice", password="…", app="org#app").'
 EACH_USER_ID = "Give each user id as a text of its own, such as 'carol'."
 MESSAGE_OR_ID = "Give the Message, or its id: a text of digits, such as message.id or frame.message_id.iloc[0]."

@@ -120,13 +120,22 @@ def _hint_for(found: object) -> str:
             return A_DAY_IN_CODE
         if (parts := _YEAR_FIRST.fullmatch(found.strip())) is not None:
             year, month, day, rest = parts.groups()
-            return f'Write "{year}-{int(month):02}-{int(day):02}{rest}".'
+            return _written(f"{year}-{int(month):02}-{int(day):02}{rest}")
         return DAY_AND_MONTH if _YEAR_LAST.fullmatch(found.strip()) else ISO_TIME
     if isinstance(found, int) and not isinstance(found, bool):
         if 1900_01_01 <= found <= 9999_12_31:
-            return f'Write "{found // 10_000}-{found // 100 % 100:02}-{found % 100:02}".'
+            return _written(f"{found // 10_000}-{found // 100 % 100:02}-{found % 100:02}")
         if found >= 10**9:
             unit, seconds = ("ms", "… / 1000") if found >= 10**12 else ("s", "…")
             return f"A number of {unit} since 1970 becomes a time with datetime.fromtimestamp({seconds}, UTC)."
         return f"For a number of messages write limit={found}."
     return A_DAY_IN_CODE if isinstance(found, timedelta) else ISO_TIME
+
+
+def _written(moment: str) -> str:
+    """Return the hint to write a moment so, if there is such a day."""
+    try:
+        datetime.fromisoformat(moment)
+    except ValueError:
+        return ISO_TIME
+    return f'Write "{moment}".'
