@@ -1,5 +1,7 @@
 """The README is right: its ten lines run as printed, its tables are complete, and its commands exist."""
 
+import ast
+import asyncio
 import inspect
 import os
 import re
@@ -8,6 +10,7 @@ import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import mistune
 from packaging.metadata import parse_email
@@ -36,7 +39,26 @@ def test_the_ten_lines_run_as_printed() -> None:
         timeout=60,
         check=False,
     )
-    assert (done.stdout.strip(), done.stderr, done.returncode) == ("DataFrame 0 True Dong Ding, please 🍵", "", 0)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("DataFrame 1 True Dong Ding, please 🍵", "", 0)
+
+
+def test_the_code_after_the_ten_lines_runs_from_the_top_to_the_bottom() -> None:
+    """As in a notebook: one block after another, with the names of the ten lines."""
+    code = re.findall(r"```python\n(.*?)```", README.split("## Without code")[0], re.DOTALL)
+    cells = [compile(block, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT) for block in code]
+
+    async def notebook() -> dict[str, Any]:
+        names: dict[str, Any] = {}
+        for cell in cells:
+            if asyncio.iscoroutine(running := eval(cell, names)):
+                await running
+        return names
+
+    names = asyncio.run(notebook())
+    assert names["reply"].quote.message_id == names["sent"].id
+    assert names["frame"].text.to_list() == ["Dong Ding, please 🍵"]
+    for each in ("alice", "bob"):
+        names[each].close()
 
 
 def test_the_table_of_names_is_what_imkit_exports() -> None:
