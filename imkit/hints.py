@@ -144,6 +144,8 @@ SANDBOX_WITHOUT_ADDRESS = (
     "A sandbox that is not the shared one uses them, such as imkit.Sandbox(path=…): end it, or give it another file."
 )
 
+SANDBOX_DATA_IN_USE = "End that one, or give this one another file: --data FILE, in Python imkit.Sandbox(path)."
+
 # What a second `imkit sandbox` says. It has no user of its own, so the words name one.
 SANDBOX_RUNS_ALREADY = {
     "starting": (

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import http.client
 import time
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imkit.hints import SANDBOX_RUNS_ALREADY
+from imkit.hints import SANDBOX_DATA_IN_USE, SANDBOX_RUNS_ALREADY
 from imkit.sandbox.home import SharedFiles, unusable
 from imkit.sandbox.proven_calls import NotProven, ProvenCalls
 from imkit.sandbox.state import State, read_state
@@ -23,6 +24,11 @@ _POLL_SECONDS = 0.1
 
 class DataInUse(Exception):
     """Another sandbox uses the data; the text says which, and what to do."""
+
+
+def in_use(data: Path) -> DataInUse:
+    """Return the error for data that a sandbox uses, whose address is not known."""
+    return DataInUse(f"the data in {data} are in use by another sandbox. {SANDBOX_DATA_IN_USE}")
 
 
 def claim(files: SharedFiles) -> FileLock:
@@ -47,7 +53,7 @@ def claim(files: SharedFiles) -> FileLock:
         if state is not None and state.secret != asked and _gives_way(state):
             asked = state.secret
         if time.monotonic() > deadline:
-            raise DataInUse(f"the data in {files.data} are in use by another sandbox")
+            raise in_use(files.data)
 
 
 def _gives_way(state: State) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from imkit.sandbox.claim import DataInUse, claim
+from imkit.sandbox.claim import claim, in_use
 from imkit.sandbox.endpoints import version
 from imkit.sandbox.home import lock_of, shared_files
 from imkit.sandbox.options import Options
@@ -108,7 +108,7 @@ def prepared(options: Options, place: Place, idle_exit_seconds: float | None) ->
             try:
                 cleanup.enter_context(FileLock(lock_of(path), timeout=_ENDING_SECONDS))
             except Timeout:
-                raise DataInUse(f"the data in {path} are in use by another sandbox") from None
+                raise in_use(path) from None
         listening = [cleanup.enter_context(listen(options.host, place.port))]
         bound, port = listening[0].getsockname()[:2]
         host, own_host = _hosts(options.host, bound)
