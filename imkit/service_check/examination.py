@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from imkit.client.http import Answer
 from imkit.client.rate_limit import RateBucket
-from imkit.errors import Forbidden, IMError
+from imkit.errors import Forbidden, IMError, TimedOut
 from imkit.service_check.own_groups import OwnGroups
 from imkit.service_check.sample import Sample, make_sample
 from imkit.session import Session
@@ -22,6 +23,7 @@ R = TypeVar("R")
 # The requests and messages per second of a run, all users together: well below the service's own limits, and below the
 # 20 a second that an app's owner is promised. Tests set it to None: no limit.
 REQUESTS_PER_SECOND: float | None = 15.0
+_SAMPLE_SECONDS = 300.0  # usually it takes ten
 
 
 class Examination:
@@ -90,9 +92,12 @@ class Examination:
         """
         if self._sample is None:
             try:
-                self._sample = await make_sample(self.own_groups, self.pace, self.progress)
+                async with asyncio.timeout(_SAMPLE_SECONDS):
+                    self._sample = await make_sample(self.own_groups, self.pace, self.progress)
             except IMError as error:
                 self._sample = error
+            except TimeoutError:
+                self._sample = TimedOut(f"the messages to ask about were not sent in {_SAMPLE_SECONDS:.0f} s", hint="")
         if isinstance(self._sample, IMError):
             raise self._sample
 

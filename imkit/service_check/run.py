@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("imkit.doctor")
 
 _MOST_UNANSWERED = 3  # checks, one after another
+_CHECK_SECONDS = 120.0  # a list of the service may have no end
 
 CHECKS: tuple[Check, ...] = (
     *CONNECTION_CHECKS,
@@ -155,10 +157,14 @@ async def _finding(check: Check, examination: Examination, *, write: bool) -> Fi
         examination.session.account.check_open()
         if check.needs != "login":
             await examination.make_sample()
-        return Finding.of(check, await check.ask(examination))
+        async with asyncio.timeout(_CHECK_SECONDS):
+            return Finding.of(check, await check.ask(examination))
     except IMError as error:
         is_answered = not isinstance(error, ConnectionLost | TimedOut | ServiceBusy)
         return Finding.of(check, error)
+    except TimeoutError:
+        is_answered = False
+        return Finding.of(check, TimedOut(f"it did not come to an end in {_CHECK_SECONDS:.0f} s", hint=""))
     except Exception as error:  # what a service answers must not end the whole run
         logger.exception("the check %r failed", check.name)
         return Finding.of(check, ProtocolError("an error in imkit ended the check", reason=type(error).__name__))

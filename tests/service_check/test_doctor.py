@@ -167,6 +167,23 @@ def test_a_session_that_is_closed_meanwhile_waits_for_the_removal(
         assert list(again.groups()) == []
 
 
+def test_a_check_and_a_sample_that_do_not_end_are_left(alice: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def endless(_: object) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("imkit.service_check.run._CHECK_SECONDS", 0.05)
+    with checks(monkeypatch, endless, agrees):
+        report = imkit.doctor(alice, write=True)
+    assert report["agrees"].fillna(False).tolist() == [False, True, True]
+    assert "did not come to an end" in report.loc[0, "seen"]
+    monkeypatch.setattr("imkit.service_check.examination._SAMPLE_SECONDS", 0.05)
+    monkeypatch.setattr("imkit.service_check.sample._Sends.all", endless)
+    with checks(monkeypatch, agrees, agrees):
+        report = imkit.doctor(alice, write=True)
+    assert report["seen"].str.contains("were not sent").tolist() == [True, True, False]
+    assert list(alice.groups()) == []
+
+
 def test_what_cannot_be_removed_is_named(
     alice: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
