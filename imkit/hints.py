@@ -118,13 +118,24 @@ ERRORS: dict[str, Template] = {
     "TimedOut": "Check the network and the URLs of the app, then try again.",
     "ConnectionLost": "It is not known whether the service carried it out: look before you do it again.",
     "ConnectionLost, not sent": "Nothing was sent: check the network and the app's URLs, then try again.",
-    "SessionClosed": "Log in again with imkit.login(…).",
+    "SessionClosed": (
+        "Log in again with imkit.login(…). A group or a thread keeps to the session that it came from: get it from the "
+        "new one, such as session.thread(id)."
+    ),
     "ProtocolError": (
         "Check that the URLs belong to an Easemob IM service; session.wire() shows the frames and answers."
     ),
     "FileError": "Repair that, or choose another place; then run the same call again.",
     "ArchiveError": "archive.verify() says what is wrong with the archive.",
     "ArchiveLocked": "Wait until it has finished; reading needs no lock.",
+}
+
+# Why a session is over, where that leads to something else than a new login.
+SESSION_ENDED = {
+    "replaced": (
+        "A later login of this user in this program has replaced it. Use that session, and get groups and threads "
+        "from it, such as session.thread(id). Or give each login its own resource=."
+    ),
 }
 
 # ---------------------------------------------------------------- the sandbox
@@ -136,7 +147,10 @@ SANDBOX_ENDED = {
         "A sandbox ends with the last reference to its object. Keep the new one in a variable: "
         "sandbox = imkit.Sandbox(), and then imkit.login(…, app=sandbox.app)."
     ),
-    "shared": "Log in again with imkit.login(…): imkit starts it again with the same data.",
+    "shared": (
+        "Log in again with imkit.login(…): imkit starts it again with the same data. Get groups and threads from the "
+        "new session, such as session.thread(id)."
+    ),
 }
 SANDBOX_SILENT = "Has the sandbox ended? Log in again with imkit.login(…): imkit starts the shared one if none runs."
 SANDBOX_DOES_NOT_ANSWER = "Wait until it is less busy, or end it (process {pid}); its data stay."

@@ -34,6 +34,8 @@ def names(_isolated_session: None, tmp_path_factory: pytest.TempPathFactory) -> 
     with sandbox, imkit.login("alice", app=sandbox.app) as alice, imkit.login("bob", app=sandbox.app) as bob:
         closed = imkit.login("carol", app=sandbox.app)
         closed.close()
+        earlier = imkit.login("dave", app=sandbox.app)
+        dave = imkit.login("dave", app=sandbox.app)  # as by a cell that was run twice
         group = alice.create_group("tea", members=["bob"])
         parent = group.send("Which oolong?")
         thread = group.create_thread("Oolong", parent)
@@ -47,6 +49,8 @@ def names(_isolated_session: None, tmp_path_factory: pytest.TempPathFactory) -> 
             "session": alice,
             "bob": bob,
             "closed": closed,
+            "earlier": earlier,
+            "dave": dave,
             "group": group,
             "parent": parent,
             "thread": thread,
@@ -173,7 +177,10 @@ SLIPS = {
     "imkit.explore(session)": "imkit.explore(session=alice)",
     "imkit.widgets.Composer(session)": "session.thread(id)",
     'imkit.widgets.LiveFeed("bob")': "is not a session",
-    "list(closed.groups())": "Log in again",
+    "list(closed.groups())": "get it from the new one, such as session.thread(id)",
+    "earlier.thread(thread.id).send('tea')": "has replaced it. Use that session",
+    "earlier.thread(thread.id).history()": "has replaced it. Use that session",
+    "earlier.on(imkit.MessageReceived, print)": "has replaced it. Use that session",
     # ------------------------------------------------------------ tables
     'frame.im.local("Beijing")': "Write 'Asia/Shanghai'.",
     'frame.im.local("北京")': "Write 'Asia/Shanghai'.",

@@ -29,6 +29,7 @@ from imkit.client.timing import Timing
 from imkit.client.wire_log import WireLog
 from imkit.errors import InvalidMessage, SessionClosed
 from imkit.events import Event, MessageReceived, ThreadChanged, UserChanged
+from imkit.hints import SESSION_ENDED
 from imkit.messages import Message, ThreadRef
 from imkit.portal import Worker, portal
 from imkit.times import wall_seconds
@@ -308,6 +309,7 @@ class Account:
             background.start(work, f"imkit token of {user}", replace=True)
 
         connection.token_ends = token_ends
+        rest.end_reason = lambda: connection.end_reason
         parts = (self.connection, self.events, self.background, self.rest, self.worker, credentials)
         self._close = partial(_close, *parts)
         self._closing: concurrent.futures.Future[None] | None = None
@@ -318,7 +320,8 @@ class Account:
         """Raise `SessionClosed` if the session is over, or if this is a forked child of its process."""
         self.process.check()
         if self.connection.state == "closed":
-            raise SessionClosed(f"the session of {self.user} is over ({self.connection.end_reason})")
+            reason = self.connection.end_reason
+            raise SessionClosed(f"the session of {self.user} is over ({reason})", hint=SESSION_ENDED.get(reason))
 
     async def now_ms(self) -> int:
         """Return the time in ms since the epoch: by the service's clock, or by this machine's if it tells none."""

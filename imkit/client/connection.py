@@ -36,6 +36,7 @@ from imkit.errors import (
     TokenExpired,
 )
 from imkit.events import Connected, Disconnected, Event, LoggedOut
+from imkit.hints import SESSION_ENDED
 from imkit.wire.downlink import Kicked
 from imkit.wire.protocol import (
     ClientProtocol,
@@ -196,7 +197,8 @@ class Connection:
         """
         self._process.check()
         if self.state == "closed":
-            raise SessionClosed(f"the session is over ({self.end_reason}); nothing was sent")
+            what = f"the session is over ({self.end_reason}); nothing was sent"
+            raise SessionClosed(what, hint=SESSION_ENDED.get(self.end_reason))
         if self.state != "connected" and (ended := self._sandbox_ended("not sent")):
             raise ended
         return await self._outbox.send(client_id, meta)

@@ -17,6 +17,7 @@ from typing import Any
 
 from imkit.client.timing import Timing
 from imkit.errors import ConnectionLost, IMError, Outcome, SessionClosed
+from imkit.hints import SESSION_ENDED
 from imkit.wire.enums import StatusCode
 from imkit.wire.protocol import SendAnswered
 
@@ -198,4 +199,4 @@ class Outbox:
         """Fail all sends that have no answer: the session has ended."""
         for pending in self._sends.values():
             what = "nothing was sent" if pending.written_at is None else "it is not known whether it was sent"
-            pending.failed(SessionClosed(f"the session ended ({reason}); {what}"))
+            pending.failed(SessionClosed(f"the session ended ({reason}); {what}", hint=SESSION_ENDED.get(reason)))

@@ -33,7 +33,7 @@ from imkit.client.redaction import HIDDEN
 from imkit.client.rest_errors import BUSY, refusal, request_failed
 from imkit.client.wire_log import WireLog
 from imkit.errors import AuthError, IMError, InvalidMessage, Outcome, RateLimited, SessionClosed
-from imkit.hints import What, operation
+from imkit.hints import SESSION_ENDED, What, operation
 from imkit.wire.untrusted_json import json_value
 
 Credential = Callable[[str | None], Awaitable[str]]  # gives a token; called with the one that the service refused
@@ -53,6 +53,7 @@ class Rest:
     Attributes:
         credential: gives the bearer token; called with the last one if the service refused it, else with `None`.
         sandbox_ended: returns an error if the service is a sandbox that has ended, as `App.sandbox_ended`.
+        end_reason: returns why the session is over; empty while it is open.
         requests: how many requests were sent, including repeated ones.
     """
 
@@ -68,6 +69,7 @@ class Rest:
         self.base_url = f"{self.rest_url}/{app_key.replace('#', '/')}"
         self.credential: Credential | None = None
         self.sandbox_ended: Callable[[Outcome], IMError | None] = lambda outcome: None
+        self.end_reason: Callable[[], str] = lambda: ""
         self.requests = 0
         self._process = OwnProcess()
         self._paces: list[tuple[RateBucket, Listener | None]] = [(bucket, None)]  # the last one counts
@@ -100,7 +102,8 @@ class Rest:
     def _check_open(self, what: What) -> None:
         self._process.check()
         if self._http.is_closed:
-            raise SessionClosed(f"{what}: the session is over")
+            reason = self.end_reason() or "closed"
+            raise SessionClosed(f"{what}: the session is over ({reason})", hint=SESSION_ENDED.get(reason))
 
     async def get(self, *path: str, what: What = "", params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """GET a path below the app, and return the JSON object of the answer; the arguments are those of `content`."""
