@@ -462,7 +462,7 @@ def _add_doctor(commands: Any) -> None:
     parser.add_argument(
         "--write",
         action="store_true",
-        help="make a group and a thread, send some 120 messages there, and remove all of it at the end",
+        help="make a group and a thread, send some 250 messages there, and remove all of it at the end",
     )
     parser.add_argument(
         "--second",

@@ -62,7 +62,7 @@ async def doctor(session: Session, *, write: bool = False, second: Session | Non
 
     Args:
         session: the login to ask with.
-        write: make a group and a thread of its own, send some 120 messages there, and find out what `docs/protocol.md`
+        write: make a group and a thread of its own, send some 250 messages there, and find out what `docs/protocol.md`
             marks as inferred or unknown. What it made is removed at the end, also if it is stopped; a line of the
             report says whether that worked.
         second: the session of another user, for what one user alone cannot find out; it needs `write`.
