@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from imkit.cards import Picture
 from imkit.client.account import Account
-from imkit.client.attachments import fetch_attachment, is_own_attachment
+from imkit.client.attachments import ATTACHMENT_BYTES, fetch_attachment, is_own_attachment
 from imkit.messages import Image, Message, Video
 from imkit.pictures import redraw
 from imkit.portal import portal
@@ -23,7 +23,6 @@ from imkit.times import steady_seconds
 logger = logging.getLogger(__name__)
 
 _MAX_SIDE = 320  # pixels
-_MAX_BYTES = 2 * 2**20
 _SECONDS = 2.0
 _PAUSE_SECONDS = 30.0  # after a picture that took too long: a loop that shows a hundred cards waits once, not each time
 
@@ -76,5 +75,5 @@ def _can_load(account: Account, message: Message) -> bool:
 
 async def _load(account: Account, message: Message) -> Picture:
     async with asyncio.timeout(_SECONDS):
-        data = await fetch_attachment(account, message, _MAX_BYTES, thumbnail=True)
+        data = await fetch_attachment(account, message, ATTACHMENT_BYTES, thumbnail=True)
         return Picture(*await asyncio.to_thread(redraw, data, _MAX_SIDE))

@@ -14,6 +14,7 @@ from PIL import Image as Picture
 
 import imkit
 from imkit.client import card_pictures
+from imkit.client.attachments import ATTACHMENT_BYTES
 from imkit.portal import portal
 from imkit.times import from_milliseconds
 from tests.html_page import HtmlPage
@@ -105,7 +106,7 @@ HOSTILE: dict[str, Callable[[], Answer]] = {
     "a script": lambda: Answer(200, b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"),
     "cut off": lambda: Answer(200, drawn(500, 500)[:-40]),
     "no file": lambda: Answer(200, b""),
-    "too large": lambda: Answer(200, b"\x89PNG" + bytes(2 * 2**20)),
+    "too large": lambda: Answer(200, b"\x89PNG" + bytes(ATTACHMENT_BYTES)),
     "gone": lambda: Answer(404, {"error": "file_expired"}),
     "no answer": lambda: Answer(cut=True),
     "a redirect": lambda: Answer(302, b"", {"Location": "http://127.0.0.1:9/x"}),
@@ -120,6 +121,14 @@ def test_no_picture_keeps_a_card_from_being_shown(what: str, monkeypatch: pytest
         card = of_service(session, imkit.Image(file_name="cup.png", file_size=2_621_440))
         assert shown(card) is None
         assert "cup.png · 2.5 MB" in card._repr_html_()
+
+
+def test_a_photo_is_shown_by_a_service_that_makes_no_small_size() -> None:
+    photo = drawn(4_000, 3_000, "JPEG") + bytes(5 * 2**20)  # as many bytes as a phone's camera makes
+    with odd_session(lambda _: Answer(200, photo)) as (session, _):
+        picture = shown(of_service(session, imkit.Image()))
+        assert picture is not None
+        assert picture.size == (320, 240)
 
 
 def test_extreme_shapes_are_shown() -> None:
