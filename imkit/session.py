@@ -723,6 +723,8 @@ class Session(PublicObject):
             return "closed (it belongs to the process that forked this one)"
         if connection.state == "closed" and connection.end_reason != "closed":  # not by this session's own `close`
             return f"closed ({connection.end_reason})"
+        if connection.state == "connecting" and connection.has_told_end:
+            return "connecting (the sandbox has ended)"
         return connection.state
 
     def __repr__(self) -> str:

@@ -120,7 +120,7 @@ class Connection:
         self._wire_log = wire_log or WireLog()
         self._timing = timing or Timing()
         self._sandbox_ended = sandbox_ended
-        self._has_told_end = False  # of the sandbox, since the last login
+        self.has_told_end = False  # of the sandbox, since the last login; `Session` shows it
         self._outbox = Outbox(self._write, look_up, self._timing)
         self._resuming: asyncio.Task[None] | None = None
         self.first_unread = asyncio.Event()
@@ -248,7 +248,7 @@ class Connection:
                 if not self._ready.done() or _is_refusal(error):
                     self._fail(error)
                     return
-                level = logging.INFO if self._has_told_end else logging.WARNING
+                level = logging.INFO if self.has_told_end else logging.WARNING
                 logger.log(level, "a new login of %s failed: %s", self._protocol.identity.user, error)
             except (OSError, WebSocketException, ImportError) as error:  # ImportError: no package for a SOCKS proxy
                 attempts += 1
@@ -367,7 +367,7 @@ class Connection:
     def _set_connected(self, socket: ClientConnection) -> None:
         self.state, self._logged_in_socket = "connected", socket
         self.login_seconds = self._timing.clock() - self._connecting_since
-        self._has_told_end = False
+        self.has_told_end = False
         self._deliver([Connected()], 0)
         if not self._ready.done():
             self._ready.set_result(None)
@@ -385,11 +385,11 @@ class Connection:
 
     def _tell_if_sandbox_ended(self) -> None:
         """Tell once that the sandbox has ended. The sends that wait fail, if it does not start again soon."""
-        if self._has_told_end or not self._ready.done():  # a login that does not succeed raises its error
+        if self.has_told_end or not self._ready.done():  # a login that does not succeed raises its error
             return
         ended = self._sandbox_ended("not sent")
         if ended is not None:
-            self._has_told_end = True
+            self.has_told_end = True
             self._deliver([Disconnected("the sandbox has ended", ended.hint)], 0)
             asyncio.get_running_loop().call_later(self._timing.restart, self._give_up_sends)
 

@@ -43,8 +43,10 @@ def test_calls_say_at_once_that_a_private_sandbox_has_ended(tmp_path: Path, monk
         assert isinstance(told, imkit.Disconnected)
         assert (told.reason, {told.hint}) == ("the sandbox has ended", hints)
         assert "sandbox.start() starts it again with its data" in told.hint
+        assert "connecting (the sandbox has ended)" in session._repr_html_()
         sandbox.start()
         assert lost.next(timeout=WAIT) == imkit.Connected()
+        assert repr(session).endswith(", connected>")
         assert session.create_group("tea again").send("hello").id
 
 
