@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
@@ -17,11 +18,10 @@ from imkit.client.http import REQUEST_SECONDS, is_loopback
 from imkit.errors import ConnectionLost, TimedOut
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.times import LAST_MILLISECOND, wall_seconds
+from imkit.times import LAST_MILLISECOND, in_words, wall_seconds
 
 _CLOCK_SECONDS = 30
 _SECOND_SOCKET_SECONDS = 5
-_A_DAY = 86_400
 
 
 async def _hosts(examination: Examination) -> Seen:
@@ -103,8 +103,7 @@ async def _token_life(examination: Examination) -> Seen:
         return Seen("the answer to the login tells no end", False)
     if not now < ends <= LAST_MILLISECOND:
         return Seen(f"the answer to the login tells the end {ends}, which is no time to come in ms", False)
-    seconds = (ends - now) / 1000
-    life = f"{seconds / _A_DAY:.1f} days" if seconds > 2 * _A_DAY else f"{seconds / 3600:.1f} hours"
+    life = in_words(timedelta(milliseconds=ends - now))
     by = "" if connection.service_time() is not None else ", by this machine's clock"
     return Seen(f"the token lives {life} more{by}", True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncIterable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from imkit.client.roaming import Query, fetch_page
@@ -15,7 +16,7 @@ from imkit.errors import Forbidden, IMError, NotFound, ServiceNotEnabled
 from imkit.hints import operation
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
-from imkit.times import to_milliseconds
+from imkit.times import in_words, to_milliseconds
 from imkit.wire.rest_message import message_from_json
 from imkit.wire.untrusted_json import mapping, objects, objects_in, text
 
@@ -23,7 +24,6 @@ T = TypeVar("T")
 
 _MOST_LISTED = 60
 _CONVERSATIONS_OF_A_KIND = 2  # whose oldest message is looked at
-_DAY_MS = 86_400_000
 # How many days each plan keeps messages.
 _PLANS = {3: "free", 7: "pro", 90: "flagship", 180: "premium"}
 
@@ -93,16 +93,12 @@ async def _roaming(examination: Examination) -> Seen:
         raise problems[0]
     if not oldest:
         return Seen(f"none of {len(asked)} groups and threads has a message", None)
-    days = (await session.account.now_ms() - min(oldest)) / _DAY_MS
-    seen = f"on; the oldest message of {len(asked)} groups and threads is {_age(days)} old"
+    age = timedelta(milliseconds=await session.account.now_ms() - min(oldest))
+    seen = f"on; the oldest message of {len(asked)} groups and threads is {in_words(age)} old"
     for kept, plan in _PLANS.items():
-        if days <= kept:
+        if age <= timedelta(days=kept):
             return Seen(f"{seen}: the {plan} plan keeps that, or a higher one", True)
     return Seen(f"{seen}: no plan keeps messages for so long", False)
-
-
-def _age(days: float) -> str:
-    return f"{days:.0f} days" if days >= 2 else f"{24 * days:.1f} hours"
 
 
 async def _conversations(examination: Examination) -> Seen:

@@ -74,6 +74,8 @@ def test_against_the_sandbox_every_line_is_as_assumed(imkit_home: Path, monkeypa
 
     # Nothing is written without `write`.
     assert [line for line in read if not line.startswith(READING)] == []
+    seen = without.set_index("check")["seen"]
+    assert "lives 59 d more" in seen["token life"]
     not_asked = without.loc[without["seen"].str.startswith("not asked"), "check"].tolist()
     assert not_asked == [check.name for check in CHECKS if check.needs != "login"]
     assert not without["agrees"].eq(False).fillna(False).any()
