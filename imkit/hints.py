@@ -767,6 +767,7 @@ THE_ID_OF_THIS_NAME = "The id of {name!r} is {id!r}."
 EVENT_CLASSES = "Give the classes themselves, such as imkit.MessageReceived, imkit.ThreadChanged."
 A_SESSION = "Give what imkit.login(…) returned."
 A_GROUP_OR_THREAD = "Get one with session.thread(id) or session.group(id)."
+COLUMNS_WERE_CHOSEN = "Use .im on the whole frame, and choose columns of what it returns: frame.im.local(…)[columns]."
 A_ZONE = 'Give an IANA name, such as "Asia/Shanghai" or "UTC".'
 AN_APP = 'Give its key, such as app="org#app", or imkit.App("org#app", rest_url=…).'
 

@@ -191,6 +191,7 @@ SLIPS = {
     'frame.im.ext(["mood"])': 'frame.im.ext("mood", "tea")',
     "frame.im.mention()": "Write frame.im.mentions.",
     'pandas.DataFrame({"tea": [1]}).im': "works on imkit's history frames",
+    'frame[["time", "text"]].im': "Use .im on the whole frame",
 }
 # Names that do not exist: an AttributeError, so that hasattr() is false.
 NAMES = {
@@ -236,7 +237,7 @@ def test_each_slip_ends_in_a_sentence(names: dict[str, Any]) -> None:
     for cell, part in {**SLIPS, **NAMES}.items():
         error = error_of(cell, names)
         wanted = re.sub(r"\{(\w+)\.id\}", lambda found: names[found[1]].id, part)
-        kind = AttributeError if cell in NAMES or cell.endswith((").im", ").name", "mention()")) else imkit.IMError
+        kind = AttributeError if cell in NAMES or cell.endswith((".im", ").name", "mention()")) else imkit.IMError
         assert "s3cret" not in str(error)
         if not isinstance(error, kind) or wanted not in str(error):
             wrong.append((cell, type(error).__name__, str(error)))

@@ -65,7 +65,13 @@ def _accessor_of(frame: Any) -> Any:
     is_insight = isinstance(source, dict) and "insight" in source
     missing = HISTORY_COLUMNS - set(frame.columns)
     if missing and not is_insight:
-        raise AttributeError(f".im works on imkit's history frames; this one has no {', '.join(sorted(missing))}")
+        from imkit.hints import COLUMNS_WERE_CHOSEN
+        from imkit.misuse import UnknownName
+
+        error = f".im works on imkit's history frames; this one has no {', '.join(sorted(missing))}"
+        is_part = isinstance(source, dict) and "complete" in source  # of a history frame
+        hint = f" · {COLUMNS_WERE_CHOSEN}" if is_part else ""
+        raise UnknownName(error + hint, "im")
     from imkit.insight.accessor import ImAccessor, InsightAccessor  # loads pandas' and Arrow's parts
 
     return InsightAccessor(frame) if is_insight else ImAccessor(frame)
