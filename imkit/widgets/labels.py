@@ -86,7 +86,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     # the picker
     "pick_title": ("Groups and threads", "群组与子区"),
     "pick_search": ("Search", "搜索"),
-    "pick_search_tip": ("name, id or person", "名称、ID 或用户"),
+    "pick_search_tip": ("name, id, person or message", "名称、ID、用户或消息"),
     "pick_new_group": ("New group", "新建群组"),
     "pick_new_thread": ("New thread", "新建子区"),
     "pick_join": ("Join", "加入"),

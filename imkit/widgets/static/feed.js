@@ -51,7 +51,7 @@ export default widgetPart('imkit-feed', ({ model, el, label, listen }) => {
     const scroller = element('div', { cls: 'imkit-feed-list', tabindex: '0', role: 'log', 'aria-live': 'polite', 'aria-label': label('feed_title') },
         earlierButton, empty, list);
     const newerButton = element('button', { cls: 'imkit-newer', type: 'button', hidden: true, on: { click: () => showEnd() } });
-    el.append(element('div', { cls: 'imkit-feed-head' }, state, name, parent), scroller, newerButton);
+    el.append(element('div', { cls: 'imkit-feed-head' }, name, state, parent), scroller, newerButton);
     el.style.setProperty('--imkit-height', `${model.get('height')}px`);
 
     // ------------------------------------------------------------- scrolling
