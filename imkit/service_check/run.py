@@ -122,9 +122,11 @@ async def examine(
         finally:
             own_groups = examination.own_groups
             has_made = bool(own_groups.made)
-            await to_its_end(own_groups.remove())
-            if has_made or own_groups.left_over:
-                add(removal(own_groups))
+            try:
+                await to_its_end(own_groups.remove())
+            finally:  # also after a second stop, which came during the removal
+                if has_made or own_groups.left_over:
+                    add(removal(own_groups))
     return findings
 
 

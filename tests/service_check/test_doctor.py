@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +22,11 @@ from imkit.client.rate_limit import RateBucket
 from imkit.errors import ConnectionLost
 from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
-from imkit.service_check import CHECKS, examination
+from imkit.service_check import CHECKS, examination, own_groups
 from imkit.service_check.check import Check, Seen
 from imkit.service_check.examination import Examination
 from imkit.service_check.report import Finding, TextReport, exit_code
+from imkit.service_check.run import examine
 from imkit.session import Session
 from tests.people import new_name
 from tests.service_check.deviating_sandbox import NOTES, deviating_sandbox
@@ -150,6 +152,38 @@ def test_a_stop_removes_what_was_made(alice: Session, monkeypatch: pytest.Monkey
         with pytest.raises(KeyboardInterrupt):
             imkit.doctor(alice, write=True)
     assert eventually(lambda: not list(alice.groups()))
+
+
+def test_a_second_stop_during_the_removal_does_not_hide_what_became_of_it(
+    alice: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, removing, goes_on = threading.Event(), threading.Event(), threading.Event()
+    destroy = own_groups._destroy
+
+    async def wait(given: Examination) -> Seen:
+        asking.set()
+        await asyncio.Event().wait()
+        return Seen("never", True)
+
+    async def destroy_later(group: imkit.Group) -> None:
+        removing.set()
+        await asyncio.to_thread(goes_on.wait, WAIT)
+        await destroy(group)
+
+    told: list[Finding] = []
+    monkeypatch.setattr(own_groups, "_destroy", destroy_later)
+    with checks(monkeypatch, wait):
+        run = portal().submit(examine(alice, write=True, tell=told.append))
+        assert asking.wait(WAIT)
+        (task,) = portal().run(lambda: [task for task in asyncio.all_tasks() if task.get_coro().__name__ == "examine"])
+        portal().run(task.cancel)
+        assert removing.wait(WAIT)
+        portal().run(task.cancel)
+        goes_on.set()
+        assert eventually(lambda: bool(told))
+    assert eventually(run.cancelled)
+    assert [(finding.check, finding.agrees) for finding in told] == [("removal", True)]
+    assert list(alice.groups()) == []
 
 
 def test_a_session_that_is_closed_meanwhile_waits_for_the_removal(
