@@ -71,7 +71,8 @@ class IMError(Exception):
         ...     alice.thread("42").refresh()
         ... except imkit.IMError as error:
         ...     print(error.code, error.status, error.hint)
-        1300 404 Check the id with group.threads(); a destroyed thread cannot be restored.
+        1300 404 Check the id with group.threads(): each app and each sandbox has threads of its own, and a destroyed \
+one cannot be restored.
 
     Source: docs/protocol.md#errors.
     """

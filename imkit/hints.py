@@ -104,8 +104,11 @@ ERRORS: dict[str, Template] = {
     "AuthError": "Check the user, the password or token, and that they belong to this app key.",
     "TokenExpired": "Fetch a new token from your app server; give login() a callable and imkit does it by itself.",
     "KickedOff": "Log in again; two logins of one user can be open at the same time if each has its own resource=.",
-    "ThreadNotFound": "Check the id with group.threads(); a destroyed thread cannot be restored.",
-    "GroupNotFound": "Check the id with session.groups().",
+    "ThreadNotFound": (
+        "Check the id with group.threads(): each app and each sandbox has threads of its own, and a destroyed one "
+        "cannot be restored."
+    ),
+    "GroupNotFound": "Check the id with session.groups(): each app and each sandbox has groups of its own.",
     "MessageNotFound": "It may have been recalled, or it may be older than the app keeps messages.",
     "Muted": "The group's owner and admins can lift the mute.",
     "Blocked": "The group's owner and admins can take the user off the block list (黑名单).",
@@ -198,8 +201,8 @@ _NOT_IN_NAMED = (
     'into a group a member invites with group.invite("{user}").'
 )
 _NO_CONVERSATION = (
-    "There is no thread or group {conversation}: it was destroyed, or the id is wrong. See session.threads() and "
-    "session.groups()."
+    "There is no thread or group {conversation} here: it was destroyed, the id is wrong, or it is of another app or "
+    "sandbox. See session.threads() and session.groups()."
 )
 _ADMINS = "the group's owner and admins"
 _READ = "Nothing was changed by it: check the network, then call it again."
@@ -222,7 +225,11 @@ def _operation(words: Template, *, lost: str = "", **hints: Template) -> dict[st
 
 
 OPERATIONS: dict[str, dict[str, Template]] = {
-    "log_in": _operation("the login of {user}", lost="Nothing was changed by it: log in again."),
+    "log_in": _operation(
+        "the login of {user}",
+        lost="Nothing was changed by it: log in again.",
+        NotFound="Check the app key, and that rest_url and ws_url belong to it: this server does not know the app.",
+    ),
     # ---------------------------------------------------------------- users
     "read_users": _operation("asking for the attributes of {count} users", lost=_READ),
     "update_profile": _operation(
@@ -603,7 +610,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         {
             'imkit.login("alice") logs in and returns the session.': "connect open Client Connection client connection",
             'A session does that, and its threads: session = imkit.login("alice"), session.threads().': (
-                "send chat recall join groups threads"
+                "send chat recall join groups threads thread group"
             ),
         }
     ),
@@ -656,11 +663,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         }
     ),
     "Body": _by_name({"Write body.text.": "content msg message", "Write body.type.": "kind"}),
+    "Listing": _by_name({"Loop over it with for, in async code with async for, or write list(…).": "aio head first"}),
     "Archive": _by_name(
         {
             "Write archive.frame().": "history messages load read to_pandas",
             "Write archive.sync(session, …).": "update add write save",
             'Write archive.sql("select …").': "query",
+            "Write archive.sql(\"select * from messages where contains(text, 'tea')\").": "search find",
         }
     ),
 }
@@ -745,6 +754,7 @@ USER_ID_CHARACTERS = "A user id has up to 64 characters: letters (a to z), digit
 USER_AND_PASSWORD = 'Write imkit.login("alice", password="…", app="org#app").'
 EACH_USER_ID = "Give each user id as a text of its own, such as 'carol'."
 MESSAGE_OR_ID = "Give the Message, or its id: a text of digits, such as message.id or frame.message_id.iloc[0]."
+ONE_BY_ONE = "Give one message: for message in …: thread.recall(message)."
 MESSAGE_ID_OF_ROW = "Give the id in the row: row.message_id, here {id!r}."
 GROUP_OR_THREAD_ID = "It is a text of digits: group.id, thread.id."
 ID_OF_OBJECT: dict[str, str] = {
@@ -769,6 +779,9 @@ A_SESSION = "Give what imkit.login(…) returned."
 A_GROUP_OR_THREAD = "Get one with session.thread(id) or session.group(id)."
 COLUMNS_WERE_CHOSEN = "Use .im on the whole frame, and choose columns of what it returns: frame.im.local(…)[columns]."
 A_ZONE = 'Give an IANA name, such as "Asia/Shanghai" or "UTC".'
+AN_APP_KEY = 'An app key looks like "org#app", with exactly one #.'
+APP_KEY_WITHOUT_BLANKS = "Leave out the blanks: {app_key!r}."
+APP_KEY_WITH_ASCII = "The # of an app key is the one of ASCII: {app_key!r}."
 AN_APP = 'Give its key, such as app="org#app", or imkit.App("org#app", rest_url=…).'
 
 # What is given in place of a body, by the class of it.
@@ -788,7 +801,17 @@ NOT_A_BODY: dict[str, str] = {
     **dict.fromkeys(("Thread", "Group", "Session"), "session.send(thread, …) takes the thread first."),
 }
 
+# What a part of a body should be.
+PARAMS_OF_CUSTOM = 'Give a dict of texts: imkit.Custom("vote", {"tea": "Dong Ding"}).'
+A_PLACE = (
+    "The latitude comes first, from -90 to 90, then the longitude, from -180 to 180, then the address: "
+    'imkit.Location(25.03, 121.56, "Taipei").'
+)
+
 # What is given in place of a time, or of a type.
+THREAD_IN_PLACE_OF_A_TIME = (
+    "thread.history() needs no thread; session.history([thread, group]) takes several, in one list."
+)
 ISO_TIME = 'Give an ISO time, such as "2026-11-23" or "2026-11-23T10:00:00+08:00".'
 A_DAY_IN_CODE = "Write date.today() or date.today() - timedelta(days=1), of Python's module datetime."
 DAY_AND_MONTH = 'Write the year first, so that day and month are clear: "2026-11-23".'

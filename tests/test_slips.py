@@ -80,6 +80,12 @@ SLIPS = {
     'imkit.login("ada", app=imkit.App)': 'app="org#app"',
     'imkit.login("ada", app=sandbox)': "Give its app",
     'imkit.login("ada", app=sandbox.app, resource=3)': "the name of a device",
+    'imkit.login("ada", app=" org#app ")': "Leave out the blanks: 'org#app'.",
+    'imkit.login("ada", app="org＃app")': "is the one of ASCII: 'org#app'.",
+    'imkit.login("ada", app=imkit.App("org#app", rest_url="127.0.0.1:8080"))': "on this machine with http://",
+    'imkit.login("ada", password="x", app=imkit.App("tea#house", rest_url=sandbox.rest_url, ws_url=sandbox.ws_url))': (
+        "Check the app key"
+    ),
     'imkit.App("org#app", "https://a1.easemob.com")': "Name the others, such as rest_url=.",
     'imkit.App("org#app", max_requests_per_second="10")': "a number above 0",
     'imkit.Thread("42")': "session.thread(id)",
@@ -116,6 +122,7 @@ SLIPS = {
     "thread.recall(12345678901234567890)": 'An id is a text: "12345678901234567890".',
     "thread.recall(frame.message_id.astype(float)[0])": "has lost digits",
     'thread.recall("Dong Ding")': "frame.message_id.iloc[0]",
+    "thread.recall([message])": "for message in …: thread.recall(message)",
     "thread.recall(frame.iloc[0])": "row.message_id, here '{message.id}'",
     # ------------------------------------------------------------ sending
     "thread.send(123)": "Send str(…) of it.",
@@ -129,6 +136,9 @@ SLIPS = {
     "thread.send(thread)": "session.send(thread, …)",
     'thread.send(thread, "tea")': "session.send(thread, …) takes the thread first",
     'thread.send("tea", ext={"a": 1})': 'send(imkit.Text("…", ext={…}))',
+    "thread.send(imkit.Location(121.5, 25.0))": "The latitude comes first",
+    'thread.send(imkit.Location("Taipei"))': 'imkit.Location(25.03, 121.56, "Taipei")',
+    'thread.send(imkit.Custom("vote", "Dong Ding"))': "params must be a dict, not 'Dong Ding'",
     'thread.send(text="tea")': "Write body=.",
     'thread.send(imkit.Image("missing.png"))': "Check the path",
     'session.send(thread.id, "tea")': "session.thread(id)",
@@ -142,6 +152,8 @@ SLIPS = {
     "thread.history(since=20260301)": 'Write "2026-03-01".',
     "thread.history(since=1795390333491)": "datetime.fromtimestamp(… / 1000, UTC)",
     'thread.history(since=pandas.Timestamp("NaT"))': "not a time",
+    "thread.history(thread)": "thread.history() needs no thread",
+    "session.history(thread, group)": "several, in one list",
     "thread.history(10)": "write limit=10",
     'thread.history(since="2026-02-01", until="2026-01-01")': "the earlier one",
     'thread.history(limit="10")': "a whole number from 1",
@@ -173,6 +185,7 @@ SLIPS = {
     "imkit.Archive()": "imkit.Archive(path",
     "imkit.Archive(thread)": 'imkit.Archive("community")',
     "archive.sync(group)": "archive.sync(session, session.groups())",
+    "archive.sync(session, thread.id)": "such as session.thread(id)",
     "archive.sync(group, session)": "is not a session",
     "imkit.explore(session)": "imkit.explore(session=alice)",
     "imkit.widgets.Composer(session)": "session.thread(id)",
@@ -197,6 +210,7 @@ SLIPS = {
 NAMES = {
     'imkit.Login("ada")': "Write imkit.login.",
     'imkit.connect("ada")': 'imkit.login("alice")',
+    "imkit.thread('42')": "session.threads()",
     "imkit.chat": "A session does that",
     "message.content": "Write message.text.",
     "message.from_": "Write message.sender.",
@@ -215,6 +229,8 @@ NAMES = {
     "thread.recallMessage": "imkit calls it thread.recall(message).",
     "imkit.onTextMessage": "imkit calls it the event imkit.MessageReceived.",
     "session.whatever": "A Tab after `session.` shows what there is.",
+    "archive.search('tea')": "where contains(text, 'tea')",
+    "thread.messages().aio": "with async for",
     "archive.history()": "Write archive.frame().",
 }
 

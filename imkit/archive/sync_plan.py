@@ -94,10 +94,10 @@ class Planner:
     async def _targets(self, of: SyncTargets) -> list[Thread | Group]:
         if isinstance(of, Session):
             return list(await collected(of.groups(), "session.groups()"))
-        targets: list[Any] = [of] if isinstance(of, Thread | Group) else await collected(of, "group.threads()")
+        targets: list[Any] = [of] if isinstance(of, Thread | Group | str) else await collected(of, "group.threads()")
         for target in targets:
             if not isinstance(target, Thread | Group):
-                hint = "Give a session, groups, threads, or a list of them such as group.threads()."
+                hint = "Give groups or threads, such as session.thread(id) or group.threads(), or the session for all."
                 raise InvalidMessage(f"a {type(target).__name__} cannot be synced", hint=hint)
             if target.account.app != self._account.app:
                 raise InvalidMessage(f"{target!r} belongs to another app than the session")

@@ -17,6 +17,7 @@ from imkit.client.environment import settings
 from imkit.client.http import can_be_read_on_the_way
 from imkit.client.rate_limit import RateBucket
 from imkit.errors import ConnectionLost, InvalidMessage, Outcome
+from imkit.hints import AN_APP_KEY, APP_KEY_WITH_ASCII, APP_KEY_WITHOUT_BLANKS
 from imkit.misuse import PublicObject, explained
 
 _TLS = "Use https:// and wss://. Only for 127.0.0.1, where an SSH tunnel may begin, http:// and ws:// will do."
@@ -76,9 +77,7 @@ class App(PublicObject):
         max_requests_per_second: float | None = 100,
     ) -> None:
         if not isinstance(app_key, str) or not _APP_KEY.fullmatch(app_key):
-            raise InvalidMessage(
-                f"{app_key!r:.100} is not an app key", hint='An app key looks like "org#app", with exactly one #.'
-            )
+            raise InvalidMessage(f"{app_key!r:.100} is not an app key", hint=_hint_for(app_key))
         limit = max_requests_per_second
         if limit is not None and not (isinstance(limit, int | float) and limit > 0):
             raise InvalidMessage("max_requests_per_second must be a number above 0, or None for no limit")
@@ -192,6 +191,18 @@ class App(PublicObject):
         return f"<App {self.app_key}, {where}>"
 
 
+def _hint_for(found: object) -> str:
+    """Return what to give in place of something that is not an app key."""
+    if isinstance(found, str):
+        for right, hint in (
+            (found.strip(), APP_KEY_WITHOUT_BLANKS),
+            (found.strip().replace("＃", "#"), APP_KEY_WITH_ASCII),  # what a Chinese keyboard types
+        ):
+            if _APP_KEY.fullmatch(right):
+                return hint.format(app_key=right)
+    return AN_APP_KEY
+
+
 def _checked_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     if url is None:
         return None
@@ -203,5 +214,6 @@ def _checked_url(url: str | None, schemes: tuple[str, ...]) -> str | None:
     except (ValueError, AttributeError):  # a port above 65535, half an IPv6 address, not a string
         is_valid = False
     if not is_valid or not url.isascii() or set(url) & set(" \t\r\n\\"):
-        raise InvalidMessage(f"{url!r:.200} is not a {schemes[0]} URL", hint=f"It begins with {schemes[-1]}://")
+        hint = f"It begins with {schemes[-1]}://, or for a server on this machine with {schemes[0]}://"
+        raise InvalidMessage(f"{url!r:.200} is not a {schemes[0]} URL", hint=hint)
     return url.rstrip("/")

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from imkit.errors import InvalidMessage
-from imkit.hints import AN_ID_IS_A_TEXT, DIGITS_ARE_LOST, MESSAGE_ID_OF_ROW, MESSAGE_OR_ID
+from imkit.hints import AN_ID_IS_A_TEXT, DIGITS_ARE_LOST, MESSAGE_ID_OF_ROW, MESSAGE_OR_ID, ONE_BY_ONE
 from imkit.messages import Message
 from imkit.wire.untrusted_json import is_id
 
@@ -31,6 +31,8 @@ def message_id(message: Message | str) -> str:
     if not is_id(found):
         of_row = getattr(found, "message_id", None)  # of a row of a frame
         hint = MESSAGE_ID_OF_ROW.format(id=of_row) if is_id(of_row) else MESSAGE_OR_ID
+        if isinstance(found, list | tuple | set):
+            hint = ONE_BY_ONE
         raise not_an_id(found, "a message", hint)
     return found
 

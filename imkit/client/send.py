@@ -21,7 +21,7 @@ from imkit.client.roaming import find_newest
 from imkit.errors import GroupNotFound, IMError, InvalidMessage, ThreadNotFound, TooLarge
 from imkit.escape import for_terminal
 from imkit.events import MessageEdited, MessageRecalled, MessageReceived
-from imkit.hints import NOT_A_BODY, Operation, operation
+from imkit.hints import A_PLACE, NOT_A_BODY, PARAMS_OF_CUSTOM, Operation, operation
 from imkit.messages import Attachment, Body, Combine, Command, Custom, Location, Message, Streamed, Text, ThreadRef
 from imkit.repeated_warnings import logger_of_untrusted
 from imkit.times import from_milliseconds, in_words
@@ -90,14 +90,15 @@ def checked_body(body: object) -> Body:
     if isinstance(body, Custom) and not (isinstance(body.event, str) and _CUSTOM_EVENT.fullmatch(body.event)):
         hint = "It has 1 to 32 letters, digits, -, _, / and dots."
         raise InvalidMessage(f"{body.event!r:.80} is not a name for a custom event", hint=hint)
+    if isinstance(body, Custom) and not isinstance(body.params, Mapping):
+        raise InvalidMessage(f"params must be a dict, not {body.params!r:.80}", hint=PARAMS_OF_CUSTOM)
     if isinstance(body, Combine) and not _holds_messages(body.messages):
         hint = "Give a list of them: Combine(title, [message, …]), or of a listing list(thread.messages(limit=20))."
         raise InvalidMessage("a bundle holds messages", hint=hint)
     if isinstance(body, Location):
         numbers = isinstance(body.lat, int | float) and isinstance(body.lng, int | float)
         if not (numbers and -90 <= body.lat <= 90 and -180 <= body.lng <= 180):
-            hint = "lat and lng are degrees."
-            raise InvalidMessage(f"({body.lat!r:.40}, {body.lng!r:.40}) is not a place", hint=hint)
+            raise InvalidMessage(f"({body.lat!r:.40}, {body.lng!r:.40}) is not a place", hint=A_PLACE)
     return body
 
 

@@ -12,7 +12,14 @@ from datetime import UTC, date, datetime, timedelta
 from imkit.client.roaming import Order, Query
 from imkit.client.user_ids import user_id
 from imkit.errors import InvalidMessage
-from imkit.hints import A_DAY_IN_CODE, DAY_AND_MONTH, ISO_TIME, TYPES_MEANT, UNTIL_IS_EXCLUSIVE
+from imkit.hints import (
+    A_DAY_IN_CODE,
+    DAY_AND_MONTH,
+    ISO_TIME,
+    THREAD_IN_PLACE_OF_A_TIME,
+    TYPES_MEANT,
+    UNTIL_IS_EXCLUSIVE,
+)
 from imkit.times import to_milliseconds
 
 Moment = datetime | date | str
@@ -129,6 +136,8 @@ def _hint_for(found: object) -> str:
             unit, seconds = ("ms", "… / 1000") if found >= 10**12 else ("s", "…")
             return f"A number of {unit} since 1970 becomes a time with datetime.fromtimestamp({seconds}, UTC)."
         return f"For a number of messages write limit={found}."
+    if type(found).__name__ in ("Thread", "Group"):
+        return THREAD_IN_PLACE_OF_A_TIME
     return A_DAY_IN_CODE if isinstance(found, timedelta) else ISO_TIME
 
 
