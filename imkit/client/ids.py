@@ -29,9 +29,10 @@ def message_id(message: Message | str) -> str:
     """
     found = message.id if isinstance(message, Message) else message
     if not is_id(found):
+        given: object = found
         of_row = getattr(found, "message_id", None)  # of a row of a frame
         hint = MESSAGE_ID_OF_ROW.format(id=of_row) if is_id(of_row) else MESSAGE_OR_ID
-        if isinstance(found, list | tuple | set):
+        if isinstance(given, list | tuple | set):
             hint = ONE_BY_ONE
         raise not_an_id(found, "a message", hint)
     return found

@@ -40,8 +40,9 @@ def check_faults(fail: Mapping[str, float]) -> None:
     for name, rate in fail.items():
         if name not in FAULTS:
             raise ValueError(f"there is no fault {name!r}; there are: {', '.join(sorted(FAULTS))}")
-        if not 0 <= rate <= 1:
-            raise ValueError(f"the rate of {name!r} must be between 0 and 1, not {rate}")
+        given: object = rate
+        if not isinstance(given, int | float) or not 0 <= rate <= 1:
+            raise ValueError(f"the rate of {name!r} must be between 0 and 1, not {given!r:.40}")
 
 
 class Faults:

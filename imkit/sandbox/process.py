@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from imkit.errors import IMError
+from imkit.errors import IMError, InvalidMessage
 from imkit.hints import SANDBOX_DOES_NOT_ANSWER, SANDBOX_ENDED, SANDBOX_WITHOUT_ADDRESS
 from imkit.misuse import PublicObject, explained
 from imkit.sandbox.demo import MESSAGES, SEED, THREADS, Demo
@@ -79,7 +79,7 @@ class Sandbox(PublicObject):
         demo_password: the password of the people of `Sandbox.demo`, for a login without its app; else None.
 
     Raises:
-        ValueError: a fault does not exist, or its rate is not between 0 and 1.
+        InvalidMessage: an argument is out of bounds: a fault does not exist, or its rate is not between 0 and 1.
         IMError: it did not start, for example because its port or its data file is in use.
 
     Example:
@@ -107,16 +107,29 @@ class Sandbox(PublicObject):
         _demo: Demo | None = None,
     ) -> None:
         self._demo = _demo
-        self._options = Options(
-            recall_seconds=recall_seconds,
-            token_seconds=token_seconds,
-            latency_ms=latency_ms,
-            requests_per_second=requests_per_second,
-            fail=dict(fail or {}),
-            fail_seed=fail_seed,
-            open_registration=open_registration,
-            push=push,
-        )
+        with _invalid_arguments():
+            if not isinstance(fail or {}, Mapping):
+                raise ValueError('fail must be a dict of faults and their rates, such as {"html-502": 0.1}')
+            for name, number in (
+                ("port", port),
+                ("recall_seconds", recall_seconds),
+                ("token_seconds", token_seconds),
+                ("latency_ms", latency_ms),
+                ("requests_per_second", requests_per_second or 0),
+            ):
+                given: object = number
+                if not isinstance(given, int | float):
+                    raise ValueError(f"{name} must be a number, not {given!r:.40}")
+            self._options = Options(
+                recall_seconds=recall_seconds,
+                token_seconds=token_seconds,
+                latency_ms=latency_ms,
+                requests_per_second=requests_per_second,
+                fail=dict(fail or {}),
+                fail_seed=fail_seed,
+                open_registration=open_registration,
+                push=push,
+            )
         self._path = None if path is None else Path(path).expanduser().absolute()
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -154,7 +167,7 @@ class Sandbox(PublicObject):
             The running server.
 
         Raises:
-            ValueError: too few or too many threads, or too few messages.
+            InvalidMessage: too few or too many threads, or too few messages.
             IMError: the server did not start.
 
         Example:
@@ -165,7 +178,9 @@ class Sandbox(PublicObject):
             >>> len(frame)
             500
         """
-        return cls(path, _demo=Demo(seed=seed, threads=threads, messages=messages))
+        with _invalid_arguments():
+            community = Demo(seed=seed, threads=threads, messages=messages)
+        return cls(path, _demo=community)
 
     def start(self) -> None:
         """Start the server again after `stop` or `kill`, with the same data, port and secret.
@@ -274,6 +289,15 @@ class Sandbox(PublicObject):
     def __repr__(self) -> str:
         where = "data in memory" if self._path is None else f"data in {self._path}"
         return f"<Sandbox {self.rest_url}, {'running' if self.running else 'stopped'}, {where}>"
+
+
+@contextlib.contextmanager
+def _invalid_arguments() -> Iterator[None]:
+    """Raise `InvalidMessage` instead of a ValueError: the server's modules know the bounds, and no error of imkit."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidMessage(str(error)) from error
 
 
 def _app(server: Sandbox | SandboxAddress, ended: Callable[[], str]) -> App:
