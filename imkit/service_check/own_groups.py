@@ -36,6 +36,7 @@ class OwnGroups:
         Raises:
             IMError: as `Session.create_group` does.
         """
+        earlier = set(self._session.account.known.group_names)
 
         async def create() -> Group:
             try:
@@ -44,6 +45,8 @@ class OwnGroups:
                 if not isinstance(error, ConnectionLost) or error.outcome == "unknown":
                     self.left_over.append(f"perhaps a group named {name!r}: {error}")
                 raise
+            if group.id in earlier:  # it must not be destroyed: it may be full of messages
+                raise ProtocolError(f"for a new group the service named group {group.id}, which was there before")
             self.made.append(group)
             return group
 

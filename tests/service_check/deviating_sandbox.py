@@ -494,6 +494,22 @@ def a_new_group_is_not_named() -> None:
 
 
 @_deviation
+def a_new_group_is_the_first_one() -> None:
+    """Only the first call makes a group; the later ones name it again."""
+
+    def replaced(usual: Any) -> Any:
+        answers: list[Any] = []
+
+        def create(backend: Any, call: Any) -> Any:
+            answers.append(answers[0] if answers else usual(backend, call))
+            return answers[0]
+
+        return create
+
+    _replace("rest_groups", "create", replaced)
+
+
+@_deviation
 def the_clock_is_5_minutes_slow() -> None:
     def replaced(usual: Any) -> Any:
         def init(self: Any, *arguments: Any, **options: Any) -> None:

@@ -270,6 +270,18 @@ def test_a_group_that_the_answer_does_not_name_is_told_as_left(monkeypatch: pyte
     assert "'imkit doctor'" in left["seen"]
 
 
+def test_a_group_of_the_user_is_never_taken_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        deviating_sandbox("a new group is the first one") as sandbox,
+        imkit.login("alice", app=sandbox.app) as alice,
+        checks(monkeypatch, agrees),
+    ):
+        mine = alice.create_group("tea")
+        report = imkit.doctor(alice, write=True)
+        assert [group.id for group in alice.groups()] == [mine.id]
+    assert f"named group {mine.id}" in report["seen"][0]
+
+
 # ---------------------------------------------------------------- from a shell
 
 

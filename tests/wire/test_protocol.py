@@ -106,6 +106,14 @@ def test_a_status_without_a_code_is_ok_but_a_status_is_required() -> None:
     assert isinstance(protocol.receive(login_reply(status=schema.Status()), now=0.0)[0], LoggedIn)
 
 
+def test_a_refusal_that_repeats_the_login_does_not_tell_the_token() -> None:
+    protocol = ClientProtocol(ALICE)
+    protocol.connect("secret-token", now=0.0)
+    [refused] = protocol.receive(login_reply(status=schema.Status(errorCode=1, reason='{"t":"secret-token"}')), now=0.0)
+    assert isinstance(refused, LoginRefused)
+    assert refused.error.reason == '{"t":"•••"}'
+
+
 def test_compression_that_was_not_offered_is_refused() -> None:
     protocol = ClientProtocol(ALICE)
     protocol.connect("token", now=0.0)
