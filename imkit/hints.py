@@ -674,6 +674,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     ),
 }
 
+# What to do in place of changing an attribute.
+CHANGES: dict[str, str] = {
+    "Message": 'thread.edit(message, "…") changes its text for all readers.',
+    "Body": 'Make a new one, such as imkit.Text("…").',
+    "object": "It tells what the service has told.",
+}
+
 # Attributes that are one step further in: event.text is event.message.text.
 INNER_NAMES: dict[str, str] = {
     "message": "text sender id time to type body ext thread quote mentions",

@@ -12,6 +12,7 @@ import inspect
 import opcode
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import FrozenInstanceError
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -197,6 +198,13 @@ class UnknownName(AttributeError):
         return render_for_ipython(self)
 
 
+class Unchangeable(FrozenInstanceError):
+    """An attribute that cannot be changed. Its traceback is as that of `UnknownName`."""
+
+    def _render_traceback_(self) -> list[str]:
+        return render_for_ipython(self)
+
+
 class PublicObject:
     """The base class of the objects that a user holds, such as `Session`, `Thread` and `Message`.
 
@@ -212,6 +220,8 @@ class PublicObject:
         for name, member in list(vars(cls).items()):
             if not name.startswith("_") and isinstance(member, FunctionType) and not _is_internal(member):
                 setattr(cls, name, explained(member))
+        if "__setattr__" in vars(cls):  # of a frozen dataclass with slots; it fails at names that are no fields
+            cls.__setattr__ = cls.__delattr__ = _cannot_be_changed  # type: ignore[assignment, method-assign]
 
     def __dir__(self) -> Iterable[str]:
         return [name for name in super().__dir__() if not _is_internal(getattr(type(self), name, None))]
@@ -226,6 +236,13 @@ class PublicObject:
             if not name.startswith("_"):
                 error += f" · {_right_name(name, kind)}"
             raise UnknownName(error, name)
+
+
+def _cannot_be_changed(thing: PublicObject, name: str, value: object = None) -> None:
+    """Refuse to change an object that says what the service said."""
+    kinds = [each.__name__ for each in type(thing).__mro__]
+    hint = next((hints.CHANGES[each] for each in kinds if each in hints.CHANGES), hints.CHANGES["object"])
+    raise Unchangeable(f"{name!r:.80} of a {kinds[0]} cannot be changed · {hint}")
 
 
 def _is_internal(member: object) -> bool:

@@ -210,6 +210,7 @@ REFUSED = [
     ("await bob.thread('999').history()", ["await bob.thread('999').history()"], "InvalidMessage"),
     ("bob.groups('tea')", ["bob.groups('tea')"], "InvalidMessage"),
     ("bob.username", ["bob.username"], "UnknownName"),
+    ("sent = group.send('hi'); sent.text = 'ho'", ["sent.text = 'ho'"], "Unchangeable"),
     ("imkit.Login('ada')", ["imkit.Login('ada')"], "UnknownName"),
     (
         "try: bob.thread('999').refresh()\nexcept imkit.NotFound as error: raise LookupError('none') from error",

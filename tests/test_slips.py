@@ -332,6 +332,19 @@ def test_a_type_error_of_the_callers_own_stays() -> None:
         _ = Iced().strength
 
 
+def test_what_the_service_said_cannot_be_changed(names: dict[str, Any]) -> None:
+    for thing, name, words in (
+        (names["message"], "text", r"thread\.edit\(message"),
+        (names["message"], "edit_count", r"thread\.edit\(message"),
+        (names["message"].body, "text", r"imkit\.Text\("),
+        (names["event"], "message", "what the service has told"),
+    ):
+        with pytest.raises(AttributeError, match=f"cannot be changed · .*{words}"):
+            setattr(thing, name, "new")
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            delattr(thing, name)
+
+
 def test_objects_with_explained_names_can_still_be_copied(names: dict[str, Any]) -> None:
     message = names["message"]
     assert pickle.loads(pickle.dumps(message)) == message
@@ -384,6 +397,7 @@ SHOWN = {
     "stream": "next",
     "frame.im": "edits ext local mentions named quotes reactions source",
     "event": "message",
+    "imkit.widgets": "Composer Explorer HistoryForm LiveFeed LoginForm ThreadPicker WireView explore",
 }
 
 

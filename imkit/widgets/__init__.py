@@ -18,3 +18,7 @@ from imkit.widgets.picker import ThreadPicker
 from imkit.widgets.wire_view import WireView
 
 __all__ = ["Composer", "Explorer", "HistoryForm", "LiveFeed", "LoginForm", "ThreadPicker", "WireView", "explore"]
+
+
+def __dir__() -> list[str]:
+    return __all__  # and not the modules, which a Tab would show too
