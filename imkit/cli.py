@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import platform
 import queue
 import shutil
 import signal
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -542,6 +544,7 @@ def _examined(parsed: argparse.Namespace, session: Session, second: Session | No
     The asking runs on imkit's loop, and the printing here: so a terminal that is slow, or a reader that has ended, does
     not stop the connection. If this ends early, what was made is removed before the session is closed.
     """
+    import imkit
     from imkit.portal import portal
     from imkit.service_check.report import Finding, TextReport
     from imkit.service_check.run import examine
@@ -560,6 +563,10 @@ def _examined(parsed: argparse.Namespace, session: Session, second: Session | No
         if isinstance(item, Finding) and not parsed.json:
             report.add(item)
 
+    began = datetime.now(UTC)
+    users = " and ".join(each.user for each in (session, second) if each is not None)
+    if not parsed.json:
+        report.begin(f"imkit {imkit.__version__} asks {session.app.app_key} as {users}.")
     asking = portal().submit(examine(session, write=parsed.write, second=second, tell=told.put, progress=told.put))
     try:
         while not asking.done() or not told.empty():
@@ -574,7 +581,15 @@ def _examined(parsed: argparse.Namespace, session: Session, second: Session | No
             show(told.get())
         raise
     if parsed.json:
-        told_all = {"checks": [finding.as_json() for finding in findings]}
+        told_all = {
+            "imkit": imkit.__version__,
+            "python": platform.python_version(),
+            "began": began.isoformat(timespec="seconds"),
+            "app_key": session.app.app_key,
+            "write": parsed.write,
+            "second": second is not None,
+            "checks": [finding.as_json() for finding in findings],
+        }
         sys.stdout.buffer.write(json.dumps(told_all, ensure_ascii=False, indent=2).encode() + b"\n")
     else:
         report.end()

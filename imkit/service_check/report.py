@@ -99,6 +99,7 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 _COLOURS = {True: "32", False: "1;31", None: "33"}
+_NAMED = 8  # so many neighbours that were not asked are named; docs/doctor.md has all
 _INDENT = " " * 12
 _FOR_A_REPORT = (
     "To report this, send what the same command prints with --json: it names your servers, your user and what the "
@@ -131,6 +132,10 @@ class TextReport:
         self._findings: list[Finding] = []
         self._not_asked: list[Finding] = []
 
+    def begin(self, words: str) -> None:
+        """Write what is asked, as whom: the settings may come from a file that the reader has forgotten."""
+        self._write("\n".join(textwrap.wrap(for_terminal(words), self._width)) + "\n")
+
     def add(self, finding: Finding) -> None:
         """Write a finding; one that was not asked waits for its neighbours."""
         self._findings.append(finding)
@@ -155,7 +160,9 @@ class TextReport:
 
     def _write_not_asked(self) -> None:
         if self._not_asked:
-            names = ", ".join(finding.check for finding in self._not_asked)
+            names = ", ".join(finding.check for finding in self._not_asked[:_NAMED])
+            if (more := len(self._not_asked) - _NAMED) > 0:
+                names += f" and {more} more"
             self._write("\n".join(self._paragraph(f"{names}: {self._not_asked[0].seen}", self._not_asked[0])))
         self._not_asked = []
 

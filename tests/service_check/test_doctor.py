@@ -2,9 +2,11 @@
 
 import _thread
 import asyncio
+import datetime
 import json
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -304,11 +306,24 @@ def test_the_command_prints_lines_or_json_and_no_secret(
     assert main(["doctor", "--write", "--second", second, "--json"]) == 0
     printed = capfd.readouterr()
     told = json.loads(printed.out)
-    assert [list(line) for line in told["checks"]] == [COLUMNS] * len(NAMES)
-    assert {line["agrees"] for line in told["checks"]} == {True}
+    lines = told.pop("checks")
+    assert [list(line) for line in lines] == [COLUMNS] * len(NAMES)
+    assert {line["agrees"] for line in lines} == {True}
+    assert datetime.datetime.fromisoformat(told.pop("began")).tzinfo is not None
+    assert told == {
+        "imkit": imkit.__version__,
+        "python": platform.python_version(),
+        "app_key": sandbox.app_key,
+        "write": True,
+        "second": True,
+    }
     assert main(["doctor"]) == 0
     text = capfd.readouterr()
     assert max(map(len, text.out.splitlines())) <= 80
+    assert " ".join(text.out.split()).startswith(
+        f"imkit {imkit.__version__} asks {sandbox.app_key} as {user}. as assumed"
+    )
+    assert len(text.out.splitlines()) < 45  # also with all that was not asked
     assert "not asked: it needs write=True (--write)" in " ".join(text.out.split())
     everything = "\n".join([*printed, *text, caplog.text])
     assert "chatgroups" in everything  # the log was captured
