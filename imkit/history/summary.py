@@ -133,7 +133,9 @@ def _report_as_html(report: Any) -> str:
     The colours are transparent, so they suit a light page and a dark one.
     """
     common = "text-align: left; vertical-align: top; white-space: normal"
-    # An address that is wider than its column is broken, so that all columns fit into a notebook; a heading is not.
+    # An address that is wider than its column is broken, so that all columns fit into a notebook; a heading is not. The
+    # widths are fixed: one long cell would make the other columns so narrow that short names are broken in them.
+    widths = {"check": "; width: 9em", "agrees": "; width: 5.5em"}
     whole, broken = f'style="{common}"', f'style="{common}; overflow-wrap: anywhere"'
     rows = []
     for check, assumed, seen, agrees, follows in report.itertuples(index=False):
@@ -141,10 +143,11 @@ def _report_as_html(report: Any) -> str:
         cells = "".join(f"<td {style}>{for_html(str(text))}</td>" for style, text in styled)
         colour = ' style="background: #f443; font-weight: bold"' if _mark(agrees) == _DIFFERS else ""
         rows.append(f"<tr{colour}>{cells}</tr>")
-    head = "".join(f"<th {whole}>{name}</th>" for name in _REPORT_COLUMNS)
+    head = "".join(f'<th style="{common}{widths.get(name, "")}">{name}</th>' for name in _REPORT_COLUMNS)
     return (
         f'<div class="{NOT_TYPESET}"><small>{for_html(line_above(report) or "")}</small>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<table style="table-layout: fixed; width: 100%">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

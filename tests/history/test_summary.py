@@ -80,6 +80,7 @@ def test_a_report_of_the_doctor_is_shown_whole_with_its_differing_lines_in_colou
     assert "after which pandas cuts a cell." in shown
     assert [row.count("background") for row in shown.split("<tr")[2:]] == [0, 1, 0]
     assert "img" not in HtmlPage(shown).tags
+    assert "table-layout: fixed; width: 100%" in shown  # no long cell makes the other columns narrow
     assert "mathjax_ignore" in shown
     assert (as_html(report().query("agrees == False")) or "").count("<tr") == 2
     assert "dataframe" in (as_html(report()[["check", "seen"]]) or "")  # the user's own choice of columns
