@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import traitlets
@@ -103,6 +103,7 @@ class LiveFeed(Form):
         self._state = ("feed_connected", "")
         self._parent: Message | None = None
         self._has_earlier = thread is not None
+        self._loaded_since: datetime | None = None  # the history is loaded from here on; None: nothing of it
         self.view = FeedView(self.labels, height)
         self.children = (self.view, self.status)
         self.on_page_message(self.view, self._on_page_message)
@@ -135,12 +136,14 @@ class LiveFeed(Form):
         conversation = self._conversation
         if conversation is None:
             return
-        oldest = self._rows.oldest
-        until = None if oldest is None else oldest.time
+        # Not from the oldest row on: events have no messages that this session sent, so some may be missing after it.
+        # 1 ms more, since `until` is exclusive: the last page may end between two messages of one millisecond.
+        until = None if self._loaded_since is None else self._loaded_since + timedelta(milliseconds=1)
         page = [message async for message in conversation.messages(until=until, order="newest", limit=PAGE_SIZE)]
-        count_before = len(self._rows)
         self._rows.add(page)
-        self._has_earlier = len(page) == PAGE_SIZE and len(self._rows) > count_before
+        if page:
+            self._loaded_since = page[-1].time
+        self._has_earlier = len(page) == PAGE_SIZE
         self._send_header()
 
     def _on_echo(self, event: Event) -> None:

@@ -68,11 +68,6 @@ class FeedRows:
         """Return the message with a key."""
         return self._entries.get(key)
 
-    @property
-    def oldest(self) -> Message | None:
-        """The oldest message; `None` if there are none."""
-        return self._entries[self._order[0][2]].message if self._order else None
-
     def add(self, messages: Iterable[Message]) -> None:
         """Add messages in any order; a message that is in the feed already is not changed."""
         for message in messages:

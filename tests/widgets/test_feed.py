@@ -15,6 +15,7 @@ from imkit.events import MessageReceived
 from imkit.portal import portal
 from imkit.widgets import LiveFeed
 from imkit.widgets.pictures import MAX_SIDE
+from tests.waits import WAIT
 from tests.widgets.conftest import FakePage, Tea, until
 
 
@@ -69,6 +70,25 @@ def test_a_page_opened_later_gets_all_rows_and_the_history(tea: Tea, forms: list
     page.send(do="open")
     until(lambda: page.last("rows").get("reset"))
     assert [row["key"] for row in page.last("rows")["rows"]] == sent
+
+
+def test_a_feed_has_what_its_session_sent_before_and_earlier_pages(
+    tea: Tea, forms: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imkit.widgets.feed.PAGE_SIZE", 3)
+    sent = [side.send(f"number {number}").id for number in range(4) for side in (tea.bobs_thread, tea.thread)]
+    events = tea.alice.events(imkit.MessageReceived)
+    events.next(timeout=WAIT, where=lambda event: event.message.id == sent[-2])
+    feed = LiveFeed(tea.alice, tea.thread, lang="en")  # of its own messages it gets no events
+    forms.append(feed)
+    page = FakePage(feed.view)
+    page.send(do="open")
+    until(lambda: sent[-1] in rows_of(page))
+    while page.last("header")["earlier"]:
+        count = len(page.received)
+        page.send(do="earlier")
+        until(lambda: any(each["do"] == "header" for each in page.received[count:]))  # noqa: B023
+    until(lambda: sorted(rows_of(page)) == sent)
 
 
 def test_the_reader_can_recall_and_edit_own_messages(tea: Tea, opened: tuple[LiveFeed, FakePage]) -> None:
