@@ -220,7 +220,8 @@ def _sandbox(parsed: argparse.Namespace) -> int:
             password = {"demo_password": sandbox.server.demo_password} if demo is not None else {}
             print(json.dumps({**sandbox.address, **password}), flush=True)
             if place.is_shared and sys.stderr.isatty():
-                print("imkit: imkit.login(…) and imkit export use this sandbox; Ctrl-C ends it", file=sys.stderr)
+                user = "…" if demo is None else '"reader"'  # who is in all groups of the community
+                print(f"imkit: imkit.login({user}) and imkit export use this sandbox; Ctrl-C ends it", file=sys.stderr)
 
         sandbox.run(announce)
     return 0

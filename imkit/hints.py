@@ -562,6 +562,7 @@ ARGUMENTS: dict[tuple[str, str], str] = {
     ("create_thread", "parent"): (
         'A thread hangs on a message of the group: group.create_thread("Oolong", group.send("Which oolong?")).'
     ),
+    ("create_group", ""): 'Give the members as one list: session.create_group("tea", members=["bob", "carol"]).',
     ("send", "ext"): 'Attributes are a part of the body: send(imkit.Text("…", ext={…})).',
     ("send", "thread"): "A thread sends itself: thread.send(…). session.send(thread, …) takes the thread first.",
     ("send", ""): "thread.send(…) sends to this thread. session.send(thread, …) takes the thread first.",
@@ -663,7 +664,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         }
     ),
     "Body": _by_name({"Write body.text.": "content msg message", "Write body.type.": "kind"}),
-    "Listing": _by_name({"Loop over it with for, in async code with async for, or write list(…).": "aio head first"}),
+    "Listing": _by_name(
+        {
+            "Loop over it with for, in async code with async for, or write list(…).": "aio head first",
+            "thread.history(…) returns a DataFrame.": "to_frame to_pandas frame",
+        }
+    ),
     "Archive": _by_name(
         {
             "Write archive.frame().": "history messages load read to_pandas",
@@ -680,6 +686,8 @@ CHANGES: dict[str, str] = {
     "Body": 'Make a new one, such as imkit.Text("…").',
     "object": "It tells what the service has told.",
 }
+
+A_TAB = "A Tab after `{variable}.` shows what there is."
 
 # Attributes that are one step further in: event.text is event.message.text.
 INNER_NAMES: dict[str, str] = {
@@ -820,7 +828,9 @@ THREAD_IN_PLACE_OF_A_TIME = (
     "thread.history() needs no thread; session.history([thread, group]) takes several, in one list."
 )
 ISO_TIME = 'Give an ISO time, such as "2026-11-23" or "2026-11-23T10:00:00+08:00".'
-A_DAY_IN_CODE = "Write date.today() or date.today() - timedelta(days=1), of Python's module datetime."
+A_DAY_IN_CODE = (
+    'Write the date, such as "2026-11-23"; in Python also date.today() - timedelta(days=1), of the module datetime.'
+)
 DAY_AND_MONTH = 'Write the year first, so that day and month are clear: "2026-11-23".'
 UNTIL_IS_EXCLUSIVE = "until itself does not belong to the range: for one day give the next day as until."
 TYPES_MEANT: dict[str, str] = _by_name(

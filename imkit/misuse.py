@@ -268,7 +268,7 @@ def _right_name(name: str, kind: type) -> str:
             return f"Write {variable}.{field}.{name}."
     if owners := [f"{each}.{name}" for each in _owners(name)]:
         return f"There is {' and '.join(owners)}."
-    return f"A Tab after `{variable}.` shows what there is."
+    return hints.A_TAB.format(variable=variable)
 
 
 def _owners(name: str) -> list[str]:
@@ -306,4 +306,6 @@ def unknown_public_name(name: str, names: Iterable[str]) -> AttributeError:
             error += f" · {hints.OFFICIAL_NAME.format(right=hints.OFFICIAL_NAMES[name])}"
         elif meant := _meant(name, names, {}):
             error += f" · Write imkit.{meant}."
+        else:
+            error += f" · {hints.A_TAB.format(variable='imkit')}"
     return UnknownName(error, name)

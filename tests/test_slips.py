@@ -152,7 +152,7 @@ SLIPS = {
     'session.send(thread.id, "tea")': "session.thread(id)",
     'thread.react("👍")': "Give the message first",
     # ------------------------------------------------------------ histories
-    'thread.history(since="yesterday")': "timedelta(days=1)",
+    'thread.history(since="yesterday")': 'Write the date, such as "2026-11-23"',
     'thread.history(since="03/01/2026")': "Write the year first",
     'thread.history(since="2026/3/1")': 'Write "2026-03-01".',
     'thread.history(since="2026-02-30")': 'such as "2026-11-23"',
@@ -180,6 +180,7 @@ SLIPS = {
     'group.create_thread(parent, "Puer")': "The name comes first",
     'session.create_group("tea", "bob")': 'Give a list, such as ["bob"].',
     'session.create_group(["bob"])': 'session.create_group("tea", members=["bob"])',
+    'session.create_group("tea", "bob", "carol")': 'members=["bob", "carol"]',
     "group.invite()": 'Write group.invite("carol").',
     "group.invite(bob)": "….user, here 'bob'",
     "thread.join(bob)": "thread.join() got 1 argument, and takes none",
@@ -239,6 +240,8 @@ NAMES = {
     "session.whatever": "A Tab after `session.` shows what there is.",
     "archive.search('tea')": "where contains(text, 'tea')",
     "thread.messages().aio": "with async for",
+    "thread.messages().to_frame()": "thread.history(…) returns a DataFrame.",
+    "imkit.set_language('zh')": "A Tab after `imkit.`",
     "archive.history()": "Write archive.frame().",
 }
 
