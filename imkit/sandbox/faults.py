@@ -8,6 +8,7 @@ docs/protocol.md#errors.
 
 from __future__ import annotations
 
+import numbers
 import random
 from collections.abc import Mapping
 
@@ -41,7 +42,7 @@ def check_faults(fail: Mapping[str, float]) -> None:
         if name not in FAULTS:
             raise ValueError(f"there is no fault {name!r}; there are: {', '.join(sorted(FAULTS))}")
         given: object = rate
-        if not isinstance(given, int | float) or not 0 <= rate <= 1:
+        if not isinstance(given, numbers.Real) or not 0 <= rate <= 1:
             raise ValueError(f"the rate of {name!r} must be between 0 and 1, not {given!r:.40}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import logging
+import numbers
 import os
 import subprocess
 import tempfile
@@ -118,7 +119,7 @@ class Sandbox(PublicObject):
                 ("requests_per_second", requests_per_second or 0),
             ):
                 given: object = number
-                if not isinstance(given, int | float):
+                if not isinstance(given, numbers.Real):  # also those of numpy
                     raise ValueError(f"{name} must be a number, not {given!r:.40}")
             self._options = Options(
                 recall_seconds=recall_seconds,

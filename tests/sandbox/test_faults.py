@@ -4,6 +4,7 @@ import json
 import time
 
 import httpx
+import numpy
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -32,6 +33,8 @@ def test_a_fault_that_does_not_exist_is_refused_with_the_list() -> None:
         Sandbox(fail={"html-500": 1})
     with pytest.raises(ValueError, match="between 0 and 1"):
         Sandbox(fail={"cut": 2})
+    with Sandbox(recall_seconds=numpy.int64(2), fail={"cut": numpy.float32(0)}) as sandbox:  # numbers of a table
+        assert sandbox.running
 
 
 def test_the_same_seed_gives_the_same_faults_whatever_other_faults_happen() -> None:
