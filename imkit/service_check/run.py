@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 from imkit.errors import ConnectionLost, IMError, InvalidMessage, ProtocolError, ServiceBusy, TimedOut
 from imkit.portal import blocking_function, to_its_end
-from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
-from imkit.service_check.change_checks import CHANGE_CHECKS
 from imkit.service_check.check import Check
-from imkit.service_check.connection_checks import ANSWER_CHECKS, CONNECTION_CHECKS
-from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
-from imkit.service_check.delivery_checks import DELIVERY_CHECKS
+from imkit.service_check.checks.attachments import ATTACHMENT_CHECKS
+from imkit.service_check.checks.changes import CHANGE_CHECKS
+from imkit.service_check.checks.connection import ANSWER_CHECKS, CONNECTION_CHECKS
+from imkit.service_check.checks.conversations import CONVERSATION_CHECKS
+from imkit.service_check.checks.delivery import DELIVERY_CHECKS
+from imkit.service_check.checks.history import HISTORY_CHECKS
+from imkit.service_check.checks.joining import JOINING_CHECKS
+from imkit.service_check.checks.messages import MESSAGE_CHECKS
+from imkit.service_check.checks.pages import PAGE_CHECKS
+from imkit.service_check.checks.ranges import RANGE_CHECKS
+from imkit.service_check.checks.reading import READING_CHECKS, VIEW_CHECKS
+from imkit.service_check.checks.responses import RESPONSE_CHECKS
+from imkit.service_check.checks.rights import RIGHTS_CHECKS
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_checks import HISTORY_CHECKS
-from imkit.service_check.membership_checks import MEMBERSHIP_CHECKS
-from imkit.service_check.message_checks import MESSAGE_CHECKS
-from imkit.service_check.page_checks import PAGE_CHECKS
-from imkit.service_check.range_checks import RANGE_CHECKS
-from imkit.service_check.reading_checks import READING_CHECKS, VIEW_CHECKS
 from imkit.service_check.report import Finding, frame_of, removal
-from imkit.service_check.response_checks import RESPONSE_CHECKS
-from imkit.service_check.second_user_checks import SECOND_USER_CHECKS
 from imkit.session import Session, checked_session
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ CHECKS: tuple[Check, ...] = (
     *CONVERSATION_CHECKS,
     *MESSAGE_CHECKS,
     *RESPONSE_CHECKS,
-    *SECOND_USER_CHECKS,
+    *JOINING_CHECKS,
     *DELIVERY_CHECKS,
-    *MEMBERSHIP_CHECKS,
+    *RIGHTS_CHECKS,
     *VIEW_CHECKS,
     *ANSWER_CHECKS,
 )

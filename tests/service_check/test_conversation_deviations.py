@@ -10,18 +10,18 @@ import imkit
 from imkit.errors import Forbidden, IMError, NotAMember, ServiceNotEnabled
 from imkit.service_check import observation, run
 from imkit.service_check.check import Check, Seen
-from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
-from imkit.service_check.delivery_checks import DELIVERY_CHECKS
+from imkit.service_check.checks.conversations import CONVERSATION_CHECKS
+from imkit.service_check.checks.delivery import DELIVERY_CHECKS
+from imkit.service_check.checks.joining import JOINING_CHECKS
+from imkit.service_check.checks.messages import MESSAGE_CHECKS
+from imkit.service_check.checks.responses import RESPONSE_CHECKS
+from imkit.service_check.checks.rights import RIGHTS_CHECKS
 from imkit.service_check.examination import Examination
-from imkit.service_check.membership_checks import MEMBERSHIP_CHECKS
-from imkit.service_check.message_checks import MESSAGE_CHECKS
 from imkit.service_check.observation import Refusal, all_so, is_refused
-from imkit.service_check.response_checks import RESPONSE_CHECKS
-from imkit.service_check.second_user_checks import SECOND_USER_CHECKS
 from tests.service_check.deviating_sandbox import deviating_sandbox
 from tests.waits import WAIT
 
-OF_SECOND = (*SECOND_USER_CHECKS, *DELIVERY_CHECKS, *MEMBERSHIP_CHECKS)
+OF_SECOND = (*JOINING_CHECKS, *DELIVERY_CHECKS, *RIGHTS_CHECKS)
 # By deviation, the checks that notice it.
 NOTICED_BY = {
     "names have 32 characters": {"length of a name"},

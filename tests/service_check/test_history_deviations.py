@@ -10,15 +10,15 @@ import imkit
 from imkit.client import attachments
 from imkit.client.roaming import RoamingPage
 from imkit.service_check import observation, run, sample
-from imkit.service_check.attachment_checks import ATTACHMENT_CHECKS
-from imkit.service_check.change_checks import CHANGE_CHECKS
 from imkit.service_check.check import Check, Seen
-from imkit.service_check.connection_checks import ANSWER_CHECKS
-from imkit.service_check.conversation_checks import CONVERSATION_CHECKS
+from imkit.service_check.checks.attachments import ATTACHMENT_CHECKS
+from imkit.service_check.checks.changes import CHANGE_CHECKS
+from imkit.service_check.checks.connection import ANSWER_CHECKS
+from imkit.service_check.checks.conversations import CONVERSATION_CHECKS
+from imkit.service_check.checks.history import HISTORY_CHECKS
+from imkit.service_check.checks.pages import PAGE_CHECKS, judged_end
+from imkit.service_check.checks.ranges import RANGE_CHECKS
 from imkit.service_check.examination import Examination
-from imkit.service_check.history_checks import HISTORY_CHECKS
-from imkit.service_check.page_checks import PAGE_CHECKS, judged_end
-from imkit.service_check.range_checks import RANGE_CHECKS
 from imkit.service_check.sample import Reading
 from tests.service_check.deviating_sandbox import deviating_sandbox
 from tests.waits import WAIT

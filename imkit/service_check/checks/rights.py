@@ -114,7 +114,7 @@ async def _removed_from_group(examination: Examination) -> Seen:
     )
 
 
-MEMBERSHIP_CHECKS = (
+RIGHTS_CHECKS = (
     Check(
         name="recall by the owner",
         assumed="The owner of the group may recall messages of others in its threads.",

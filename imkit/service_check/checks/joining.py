@@ -146,7 +146,7 @@ async def _join(examination: Examination) -> Seen:
     )
 
 
-SECOND_USER_CHECKS = (
+JOINING_CHECKS = (
     Check(
         name="outsider reads",
         assumed="A user outside the group can read nothing of its threads.",

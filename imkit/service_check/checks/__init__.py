@@ -1,0 +1,1 @@
+"""The checks of the doctor, a module for each subject. `imkit.service_check.run.CHECKS` has them in their order."""
