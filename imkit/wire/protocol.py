@@ -300,9 +300,10 @@ class ClientProtocol:
             return [LoginRefused(ProtocolError("the answer to the login has no status"))]
         status = _status_code(reply.status)
         if status != StatusCode.OK:
-            token, reason = self._socket.token, reply.status.reason
-            reason = reason.replace(token, "•••") if token else reason  # a service may repeat the request
-            return [LoginRefused(login_refused(self.identity.user, status, reason))]
+            refused = login_refused(self.identity.user, status, reply.status.reason)
+            if self._socket.token:  # a service may repeat the request
+                refused.reason = refused.reason.replace(self._socket.token, "•••")
+            return [LoginRefused(refused)]
         if any(reply.protocolCompressType):
             return [LoginRefused(ProtocolError("the service chose a compression that was not offered"))]
         self._socket.logged_in = True

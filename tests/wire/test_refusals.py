@@ -58,7 +58,7 @@ LOGINS: list[tuple[int, str, type[IMError], int]] = [
 @pytest.mark.parametrize(("code", "reason", "kind", "sdk_code"), LOGINS)
 def test_a_refused_login(code: int, reason: str, kind: type[IMError], sdk_code: int) -> None:
     protocol = ClientProtocol(ALICE)
-    protocol.connect("token", now=0.0)
+    protocol.connect("YWMt4lice", now=0.0)
     [refused] = protocol.receive(login_reply(status=status_with(code, reason)), now=0.0)
     assert isinstance(refused, LoginRefused)
     error = refused.error
