@@ -356,6 +356,7 @@ def _add_export(commands: Any) -> None:
         help="read an archive (归档) and do not ask the service; without a THREAD: the whole archive",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".parquet, .csv, .jsonl or .html")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.add_argument("--since", metavar="TIME", help='ISO time or date, inclusive: "2026-03-01" is local midnight')
     parser.add_argument("--until", metavar="TIME", help="ISO time or date, exclusive")
     parser.add_argument(
@@ -378,8 +379,13 @@ def _export(parsed: argparse.Namespace) -> int:
         return _complain(f"--out: there is no folder {parsed.out.absolute().parent}")
     if not parsed.threads and not parsed.archive:
         return _complain("name a THREAD, or an --archive")
+    is_there = f"--out: {parsed.out} is there already; --force replaces it"
+    if parsed.out.exists() and not parsed.force:
+        return _complain(is_there)
     try:
         frame = _history_from_archive(parsed) if parsed.archive else _history_from_service(parsed)
+        if parsed.out.exists() and not parsed.force:  # another program has written it during the load
+            return _complain(is_there)
         export.write(frame, parsed.out)
     except KeyboardInterrupt:
         return _complain("stopped; nothing was written", 130)

@@ -227,8 +227,10 @@ def test_export_says_which_argument_or_setting_is_wrong(
         (["21000", "--out=x.csv"], environment, 1, "21000"),
     ]
     (tmp_path / "x.csv").write_text("as it was")
+    done = imkit_command("export", thread, "--out=x.csv", cwd=tmp_path, **environment)
+    assert (done.returncode, "--force replaces it" in done.stderr) == (2, True)
     for arguments, settings, code, words in wrong:
-        done = imkit_command("export", *arguments, cwd=tmp_path, **settings)
+        done = imkit_command("export", "--force", *arguments, cwd=tmp_path, **settings)
         assert (done.returncode, done.stdout) == (code, ""), (arguments, done.stderr)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
