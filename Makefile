@@ -82,7 +82,7 @@ check: lint
 
 # Two at a time: one drives the browser, which waits much, the other does the rest.
 test: lint tests-are-equipped
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 # What only the slower tests need: Chromium with fonts for 中文 and emoji, Node, the official SDK.
 .PHONY: tests-are-equipped
@@ -113,7 +113,7 @@ unit: $(VENV)/.installed-for-tests
 COVERAGE_FLOOR ?= 95
 coverage: $(VENV)/.installed-for-tests
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+	$(BIN)/python -m coverage run -m pytest -n 2 --no-loadscope-reorder \
 		-m "not (browser or notebook or peer)"
 	@$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --fail-under=$(COVERAGE_FLOOR)
