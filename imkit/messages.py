@@ -528,7 +528,13 @@ _KINDS |= {"custom": "Custom", "combine": "Bundle", "unknown": "Unknown"}
 _LINES = 10  # of a bundle's preview, and of the parameters of a custom message
 
 PictureLoader = Callable[[Message], Picture | None]
-_load_picture: PictureLoader = lambda message: None  # noqa: E731
+
+
+def _no_picture(message: Message) -> Picture | None:
+    return None
+
+
+_load_picture: PictureLoader = _no_picture
 
 
 def load_pictures_with(loader: PictureLoader) -> None:

@@ -221,6 +221,7 @@ class PublicObject:
             if not name.startswith("_") and isinstance(member, FunctionType) and not _is_internal(member):
                 setattr(cls, name, explained(member))
         if "__setattr__" in vars(cls):  # of a frozen dataclass with slots; it fails at names that are no fields
+            # A type checker refuses to replace methods.
             cls.__setattr__ = cls.__delattr__ = _cannot_be_changed  # type: ignore[assignment, method-assign]
 
     def __dir__(self) -> Iterable[str]:

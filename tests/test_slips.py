@@ -326,7 +326,7 @@ def test_a_type_error_of_the_callers_own_stays() -> None:
 
         @property
         def strength(self) -> int:
-            return self.leaves.grams  # type: ignore[attr-defined]
+            return self.leaves.grams  # type: ignore[attr-defined]  # wrong on purpose
 
     with pytest.raises(TypeError, match="unsupported operand") as caught:
         Iced().brew(3)

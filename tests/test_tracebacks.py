@@ -147,7 +147,7 @@ def test_a_cancelled_wait_and_wrong_arguments_point_at_the_users_line(alice: imk
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
     assert traceback.extract_tb(caught.value.__cause__.__traceback__)[-1].name == "wait"
     with pytest.raises(TypeError) as wrong:
-        imkit.login("dora", pasword="s3cret")  # type: ignore[call-arg]
+        imkit.login("dora", pasword="s3cret")  # type: ignore[call-arg]  # wrong on purpose
     assert functions(wrong.value) == []
 
 

@@ -87,7 +87,7 @@ def test_a_feed_has_what_its_session_sent_before_and_earlier_pages(
     while page.last("header")["earlier"]:
         count = len(page.received)
         page.send(do="earlier")
-        until(lambda: any(each["do"] == "header" for each in page.received[count:]))  # noqa: B023
+        until(lambda: any(each["do"] == "header" for each in page.received[count:]))  # noqa: B023  # used at once
     until(lambda: sorted(rows_of(page)) == sent)
 
 
