@@ -1,4 +1,4 @@
-"""Fixtures: one JupyterLab for the whole run, one browser for each module, one page for each test.
+"""Fixtures: one JupyterLab for all tests of this folder, one browser for each module, one page for each test.
 
 JupyterLab and its kernels run in an environment that has the wheel of imkit and its dependencies, and nothing else.
 
@@ -24,7 +24,7 @@ def installed_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install(build_wheel(place), place / "environment")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory, installed_python: Path) -> Iterator[Lab]:
     with Lab(tmp_path_factory.mktemp("lab"), installed_python) as running:
         yield running

@@ -24,6 +24,7 @@ from playwright.sync_api import Locator, Page
 from tests.conftest import end_shared_sandbox
 from tests.installed_imkit import variables_for
 from tests.started_lab import private_folders, until_it_answers
+from tests.waits import eventually
 
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE / "screenshots"
@@ -112,8 +113,19 @@ class Lab:
         self.close()
 
     def end_kernels(self) -> None:
-        """Shut all kernels down; a kernel of an earlier test would keep its users logged in and take their messages."""
-        for kernel in json.load(self._ask("GET", "kernels")):
+        """Shut all kernels down; a kernel of an earlier test would keep its users logged in and take their messages.
+
+        First their pages must be gone. JupyterLab connects to a kernel that ends before its page again and again, and
+        the servers of other tests get its ports.
+        """
+        kernels: list[dict[str, Any]] = []
+
+        def are_left() -> bool:
+            kernels[:] = json.load(self._ask("GET", "kernels"))
+            return not any(kernel["connections"] for kernel in kernels)
+
+        eventually(are_left)
+        for kernel in kernels:
             self._ask("DELETE", f"kernels/{kernel['id']}")
 
     def close(self) -> None:

@@ -361,7 +361,10 @@ class Proxy:
 
     @staticmethod
     async def _head(reader: asyncio.StreamReader) -> bytes:
-        return await reader.readuntil(b"\r\n\r\n")
+        first = await reader.readexactly(1)
+        if not first.isalpha():  # another program looks for its own server, which had this port: JupyterLab does
+            raise ConnectionError("this is not HTTP")
+        return first + await reader.readuntil(b"\r\n\r\n")
 
     async def _bytes(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, down: bool) -> None:
         while data := await reader.read(64 * 1024):
