@@ -61,8 +61,8 @@ ON CONFLICT DO UPDATE SET read_to = max(read_to, excluded.read_to),
 """
 _ADVANCE_ALL = """
 INSERT INTO conversation_views (conversation, user, read_to, forgotten_to, deleted_to)
-    SELECT room, user, ?2, ?3, ?4 FROM members WHERE user = ?1
-    UNION SELECT conversation, user, ?2, ?3, ?4 FROM conversation_views WHERE user = ?1
+    SELECT room, user, :read_to, :forgotten_to, :deleted_to FROM members WHERE user = :user
+    UNION SELECT conversation, user, :read_to, :forgotten_to, :deleted_to FROM conversation_views WHERE user = :user
 ON CONFLICT DO UPDATE SET read_to = max(read_to, excluded.read_to),
     forgotten_to = max(forgotten_to, excluded.forgotten_to), deleted_to = max(deleted_to, excluded.deleted_to)
 """
@@ -194,7 +194,8 @@ class Conversations:
 
     def advance_all(self, user: str, *, read_to: int = 0, forgotten_to: int = 0, deleted_to: int = 0) -> None:
         """Do the same in every conversation of a user, threads included."""
-        self._store.execute(_ADVANCE_ALL, (user, read_to, forgotten_to, deleted_to))
+        values = {"user": user, "read_to": read_to, "forgotten_to": forgotten_to, "deleted_to": deleted_to}
+        self._store.execute(_ADVANCE_ALL, values)
 
     def pin(self, user: str, conversation: str, at: int) -> None:
         """Pin a conversation to the top of a user's list; `at` is the time in ms, and 0 ends the pin."""
@@ -216,9 +217,10 @@ class Conversations:
     def set_mark(self, user: str, conversation: str, mark: int, *, on: bool) -> None:
         """Add a mark (0 to 19) to a conversation, or remove it."""
         self._store.execute(
-            "INSERT INTO conversation_views (conversation, user, marks) VALUES (?1, ?2, iif(?4, 1 << ?3, 0)) "
-            "ON CONFLICT DO UPDATE SET marks = iif(?4, marks | (1 << ?3), marks & ~(1 << ?3))",
-            (conversation, user, mark, on),
+            "INSERT INTO conversation_views (conversation, user, marks) "
+            "VALUES (:conversation, :user, iif(:on, 1 << :mark, 0)) "
+            "ON CONFLICT DO UPDATE SET marks = iif(:on, marks | (1 << :mark), marks & ~(1 << :mark))",
+            {"conversation": conversation, "user": user, "mark": mark, "on": on},
         )
 
     def delete(self, user: str, conversation: str, upto: int) -> None:

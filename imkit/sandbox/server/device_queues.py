@@ -146,10 +146,10 @@ class DeviceQueues:
         Other notices, and recalls, stay.
         """
         self._store.execute(
-            "DELETE FROM pending WHERE user = ?1 AND (?3 IS NULL OR queue = ?3) "
-            "AND (item <= ?2 AND EXISTS (SELECT 1 FROM messages WHERE id = pending.item) "
-            "OR EXISTS (SELECT 1 FROM copies WHERE copies.item = pending.item AND message <= ?2))",
-            (user, upto, queue),
+            "DELETE FROM pending WHERE user = :user AND (:queue IS NULL OR queue = :queue) "
+            "AND (item <= :upto AND EXISTS (SELECT 1 FROM messages WHERE id = pending.item) "
+            "OR EXISTS (SELECT 1 FROM copies WHERE copies.item = pending.item AND message <= :upto))",
+            {"user": user, "upto": upto, "queue": queue},
         )
 
     def copies(self, message: int) -> list[int]:

@@ -211,7 +211,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         where = ":memory:" if self.path is None else str(self.path)
         return sqlite3.connect(
-            where, _LOCKED_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+            where, timeout=_LOCKED_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
         )
 
     def _set_aside(self, version: int) -> None:
@@ -291,7 +291,7 @@ class Store:
                 self._database.executemany(statement, rows)
         self._rows.clear()
 
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> int:
         """Run a statement that changes data; return the number of changed rows."""
         if self._rows:
             self._flush()
