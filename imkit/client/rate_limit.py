@@ -186,9 +186,10 @@ class RateBucket:
 
 def retry_delays(first: float = 0.2, cap: float = 8.0) -> Iterator[float]:
     """Yield without end the seconds to wait between attempts: doubled each time up to `cap`, with random jitter."""
+    jitter = random.Random()  # the generator of the module is the user's, who may have given it a seed
     delay = first
     while True:
-        yield delay * random.uniform(0.5, 1.0)
+        yield delay * jitter.uniform(0.5, 1.0)
         delay = min(delay * 2, cap)
 
 

@@ -19,13 +19,14 @@ def reconnect_delays() -> Iterator[float]:
         >>> next(reconnect_delays()) <= 0.5
         True
     """
-    yield random.uniform(0.1, 0.5)
+    jitter = random.Random()  # the generator of the module is the user's, who may have given it a seed
+    yield jitter.uniform(0.1, 0.5)
     for _ in range(4):
-        yield random.uniform(1, 2)
+        yield jitter.uniform(1, 2)
     for _ in range(14):
-        yield random.uniform(3, 6)
+        yield jitter.uniform(3, 6)
     while True:
-        yield random.uniform(5, 10)
+        yield jitter.uniform(5, 10)
 
 
 @dataclass(frozen=True, slots=True)

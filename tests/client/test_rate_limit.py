@@ -14,6 +14,7 @@ import pytest
 import imkit
 from benchmarks.fetch_server import Limit
 from imkit.client.rate_limit import MAX_ATTEMPTS, MAX_ATTEMPTS_IN_ALL, RateBucket, RetryPolicy, retry_delays
+from imkit.client.timing import reconnect_delays
 
 T = TypeVar("T")
 
@@ -255,3 +256,9 @@ def test_retry_delays_double_up_to_a_cap() -> None:
     found = [next(delays) for _ in range(20)]
     for index, delay in enumerate(found):
         assert 0.5 * min(0.2 * 2**index, 8.0) <= delay <= min(0.2 * 2**index, 8.0)
+
+
+def test_delays_leave_the_random_numbers_of_the_user_alone() -> None:
+    before = random.getstate()
+    _ = [next(delays) for delays in (retry_delays(), reconnect_delays()) for _ in range(3)]
+    assert random.getstate() == before
