@@ -444,6 +444,8 @@ class Judge:
                 continue
             if said.recall == "done" and said.id not in told:
                 self.bad(f"{user} was not told of a recall: {said}")
+            if said.recall:  # it has taken along the edits that were not received yet
+                continue
             for text, verdict in said.edits:
                 if verdict == "sent" and (said.id, text) not in edits:
                     self.bad(f"{user} was not told of an edit: {said}")
