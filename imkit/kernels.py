@@ -22,8 +22,8 @@ from ipykernel.kernelapp import IPKernelApp
 class KernelApp(IPKernelApp):
     def init_path(self):
         if "" not in sys.path and not self.ignore_cwd:
-            is_python = [not path.endswith(("site-packages", "dist-packages")) for path in sys.path]
-            sys.path.insert([*is_python, False].index(False), "")
+            installed = (n for n, path in enumerate(sys.path) if path.endswith(("site-packages", "dist-packages")))
+            sys.path.insert(next(installed, len(sys.path)), "")
 
 KernelApp.launch_instance()
 """

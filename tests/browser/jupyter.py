@@ -120,11 +120,11 @@ class Lab:
         """
         kernels: list[dict[str, Any]] = []
 
-        def are_left() -> bool:
+        def pages_are_gone() -> bool:
             kernels[:] = json.load(self._ask("GET", "kernels"))
             return not any(kernel["connections"] for kernel in kernels)
 
-        eventually(are_left)
+        eventually(pages_are_gone)
         for kernel in kernels:
             self._ask("DELETE", f"kernels/{kernel['id']}")
 
