@@ -6,6 +6,7 @@ nothing.
 
 import ast
 import asyncio
+import contextlib
 import datetime
 import inspect
 import pickle
@@ -31,11 +32,14 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def names(_isolated_session: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The names that a cell may use."""
     sandbox = imkit.Sandbox()
-    with sandbox, imkit.login("alice", app=sandbox.app) as alice, imkit.login("bob", app=sandbox.app) as bob:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(sandbox)
+        earlier = imkit.login("dave", app=sandbox.app)
+        alice, bob, dave = (  # dave again, as by a cell that was run twice
+            stack.enter_context(imkit.login(name, app=sandbox.app)) for name in ("alice", "bob", "dave")
+        )
         closed = imkit.login("carol", app=sandbox.app)
         closed.close()
-        earlier = imkit.login("dave", app=sandbox.app)
-        dave = imkit.login("dave", app=sandbox.app)  # as by a cell that was run twice
         group = alice.create_group("tea", members=["bob"])
         parent = group.send("Which oolong?")
         thread = group.create_thread("Oolong", parent)
