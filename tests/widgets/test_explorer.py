@@ -88,6 +88,7 @@ def test_a_second_login_lists_what_the_second_user_has(tea: Tea, sandbox: Sandbo
     assert (explorer.thread, explorer.feed) == (None, None)
     pick(explorer, tea.thread)
     assert explorer.feed._conversation == explorer.session.thread(tea.thread.id)
+    log_out(explorer)
 
 
 def test_a_logout_while_the_list_is_loading_closes_the_forms(
