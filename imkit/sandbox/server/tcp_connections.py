@@ -47,6 +47,7 @@ class HttpConnection(_Watched, H11Protocol):
     """An HTTP connection. One that becomes a WebSocket goes on as a `SocketConnection`."""
 
     waiting_since = 0.0  # since when the client, and not the server, has to do the next step
+    _is_refused = False  # what the client still sends is read and dropped
 
     @property
     def limits(self) -> Limits:
@@ -57,7 +58,8 @@ class HttpConnection(_Watched, H11Protocol):
     @property
     def is_waiting(self) -> bool:
         """Whether the client has to do the next step: it has not sent a whole request."""
-        return (self._is_between_requests or self.conn.their_state is h11.SEND_BODY) and not self.transport.is_closing()
+        is_half = self.conn.their_state is h11.SEND_BODY
+        return (self._is_between_requests or is_half or self._is_refused) and not self.transport.is_closing()
 
     @property
     def _is_between_requests(self) -> bool:
@@ -76,6 +78,8 @@ class HttpConnection(_Watched, H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle bytes; after a pause between two requests, the time for the head of the next one begins."""
+        if self._is_refused:
+            return
         if self.timeout_keep_alive_task is not None:
             self.waiting_since = time.monotonic()
         super().data_received(data)
@@ -87,6 +91,8 @@ class HttpConnection(_Watched, H11Protocol):
 
     def is_overdue(self, now: float) -> bool:
         """Return whether the client has kept the server waiting for too long."""
+        if self._is_refused:
+            return now - self.waiting_since > self.limits.discard_seconds
         if not self._is_between_requests or self.transport.is_closing():
             return False  # the body of a request has its own time: see `request_body`
         if self.conn.their_state is h11.SEND_BODY:  # of a request that was refused before its end
@@ -96,13 +102,28 @@ class HttpConnection(_Watched, H11Protocol):
         return not idle and now - self.waiting_since > self.limits.head_seconds
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a request that is not HTTP; uvicorn calls this while it handles the error of h11."""
+        """Answer a request that is not HTTP; uvicorn calls this while it handles the error of h11.
+
+        The client may still be sending. If the connection closed now, the system would tell the client of a reset, and
+        it might never see the answer. So the connection is closed for writing only, until the client closes it too.
+        """
         error = sys.exc_info()[1]
-        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
-        self.refuse(status, msg)
+        self._answer(error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400, msg)
+        self._is_refused = True
+        self.waiting_since = time.monotonic()
+        if self.cycle is not None:  # for the application, the client is gone
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        self.transport.write_eof()
 
     def refuse(self, status: int, why: str) -> None:
         """Answer with an error, if nothing was answered yet, and close the connection."""
+        self._answer(status, why)
+        self.transport.close()
+
+    def _answer(self, status: int, why: str) -> None:
+        """Answer with an error, if nothing was answered yet."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps(error_body(_REASONS.get(status, "bad_request"), why)).encode()
             headers = [
@@ -114,7 +135,6 @@ class HttpConnection(_Watched, H11Protocol):
             head = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES.get(status, b""))
             for event in (head, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event))
-        self.transport.close()
 
 
 class SocketConnection(_Watched, WebSocketsSansIOProtocol):
