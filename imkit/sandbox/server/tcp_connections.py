@@ -47,7 +47,6 @@ class HttpConnection(_Watched, H11Protocol):
     """An HTTP connection. One that becomes a WebSocket goes on as a `SocketConnection`."""
 
     waiting_since = 0.0  # since when the client, and not the server, has to do the next step
-    _is_refused = False  # what the client still sends is read and dropped
 
     @property
     def limits(self) -> Limits:
@@ -58,12 +57,16 @@ class HttpConnection(_Watched, H11Protocol):
     @property
     def is_waiting(self) -> bool:
         """Whether the client has to do the next step: it has not sent a whole request."""
-        is_half = self.conn.their_state is h11.SEND_BODY
-        return (self._is_between_requests or is_half or self._is_refused) and not self.transport.is_closing()
+        return (self._is_between_requests or self.conn.their_state is h11.SEND_BODY) and not self.transport.is_closing()
 
     @property
     def _is_between_requests(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        return self.cycle is None or self.cycle.response_complete or self._is_refused
+
+    @property
+    def _is_refused(self) -> bool:
+        """Whether the client has sent what is no HTTP. What it sends after that is dropped."""
+        return self.conn.their_state is h11.ERROR
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection. If there are too many, end the one that waits the longest: the new one at last."""
@@ -91,11 +94,9 @@ class HttpConnection(_Watched, H11Protocol):
 
     def is_overdue(self, now: float) -> bool:
         """Return whether the client has kept the server waiting for too long."""
-        if self._is_refused:
-            return now - self.waiting_since > self.limits.discard_seconds
         if not self._is_between_requests or self.transport.is_closing():
             return False  # the body of a request has its own time: see `request_body`
-        if self.conn.their_state is h11.SEND_BODY:  # of a request that was refused before its end
+        if self._is_refused or self.conn.their_state is h11.SEND_BODY:  # of a request that was refused before its end
             return now - self.waiting_since > self.limits.discard_seconds
         # uvicorn ends a pause between two requests. It does not see a part of the next one that came with the last.
         idle = self.timeout_keep_alive_task is not None and not self.conn.trailing_data[0]
@@ -109,7 +110,6 @@ class HttpConnection(_Watched, H11Protocol):
         """
         error = sys.exc_info()[1]
         self._answer(error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400, msg)
-        self._is_refused = True
         self.waiting_since = time.monotonic()
         if self.cycle is not None:  # for the application, the client is gone
             self.cycle.disconnected = True
