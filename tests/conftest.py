@@ -1,5 +1,6 @@
 """Fixtures for all tests: a private imkit home, an environment without an app, a sandbox, users, a thread."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -11,11 +12,12 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 import imkit
+from imkit.portal import portal
 from imkit.sandbox.process import Sandbox
 from imkit.sandbox.state import read_state
 from imkit.tracebacks import whole_traceback
 from tests.people import new_name
-from tests.waits import WAIT
+from tests.waits import WAIT, eventually
 
 # A test must not reach a server on 127.0.0.1 through the machine's proxy.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
@@ -92,6 +94,18 @@ def imkit_home(_isolated_session: None, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     yield home
     end_shared_sandbox(home)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_session_is_left(_isolated_session: None) -> Iterator[None]:
+    """Fail if a session outlives the tests of its file: it would log, and answer, during those of other files."""
+    yield
+
+    def connections() -> list[str]:
+        names = portal().run(lambda: [task.get_name() for task in asyncio.all_tasks()])
+        return [name for name in names if name.startswith("imkit connection of")]
+
+    assert eventually(lambda: not connections()), connections()
 
 
 @pytest.fixture(scope="session")

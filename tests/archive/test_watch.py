@@ -16,7 +16,6 @@ from imkit.events import Event, MessageEdited
 from imkit.messages import Message, Text
 from imkit.portal import portal
 from tests.archive.conftest import Tea
-from tests.log_records import logged
 from tests.waits import WAIT, eventually
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -96,7 +95,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_space_again(
         assert eventually(lambda: log.count == 2)
         assert log.failure is None
     assert archive.live().message_id.tolist() == ["1", "2"]
-    said = [record.getMessage() for record in logged(caplog, "imkit.archive")]
+    said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2, said  # once that it fails, and once that it works again
     assert "cannot be written" in said[0]
 

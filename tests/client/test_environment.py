@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from imkit.client.environment import settings
-from tests.log_records import logged
 
 FILE = "IMKIT_APP_KEY=file#app\nIMKIT_REST_URL=https://file\nIMKIT_USER=of-file\nIMKIT_PASSWORD=of-file\n"
 
@@ -46,7 +45,7 @@ def test_nothing_of_the_environment_counts_beside_an_app_of_the_file(
     write(tmp_path, FILE)
     of_file = {"APP_KEY": "file#app", "REST_URL": "https://file", "USER": "of-file", "PASSWORD": "of-file"}
     assert imkit_settings() == of_file
-    assert not logged(caplog, "imkit.client.environment")
+    assert not caplog.records
     monkeypatch.setenv("IMKIT_WS_URL", "wss://env")
     monkeypatch.setenv("IMKIT_PASSWORD", "of-environment")
     assert imkit_settings() == of_file
@@ -114,7 +113,7 @@ def test_what_is_no_file_of_settings_is_no_obstacle(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert imkit_settings() == {}
-    assert not logged(caplog, "imkit.client.environment")
+    assert not caplog.records
 
 
 def test_a_file_that_is_not_text_is_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

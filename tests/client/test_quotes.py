@@ -13,7 +13,6 @@ from imkit.client.quotes import PREVIEW_CHARACTERS, SENT_MESSAGES, SentMessages
 from imkit.client.roaming import PAGE_SIZE
 from imkit.sandbox.process import Sandbox
 from imkit.times import from_milliseconds
-from tests.log_records import logged
 from tests.people import new_name
 
 WAIT = 10.0
@@ -163,8 +162,7 @@ def test_a_warning_tells_of_actions_that_official_clients_keep_for_themselves(
         for action in ("em_retract\x1b[2J", "easemob::call", "refresh", "them_too"):
             sent = tea.thread.send(imkit.Command(action))
             assert tea.heard_by_bob(sent).text == action
-    messages = [record.getMessage() for record in logged(caplog, "imkit.client.send")]
-    assert len(messages) == 2
-    assert "em_ and easemob:: are reserved" in messages[0]
-    assert "em_retract\\" in messages[0]
+    assert len(caplog.messages) == 2
+    assert "em_ and easemob:: are reserved" in caplog.messages[0]
+    assert "em_retract\\" in caplog.messages[0]
     assert "\x1b" not in caplog.text
