@@ -36,8 +36,7 @@ from typing import Any
 
 import imkit
 from imkit.sandbox.process import Sandbox
-from imkit.wire import schema
-from tests.faults.chaos_judge import Judge, Note, Said, Tables
+from tests.faults.chaos_judge import Judge, Note, Said, Tables, shown_text
 from tests.faults.proxy import Chaos, Proxy
 
 ROOT = Path(__file__).parents[2]
@@ -292,8 +291,9 @@ class Schedule:
             for conversation in self.conversations:
                 rows = "SELECT id, sender, meta FROM messages WHERE conversation = ? ORDER BY id"
                 messages[conversation] = [
-                    (str(message), sender, _text(meta))
+                    (str(message), sender, text)
                     for message, sender, meta in database.execute(rows, (conversation,))
+                    if (text := shown_text(meta)) is not None
                 ]
             receipts = database.execute("SELECT message, user FROM read_acks").fetchall()
         return Tables(messages, {(str(message), user) for message, user in receipts})
@@ -314,11 +314,6 @@ class Schedule:
         text = os.pread(errors.fileno(), 2**20, 0).decode(errors="replace")
         if "Traceback" in text:
             yield f"the server wrote:\n{text[-4000:]}"
-
-
-def _text(meta: bytes) -> str:
-    body = schema.MessageBody.FromString(schema.Meta.FromString(meta).payload)
-    return body.contents[0].text if body.contents else ""
 
 
 def run(seeds: Iterator[int], counts: Counter[str], *, push: bool, steps: int = STEPS) -> str:
