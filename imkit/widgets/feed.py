@@ -46,6 +46,7 @@ from imkit.widgets.labels import Labels
 from imkit.widgets.pictures import Pictures
 
 UPDATES_PER_SECOND = 5
+HEAD_HEIGHT = 40  # pixels above the list, with the name of the thread; the parent message takes room from the list
 PAGE_SIZE = 50  # messages of the history that one click on "Earlier messages" loads
 _DOWNLOAD_FOLDER = "downloads"
 
@@ -54,10 +55,10 @@ class FeedView(WidgetPart):
     """The feed on the page. Rows go there as messages and not as traits, so no notebook file contains a chat."""
 
     _esm = static("feed.js")
-    height = traitlets.Int(380).tag(sync=True)
+    height = traitlets.Int(380 + HEAD_HEIGHT).tag(sync=True)
 
     def __init__(self, labels: Labels, height: int) -> None:
-        super().__init__(labels, "feed_", "type_", "cancel", "save", height=height)
+        super().__init__(labels, "feed_", "type_", "cancel", "save", height=height + HEAD_HEIGHT)
 
 
 class LiveFeed(Form):
@@ -70,7 +71,7 @@ class LiveFeed(Form):
         thread: a thread or a group; `None`: all messages that this session receives.
         recall_seconds: how long after sending the app allows a recall, in seconds. It only controls how long the
             button is shown; the service decides. Only Easemob's console shows the app's value.
-        height: of the list, in pixels.
+        height: of the list, in pixels. A parent message above it takes a part of it.
         lang: ``"en"`` or ``"zh"``; `None`: IMKIT_LANG, else the language of the page or the system.
 
     Example:

@@ -10,6 +10,18 @@ from tests.browser.forms import button, screenshot
 from tests.browser.jupyter import TIMEOUT_SECONDS
 from tests.started_lab import started_lab
 
+# Notes in each frame how far below the forms' upper edge the button "Send" is.
+NOTE_PLACES = """() => {
+    window.placesOfSend = new Set();
+    const look = () => {
+        const panes = document.querySelector('.imkit-panes');
+        const send = [...panes.querySelectorAll('button')].find(one => one.textContent === 'Send' && one.offsetParent);
+        if (send) window.placesOfSend.add(send.getBoundingClientRect().y - panes.getBoundingClientRect().y);
+        requestAnimationFrame(look);
+    };
+    look();
+}"""
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
@@ -32,9 +44,18 @@ def get_a_dataframe(page: Page) -> None:
     expect(button(page, "Log in").first).to_be_in_viewport(timeout=TIMEOUT_SECONDS * 1000)
     button(page, "Log in").first.click()
     form = notebook.locator(".imkit-form").first
-    form.locator(".imkit-conversation.thread", has_text="Oolong 乌龙").first.click()
+    thread = form.locator(".imkit-conversation.thread", has_text="Oolong 乌龙").first
+    thread.wait_for()
+    page.evaluate(NOTE_PLACES)
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": 10})  # so that each form is drawn in a frame of its own
+    thread.click()
     button(page, "Send").first.click()
     mine = form.locator(".imkit-feed").get_by_text("Dong Ding, please 🍵")
+    form.locator(".imkit-feed-parent", has_text="Which oolong should we order?").wait_for()
+    devtools.send("Emulation.setCPUThrottlingRate", {"rate": 1})
+    # The button did not move when the feed was drawn: a click in that moment would have been lost.
+    assert len(page.evaluate("[...window.placesOfSend].map(Math.round)")) == 1
     mine.hover()
     button(page, "Recall").click()
     form.locator(".imkit-feed").get_by_text("alice recalled this").wait_for()
