@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -22,6 +23,11 @@ from tests.waits import WAIT, eventually
 # A test must not reach a server on 127.0.0.1 through the machine's proxy.
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
 _BROWSER_TESTS = "tests/browser/"
+
+
+# A property says nothing about time, and beside other work each example may take long.
+settings.register_profile("imkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("imkit")
 
 
 def pytest_configure() -> None:

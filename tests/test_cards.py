@@ -11,7 +11,7 @@ from tests.html_page import HOSTILE, HtmlPage
 TEXTS = st.text(st.characters(), max_size=60) | st.just(HOSTILE)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 @given(what=TEXTS, name=TEXTS, fact=TEXTS, state=TEXTS, text=TEXTS)
 def test_a_card_runs_nothing_whatever_it_contains(what: str, name: str, fact: str, state: str, text: str) -> None:
     picture = Picture(b"\xff<>", "image/png")

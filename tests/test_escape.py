@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from imkit.escape import file_name_for_disk, for_html, for_terminal
 
 ANY_TEXT = st.text(st.characters()) | st.text(st.sampled_from("a<>&\"'\x1b\x00\n\r\t\u202e\u2028\ud83c\x9b茶🍵\\"))
-CHECKED = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+CHECKED = settings(max_examples=300, derandomize=True, database=None)
 REORDERING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff\ufff9\ufffa\ufffb"
 
 

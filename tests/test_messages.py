@@ -34,7 +34,7 @@ from imkit.times import from_milliseconds, to_milliseconds
 
 HOSTILE = "</b><script>alert(1)</script>\x1b[2J\n\r\u202e\u2028\ud83c'\"&"
 TEXTS = st.text(st.characters(), max_size=40) | st.just(HOSTILE)
-CHECKED = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+CHECKED = settings(max_examples=200, derandomize=True, database=None)
 
 BODIES: list[Body] = [
     Text(HOSTILE),

@@ -13,7 +13,7 @@ from imkit.times import from_milliseconds
 from imkit.widgets.feed_rows import as_row
 from tests.html_page import HOSTILE, HtmlPage
 
-CHECKED = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+CHECKED = settings(max_examples=60, derandomize=True, database=None)
 TEXTS = st.text(st.characters(), max_size=12) | st.sampled_from([HOSTILE, "ALL", "all", "7", "{", "[", '["bob"]', "{}"])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,

@@ -259,7 +259,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STEPS)
 def test_the_files_hold_what_was_read_whatever_changes_between(steps: list[tuple[dict[int, str], int, int]]) -> None:
     """Each step changes messages ("": recalled), and reads some hours again."""

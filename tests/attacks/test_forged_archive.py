@@ -149,7 +149,7 @@ CONTENTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(CONTENTS, st.sampled_from(["commit", "checkpoint"]))
 def test_no_catalogue_touches_a_file_outside_or_raises_another_error(content: dict[str, Any], kind: str) -> None:
     with tempfile.TemporaryDirectory() as home:

@@ -186,7 +186,7 @@ def show(found: Any) -> None:
             one._repr_html_().encode()
 
 
-EACH = settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+EACH = settings(max_examples=3, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 SEEDS = st.integers(0, 10**6)  # each chooses a value for each field
 
 

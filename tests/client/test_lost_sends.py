@@ -93,7 +93,7 @@ def test_equal_bodies_are_matched_in_order() -> None:
     assert look_up(history, [encoded("a"), encoded("b"), encoded("a")]) == (["1", None, "2"], [])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     texts=st.lists(st.sampled_from("abc"), min_size=1, max_size=7),
     arrived=st.integers(0, 7),

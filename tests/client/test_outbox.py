@@ -285,7 +285,7 @@ def test_closing_says_of_each_send_whether_it_was_written() -> None:
 STEPS = st.lists(st.sampled_from(["send", "answer", "lose", "reconnect"]), max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=STEPS)
 def test_whatever_happens_each_send_is_written_at_most_once_and_in_order(steps: list[str]) -> None:
     async def main() -> None:

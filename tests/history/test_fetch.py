@@ -96,7 +96,7 @@ class CheckingTaker:
         self.failed.append(target_id)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     seed=st.integers(0, 10_000),
     workers=st.sampled_from([1, 2, 3, 8]),

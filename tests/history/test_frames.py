@@ -234,7 +234,7 @@ messages = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(messages, max_size=6))
 def test_any_messages_make_a_frame(given_messages: list[imkit.Message]) -> None:
     frame = frame_of(given_messages)

@@ -189,7 +189,7 @@ def test_everything_in_one_millisecond() -> None:
     check(RoamingService([START] * 400))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.sampled_from([0, 0, 0, 1, 1, 2, 3, 1000, 5 * MINUTE]), max_size=400),
     inclusive=st.booleans(),

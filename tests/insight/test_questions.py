@@ -16,7 +16,7 @@ from imkit.sandbox.process import Sandbox
 from imkit.times import from_milliseconds
 from tests.people import new_name
 
-CHECKED = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+CHECKED = settings(max_examples=25, derandomize=True, database=None)
 REF = ThreadRef("7", "Oolong", "2", "3")
 DTYPES = {
     "mentions": {

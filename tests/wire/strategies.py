@@ -28,7 +28,7 @@ HALF = "\ud83c"  # a lone surrogate: the first half of an emoji, which UTF-8 can
 def often(examples: int) -> Callable[[Any], Any]:
     """Return Hypothesis settings with so many examples, which are the same in every run."""
     quiet = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    return settings(max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=quiet)
+    return settings(max_examples=examples, derandomize=True, database=None, suppress_health_check=quiet)
 
 
 INT64 = st.integers(-(2**63), 2**63 - 1)

@@ -325,7 +325,7 @@ class LossyCursor(Cursor):
         self.down[which % len(self.down)] = Down(frame.data[:-cut], frame.queue, frame.unasked)
 
 
-CHECKED = settings(max_examples=250, stateful_step_count=40, deadline=None, derandomize=True, database=None)
+CHECKED = settings(max_examples=250, stateful_step_count=40, derandomize=True, database=None)
 TestOrderlyCursor = OrderlyCursor.TestCase
 TestOrderlyCursor.settings = CHECKED
 TestLossyCursor = LossyCursor.TestCase

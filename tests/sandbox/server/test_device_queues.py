@@ -124,7 +124,7 @@ class QueueModel(RuleBasedStateMachine):
 
 
 TestDeviceQueues = QueueModel.TestCase
-TestDeviceQueues.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestDeviceQueues.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_the_items_of_forgotten_devices_go_into_the_users_queue() -> None:

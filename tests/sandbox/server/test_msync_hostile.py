@@ -53,7 +53,7 @@ def frames_of(offline_server: OfflineServer) -> list[bytes]:
     ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(junk=st.lists(st.binary(max_size=200), max_size=4))
 def test_random_bytes_close_their_own_socket_only(
     offline_server: OfflineServer, runner: asyncio.Runner, junk: list[bytes]
@@ -61,7 +61,7 @@ def test_random_bytes_close_their_own_socket_only(
     assert close_code(runner.run(offline_server.receive(junk))) in (None, 1007)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_frame_with_broken_bytes_is_handled_or_refused(
     offline_server: OfflineServer, runner: asyncio.Runner, data: st.DataObject
