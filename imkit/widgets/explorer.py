@@ -13,13 +13,11 @@ from imkit.session import Session, checked_session
 from imkit.threads import Group, Thread
 from imkit.widgets.base import Form, Status, close_widget
 from imkit.widgets.composer import Composer
-from imkit.widgets.feed import HEAD_HEIGHT, LiveFeed
+from imkit.widgets.feed import LiveFeed
 from imkit.widgets.history_form import HistoryForm
 from imkit.widgets.login import LoginForm
 from imkit.widgets.picker import ThreadPicker
 from imkit.widgets.wire_view import WireView
-
-_FEED_HEIGHT = 330
 
 
 class Explorer(Form):
@@ -118,12 +116,9 @@ class Explorer(Form):
         if self._closed or self.picker is None or self.composer is None or self.history is None:
             return
         (replaced,) = self._feed_box.children
-        options: dict[str, Any] = {"recall_seconds": self._recall_seconds, "height": _FEED_HEIGHT, "lang": self._lang}
+        options: dict[str, Any] = {"recall_seconds": self._recall_seconds, "height": 330, "lang": self._lang}
         self.feed = LiveFeed(self.picker.session, conversation, **options)
         self.composer.thread = conversation
-        # The page draws the feed some time after the composer. Its place is kept until then: else the composer would
-        # move down when the feed is drawn, and a click on "Send" in that moment would be lost.
-        self._feed_box.layout.min_height = f"{_FEED_HEIGHT + HEAD_HEIGHT}px"
         self._feed_box.children = [self.feed]
         self.composer.layout.display = None
         close_widget(replaced)

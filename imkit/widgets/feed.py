@@ -106,6 +106,9 @@ class LiveFeed(Form):
         self._has_earlier = thread is not None
         self._loaded_since: datetime | None = None  # the history is loaded from here on; None: nothing of it
         self.view = FeedView(self.labels, height)
+        # The page draws the view some time after the forms below it. Its place is kept until then: else they would move
+        # down when it is drawn, and a click on one of their buttons in that moment would be lost.
+        self.layout.min_height = f"{self.view.height}px"
         self.children = (self.view, self.status)
         self.on_page_message(self.view, self._on_page_message)
         portal().run(lambda: self._account.echo_listeners.add(self._on_echo))

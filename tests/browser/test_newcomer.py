@@ -55,7 +55,7 @@ def get_a_dataframe(page: Page) -> None:
     form.locator(".imkit-feed-parent", has_text="Which oolong should we order?").wait_for()
     devtools.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     # The button did not move when the feed was drawn: a click in that moment would have been lost.
-    assert len(page.evaluate("[...window.placesOfSend].map(Math.round)")) == 1
+    assert page.evaluate("window.placesOfSend.size") == 1
     mine.hover()
     button(page, "Recall").click()
     form.locator(".imkit-feed").get_by_text("alice recalled this").wait_for()
