@@ -130,6 +130,7 @@ def _ids(archive: Archive) -> list[str]:
     return archive.frame(columns=["message_id"], gone=True).message_id.tolist()
 
 
+@pytest.mark.timeout(180)  # 3 s alone, but beside much other work thirty times as long
 def test_an_erase_that_ends_at_any_step_is_reported_and_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
